@@ -1,0 +1,3 @@
+//! The `pinnace` program.
+
+fn main() {}

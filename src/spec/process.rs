@@ -1,0 +1,153 @@
+//! `process` (config.md, "Process"), also the document of `exec --process`.
+
+use super::null_as_default;
+use serde::Deserialize;
+
+/// The program to run and everything that belongs to its process.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// Whether a pseudo-terminal becomes the process's stdio.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub terminal: bool,
+    /// Initial size of that terminal.
+    pub console_size: Option<ConsoleSize>,
+    /// Working directory, absolute.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub cwd: String,
+    /// Environment, `NAME=value` each.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub env: Vec<String>,
+    /// argv, with execvp(3) semantics.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub args: Vec<String>,
+    /// Only for Windows; ignored.
+    pub command_line: Option<String>,
+    /// Resource limits.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub rlimits: Vec<Rlimit>,
+    /// `AppArmor` profile to enter on exec.
+    pub apparmor_profile: Option<String>,
+    /// The five capability sets.
+    pub capabilities: Option<Capabilities>,
+    /// Whether to set `no_new_privs`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub no_new_privileges: bool,
+    /// Value for `/proc/self/oom_score_adj`; unset leaves it alone.
+    pub oom_score_adj: Option<i32>,
+    /// CPU scheduler attributes.
+    pub scheduler: Option<Scheduler>,
+    /// `SELinux` label of the process.
+    pub selinux_label: Option<String>,
+    /// I/O scheduling class.
+    pub io_priority: Option<IoPriority>,
+    /// CPUs of `exec`ed processes.
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
+    /// User and groups.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub user: User,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u16,
+    /// Columns.
+    pub width: u16,
+}
+
+/// `process.user` on POSIX platforms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// User id inside the container.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group id inside the container.
+    #[serde(default)]
+    pub gid: u32,
+    /// umask; unset leaves the caller's.
+    pub umask: Option<u32>,
+    /// Supplementary groups inside the container.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub additional_gids: Vec<u32>,
+}
+
+/// One entry of `process.rlimits`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*` name of getrlimit(2).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Ceiling; `u64::MAX` is `RLIM_INFINITY`.
+    pub hard: u64,
+    /// Value enforced by the kernel.
+    pub soft: u64,
+}
+
+/// The five capability sets, `CAP_*` names of capabilities(7).
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Capabilities {
+    /// Effective set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub effective: Vec<String>,
+    /// Bounding set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub bounding: Vec<String>,
+    /// Inheritable set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub inheritable: Vec<String>,
+    /// Permitted set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub permitted: Vec<String>,
+    /// Ambient set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub ambient: Vec<String>,
+}
+
+/// `process.scheduler`, the fields of `sched_setattr(2)`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*` policy name.
+    pub policy: String,
+    /// Nice value.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub nice: i32,
+    /// Static priority of the real-time policies.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub priority: i32,
+    /// `SCHED_FLAG_*` names.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub flags: Vec<String>,
+    /// Nanoseconds, `SCHED_DEADLINE` only.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub runtime: u64,
+    /// Nanoseconds, `SCHED_DEADLINE` only.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub deadline: u64,
+    /// Nanoseconds, `SCHED_DEADLINE` only.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub period: u64,
+}
+
+/// `process.ioPriority`, see `ioprio_set(2)`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct IoPriority {
+    /// `IOPRIO_CLASS_*` name.
+    pub class: String,
+    /// 0 (highest) to 7.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// `process.execCPUAffinity`: CPU lists such as `0-3,7`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ExecCpuAffinity {
+    /// Before the move into the container's cgroup.
+    pub initial: Option<String>,
+    /// After it.
+    #[serde(rename = "final")]
+    pub last: Option<String>,
+}
