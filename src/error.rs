@@ -19,6 +19,8 @@ pub enum Kind {
     NoContainer,
     /// The container has no process. Engines match "container not running".
     NotRunning,
+    /// A hook failed: the container must be destroyed.
+    Hook,
 }
 
 /// One failure, told once.
@@ -82,15 +84,16 @@ impl Error {
     }
 
     /// The parts, for the wire: message, errno (0 for none), hint ("" for none).
+    /// The kind goes separately.
     pub fn parts(&self) -> (&str, i32, &str) {
         let errno = self.errno.map_or(0, Errno::raw_os_error);
         (&self.message, errno, self.hint.as_deref().unwrap_or_default())
     }
 
-    /// The opposite of [`Error::parts`].
-    pub fn from_parts(message: String, errno: i32, hint: String) -> Self {
+    /// The opposite of [`Error::parts`] and [`Error::get_kind`].
+    pub fn from_parts(kind: Kind, message: String, errno: i32, hint: String) -> Self {
         Self {
-            kind: Kind::Other,
+            kind,
             message,
             errno: (errno != 0).then(|| Errno::from_raw_os_error(errno)),
             hint: (!hint.is_empty()).then_some(hint),
@@ -171,6 +174,6 @@ mod tests {
             "mounts[3]: mount tmpfs on /dev/shm: operation not permitted (needs CAP_SYS_ADMIN)"
         );
         let (message, errno, hint) = error.parts();
-        assert_eq!(Error::from_parts(message.into(), errno, hint.into()), error);
+        assert_eq!(Error::from_parts(Kind::Other, message.into(), errno, hint.into()), error);
     }
 }

@@ -5,6 +5,21 @@
 //! and `init` on the container's side. ARCHITECTURE.md tells the story;
 //! `tests/layers.rs` keeps the imports pointing down.
 
+pub mod cgroup;
+pub mod cli;
+pub mod container;
+pub mod create;
 pub mod error;
+pub mod hooks;
+pub mod init;
+pub mod log;
+pub mod namespaces;
+pub mod net;
+pub mod plan;
+pub mod rootfs;
+pub mod security;
 pub mod spec;
+pub mod store;
+pub mod sync;
 pub mod sys;
+pub mod terminal;

@@ -1,3 +1,6 @@
-//! The `pinnace` program.
+//! The `pinnace` program: parse, call, print the error once, exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    let code = pinnace::cli::main(std::env::args_os());
+    std::process::ExitCode::from(u8::try_from(code).unwrap_or(255))
+}

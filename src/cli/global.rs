@@ -1,0 +1,86 @@
+//! The options before the command.
+
+use crate::container::Runtime;
+use crate::error::{Error, Result};
+use crate::log::{Format, Log};
+use crate::store::Store;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// The options that every command understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Write errors to this file, too
+    #[arg(long, value_name = "FILE")]
+    log: Option<String>,
+    /// Format of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
+    /// Log what a person who looks for a fault wants to see
+    #[arg(long)]
+    debug: bool,
+    /// Let systemd make the cgroups
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Forgive cgroup errors for lack of privilege: true, false or auto
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["true", "false", "auto"])]
+    rootless: String,
+}
+
+impl Global {
+    /// Opens the log and finds the state root.
+    ///
+    /// # Errors
+    /// A log that cannot be opened, what is not supported yet.
+    pub fn runtime(&self) -> Result<Runtime> {
+        let format = if self.log_format == "json" { Format::Json } else { Format::Text };
+        let log = Log::open(self.log.as_deref(), format, self.debug)?;
+        let checked = self.check().and_then(|()| Store::new(&self.state_root()));
+        let store = match checked {
+            Ok(store) => store,
+            Err(error) => {
+                // The log is open: it gets its line, stderr the same from the caller.
+                log.to_file(&error);
+                return Err(error);
+            }
+        };
+        let rootless = match self.rootless.as_str() {
+            "true" => true,
+            "false" => false,
+            _ => is_rootless(),
+        };
+        Ok(Runtime { store, log, rootless })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.systemd_cgroup {
+            return Err(Error::new("--systemd-cgroup: the systemd driver is not supported yet")
+                .hint("use the cgroupfs driver of your engine"));
+        }
+        Ok(())
+    }
+
+    fn state_root(&self) -> PathBuf {
+        if let Some(root) = self.root.as_deref().filter(|root| *root != Path::new("")) {
+            return root.to_owned();
+        }
+        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) if is_rootless() => PathBuf::from(dir).join("pinnace"),
+            _ => PathBuf::from("/run/pinnace"),
+        }
+    }
+}
+
+/// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
+/// user namespace that an ordinary user has made, as rootless engines do.
+fn is_rootless() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let in_host_namespace = std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
+}

@@ -1,0 +1,76 @@
+//! `pinnace list`.
+
+use super::Verb;
+use super::usage::{print, print_json};
+use crate::container::{self, Runtime};
+use crate::error::Result;
+use clap::Args;
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    format: String,
+    /// Print the ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Verb for List {
+    fn run(self, runtime: &Runtime) -> Result<i32> {
+        let entries = container::list(runtime)?;
+        if self.quiet {
+            let ids = entries.iter().map(|entry| format!("{}\n", entry.container.dir.id()));
+            print(&ids.collect::<String>());
+            return Ok(0);
+        }
+        let owners: Vec<String> =
+            entries.iter().map(|entry| owner_name(entry.container.record.owner)).collect();
+        let states = entries.iter().zip(&owners).map(|(entry, owner)| {
+            let mut state = entry.container.state(entry.status);
+            state.owner = Some(owner);
+            state
+        });
+        if self.format == "json" {
+            print_json(&states.collect::<Vec<_>>())?;
+            return Ok(0);
+        }
+        let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+        let rows = states.map(|state| {
+            [
+                state.id.to_owned(),
+                state.pid.to_string(),
+                state.status.as_str().to_owned(),
+                state.bundle.to_owned(),
+                state.created.unwrap_or_default().to_owned(),
+                state.owner.unwrap_or_default().to_owned(),
+            ]
+        });
+        print(&table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
+        Ok(0)
+    }
+}
+
+/// The name of a user by /etc/passwd, or `#uid`.
+fn owner_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}
+
+/// Columns as wide as their widest cell and three spaces, at least 12: as
+/// runc's.
+fn table(rows: &[[String; 6]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12));
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<String>().trim_end())
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,99 @@
+//! `pinnace spec`: an example configuration to begin with.
+
+use super::Verb;
+use crate::container::Runtime;
+use crate::error::{Context, Error, Result};
+use clap::Args;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// As root: what runc's `spec` writes, with today's masked paths.
+const ROOT: &str = include_str!("spec.json");
+
+/// Arguments of `spec`.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// Directory of the bundle
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// For a user without root's privileges
+    #[arg(long)]
+    rootless: bool,
+}
+
+impl Verb for Spec {
+    fn run(self, _runtime: &Runtime) -> Result<i32> {
+        let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
+        let path = self.bundle.join("config.json");
+        let call = || format!("write {}", path.display());
+        // Never over somebody's work.
+        let mut file = std::fs::File::create_new(&path)
+            .call(call)
+            .map_err(|error| error.hint("an existing file is not overwritten"))?;
+        file.write_all(text.as_bytes()).call(call)?;
+        Ok(0)
+    }
+}
+
+/// The differences: a user namespace that maps the caller to root, no network
+/// namespace (nobody could configure it), no group for terminals (it is not
+/// mapped), `/sys` bound from the host, no limits.
+fn rootless() -> Result<String> {
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
+    let changes = [
+        ("\t\t\t{\n\t\t\t\t\"type\": \"network\"\n\t\t\t},\n", String::new()),
+        (
+            "\t\t\"namespaces\": [\n",
+            format!(
+                "\t\t\"uidMappings\": [\n{}\t\t],\n\t\t\"gidMappings\": [\n{}\t\t],\n\
+                 \t\t\"namespaces\": [\n\t\t\t{{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}},\n",
+                mapping(uid),
+                mapping(gid)
+            ),
+        ),
+        ("\t\t\t\t\"mode=0620\",\n\t\t\t\t\"gid=5\"\n", "\t\t\t\t\"mode=0620\"\n".into()),
+        (
+            "\t\t\t\"type\": \"sysfs\",\n\t\t\t\"source\": \"sysfs\",\n\t\t\t\"options\": [\n",
+            "\t\t\t\"type\": \"none\",\n\t\t\t\"source\": \"/sys\",\n\
+             \t\t\t\"options\": [\n\t\t\t\t\"rbind\",\n"
+                .into(),
+        ),
+        (RESOURCES, String::new()),
+    ];
+    let mut text = ROOT.to_owned();
+    for (from, to) in &changes {
+        if !text.contains(from) {
+            return Err(Error::new(format!("spec: the template has no {from:?}")));
+        }
+        text = text.replacen(from, to, 1);
+    }
+    Ok(text)
+}
+
+const RESOURCES: &str = "\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\
+    \t\t\t\t\t\"allow\": false,\n\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n";
+
+fn mapping(host: u32) -> String {
+    format!(
+        "\t\t\t{{\n\t\t\t\t\"containerID\": 0,\n\t\t\t\t\"hostID\": {host},\n\t\t\t\t\"size\": 1\n\t\t\t}}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_configurations_are_ours_to_run() {
+        for text in [ROOT.to_owned(), rootless().unwrap()] {
+            let spec: crate::spec::Spec = crate::spec::parse_str("config.json", &text).unwrap();
+            let options = crate::plan::Options {
+                id: "x".into(),
+                bundle: "/".into(),
+                ..crate::plan::Options::default()
+            };
+            crate::plan::create(&spec, &options).unwrap();
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! `create`: plan everything, then make it, then let init wait.
+
+use super::{Bundle, Runtime, seccomp, serve, state_of};
+use crate::cgroup::{Cgroup, Write};
+use crate::create::{Birth, idmap, limits, spawn};
+use crate::error::{At, Context, Error, Result};
+use crate::init::{Init, first};
+use crate::namespaces::{self, Join};
+use crate::plan::{self, Kind, Options, Plan};
+use crate::security::{lsm, seccomp as filters};
+use crate::spec::Status;
+use crate::store::{self, Dir, ProcessId, Record, START};
+use crate::sync::{self, ParentEnd, ToChild};
+use crate::sys::process::{Child, Namespaces};
+use crate::sys::signal::{self, Mask};
+use crate::{hooks, log, rootfs, terminal};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// The command line of `create` and `run`.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Container id.
+    pub id: String,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Who receives the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Where the pid goes.
+    pub pid_file: Option<PathBuf>,
+    /// Change the root without `pivot_root(2)`.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many fds from 3 on are passed on.
+    pub preserve_fds: u32,
+    /// Variables beyond `process.env`.
+    pub extra_env: Vec<CString>,
+    /// Whether our own process will start the container and stay with it.
+    pub starts_itself: bool,
+    /// Whether the terminal, if any, is relayed by our own process.
+    pub relays_terminal: bool,
+}
+
+/// A container that waits to be started.
+#[derive(Debug)]
+pub struct Created {
+    pub(super) dir: Dir,
+    pub(super) record: Record,
+    pub(super) plan: Plan,
+    pub(super) child: Child,
+    pub(super) wire: ParentEnd,
+    /// The terminal's master, if our own process relays it.
+    pub(super) master: Option<OwnedFd>,
+    /// The caller's signal mask, to be put back.
+    pub(super) caller_mask: Mask,
+}
+
+/// Everything that is decided before the first thing is made.
+struct Work<'a> {
+    runtime: &'a Runtime,
+    settings: &'a Settings,
+    bundle: Bundle,
+    plan: Plan,
+    filter: Option<filters::Filter>,
+    join: Join,
+    writes: Vec<Write>,
+}
+
+/// What has been made so far, for the way back.
+#[derive(Default)]
+struct Made {
+    child: Option<Child>,
+    hooks: bool,
+}
+
+/// Makes the container.
+///
+/// # Errors
+/// Whatever fails; nothing is left then.
+pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
+    store::check_id(&settings.id)?;
+    let bundle = Bundle::open(&settings.bundle)?;
+    let options = Options {
+        id: settings.id.clone(),
+        bundle: bundle.path.clone(),
+        rootless: runtime.rootless,
+        preserve_fds: settings.preserve_fds,
+    };
+    let (plan, warnings) = plan::create(&bundle.spec, &options)?;
+    warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    check_terminal(&plan, settings)?;
+    let filter = seccomp::compile(plan.seccomp.as_ref(), &runtime.log)?;
+    if let Some(process) = &plan.process {
+        lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
+    }
+    let join = namespaces::open_files(&plan.namespaces.join)?;
+    let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
+    let writes = cgroup.writes(&plan.resources)?;
+    let work = Work { runtime, settings, bundle, plan, filter, join, writes };
+    make_or_undo(work, cgroup)
+}
+
+fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
+    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    match &settings.console_socket {
+        Some(_) if !terminal => Err(Error::new("--console-socket: process.terminal is not set")),
+        Some(path) => terminal::check_socket(path),
+        None if terminal && !settings.relays_terminal => {
+            Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
+    let dir = work.runtime.store.claim(&work.plan.id)?;
+    let mut record = new_record(&work, cgroup)?;
+    let mut made = Made::default();
+    let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
+        Ok(mask) => mask,
+        Err(error) => return Err(undo(&work, &dir, &record, &made, error)),
+    };
+    match make(&work, &dir, &mut record, &mut made, caller_mask) {
+        Ok((wire, master)) => {
+            let Some(child) = made.child else {
+                return Err(Error::new("create: no process was made"));
+            };
+            Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
+        }
+        Err(error) => {
+            let error = undo(&work, &dir, &record, &made, error);
+            signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+            Err(error)
+        }
+    }
+}
+
+fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
+    let plan = &work.plan;
+    let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
+    Ok(Record {
+        id: plan.id.clone(),
+        bundle: plan.bundle.to_string_lossy().into_owned(),
+        rootfs: plan.rootfs.path.to_string_lossy().into_owned(),
+        created: log::rfc3339(SystemTime::now()),
+        owner: rustix::process::getuid().as_raw(),
+        annotations: plan.annotations.clone(),
+        creator: Some(ProcessId::of(std::process::id() as i32)?),
+        init: None,
+        cgroup,
+        namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
+        rootless: work.runtime.rootless,
+        notify_socket: None,
+    })
+}
+
+/// The record first: it names all that could be left if we are killed.
+fn make(
+    work: &Work<'_>,
+    dir: &Dir,
+    record: &mut Record,
+    made: &mut Made,
+    caller_mask: Mask,
+) -> Result<(ParentEnd, Option<OwnedFd>)> {
+    dir.save_config(&work.bundle.text)?;
+    dir.save(record)?;
+    let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
+    record.cgroup.create()?;
+    record.cgroup.apply(&work.writes)?;
+    dir.save(record)?;
+    let wire = give_birth(work, record, start, made, caller_mask)?;
+    let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
+    let pid = child.pid.as_raw_nonzero().get();
+    if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
+        record.cgroup.attach(pid)?;
+    }
+    if let Some(maps) = &work.plan.id_maps {
+        idmap::write(pid, maps)?;
+    }
+    if let Some(process) = &work.plan.process {
+        limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
+    }
+    record.init = Some(ProcessId::of(pid)?);
+    wire.send(ToChild::Go)?;
+    let mut conversation = serve::Conversation {
+        wire: &wire,
+        child,
+        log: &work.runtime.log,
+        master: None,
+        on_hooks: &mut || {
+            made.hooks = true;
+            let state = state_of(record, Status::Creating);
+            hooks::run_all("prestart", &work.plan.hooks.prestart, &state)?;
+            hooks::run_all("createRuntime", &work.plan.hooks.create_runtime, &state)
+        },
+    };
+    conversation.until_ready()?;
+    let mut master = conversation.master.take();
+    if let (Some(socket), Some(fd)) = (&work.settings.console_socket, &master) {
+        // The name as data is what runc's callers expect.
+        sync::send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
+        master = None;
+    }
+    if let Some(process) = &work.plan.process {
+        limits::set_rlimits(child.pid, process)?;
+    }
+    record.creator = None;
+    dir.save(record)?;
+    if let Some(path) = &work.settings.pid_file {
+        store::write_pid_file(path, pid)?;
+    }
+    Ok((wire, master))
+}
+
+fn give_birth(
+    work: &Work<'_>,
+    record: &Record,
+    start: Option<OwnedFd>,
+    made: &mut Made,
+    caller_mask: Mask,
+) -> Result<ParentEnd> {
+    let plan = &work.plan;
+    let sources = rootfs::open(&plan.rootfs, plan.id_maps.as_ref())?;
+    let proc = lsm::open_proc()?;
+    // The child makes these two itself, once it is in its cgroup.
+    let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let birth = Birth {
+        create: Namespaces(plan.namespaces.flags().0 & !late),
+        join: &work.join,
+        cgroup: record.cgroup.dir()?,
+    };
+    let joins_itself = !birth.needs_middle() && !work.join.is_empty();
+    let init = Init {
+        plan,
+        sources,
+        cgroup_view: record.cgroup.mounts(),
+        join: joins_itself.then_some(&work.join),
+        filter: work.filter.as_ref(),
+        proc,
+        start,
+        keyring: !work.settings.no_new_keyring,
+        no_pivot: work.settings.no_pivot,
+        caller_mask,
+        extra_env: work.settings.extra_env.clone(),
+    };
+    let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
+    made.child = Some(child);
+    Ok(wire)
+}
+
+/// Takes back what was made, last first. What cannot be taken back is said in
+/// the error, and `delete --force` can try again: the record stays then.
+fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &Made, error: Error) -> Error {
+    let mut left = Vec::new();
+    if let Some(child) = &made.child {
+        left.extend(serve::end(child).err());
+    }
+    left.extend(record.cgroup.remove().err());
+    if left.is_empty() {
+        left.extend(dir.remove().err());
+    }
+    if made.hooks {
+        super::delete::poststop(&work.plan.hooks, record, &work.runtime.log);
+    }
+    match left.first() {
+        None => error,
+        Some(reason) => {
+            let id = &work.plan.id;
+            error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
+        }
+    }
+}
+
+impl Created {
+    /// The pid of init.
+    pub fn pid(&self) -> i32 {
+        self.child.pid.as_raw_nonzero().get()
+    }
+
+    /// Leaves the container to itself: `create` is done.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn leave(self) -> Result<()> {
+        signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
+        debug_assert!(self.dir.has(START));
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! `delete`: takes back everything that `create` made.
+
+use super::{Container, Runtime, state_of};
+use crate::error::{Context, Error, Kind, Result};
+use crate::hooks;
+use crate::log::Log;
+use crate::plan::{self, Findings, Hooks};
+use crate::spec::{self, Spec, Status};
+use crate::store::{Dir, ProcessId, Record};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::os::fd::OwnedFd;
+
+/// How long a killed process may take to end, in seconds.
+const PATIENCE: i64 = 10;
+
+/// Deletes a stopped container; with `force`, any.
+///
+/// # Errors
+/// A container that does not exist (without `force`), or is not stopped.
+pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    let container = match Container::find(runtime, id) {
+        Err(error) if error.get_kind() == Kind::NoContainer => {
+            return missing(runtime, id, force, error);
+        }
+        found => found?,
+    };
+    let _lock = container.dir.lock()?;
+    // Another command may have changed it while we waited.
+    let container = Container::find(runtime, id)?;
+    let status = container.status()?;
+    if status != Status::Stopped && !force {
+        return Err(Error::new(format!(
+            "cannot delete container {id} that is not stopped: {}",
+            status.as_str()
+        ))
+        .hint("stop it first, or use --force"));
+    }
+    if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
+        end(creator)?;
+    }
+    let hooks = match container.dir.config() {
+        Ok(text) => spec::parse::<Spec>("config.json", &text)?.hooks,
+        // Killed between the directory and the configuration: no hook has run.
+        Err(_) => None,
+    };
+    let hooks = plan::hooks::plan(hooks.as_ref(), &mut Findings::default());
+    destroy(&container.dir, &container.record, &hooks, &runtime.log)
+}
+
+/// No record: either there is nothing, or `create` was killed before it wrote
+/// one, and then nothing but the directory can be there.
+fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()> {
+    match runtime.store.get(id) {
+        Ok(dir) if force => dir.remove(),
+        _ if force => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Ends what lives, removes what is left, and runs the `poststop` hooks. The
+/// record goes last, so that this can be repeated wherever it was interrupted.
+///
+/// # Errors
+/// A process that does not die, a cgroup that cannot be removed.
+pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
+    // The whole cgroup: without a pid namespace of its own, others outlive
+    // init; and what is frozen could not even die.
+    if record.cgroup.exists() && !record.cgroup.pids()?.is_empty() {
+        record.cgroup.kill(Signal::KILL)?;
+    }
+    if let Some(init) = record.init {
+        end(init)?;
+    }
+    record.cgroup.remove()?;
+    dir.remove()?;
+    poststop(hooks, record, log);
+    Ok(())
+}
+
+/// Every `poststop` hook is run; a failure only warns (runtime.md, step 13).
+pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
+    let state = state_of(record, Status::Stopped);
+    for (i, hook) in hooks.poststop.iter().enumerate() {
+        if let Err(error) = hooks::run(hook, &state) {
+            log.warning(&format!("hooks.poststop[{i}]: {error}"));
+        }
+    }
+}
+
+/// Kills a process and waits until it has ended.
+fn end(process: ProcessId) -> Result<()> {
+    let Some(pidfd) = process.open()? else { return Ok(()) };
+    match pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) => wait_until_ended(&pidfd, process.pid),
+        Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
+    }
+}
+
+/// A pidfd is readable once its process has ended, reaped or not.
+fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
+        0 => Err(Error::new(format!("process {pid} has not ended {PATIENCE} s after SIGKILL"))),
+        _ => Ok(()),
+    }
+}

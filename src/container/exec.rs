@@ -1,0 +1,205 @@
+//! `exec`: a further process in a running container.
+
+use super::foreground::Foreground;
+use super::{Container, Runtime, seccomp, serve, start};
+use crate::cgroup::SubPath;
+use crate::create::{Birth, limits, spawn};
+use crate::error::{At, Context, Error, Result};
+use crate::init::{Exec, join};
+use crate::namespaces::Join;
+use crate::plan::{self, Findings, Kind, Options, Process};
+use crate::security::lsm;
+use crate::spec::{self, Spec, Status};
+use crate::store;
+use crate::sync::{self, ParentEnd, ToChild};
+use crate::sys::process::{Child, Namespaces};
+use crate::sys::signal::{self, Mask};
+use crate::terminal;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The command line of `exec`.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Container id.
+    pub id: String,
+    /// Who receives the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Where the pid goes.
+    pub pid_file: Option<PathBuf>,
+    /// Return as soon as the program runs.
+    pub detach: bool,
+    /// How many fds from 3 on are passed on.
+    pub preserve_fds: u32,
+    /// Variables beyond `process.env`.
+    pub extra_env: Vec<CString>,
+    /// Go on even if the container is paused.
+    pub ignore_paused: bool,
+    /// cgroups below the container's, `[CONTROLLER:]PATH`.
+    pub cgroups: Vec<String>,
+}
+
+/// Everything that is decided before the process is made.
+struct Work<'a> {
+    runtime: &'a Runtime,
+    request: &'a Request,
+    container: Container,
+    config: Spec,
+    process: Process,
+    below: Vec<SubPath>,
+}
+
+/// Runs a process; `edit` makes it from the container's own, as it was when the
+/// container was created. Returns its exit status, or 0 when detached.
+///
+/// # Errors
+/// A container that is not running, or whatever the process needs and cannot
+/// get.
+pub fn exec(
+    runtime: &Runtime,
+    request: &Request,
+    edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
+) -> Result<i32> {
+    let container = Container::find(runtime, &request.id)?;
+    check_status(&container, request)?;
+    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
+    let own = config.process.clone().unwrap_or_else(|| spec::Process {
+        cwd: "/".into(),
+        ..spec::Process::default()
+    });
+    let options = Options {
+        id: request.id.clone(),
+        bundle: PathBuf::from(&container.record.bundle),
+        rootless: container.record.rootless,
+        preserve_fds: request.preserve_fds,
+    };
+    let mut findings = Findings::default();
+    let process = plan::process::plan(Some(&edit(own)?), &options, &mut findings);
+    let (process, warnings) = findings.finish(process)?;
+    warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    let process = process.ok_or_else(|| Error::new("process: is not set"))?;
+    check_terminal(&process, request)?;
+    lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
+    let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
+    let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
+    run(&Work { runtime, request, container, config, process, below })
+}
+
+fn check_status(container: &Container, request: &Request) -> Result<()> {
+    match container.status()? {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if request.ignore_paused => Ok(()),
+        Status::Paused => Err(Error::new("cannot exec in a paused container")
+            .hint("`pinnace resume` it, or use --ignore-paused")),
+        Status::Stopped => Err(super::not_running(&request.id).at("cannot exec in a stopped container")),
+        Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
+    }
+}
+
+fn check_terminal(process: &Process, request: &Request) -> Result<()> {
+    match &request.console_socket {
+        Some(_) if process.terminal.is_none() => {
+            Err(Error::new("--console-socket: process.terminal is not set").hint("add --tty"))
+        }
+        Some(path) => terminal::check_socket(path),
+        None if process.terminal.is_some() && request.detach => {
+            Err(Error::new("--detach: a terminal needs --console-socket then"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn run(work: &Work<'_>) -> Result<i32> {
+    let caller_mask = signal::block_all().call(|| "sigprocmask".into())?;
+    let (child, wire) = give_birth(work, caller_mask)?;
+    let master = match settle(work, &child, &wire) {
+        Ok(master) => master,
+        Err(error) => {
+            serve::end(&child)?;
+            signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+            return Err(error);
+        }
+    };
+    if work.request.detach {
+        signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+        return Ok(0);
+    }
+    Foreground::new(master)?.stay(&child)
+}
+
+fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
+    let record = &work.container.record;
+    let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
+    let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
+    let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
+    let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
+    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let filter = seccomp::compile(profile, &work.runtime.log)?;
+    let join = Join::Process(pidfd, kinds);
+    let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
+    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into };
+    let middle = birth.needs_middle();
+    let exec = Exec {
+        id: &record.id,
+        process: &work.process,
+        join: (!middle).then_some(&join),
+        user_namespace: join.has(Kind::User),
+        filter: filter.as_ref(),
+        proc: lsm::open_proc()?,
+        caller_mask,
+        extra_env: work.request.extra_env.clone(),
+        keyring: true,
+    };
+    let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
+    match born {
+        // The container's own cgroup has children with controllers, and v2
+        // then takes no process: go where its init is.
+        Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
+            let birth = Birth { cgroup: None, ..birth };
+            let (child, wire) = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire))?;
+            match record.cgroup.attach_beside(child.pid.as_raw_nonzero().get(), init.pid) {
+                Ok(()) => Ok((child, wire)),
+                Err(error) => {
+                    serve::end(&child)?;
+                    Err(error)
+                }
+            }
+        }
+        born => born,
+    }
+}
+
+/// From birth to the running program. The pid file comes last: its absence is
+/// how conmon knows that the runtime has failed.
+fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Option<OwnedFd>> {
+    let (request, record) = (work.request, &work.container.record);
+    let pid = child.pid.as_raw_nonzero().get();
+    if !work.below.is_empty() {
+        record.cgroup.attach_below(pid, &work.below).at(|| "--cgroup".into())?;
+    } else if record.cgroup.dir()?.is_none() {
+        record.cgroup.attach(pid)?;
+    }
+    limits::set_oom_score(child.pid, &work.process, record.rootless)?;
+    wire.send(ToChild::Go)?;
+    let mut conversation = serve::Conversation {
+        wire,
+        child,
+        log: &work.runtime.log,
+        master: None,
+        on_hooks: &mut || Err(Error::new("exec runs no hooks")),
+    };
+    conversation.until_ready()?;
+    let mut master = conversation.master.take();
+    if let (Some(socket), Some(fd)) = (&request.console_socket, &master) {
+        sync::send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
+        master = None;
+    }
+    limits::set_rlimits(child.pid, &work.process)?;
+    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    start::begin(wire, record, profile, work.runtime)?;
+    if let Some(path) = &request.pid_file {
+        store::write_pid_file(path, pid)?;
+    }
+    Ok(master)
+}

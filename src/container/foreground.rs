@@ -1,0 +1,186 @@
+//! Staying with a process: its exit status becomes ours, our signals become
+//! its, and its terminal is relayed to the one that the user sits at.
+
+use super::serve::reap;
+use crate::error::{Context, Error, Result};
+use crate::sys::process::Child;
+use crate::sys::signal::{from_number, next_signal, reap_others, signalfd_all};
+use crate::terminal::{self, Raw};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::pidfd_send_signal;
+use rustix::stdio::{stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What fits into any pipe that poll(2) calls writable.
+const CHUNK: usize = 4096;
+
+/// One direction of the relay: bytes that have been read and not yet written.
+#[derive(Debug, Default)]
+struct Pipe {
+    pending: Vec<u8>,
+    closed: bool,
+}
+
+/// Our side while the process runs. All signals are blocked by now.
+#[derive(Debug)]
+pub struct Foreground {
+    signals: OwnedFd,
+    master: Option<OwnedFd>,
+    /// Puts the user's terminal back when dropped.
+    raw: Option<Raw>,
+    input: Pipe,
+    output: Pipe,
+}
+
+impl Foreground {
+    /// Gets ready; with `master`, the user's terminal turns raw.
+    ///
+    /// # Errors
+    /// Those of signalfd(2) and tcsetattr(3).
+    pub fn new(master: Option<OwnedFd>) -> Result<Self> {
+        let signals = signalfd_all().call(|| "signalfd".into())?;
+        let mut raw = None;
+        if let Some(master) = &master {
+            rustix::io::ioctl_fionbio(master, true).call(|| "ioctl(FIONBIO)".into())?;
+            terminal::copy_size(stdin(), master.as_fd())?;
+            raw = Raw::enter(stdin())?;
+        }
+        Ok(Self { signals, master, raw, input: Pipe::default(), output: Pipe::default() })
+    }
+
+    /// Until the process ends; returns its exit status as a shell would.
+    ///
+    /// # Errors
+    /// Those of poll(2) and waitid(2).
+    pub fn stay(mut self, child: &Child) -> Result<i32> {
+        while !self.wait(child)? {}
+        self.drain();
+        drop(self.raw.take());
+        let status = reap(child)?.ok_or_else(|| Error::new("the process was reaped elsewhere"))?;
+        Ok(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => code,
+            (None, Some(signal)) => 128 + signal,
+            (None, None) => 255,
+        })
+    }
+
+    /// One round; true once the process has ended.
+    fn wait(&mut self, child: &Child) -> Result<bool> {
+        let mut fds = vec![
+            PollFd::new(&child.pidfd, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        let (mut input_at, mut output_at) = (usize::MAX, usize::MAX);
+        // Only what is wanted is listed: a hang-up is reported unasked.
+        if let Some(master) = &self.master {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::IN, !self.output.closed && self.output.pending.is_empty());
+            events.set(PollFlags::OUT, !self.input.pending.is_empty());
+            if !events.is_empty() {
+                fds.push(PollFd::new(master, events));
+            }
+            if !self.input.closed && self.input.pending.is_empty() {
+                input_at = fds.len();
+                fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+            }
+        }
+        if !self.output.pending.is_empty() {
+            output_at = fds.len();
+            fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::OUT));
+        }
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        let (ended, signalled) = (ready(0), ready(1));
+        let (input_ready, output_ready) = (ready(input_at), ready(output_at));
+        drop(fds);
+        if signalled {
+            self.forward_signals(child)?;
+        }
+        self.relay(input_ready, output_ready);
+        Ok(ended)
+    }
+
+    fn forward_signals(&mut self, child: &Child) -> Result<()> {
+        while let Some(number) = next_signal(self.signals.as_fd()) {
+            match number {
+                // As a subreaper we inherit what the container leaves behind.
+                libc::SIGCHLD => reap_others(child.pid.as_raw_nonzero().get())
+                    .call(|| "waitid".into())?,
+                libc::SIGPIPE | libc::SIGURG => {}
+                libc::SIGWINCH if self.master.is_some() => {
+                    if let Some(master) = &self.master {
+                        terminal::copy_size(stdin(), master.as_fd())?;
+                    }
+                }
+                number => {
+                    let Some(signal) = from_number(number) else { continue };
+                    match pidfd_send_signal(&child.pidfd, signal) {
+                        Ok(()) | Err(Errno::SRCH) => {}
+                        Err(errno) => return Err(Error::os("forward a signal", errno)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves bytes. The master does not block; stdin and stdout are shared with
+    /// others, so they are touched only when poll(2) has called them ready.
+    fn relay(&mut self, input_ready: bool, output_ready: bool) {
+        let Some(master) = &self.master else { return };
+        if output_ready {
+            self.output.write_to(stdout());
+        }
+        if self.output.pending.is_empty() {
+            self.output.read_from(master.as_fd());
+        }
+        if input_ready {
+            self.input.read_from(stdin());
+        }
+        self.input.write_to(master.as_fd());
+    }
+
+    /// What the process has said last is still in the terminal.
+    fn drain(&mut self) {
+        let Some(master) = self.master.take() else { return };
+        loop {
+            while !self.output.pending.is_empty() {
+                self.output.write_to(stdout());
+            }
+            if self.output.closed || !self.output.read_from(master.as_fd()) {
+                return;
+            }
+        }
+    }
+}
+
+impl Pipe {
+    /// Takes what is there; false if there is nothing.
+    fn read_from(&mut self, fd: BorrowedFd<'_>) -> bool {
+        if self.closed {
+            return false;
+        }
+        let mut buffer = [0; CHUNK];
+        match rustix::io::read(fd, &mut buffer) {
+            Ok(0) => self.closed = true,
+            Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // EIO: nobody holds the other side of the terminal any more.
+            Err(_) => self.closed = true,
+        }
+        !self.pending.is_empty()
+    }
+
+    /// Gives what fits. A reader that is gone gets no more.
+    fn write_to(&mut self, fd: BorrowedFd<'_>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        match rustix::io::write(fd, &self.pending) {
+            Ok(count) => drop(self.pending.drain(..count)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.pending.clear(),
+        }
+    }
+}

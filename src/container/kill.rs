@@ -1,0 +1,135 @@
+//! `kill`: sends a signal to the container's process.
+
+use super::{Container, Runtime, not_running};
+use crate::error::{Context, Error, Result};
+use crate::spec::Status;
+use crate::sys::signal::{rt_max, rt_min};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+
+/// The signals of signal(7) on Linux, without the real-time ones.
+const NAMES: [(&str, i32); 34] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", libc::SIGBUS),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", libc::SIGUSR1),
+    ("SEGV", 11),
+    ("USR2", libc::SIGUSR2),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", libc::SIGCHLD),
+    ("CLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("STOP", libc::SIGSTOP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
+    ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+    ("POLL", libc::SIGIO),
+    ("PWR", libc::SIGPWR),
+    ("SYS", libc::SIGSYS),
+];
+
+/// The annotation that names the default signal (config.md, "Annotations").
+const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
+
+/// A signal by number (`9`), name (`KILL`) or full name (`SIGKILL`), in any
+/// case; `RTMIN+1` and `RTMAX-1` too.
+///
+/// # Errors
+/// For anything else.
+pub fn parse_signal(text: &str) -> Result<Signal> {
+    let unknown = || {
+        Error::new(format!("unknown signal {text:?}")).hint("a number, or a name such as TERM")
+    };
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
+    let number = if let Ok(number) = text.parse::<i32>() {
+        Some(number)
+    } else if let Some(rest) = name.strip_prefix("RTMIN") {
+        offset(rest).map(|offset| rt_min() + offset)
+    } else if let Some(rest) = name.strip_prefix("RTMAX") {
+        offset(rest).map(|offset| rt_max() + offset)
+    } else {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    };
+    let number = number.filter(|number| (1..=rt_max()).contains(number)).ok_or_else(unknown)?;
+    crate::sys::signal::from_number(number).ok_or_else(unknown)
+}
+
+/// Sends `signal` to the container's process, or to all of its processes.
+/// Without one, the annotation `org.opencontainers.image.stopSignal` decides,
+/// else it is SIGTERM.
+///
+/// # Errors
+/// "container not running", which engines match.
+pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Result<()> {
+    let container = Container::find(runtime, id)?;
+    let annotated = container.record.annotations.get(STOP_SIGNAL).map(String::as_str);
+    let signal = parse_signal(signal.or(annotated).unwrap_or("TERM"))?;
+    let status = container.status()?;
+    let record = &container.record;
+    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
+        // Obsolete, but containerd still asks so after init has ended: what
+        // has outlived it is killed, and that there is none is no error.
+        if all && record.cgroup.exists() {
+            return record.cgroup.kill(signal);
+        }
+        return if all { Ok(()) } else { Err(not_running(id)) };
+    }
+    let own_pids = record.namespaces.iter().any(|kind| kind == "pid");
+    if record.cgroup.exists() && (all || (signal == Signal::KILL && !own_pids)) {
+        return record.cgroup.kill(signal);
+    }
+    let Some(init) = record.init else { return Err(not_running(id)) };
+    let Some(pidfd) = init.open()? else { return Err(not_running(id)) };
+    match pidfd_send_signal(&pidfd, signal) {
+        Err(Errno::SRCH) => return Err(not_running(id)),
+        sent => sent.call(|| format!("pidfd_send_signal to {}", init.pid))?,
+    }
+    if signal == Signal::KILL && status == Status::Paused {
+        // On cgroup v1 a frozen process cannot even die.
+        record.cgroup.thaw()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_signal;
+
+    #[test]
+    fn signals_are_known_by_number_and_name() {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("usr1", libc::SIGUSR1),
+            ("34", 34),
+            ("RTMAX", libc::SIGRTMAX()),
+            ("SIGRTMIN+1", libc::SIGRTMIN() + 1),
+        ] {
+            assert_eq!(parse_signal(text).unwrap().as_raw(), number, "{text}");
+        }
+        for text in ["", "0", "-1", "65", "SIG", "FOO", "RTMIN+99", "9 "] {
+            assert!(parse_signal(text).is_err(), "{text}");
+        }
+    }
+}

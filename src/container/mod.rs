@@ -1,0 +1,115 @@
+//! The life of a container: one verb a file, each reads like the man page.
+//! A container's status is what the kernel shows, never what a file says.
+
+mod bundle;
+mod create;
+mod delete;
+mod exec;
+mod foreground;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod run;
+mod seccomp;
+mod serve;
+mod start;
+mod state;
+
+pub use bundle::Bundle;
+pub use create::{Settings, create};
+pub use delete::delete;
+pub use exec::{Request, exec};
+pub use kill::{kill, parse_signal};
+pub use list::{Entry, list};
+pub use pause::{pause, resume};
+pub use ps::pids;
+pub use run::{Ending, run};
+pub use start::start;
+pub use state::state_json;
+
+use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+use crate::spec::{OCI_VERSION, State, Status};
+use crate::store::{Dir, Record, START, Store};
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The state root.
+    pub store: Store,
+    /// Where messages go.
+    pub log: Log,
+    /// Whether we lack root's privileges over the host.
+    pub rootless: bool,
+}
+
+/// A container that exists on disk.
+#[derive(Debug)]
+pub struct Container {
+    /// Its directory.
+    pub dir: Dir,
+    /// Its record.
+    pub record: Record,
+}
+
+impl Container {
+    /// Finds a container by its id.
+    ///
+    /// # Errors
+    /// "container does not exist".
+    pub fn find(runtime: &Runtime, id: &str) -> Result<Self> {
+        let dir = runtime.store.get(id)?;
+        let record = dir.load()?;
+        Ok(Self { dir, record })
+    }
+
+    /// Where it is in its life, by what the kernel shows.
+    ///
+    /// # Errors
+    /// If the freezer cannot be read.
+    pub fn status(&self) -> Result<Status> {
+        if self.record.creator.is_some_and(|creator| creator.is_alive()) {
+            return Ok(Status::Creating);
+        }
+        let Some(init) = self.record.init.filter(|init| init.is_alive()) else {
+            return Ok(Status::Stopped);
+        };
+        if self.dir.has(START) {
+            return Ok(Status::Created);
+        }
+        if self.record.cgroup.exists() && self.record.cgroup.is_frozen()? && init.is_alive() {
+            return Ok(Status::Paused);
+        }
+        Ok(Status::Running)
+    }
+
+    /// The state document (runtime.md, "State"). `pid` is the runtime's view.
+    pub fn state(&self, status: Status) -> State<'_> {
+        state_of(&self.record, status)
+    }
+}
+
+/// The state document of a record.
+fn state_of(record: &Record, status: Status) -> State<'_> {
+    let pid = match status {
+        Status::Stopped => 0,
+        _ => record.init.map_or(0, |init| init.pid),
+    };
+    State {
+        oci_version: OCI_VERSION,
+        id: &record.id,
+        pid,
+        status,
+        bundle: &record.bundle,
+        rootfs: Some(&record.rootfs),
+        created: Some(&record.created),
+        annotations: &record.annotations,
+        owner: Some(""),
+    }
+}
+
+/// The error of a verb that wants a running container. Engines match it.
+fn not_running(id: &str) -> Error {
+    Error::new(format!("container not running: {id}")).kind(Kind::NotRunning)
+}

@@ -1,0 +1,43 @@
+//! `pause` and `resume`: the freezer.
+
+use super::{Container, Runtime};
+use crate::error::{Error, Result};
+use crate::spec::Status;
+
+/// Stops all processes of a container where they stand.
+///
+/// # Errors
+/// If it is not running or created.
+pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
+    let container = Container::find(runtime, id)?;
+    let _lock = container.dir.lock()?;
+    match container.status()? {
+        Status::Running | Status::Created => container.record.cgroup.freeze(),
+        status => Err(wrong(id, status, "running", "pause")),
+    }
+}
+
+/// Lets them run on.
+///
+/// # Errors
+/// If it is not paused.
+pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
+    let container = Container::find(runtime, id)?;
+    let _lock = container.dir.lock()?;
+    match container.status()? {
+        Status::Paused => container.record.cgroup.thaw(),
+        // A created container that is frozen still shows as created.
+        Status::Created if container.record.cgroup.is_frozen()? => container.record.cgroup.thaw(),
+        status => Err(wrong(id, status, "paused", "resume")),
+    }
+}
+
+fn wrong(id: &str, status: Status, needed: &str, verb: &str) -> Error {
+    match status {
+        Status::Stopped => super::not_running(id),
+        _ => Error::new(format!(
+            "cannot {verb} container {id}: it is {}, not {needed}",
+            status.as_str()
+        )),
+    }
+}

@@ -1,0 +1,49 @@
+//! `run`: create, start, stay with it, delete.
+
+use super::foreground::Foreground;
+use super::{Created, Runtime, Settings, create, delete, start};
+use crate::error::{Context, Result};
+use crate::sys::signal;
+
+/// How `run` goes on once the program runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Return at once; the container lives on.
+    pub detach: bool,
+    /// Leave the stopped container to be looked at.
+    pub keep: bool,
+    /// Do not adopt the container's orphans.
+    pub no_subreaper: bool,
+}
+
+/// Runs a container; returns the exit status of its program, 128 plus the
+/// number for one that a signal ended.
+///
+/// # Errors
+/// Those of create and start; nothing is left then.
+pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32> {
+    if !ending.detach && !ending.no_subreaper {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .call(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
+    }
+    let mut created = create(runtime, settings)?;
+    let profile = created.plan.seccomp.as_ref();
+    if let Err(error) = start::begin(&created.wire, &created.record, profile, runtime) {
+        destroy(runtime, &created)?;
+        return Err(error);
+    }
+    start::after(&created.dir, &created.record, &created.plan.hooks, runtime)?;
+    if ending.detach {
+        signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
+        return Ok(0);
+    }
+    let code = Foreground::new(created.master.take())?.stay(&created.child)?;
+    if !ending.keep {
+        destroy(runtime, &created)?;
+    }
+    Ok(code)
+}
+
+fn destroy(runtime: &Runtime, created: &Created) -> Result<()> {
+    delete::destroy(&created.dir, &created.record, &created.plan.hooks, &runtime.log)
+}

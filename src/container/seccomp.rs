@@ -1,0 +1,45 @@
+//! The container's filter, and who hears of its notifications.
+
+use super::state_of;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::security::seccomp::{self as filters, Filter};
+use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
+use crate::store::Record;
+use crate::sync::send_fd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Compiles the profile. Names that no kernel we know has are told only to
+/// those who look for a fault: profiles list calls of many kernels.
+pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
+    let Some(profile) = profile else { return Ok(None) };
+    let filter = filters::compile(profile)?;
+    if !filter.skipped.is_empty() {
+        log.debug(|| format!("linux.seccomp: unknown calls: {}", filter.skipped.join(", ")));
+    }
+    Ok(Some(filter))
+}
+
+/// Hands the notification fd to `linux.seccomp.listenerPath`.
+pub(super) fn notify(
+    profile: Option<&Seccomp>,
+    record: &Record,
+    pid: i32,
+    status: Status,
+    listener: OwnedFd,
+) -> Result<()> {
+    let path = profile.and_then(|profile| profile.listener_path.as_deref());
+    let path = path.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
+    let state = ProcessState {
+        oci_version: OCI_VERSION,
+        fds: &["seccompFd"],
+        pid,
+        metadata: profile.and_then(|profile| profile.listener_metadata.as_deref()),
+        state: state_of(record, status),
+    };
+    let document =
+        serde_json::to_vec(&state).map_err(|error| Error::new(format!("state: {error}")))?;
+    send_fd(Path::new(path), &document, listener.as_fd())
+        .map_err(|error| error.at("linux.seccomp.listenerPath"))
+}

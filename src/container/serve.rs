@@ -1,0 +1,128 @@
+//! The parent's half of the conversation with a new process (see
+//! [`crate::sync`]).
+
+use crate::error::{Context, Error, Result};
+use crate::log::Log;
+use crate::store::{Dir, START};
+use crate::sync::{ParentEnd, ToChild, ToParent};
+use crate::sys::process::Child;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen as listen_on,
+    socket_with,
+};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Hears a new process out until it is ready to be started.
+pub(super) struct Conversation<'a> {
+    pub wire: &'a ParentEnd,
+    pub child: &'a Child,
+    pub log: &'a Log,
+    /// The terminal's master, once the process has sent it.
+    pub master: Option<OwnedFd>,
+    /// Runs the hooks that belong before `pivot_root`.
+    pub on_hooks: &'a mut dyn FnMut() -> Result<()>,
+}
+
+impl Conversation<'_> {
+    /// Until `Ready`.
+    ///
+    /// # Errors
+    /// What the process reports, or how it ended without a word.
+    pub fn until_ready(&mut self) -> Result<()> {
+        loop {
+            match self.wire.receive()? {
+                Some(ToParent::Ready) => return Ok(()),
+                Some(ToParent::Hooks) => {
+                    (self.on_hooks)()?;
+                    self.wire.send(ToChild::Done)?;
+                }
+                Some(ToParent::Console(master)) => self.master = Some(master),
+                Some(ToParent::Warning(text)) => self.log.warning(&text),
+                Some(ToParent::Failed(error)) => return Err(error),
+                Some(other) => {
+                    return Err(Error::new(format!("init said {other:?} before it was ready")));
+                }
+                None => return Err(ended_early(self.child)),
+            }
+        }
+    }
+}
+
+/// How a process ended that should have said something.
+fn ended_early(child: &Child) -> Error {
+    match reap(child) {
+        Ok(Some(status)) if status.killed() || status.dumped() => {
+            let signal = status.terminating_signal().unwrap_or_default();
+            let error = Error::new(format!("init was killed by signal {signal} during the set-up"));
+            match signal {
+                9 => error.hint("linux.resources.memory.limit may be too low"),
+                31 => error.hint("linux.seccomp forbids a call that the set-up needs"),
+                _ => error,
+            }
+        }
+        Ok(status) => Error::new(format!(
+            "init ended without a word, exit status {}",
+            status.and_then(|status| status.exit_status()).unwrap_or(-1)
+        )),
+        Err(error) => error,
+    }
+}
+
+/// Waits for a process that is about to end, and reaps it.
+///
+/// # Errors
+/// Those of waitid(2).
+pub(super) fn reap(child: &Child) -> Result<Option<WaitIdStatus>> {
+    let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    match rustix::io::retry_on_intr(wait) {
+        Err(Errno::CHILD) => Ok(None),
+        status => status.call(|| "wait for init".into()),
+    }
+}
+
+/// Kills and reaps a process that must not go on.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)` and waitid(2).
+pub(super) fn end(child: &Child) -> Result<()> {
+    match pidfd_send_signal(&child.pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(Error::os("kill init", errno)),
+    }
+    reap(child).map(drop)
+}
+
+/// The socket on which init waits for `start`. It is made through the open
+/// directory, as the path may be longer than a socket's name can be.
+///
+/// # Errors
+/// Those of bind(2).
+pub(super) fn listen(dir: &Dir) -> Result<OwnedFd> {
+    let call = || format!("bind {}/{START}", dir.path().display());
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call(call)?;
+    bind(&socket, &address(dir)?).call(call)?;
+    listen_on(&socket, 1).call(call)?;
+    Ok(socket)
+}
+
+/// A connection to the init of a created container.
+///
+/// # Errors
+/// `ECONNREFUSED` if init is gone.
+pub(super) fn connect_to(dir: &Dir) -> Result<ParentEnd> {
+    let call = || format!("connect {}/{START}", dir.path().display());
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call(call)?;
+    connect(&socket, &address(dir)?).call(call)?;
+    Ok(ParentEnd::from_socket(socket))
+}
+
+fn address(dir: &Dir) -> Result<SocketAddrUnix> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{START}", dir.as_fd().as_raw_fd()))
+        .call(|| "the address of the start socket".into())
+}

@@ -1,0 +1,61 @@
+//! Writes the maps of a new user namespace, `user_namespaces(7)`: directly with
+//! the privilege, else by the helpers that check /etc/subuid.
+
+use crate::error::{Context, Error, Result};
+use crate::plan::IdMaps;
+use crate::plan::idmap::text;
+use crate::spec::IdMapping;
+use rustix::io::Errno;
+use std::process::Command;
+
+/// Maps the ids of the process `pid`, which has just been made.
+///
+/// # Errors
+/// A map that the kernel or the helper refuses.
+pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
+    let privileged = rustix::process::geteuid().is_root();
+    let own_uid = rustix::process::geteuid().as_raw();
+    let own_gid = rustix::process::getegid().as_raw();
+    if !privileged && is_own(&maps.gids, own_gid) {
+        // Without privilege the kernel wants setgroups(2) switched off first.
+        write_file(pid, "setgroups", "deny")?;
+    }
+    one(pid, "gid_map", "newgidmap", &maps.gids, privileged || is_own(&maps.gids, own_gid))?;
+    one(pid, "uid_map", "newuidmap", &maps.uids, privileged || is_own(&maps.uids, own_uid))
+}
+
+/// Whether a map holds nothing but the caller's own id, which needs no helper.
+fn is_own(map: &[IdMapping], id: u32) -> bool {
+    matches!(map, [one] if one.host_id == id && one.size == 1)
+}
+
+fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) -> Result<()> {
+    let field = if file == "uid_map" { "linux.uidMappings" } else { "linux.gidMappings" };
+    if directly {
+        match write_file(pid, file, &text(map)) {
+            // Root of a user namespace that lacks CAP_SETUID over its parent.
+            Err(error) if error.errno() == Some(Errno::PERM) => {}
+            result => return result.map_err(|error| error.at(field)),
+        }
+    }
+    let words = map.iter().flat_map(|line| {
+        [line.container_id, line.host_id, line.size].map(|number| number.to_string())
+    });
+    let output = Command::new(helper)
+        .arg(pid.to_string())
+        .args(words)
+        .output()
+        .call(|| format!("{field}: run {helper}"))
+        .map_err(|error| error.hint("the package uidmap has it"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(format!("{field}: {helper}: {}", said.trim()))
+        .hint("/etc/subuid and /etc/subgid say which ids a user may map"))
+}
+
+fn write_file(pid: i32, file: &str, text: &str) -> Result<()> {
+    let path = format!("/proc/{pid}/{file}");
+    std::fs::write(&path, text).call(|| format!("write {:?} to {path}", text.trim_end()))
+}

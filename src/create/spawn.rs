@@ -1,0 +1,128 @@
+//! One clone3(2); two where the kernel demands it. A pid namespace is joined
+//! only by later children, and a process that enters a user namespace loses
+//! its privileges over everything outside: then a middle process joins, makes
+//! the real one as its sibling, passes the pid back, and ends.
+
+use crate::error::{Context, Error, Result};
+use crate::namespaces::{Join, setns};
+use crate::plan::Kind;
+use crate::sync::{ChildEnd, ParentEnd, ToParent};
+use crate::sys::namespace::join;
+use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Where a new process belongs.
+#[derive(Debug)]
+pub struct Birth<'a> {
+    /// Namespaces to make with it.
+    pub create: Namespaces,
+    /// Namespaces to join.
+    pub join: &'a Join,
+    /// cgroup v2 directory to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+impl Birth<'_> {
+    /// Whether a middle process is needed. Otherwise the new process joins by
+    /// itself (see [`Join::enter`]).
+    pub fn needs_middle(&self) -> bool {
+        let new_user = self.create.0 & Kind::User.flag().0 != 0;
+        self.join.has(Kind::User)
+            || (new_user && !self.join.is_empty())
+            || (self.join.has(Kind::Pid) && matches!(self.join, Join::Files(_)))
+    }
+}
+
+/// Makes the process; `body` is what it does, and it never returns.
+///
+/// # Errors
+/// Those of clone3(2), and what the middle process met.
+pub fn spawn(
+    birth: &Birth<'_>,
+    wire: (ParentEnd, ChildEnd),
+    body: impl FnOnce(ChildEnd) -> Infallible,
+) -> Result<(Child, ParentEnd)> {
+    let (parent, child) = wire;
+    if birth.needs_middle() {
+        return spawn_by_middle(birth, parent, child, body);
+    }
+    if let Join::Process(pidfd, kinds) = birth.join {
+        let pid = Namespaces(kinds.0 & Kind::Pid.flag().0);
+        if pid.0 != 0 {
+            join(pidfd.as_fd(), pid).call(|| setns(Kind::Pid))?;
+        }
+    }
+    let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, sibling: false };
+    match clone3(args).map_err(|errno| explain(errno, birth))? {
+        Some(made) => Ok((made, parent)),
+        None => {
+            drop(parent);
+            match body(child) {}
+        }
+    }
+}
+
+fn spawn_by_middle(
+    birth: &Birth<'_>,
+    parent: ParentEnd,
+    child: ChildEnd,
+    body: impl FnOnce(ChildEnd) -> Infallible,
+) -> Result<(Child, ParentEnd)> {
+    let args = CloneArgs { cgroup: birth.cgroup, ..CloneArgs::default() };
+    let Some(middle) = clone3(args).call(|| "clone3".into())? else {
+        drop(parent);
+        middle_main(birth, child, body);
+    };
+    drop(child);
+    let answer = parent.receive()?;
+    let waited = waitid(WaitId::PidFd(middle.pidfd.as_fd()), WaitIdOptions::EXITED);
+    waited.call(|| "wait for the middle process".into())?;
+    match answer {
+        Some(ToParent::Spawned(pid, pidfd)) => {
+            let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("clone3 gave pid 0"))?;
+            Ok((Child { pid, pidfd }, parent))
+        }
+        Some(ToParent::Failed(error)) => Err(error),
+        _ => Err(Error::new("the process that joins the namespaces ended without a word")),
+    }
+}
+
+fn middle_main(
+    birth: &Birth<'_>,
+    wire: ChildEnd,
+    body: impl FnOnce(ChildEnd) -> Infallible,
+) -> ! {
+    let args = CloneArgs { namespaces: birth.create, cgroup: None, sibling: true };
+    let made = birth
+        .join
+        .enter()
+        .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
+    let message = match made {
+        Ok(None) => match body(wire) {},
+        Ok(Some(child)) => ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd),
+        Err(error) => ToParent::Failed(error),
+    };
+    // If this cannot be sent, the end of the file tells the parent.
+    exit_now(i32::from(wire.send(&message).is_err()));
+}
+
+fn explain(errno: Errno, birth: &Birth<'_>) -> Error {
+    let new: Vec<_> = Kind::ALL
+        .into_iter()
+        .filter(|kind| birth.create.0 & kind.flag().0 != 0)
+        .map(Kind::name)
+        .collect();
+    let error = Error::os(format!("linux.namespaces: clone3({})", new.join(", ")), errno);
+    match errno {
+        Errno::PERM if birth.create.0 & Kind::User.flag().0 != 0 => {
+            error.hint("are unprivileged user namespaces allowed on this host?")
+        }
+        Errno::PERM => error.hint("needs root, or a user namespace"),
+        Errno::NOSPC => error.hint("the limits in /proc/sys/user/max_*_namespaces are reached"),
+        Errno::BUSY => error.hint("the cgroup has controllers enabled for its children"),
+        _ => error,
+    }
+}

@@ -1,0 +1,246 @@
+//! The first process of a container: it builds the world that it will live in,
+//! from inside, and waits to be started.
+
+use super::confine::{self, Last};
+use super::{identity, program, start};
+use crate::error::{Context, Error, Result};
+use crate::namespaces::Join;
+use crate::plan::{Hook, Kind, Plan, Process};
+use crate::rootfs;
+use crate::security::seccomp::Filter;
+use crate::security::{keyring, scheduling};
+use crate::spec::{OCI_VERSION, State, Status};
+use crate::sync::{ChildEnd, ToChild, ToParent};
+use crate::sys::signal::Mask;
+use crate::sys::{namespace, process};
+use crate::{hooks, net, terminal};
+use rustix::fs::{Mode, OFlags, open, openat};
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What init needs: a fork's copy of what the parent has prepared.
+#[derive(Debug)]
+pub struct Init<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The trees that the parent has opened.
+    pub sources: rootfs::Sources,
+    /// How the container sees its cgroup.
+    pub cgroup_view: rootfs::CgroupView,
+    /// Namespaces that init still has to join by itself.
+    pub join: Option<&'a Join>,
+    /// The compiled filter.
+    pub filter: Option<&'a Filter>,
+    /// The host's procfs.
+    pub proc: OwnedFd,
+    /// The socket that `start` will connect to; none for `run`.
+    pub start: Option<OwnedFd>,
+    /// Whether to join a new session keyring.
+    pub keyring: bool,
+    /// Whether the root is changed without `pivot_root(2)`.
+    pub no_pivot: bool,
+    /// Signal mask of our caller.
+    pub caller_mask: Mask,
+    /// Variables beyond `process.env`.
+    pub extra_env: Vec<CString>,
+}
+
+/// Runs in the new process; never returns.
+pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
+    super::run(wire, |wire| build(init, wire))
+}
+
+fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
+    let plan = init.plan;
+    wire.expect(ToChild::Go)?;
+    become_someone(&init)?;
+    rustix::process::setsid().call(|| "setsid".into())?;
+    if init.keyring {
+        keyring::join(&plan.id)?;
+    }
+    enter_namespaces(&init)?;
+    name_the_host(plan)?;
+    // Modes are given exactly below; the caller's mask comes back at the end.
+    let caller_umask = rustix::process::umask(Mode::empty()).bits();
+    let root = rootfs::build(&plan.rootfs, init.sources, &init.cgroup_view)?;
+    run_hooks(plan, wire)?;
+    let root = rootfs::enter(root, init.no_pivot)?;
+    write_sysctl(&init.proc, &plan.sysctl)?;
+    let Some(process) = &plan.process else {
+        rootfs::finish(&plan.rootfs, &root, None)?;
+        return without_process(wire, init.start);
+    };
+    let slave = open_terminal(process, &root, wire)?;
+    rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
+    drop(slave);
+    let (program, extra_env) = settle(plan, process, &root, init.extra_env)?;
+    drop(root);
+    wire.send(&ToParent::Ready)?;
+    start::wait(wire, init.start.take())?;
+    if !plan.hooks.start_container.is_empty() {
+        container_hooks(plan, "startContainer", &plan.hooks.start_container, Status::Created)?;
+    }
+    let last = Last {
+        process,
+        program: &program,
+        extra_env: &extra_env,
+        filter: init.filter,
+        proc: init.proc.as_fd(),
+        caller_umask,
+        caller_mask: &init.caller_mask,
+    };
+    confine::and_exec(&last, wire)
+}
+
+/// Ids first: nothing may be made by an id that the namespace does not map.
+fn become_someone(init: &Init<'_>) -> Result<()> {
+    match &init.plan.id_maps {
+        Some(maps) => identity::become_first(maps),
+        None if init.plan.namespaces.joins(Kind::User) => identity::become_root(),
+        None => Ok(()),
+    }
+}
+
+fn enter_namespaces(init: &Init<'_>) -> Result<()> {
+    let namespaces = &init.plan.namespaces;
+    if let Some(join) = init.join {
+        join.enter()?;
+    }
+    if namespaces.creates(Kind::Cgroup) {
+        // Only now: its root is the cgroup that we have just been put into.
+        process::unshare(Kind::Cgroup.flag()).call(|| "unshare the cgroup namespace".into())?;
+    }
+    if namespaces.creates(Kind::Time) {
+        new_time_namespace(init)?;
+    }
+    if namespaces.creates(Kind::Network) {
+        net::loopback_up()?;
+    }
+    Ok(())
+}
+
+/// Offsets can be set only while no process is in the namespace, so it is made,
+/// set, and then entered through its file (`time_namespaces(7)`).
+fn new_time_namespace(init: &Init<'_>) -> Result<()> {
+    process::unshare(Kind::Time.flag()).call(|| "unshare the time namespace".into())?;
+    let offsets = &init.plan.time_offsets;
+    if !offsets.is_empty() {
+        write_proc(&init.proc, "self/timens_offsets", &offsets.join("\n"))
+            .map_err(|error| error.at("linux.timeOffsets"))?;
+    }
+    let call = || "enter the new time namespace".into();
+    let file = openat(
+        &init.proc,
+        "self/ns/time_for_children",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .call(call)?;
+    namespace::join(file.as_fd(), Kind::Time.flag()).call(call)
+}
+
+fn name_the_host(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes())
+            .call(|| format!("hostname: sethostname({name})"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes())
+            .call(|| format!("domainname: setdomainname({name})"))?;
+    }
+    Ok(())
+}
+
+/// The mounts are made, the old root is still there: the time of three kinds
+/// of hooks. The runtime runs those that belong into its own namespaces.
+fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
+    let hooks = &plan.hooks;
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        wire.send(&ToParent::Hooks)?;
+        wire.expect(ToChild::Done)?;
+    }
+    if hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    container_hooks(plan, "createContainer", &hooks.create_container, Status::Creating)
+}
+
+fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Result<()> {
+    let state = State {
+        oci_version: OCI_VERSION,
+        id: &plan.id,
+        // As the container sees it (runtime.md, "State").
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        status,
+        bundle: plan.bundle.to_str().unwrap_or_default(),
+        rootfs: None,
+        created: None,
+        annotations: &plan.annotations,
+        owner: None,
+    };
+    hooks::run_all(kind, list, &state)
+}
+
+fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
+    for (path, value) in sysctl {
+        write_proc(proc, &format!("sys/{path}"), value)
+            .map_err(|error| error.at(format!("linux.sysctl.{}", path.replace('/', "."))))?;
+    }
+    Ok(())
+}
+
+/// Writes below `/proc` through the runtime's own procfs (CVE-2025-52881).
+fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
+    let call = || format!("write {value:?} to /proc/{path}");
+    let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).call(call)?;
+    rustix::io::write(&file, value.as_bytes()).call(call)?;
+    Ok(())
+}
+
+fn open_terminal(
+    process: &Process,
+    root: &OwnedFd,
+    wire: &ChildEnd,
+) -> Result<Option<OwnedFd>> {
+    let Some(settings) = process.terminal else { return Ok(None) };
+    let pty = terminal::open(root.as_fd())?;
+    terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
+    wire.send(&ToParent::Console(pty.master))?;
+    Ok(Some(pty.slave))
+}
+
+/// Everything about the process that can be known, and refused, before `start`.
+fn settle(
+    plan: &Plan,
+    process: &Process,
+    root: &OwnedFd,
+    mut extra_env: Vec<CString>,
+) -> Result<(CString, Vec<CString>)> {
+    let cwd = program::working_directory(root.as_fd(), process)?;
+    rustix::process::fchdir(&cwd).call(|| format!("process.cwd: chdir {}", process.cwd))?;
+    scheduling::apply(process.scheduling)?;
+    if let Some(domain) = plan.personality {
+        process::personality(domain)
+            .call(|| format!("linux.personality: personality({domain:#x})"))?;
+    }
+    confine::set_groups(process)?;
+    extra_env.extend(program::home(root.as_fd(), process));
+    Ok((program::find(process)?, extra_env))
+}
+
+/// A container may be created without a process; it cannot be started.
+fn without_process(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<Infallible> {
+    wire.send(&ToParent::Ready)?;
+    start::wait(wire, socket)?;
+    Err(Error::new("process: is not set in config.json, so there is nothing to start"))
+}
+
+/// The root directory of this process, for lookups inside it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_root() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open("/", flags, Mode::empty()).call(|| "open the container's root".into())
+}

@@ -1,0 +1,91 @@
+//! A further process in a running container: `exec`.
+
+use super::confine::{self, Last};
+use super::{identity, program, start};
+use crate::error::{Context, Result};
+use crate::namespaces::Join;
+use crate::plan::Process;
+use crate::security::seccomp::Filter;
+use crate::security::{keyring, lsm, scheduling};
+use crate::sync::{ChildEnd, ToChild, ToParent};
+use crate::sys::signal::Mask;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::DumpableBehavior;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What the new process needs: a fork's copy of what the parent has prepared.
+#[derive(Debug)]
+pub struct Exec<'a> {
+    /// Container id, for the keyring.
+    pub id: &'a str,
+    /// What to become.
+    pub process: &'a Process,
+    /// Namespaces that it still has to join by itself.
+    pub join: Option<&'a Join>,
+    /// Whether the container has a user namespace of its own.
+    pub user_namespace: bool,
+    /// The container's filter.
+    pub filter: Option<&'a Filter>,
+    /// The host's procfs.
+    pub proc: OwnedFd,
+    /// Signal mask of our caller.
+    pub caller_mask: Mask,
+    /// Variables beyond `process.env`.
+    pub extra_env: Vec<CString>,
+    /// Whether to join a new session keyring.
+    pub keyring: bool,
+}
+
+/// Runs in the new process; never returns.
+pub fn main(exec: &Exec<'_>, wire: ChildEnd) -> Infallible {
+    super::run(wire, |wire| enter(exec, wire))
+}
+
+fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
+    // Processes of the container see us from now on: they must not reach our
+    // descriptors or memory (CVE-2016-9962).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    wire.expect(ToChild::Go)?;
+    if let Some(join) = exec.join {
+        join.enter()?;
+    }
+    if exec.user_namespace {
+        identity::become_root()?;
+    }
+    rustix::process::setsid().call(|| "setsid".into())?;
+    if exec.keyring {
+        keyring::join(exec.id)?;
+    }
+    let process = exec.process;
+    lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open("/", flags, Mode::empty()).call(|| "open the container's root".into())?;
+    if let Some(terminal) = process.terminal {
+        let pty = crate::terminal::open(root.as_fd())?;
+        crate::terminal::become_stdio(&pty.slave, terminal.size, process.uid)?;
+        wire.send(&ToParent::Console(pty.master))?;
+    }
+    let caller_umask = rustix::process::umask(Mode::empty()).bits();
+    let cwd = program::working_directory(root.as_fd(), process)?;
+    rustix::process::fchdir(&cwd).call(|| format!("process.cwd: chdir {}", process.cwd))?;
+    scheduling::apply(process.scheduling)?;
+    confine::set_groups(process)?;
+    let program = program::find(process)?;
+    let mut extra_env = exec.extra_env.clone();
+    extra_env.extend(program::home(root.as_fd(), process));
+    wire.send(&ToParent::Ready)?;
+    start::wait(wire, None)?;
+    let last = Last {
+        process,
+        program: &program,
+        extra_env: &extra_env,
+        filter: exec.filter,
+        proc: exec.proc.as_fd(),
+        caller_umask,
+        caller_mask: &exec.caller_mask,
+    };
+    confine::and_exec(&last, wire)
+}

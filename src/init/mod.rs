@@ -1,0 +1,30 @@
+//! The child's side. `first` becomes a container's init, `join` a further
+//! process in it; both end in `confine`, the last chapter, which has one order
+//! for all.
+
+pub mod confine;
+pub mod first;
+pub mod join;
+mod identity;
+mod program;
+mod start;
+
+pub use first::Init;
+pub use join::Exec;
+
+use crate::error::Result;
+use crate::sync::{ChildEnd, ToParent};
+use crate::sys::process::exit_now;
+use std::convert::Infallible;
+
+/// Runs `body`, which ends in execve(2); if it fails instead, tells the other
+/// end why and exits.
+fn run(mut wire: ChildEnd, body: impl FnOnce(&mut ChildEnd) -> Result<Infallible>) -> Infallible {
+    let error = match body(&mut wire) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    // Nobody to tell: then the runtime is gone, and only ending is left.
+    let _untold = wire.send(&ToParent::Failed(error)).is_err();
+    exit_now(1)
+}

@@ -1,0 +1,144 @@
+//! Finds the program, the working directory and HOME inside the container,
+//! before `create` returns, so that a mistake is found early.
+
+use crate::error::{Context, Error, Result};
+use crate::plan::Process;
+use crate::sys::process::{may_execute, set_fs_ids};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, stat};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::io::Read as _;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// What execvp(3) falls back to, and the peers.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The largest /etc/passwd that is looked at; the image may hold anything.
+const PASSWD: u64 = 1 << 20;
+
+/// Resolves `process.args[0]` with execvp(3)'s rules, as the user who will run
+/// it: a file that only root may execute is not a program for others.
+///
+/// # Errors
+/// In the words that engines turn into their exit codes 126 and 127.
+pub fn find(process: &Process) -> Result<CString> {
+    let Some(name) = process.args.first() else {
+        return Err(Error::new("process.args: is empty"));
+    };
+    let before = set_fs_ids(process.uid, process.gid);
+    let found = search(process, name);
+    set_fs_ids(before.0, before.1);
+    found
+}
+
+fn search(process: &Process, name: &CStr) -> Result<CString> {
+    let shown = name.to_string_lossy();
+    if name.to_bytes().contains(&b'/') {
+        return match check(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(errno) => {
+                Err(Error::os(format!("process.args[0]: exec: {shown:?}: stat {shown}"), errno))
+            }
+        };
+    }
+    let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH);
+    let mut denied = false;
+    for folder in path.split(':').filter(|_| !name.is_empty()) {
+        let folder = if folder.is_empty() { "." } else { folder };
+        let candidate = [folder.as_bytes(), b"/", name.to_bytes()].concat();
+        let Ok(candidate) = CString::new(candidate) else { continue };
+        match check(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(errno) => denied |= errno == Errno::ACCESS,
+        }
+    }
+    let fail = format!("process.args[0]: exec: {shown:?}");
+    if denied {
+        return Err(Error::os(fail, Errno::ACCESS));
+    }
+    Err(Error::new(format!("{fail}: executable file not found in $PATH"))
+        .hint(format!("PATH is {path}")))
+}
+
+fn check(path: &CStr) -> rustix::io::Result<()> {
+    may_execute(path)?;
+    match FileType::from_raw_mode(stat(path)?.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(Errno::ACCESS),
+    }
+}
+
+fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
+    let value = |entry: &'a CString| entry.to_str().ok()?.strip_prefix(name)?.strip_prefix('=');
+    process.env.iter().find_map(value)
+}
+
+/// Opens the working directory inside `root`, never through a link of procfs,
+/// which could lead to a directory of the host (CVE-2024-21626). It is made if
+/// it is missing, as runc does.
+///
+/// # Errors
+/// If it is no directory.
+pub fn working_directory(root: BorrowedFd<'_>, process: &Process) -> Result<OwnedFd> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || openat2(root, process.cwd.as_str(), flags, Mode::empty(), how);
+    let call = || format!("process.cwd: open {} in the container", process.cwd);
+    match open() {
+        Err(Errno::NOENT) => {
+            crate::rootfs::mkdir_all(root, &process.cwd)
+                .map_err(|error| error.at(format!("process.cwd: mkdir {}", process.cwd)))?;
+            open().call(call)
+        }
+        opened => opened.call(call),
+    }
+}
+
+/// HOME of the user by the container's /etc/passwd, for an environment without
+/// one; `/` if it is not listed there.
+///
+/// The image made that file: it is opened without following a link of procfs,
+/// must be a regular file, and is read up to a limit.
+pub fn home(root: BorrowedFd<'_>, process: &Process) -> Option<CString> {
+    if variable(process, "HOME").is_some_and(|home| !home.is_empty()) {
+        return None;
+    }
+    let home = passwd(root)
+        .and_then(|text| home_of(&text, process.uid).map(str::to_owned))
+        .unwrap_or_else(|| "/".into());
+    CString::new(format!("HOME={home}")).ok()
+}
+
+fn passwd(root: BorrowedFd<'_>) -> Option<String> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat2(root, "etc/passwd", flags, Mode::empty(), how).ok()?;
+    if FileType::from_raw_mode(fstat(&file).ok()?.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::fs::File::from(file).take(PASSWD).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn home_of(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.nth(2)?.parse::<u32>().ok()? == uid;
+        let home = fields.nth(2)?;
+        (found && !home.is_empty()).then_some(home)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home_of;
+
+    #[test]
+    fn the_home_is_the_sixth_field() {
+        let passwd = "bad\nroot:x:0:0:root:/root:/bin/sh\napp:x:7:7::/srv:/bin/sh\n";
+        assert_eq!(home_of(passwd, 0), Some("/root"));
+        assert_eq!(home_of(passwd, 7), Some("/srv"));
+        assert_eq!(home_of(passwd, 8), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! `--log`, `--log-format`, `--debug`.
+//!
+//! podman parses the whole JSON log as one object, and containerd takes the
+//! last object whose level is `error`; so a JSON log gets nothing but the final
+//! error (and, when asked for, debug lines). Warnings go to a text log, or to
+//! stderr.
+
+use crate::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `time="..." level=error msg="..."`.
+    #[default]
+    Text,
+    /// `{"level":"error","msg":"...","time":"..."}`.
+    Json,
+}
+
+/// Where messages go. It is opened before anything else can fail.
+#[derive(Debug, Default)]
+pub struct Log {
+    file: Option<File>,
+    format: Format,
+    debug: bool,
+}
+
+impl Log {
+    /// Opens the log for appending; callers share one file across calls.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open(path: Option<&str>, format: Format, debug: bool) -> Result<Self, Error> {
+        let open = |path: &str| {
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(|error| Error::io(format!("--log: open {path}"), &error))
+        };
+        let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
+        Ok(Self { file, format, debug })
+    }
+
+    /// The final error: once in the log, once on stderr, each in one write.
+    pub fn error(&self, error: &Error) {
+        let message = one_line(&error.to_string());
+        self.line("error", &message);
+        to_stderr(&format!("pinnace: {message}\n"));
+    }
+
+    /// Something that the spec asks to log and to go on with.
+    pub fn warning(&self, message: &str) {
+        let message = one_line(message);
+        match (&self.file, self.format) {
+            (Some(_), Format::Text) => self.line("warning", &message),
+            _ => to_stderr(&format!("pinnace: warning: {message}\n")),
+        }
+    }
+
+    /// What a person who looks for a fault wants to see.
+    pub fn debug(&self, message: impl FnOnce() -> String) {
+        if !self.debug {
+            return;
+        }
+        let message = one_line(&message());
+        match &self.file {
+            Some(_) => self.line("debug", &message),
+            None => to_stderr(&format!("pinnace: debug: {message}\n")),
+        }
+    }
+
+    fn line(&self, level: &str, message: &str) {
+        let Some(mut file) = self.file.as_ref() else { return };
+        let time = rfc3339(SystemTime::now());
+        let line = match self.format {
+            Format::Json => {
+                let message = serde_json::Value::from(message);
+                format!("{{\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}\n")
+            }
+            Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
+        };
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            to_stderr(&format!("pinnace: --log: {error}\n"));
+        }
+    }
+}
+
+/// conmon reads stderr once: one short write. When it is closed there is
+/// nobody left to tell.
+fn to_stderr(line: &str) {
+    let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
+}
+
+fn one_line(message: &str) -> String {
+    message.replace(['\n', '\r'], " ")
+}
+
+/// RFC 3339 in UTC, with nanoseconds as Go prints them.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86400, since.as_secs() % 86400);
+    let (year, month, day) = civil(days as i64);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_nanos()
+    )
+}
+
+/// Days since 1970-01-01 to a date of the Gregorian calendar: counted from
+/// 0000-03-01, so that the leap day is the last of its year.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_rfc3339() {
+        for (second, text) in [
+            (0, "1970-01-01T00:00:00.000000001Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000001Z"),
+            (1_795_392_000, "2026-11-23T00:00:00.000000001Z"),
+        ] {
+            let time = UNIX_EPOCH + Duration::new(second, 1);
+            assert_eq!(rfc3339(time), text);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Joining namespaces that exist (setns(2)): those of `linux.namespaces[].path`,
+//! or those of a running container.
+
+use crate::error::{Context, Error, Result};
+use crate::plan::Kind;
+use crate::sys::namespace::{join, kind_of};
+use crate::sys::process::Namespaces;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Namespaces to join: by file, or those of a process.
+#[derive(Debug)]
+pub enum Join {
+    /// `linux.namespaces[].path`, opened.
+    Files(Vec<(Kind, OwnedFd)>),
+    /// Those kinds of the process behind a pidfd.
+    Process(OwnedFd, Namespaces),
+}
+
+impl Join {
+    /// Whether one of that kind is among them.
+    pub fn has(&self, kind: Kind) -> bool {
+        match self {
+            Self::Files(files) => files.iter().any(|(other, _)| *other == kind),
+            Self::Process(_, kinds) => kinds.0 & kind.flag().0 != 0,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Files(files) if files.is_empty())
+    }
+}
+
+/// Opens the files of `linux.namespaces` and checks the kind of each, before
+/// anything is made.
+///
+/// # Errors
+/// A missing file, or one of another kind (config-linux.md, "Namespaces").
+pub fn open_files(paths: &[(Kind, PathBuf)]) -> Result<Join> {
+    let one = |(kind, path): &(Kind, PathBuf)| {
+        let field = || format!("linux.namespaces: {} path {}", kind.name(), path.display());
+        let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("{}: open", field()))?;
+        match kind_of(file.as_fd()) {
+            Ok(found) if found == kind.flag() => Ok((*kind, file)),
+            Ok(found) => {
+                let found = Kind::ALL.into_iter().find(|kind| kind.flag() == found);
+                let name = found.map_or("unknown", Kind::name);
+                Err(Error::new(format!("{}: is a namespace of type {name}", field())))
+            }
+            Err(_) => Err(Error::new(format!("{}: is not a namespace file", field()))),
+        }
+    };
+    Ok(Join::Files(paths.iter().map(one).collect::<Result<_>>()?))
+}
+
+impl Join {
+    /// Enters the namespaces, in the new process or in the middle one.
+    ///
+    /// Those of the host can only be entered before a user namespace takes our
+    /// privileges away, those that belong to the user namespace only after it:
+    /// so a refused one is tried again.
+    ///
+    /// # Errors
+    /// Those of setns(2).
+    pub fn enter(&self) -> Result<()> {
+        match self {
+            Self::Process(pidfd, kinds) => enter_process(pidfd.as_fd(), *kinds),
+            Self::Files(files) => {
+                let mut later = Vec::new();
+                for (kind, file) in files.iter().filter(|(kind, _)| *kind != Kind::User) {
+                    match join(file.as_fd(), kind.flag()) {
+                        Err(Errno::PERM) if self.has(Kind::User) => later.push((kind, file)),
+                        joined => joined.call(|| setns(*kind))?,
+                    }
+                }
+                if let Some((_, user)) = files.iter().find(|(kind, _)| *kind == Kind::User) {
+                    join(user.as_fd(), Kind::User.flag()).call(|| setns(Kind::User))?;
+                }
+                for (kind, file) in later {
+                    join(file.as_fd(), kind.flag()).call(|| setns(*kind))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The call, for messages.
+pub fn setns(kind: Kind) -> String {
+    format!("linux.namespaces: setns to the {} namespace", kind.name())
+}
+
+fn enter_process(pidfd: BorrowedFd<'_>, kinds: Namespaces) -> Result<()> {
+    let call = || "setns to the container's namespaces".to_owned();
+    match join(pidfd, kinds) {
+        // EINVAL: the container shares our user namespace after all.
+        Err(Errno::INVAL) => {
+            join(pidfd, Namespaces(kinds.0 & !Kind::User.flag().0)).call(call)
+        }
+        joined => joined.call(call),
+    }
+}

@@ -1,0 +1,72 @@
+//! The six kinds of hooks (config.md, "POSIX-platform Hooks").
+
+use super::Findings;
+use crate::error::Error;
+use crate::spec;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One program to run.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// argv; empty means the path alone.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// When to give up.
+    pub timeout: Option<Duration>,
+}
+
+/// All hooks, in the order in which they are run.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// Deprecated; before `create_runtime`.
+    pub prestart: Vec<Hook>,
+    /// In the runtime's namespaces, before `pivot_root`.
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before `pivot_root`.
+    pub create_container: Vec<Hook>,
+    /// In the container, before the user's program.
+    pub start_container: Vec<Hook>,
+    /// After the user's program has begun.
+    pub poststart: Vec<Hook>,
+    /// After delete.
+    pub poststop: Vec<Hook>,
+}
+
+/// Checks every hook.
+pub fn plan(hooks: Option<&spec::Hooks>, findings: &mut Findings) -> Hooks {
+    let Some(hooks) = hooks else { return Hooks::default() };
+    let mut all = |kind: &str, list: &[spec::Hook]| -> Vec<Hook> {
+        list.iter().enumerate().map(|(i, hook)| one(&format!("hooks.{kind}[{i}]"), hook, findings)).collect()
+    };
+    Hooks {
+        prestart: all("prestart", &hooks.prestart),
+        create_runtime: all("createRuntime", &hooks.create_runtime),
+        create_container: all("createContainer", &hooks.create_container),
+        start_container: all("startContainer", &hooks.start_container),
+        poststart: all("poststart", &hooks.poststart),
+        poststop: all("poststop", &hooks.poststop),
+    }
+}
+
+fn one(field: &str, hook: &spec::Hook, findings: &mut Findings) -> Hook {
+    if !Path::new(&hook.path).is_absolute() {
+        findings.error(Error::new(format!("{field}.path: {:?} is not absolute", hook.path)));
+    }
+    if let Some(seconds) = hook.timeout.filter(|seconds| *seconds <= 0) {
+        findings.error(Error::new(format!("{field}.timeout: {seconds} is not greater than zero")));
+    }
+    let texts = [&hook.path].into_iter().chain(&hook.args).chain(&hook.env);
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        findings.error(Error::new(format!("{field}: contains a NUL character")));
+    }
+    Hook {
+        path: PathBuf::from(&hook.path),
+        args: hook.args.clone(),
+        env: hook.env.clone(),
+        timeout: hook.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+    }
+}

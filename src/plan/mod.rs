@@ -1,0 +1,182 @@
+//! What we will do: `config.json` and the command line turned into plain data,
+//! by functions that at most read. Every check and every default is here, so
+//! bad input fails with nothing to undo, and all findings at once.
+
+pub mod capabilities;
+pub mod findings;
+pub mod hooks;
+pub mod idmap;
+pub mod namespaces;
+pub mod process;
+pub mod rlimits;
+pub mod rootfs;
+pub mod scheduling;
+pub mod sysctl;
+
+pub use findings::Findings;
+pub use hooks::{Hook, Hooks};
+pub use idmap::IdMaps;
+pub use namespaces::{Kind, Namespaces};
+pub use process::{Process, Terminal};
+pub use rootfs::Rootfs;
+
+use crate::error::{Error, Result};
+use crate::spec::{self, Spec};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Container id, already checked.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Whether we run without root's privileges over the host.
+    pub rootless: bool,
+    /// How many fds from 3 on the process inherits.
+    pub preserve_fds: u32,
+}
+
+/// Everything that `create` will make.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Container id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Namespaces to make and to join.
+    pub namespaces: Namespaces,
+    /// Maps of a new user namespace.
+    pub id_maps: Option<IdMaps>,
+    /// The tree that the container sees.
+    pub rootfs: Rootfs,
+    /// The user's program; legal to be absent until `start`.
+    pub process: Option<Process>,
+    /// Host name to set.
+    pub hostname: Option<String>,
+    /// Domain name to set.
+    pub domainname: Option<String>,
+    /// Kernel parameters: path below `/proc/sys`, and value.
+    pub sysctl: Vec<(String, String)>,
+    /// Lines for `/proc/self/timens_offsets`.
+    pub time_offsets: Vec<String>,
+    /// Programs to run at points of the life cycle.
+    pub hooks: Hooks,
+    /// Metadata for the state document.
+    pub annotations: BTreeMap<String, String>,
+    /// Path of the cgroup as configured.
+    pub cgroups_path: Option<String>,
+    /// Limits of the cgroup, as configured: unset means to leave alone.
+    pub resources: spec::Resources,
+    /// The filter, not yet compiled.
+    pub seccomp: Option<spec::Seccomp>,
+    /// personality(2) value.
+    pub personality: Option<u64>,
+}
+
+/// Turns the configuration into a plan.
+///
+/// # Errors
+/// All findings at once, in the words of one line, each with its field.
+pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
+    let mut findings = Findings::default();
+    check_version(&spec.oci_version, &mut findings);
+    let linux = spec.linux.clone().unwrap_or_default();
+    let namespaces = namespaces::plan(&linux.namespaces, &mut findings);
+    let id_maps = idmap::plan(&linux, &namespaces, options.rootless, &mut findings);
+    check_unsupported(&linux, &mut findings);
+    for key in spec.annotations.keys().filter(|key| key.is_empty()) {
+        findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
+    }
+    let plan = Plan {
+        id: options.id.clone(),
+        bundle: options.bundle.clone(),
+        rootfs: rootfs::plan(spec, &options.bundle, &mut findings),
+        process: process::plan(spec.process.as_ref(), options, &mut findings),
+        hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, &mut findings),
+        domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, &mut findings),
+        sysctl: sysctl::plan(&linux.sysctl, &namespaces, &mut findings),
+        time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, &mut findings),
+        hooks: hooks::plan(spec.hooks.as_ref(), &mut findings),
+        annotations: spec.annotations.clone(),
+        cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
+        resources: linux.resources.unwrap_or_default(),
+        seccomp: linux.seccomp,
+        personality: personality(linux.personality.as_ref(), &mut findings),
+        namespaces,
+        id_maps,
+    };
+    findings.finish(plan)
+}
+
+/// `ociVersion` is a `SemVer` of major version 1 (config.md, "Specification version").
+fn check_version(version: &str, findings: &mut Findings) {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = core.split('.').map(str::parse::<u32>).collect();
+    match numbers.as_slice() {
+        [Ok(1), Ok(_), Ok(_)] => {}
+        [Ok(_), Ok(_), Ok(_)] => findings.error(
+            Error::new(format!("ociVersion: {version:?} is not supported"))
+                .hint(format!("versions 1.0.0 to {} are", spec::OCI_VERSION)),
+        ),
+        _ => findings.error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
+    }
+}
+
+fn in_uts(
+    field: &str,
+    name: Option<&str>,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Option<String> {
+    let name = name.filter(|name| !name.is_empty())?;
+    if !namespaces.has(Kind::Uts) {
+        findings.error(
+            Error::new(format!("{field}: cannot be set without a UTS namespace"))
+                .hint("add {\"type\": \"uts\"} to linux.namespaces"),
+        );
+    }
+    if name.len() > 64 {
+        findings.error(Error::new(format!("{field}: longer than 64 bytes (sethostname(2))")));
+    }
+    Some(name.to_owned())
+}
+
+/// config-linux.md, "Personality". Values of linux/personality.h.
+fn personality(personality: Option<&spec::Personality>, findings: &mut Findings) -> Option<u64> {
+    let personality = personality?;
+    if let Some(flag) = personality.flags.first() {
+        findings.error(Error::new(format!(
+            "linux.personality.flags: no flag is supported by the spec, found {flag:?}"
+        )));
+    }
+    match personality.domain.as_str() {
+        "LINUX" => Some(0x0000),
+        "LINUX32" => Some(0x0008),
+        other => {
+            findings.error(Error::new(format!(
+                "linux.personality.domain: {other:?} is neither LINUX nor LINUX32"
+            )));
+            None
+        }
+    }
+}
+
+/// What is not built yet is refused, never dropped.
+fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
+    let mut refuse = |present: bool, field: &str| {
+        if present {
+            findings.error(Error::new(format!("linux.{field}: is not supported yet")));
+        }
+    };
+    refuse(!linux.net_devices.is_empty(), "netDevices");
+    refuse(linux.intel_rdt.is_some(), "intelRdt");
+    refuse(linux.memory_policy.is_some(), "memoryPolicy");
+}
+
+/// Whether `path` is absolute and free of `..`.
+pub(crate) fn is_clean_absolute(path: &str) -> bool {
+    let path = Path::new(path);
+    path.is_absolute() && !path.components().any(|part| part.as_os_str() == "..")
+}

@@ -1,0 +1,166 @@
+//! `linux.namespaces`: which are new, which are joined, which are the runtime's
+//! (config-linux.md, "Namespaces").
+
+use super::Findings;
+use crate::error::Error;
+use crate::spec;
+use crate::sys::process::Namespaces as Flags;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The eight kinds of namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    User,
+    Pid,
+    Network,
+    Mount,
+    Ipc,
+    Uts,
+    Cgroup,
+    Time,
+}
+
+impl Kind {
+    /// All of them; the user namespace first because it owns the others.
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Pid,
+        Self::Network,
+        Self::Mount,
+        Self::Ipc,
+        Self::Uts,
+        Self::Cgroup,
+        Self::Time,
+    ];
+
+    /// The spec's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Mount => "mount",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+
+    /// The name of its file in `/proc/PID/ns`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            other => other.name(),
+        }
+    }
+
+    /// Its `CLONE_NEW*` bit.
+    pub fn flag(self) -> Flags {
+        Flags(match self {
+            Self::User => libc::CLONE_NEWUSER,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Mount => libc::CLONE_NEWNS,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Time => 0x80, // CLONE_NEWTIME, linux/sched.h
+        } as u32)
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The namespaces of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Namespaces {
+    /// To be made.
+    pub create: Vec<Kind>,
+    /// To be joined, with the file of each.
+    pub join: Vec<(Kind, PathBuf)>,
+}
+
+impl Namespaces {
+    /// Whether a new one of that kind is made.
+    pub fn creates(&self, kind: Kind) -> bool {
+        self.create.contains(&kind)
+    }
+
+    /// Whether one of that kind is joined by path.
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.join.iter().any(|(other, _)| *other == kind)
+    }
+
+    /// Whether the container has one of its own, new or joined.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.creates(kind) || self.joins(kind)
+    }
+
+    /// The bits of the new ones.
+    pub fn flags(&self) -> Flags {
+        Flags(self.create.iter().fold(0, |bits, kind| bits | kind.flag().0))
+    }
+}
+
+/// Checks every entry.
+pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces {
+    let mut namespaces = Namespaces::default();
+    for (i, entry) in entries.iter().enumerate() {
+        let field = format!("linux.namespaces[{i}]");
+        let Some(kind) = Kind::from_name(&entry.kind) else {
+            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+            findings.error(
+                Error::new(format!("{field}.type: unknown namespace {:?}", entry.kind))
+                    .hint(format!("one of {}", known.join(", "))),
+            );
+            continue;
+        };
+        if namespaces.has(kind) {
+            findings.error(Error::new(format!("{field}.type: {:?} is listed twice", entry.kind)));
+            continue;
+        }
+        match entry.path.as_deref().filter(|path| !path.is_empty()) {
+            None => namespaces.create.push(kind),
+            Some(path) if !Path::new(path).is_absolute() => findings.error(Error::new(format!(
+                "{field}.path: {path:?} is not absolute (config-linux.md, Namespaces)"
+            ))),
+            Some(path) => namespaces.join.push((kind, PathBuf::from(path))),
+        }
+    }
+    namespaces
+}
+
+/// Lines for `/proc/PID/timens_offsets` (`time_namespaces(7)`).
+pub fn time_offsets(
+    offsets: &BTreeMap<String, spec::TimeOffset>,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Vec<String> {
+    if !offsets.is_empty() && !namespaces.creates(Kind::Time) {
+        findings.error(
+            Error::new("linux.timeOffsets: needs a new time namespace")
+                .hint("add {\"type\": \"time\"} without a path to linux.namespaces"),
+        );
+    }
+    for (clock, offset) in offsets {
+        if clock != "monotonic" && clock != "boottime" {
+            findings.error(
+                Error::new(format!("linux.timeOffsets: the clock {clock:?} has no offset"))
+                    .hint("monotonic and boottime have (time_namespaces(7))"),
+            );
+        }
+        if offset.nanosecs >= 1_000_000_000 {
+            findings.error(Error::new(format!(
+                "linux.timeOffsets.{clock}.nanosecs: {} is not below 1000000000",
+                offset.nanosecs
+            )));
+        }
+    }
+    offsets.iter().map(|(clock, o)| format!("{clock} {} {}", o.secs, o.nanosecs)).collect()
+}

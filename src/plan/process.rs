@@ -1,0 +1,138 @@
+//! `process`: the user's program and everything that belongs to it.
+
+use super::capabilities::{self, Capabilities};
+use super::rlimits::{self, Rlimit};
+use super::scheduling::{self, Scheduling};
+use super::{Findings, Options};
+use crate::error::Error;
+use crate::spec;
+use std::collections::HashSet;
+use std::ffi::CString;
+
+/// A process to run, in `create` or `exec`.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// argv; never empty.
+    pub args: Vec<CString>,
+    /// Environment; each name once.
+    pub env: Vec<CString>,
+    /// Working directory, absolute.
+    pub cwd: String,
+    /// Present if a terminal becomes stdio.
+    pub terminal: Option<Terminal>,
+    /// User id inside the container.
+    pub uid: u32,
+    /// Group id inside the container.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask; `None` leaves the caller's.
+    pub umask: Option<u32>,
+    /// The five capability sets.
+    pub capabilities: Capabilities,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Whether to set `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// Value for `oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// `AppArmor` profile.
+    pub apparmor_profile: Option<String>,
+    /// `SELinux` label.
+    pub selinux_label: Option<String>,
+    /// CPU and I/O scheduling.
+    pub scheduling: Scheduling,
+    /// How many fds from 3 on are inherited.
+    pub preserve_fds: u32,
+}
+
+/// A pseudo-terminal for the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terminal {
+    /// Initial rows and columns.
+    pub size: Option<(u16, u16)>,
+}
+
+/// Checks the process of a container, or of `exec`.
+pub fn plan(
+    process: Option<&spec::Process>,
+    options: &Options,
+    findings: &mut Findings,
+) -> Option<Process> {
+    let process = process?;
+    if process.args.is_empty() {
+        findings.error(Error::new("process.args: is empty").hint("name at least a program"));
+    }
+    if !process.cwd.starts_with('/') {
+        findings.error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
+    }
+    if process.cwd.contains('\0') {
+        findings.error(Error::new("process.cwd: contains a NUL character"));
+    }
+    if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+        findings.error(Error::new(format!(
+            "process.oomScoreAdj: {score} is not between -1000 and 1000 (proc_pid_oom_score_adj(5))"
+        )));
+    }
+    if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
+        findings.error(Error::new(format!("process.user.umask: {mask} is above 511 (octal 777)")));
+    }
+    if process.exec_cpu_affinity.is_some() {
+        findings.error(Error::new("process.execCPUAffinity: is not supported yet"));
+    }
+    for (field, id) in [("uid", process.user.uid), ("gid", process.user.gid)] {
+        if id == u32::MAX {
+            findings.error(Error::new(format!("process.user.{field}: 4294967295 is not an id")));
+        }
+    }
+    let size = process.console_size.map(|size| (size.height, size.width));
+    Some(Process {
+        args: strings("process.args", &process.args, findings),
+        env: environment(&process.env, findings),
+        cwd: process.cwd.clone(),
+        terminal: process.terminal.then_some(Terminal { size }),
+        uid: process.user.uid,
+        gid: process.user.gid,
+        groups: process.user.additional_gids.clone(),
+        umask: process.user.umask,
+        capabilities: capabilities::plan(process.capabilities.as_ref(), findings),
+        rlimits: rlimits::plan(&process.rlimits, findings),
+        no_new_privileges: process.no_new_privileges,
+        oom_score_adj: process.oom_score_adj,
+        apparmor_profile: process.apparmor_profile.clone().filter(|name| !name.is_empty()),
+        selinux_label: process.selinux_label.clone().filter(|label| !label.is_empty()),
+        scheduling: scheduling::plan(process, findings),
+        preserve_fds: options.preserve_fds,
+    })
+}
+
+fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CString> {
+    let mut all = Vec::with_capacity(texts.len());
+    for (i, text) in texts.iter().enumerate() {
+        match CString::new(text.as_str()) {
+            Ok(text) => all.push(text),
+            Err(_) => findings.error(Error::new(format!("{field}[{i}]: contains a NUL character"))),
+        }
+    }
+    all
+}
+
+/// Each name once: the last value wins, and keeps its place, as with runc.
+fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
+    for (i, entry) in env.iter().enumerate() {
+        if entry.find('=').is_none_or(|at| at == 0) {
+            findings.error(
+                Error::new(format!("process.env[{i}]: {entry:?} is not of the form NAME=value")),
+            );
+        }
+    }
+    let mut seen = HashSet::with_capacity(env.len());
+    let mut kept: Vec<&String> = env
+        .iter()
+        .rev()
+        .filter(|entry| seen.insert(entry.split('=').next().unwrap_or_default()))
+        .collect();
+    kept.reverse();
+    let owned: Vec<String> = kept.into_iter().cloned().collect();
+    strings("process.env", &owned, findings)
+}

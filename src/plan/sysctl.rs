@@ -1,0 +1,95 @@
+//! `linux.sysctl`: only parameters that belong to one of the container's own
+//! namespaces, so that no bundle can change the host.
+
+use super::{Findings, Kind, Namespaces};
+use crate::error::Error;
+use std::collections::BTreeMap;
+
+/// Parameters of the IPC namespace, `ipc_namespaces(7)`.
+const IPC: [&str; 8] = [
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+];
+
+/// Checks every key; returns paths below `/proc/sys` with their values.
+pub fn plan(
+    sysctl: &BTreeMap<String, String>,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Vec<(String, String)> {
+    let mut writes = Vec::with_capacity(sysctl.len());
+    for (key, value) in sysctl {
+        let path = path(key);
+        let field = format!("linux.sysctl.{key}");
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            findings.error(Error::new(format!("{field}: is not the name of a kernel parameter")));
+        } else if path == "kernel/hostname" {
+            findings.error(Error::new(format!("{field}: use the field hostname instead")));
+        } else {
+            match namespace(&path) {
+                Some(kind) if namespaces.has(kind) => {}
+                Some(kind) => findings.error(Error::new(format!(
+                    "{field}: needs a {} namespace of the container's own",
+                    kind.name()
+                ))),
+                None => findings.error(
+                    Error::new(format!("{field}: is not separate for each namespace"))
+                        .hint("set it on the host, or drop it"),
+                ),
+            }
+        }
+        writes.push((path, value.clone()));
+    }
+    writes
+}
+
+/// sysctl(8): the first separator decides; the other character is then literal.
+fn path(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(at) if key.as_bytes()[at] == b'.' => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+fn namespace(path: &str) -> Option<Kind> {
+    if IPC.contains(&path) || path.starts_with("fs/mqueue/") {
+        Some(Kind::Ipc)
+    } else if path.starts_with("net/") {
+        Some(Kind::Network)
+    } else if path == "kernel/domainname" {
+        Some(Kind::Uts)
+    } else if path.starts_with("user/") {
+        Some(Kind::User)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn keys_become_paths_as_with_sysctl() {
+        for (key, expected) in [
+            ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net/ipv4/conf/eno2.100/rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
+            ("net.ipv4.conf.eno2/100.rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
+        ] {
+            assert_eq!(path(key), expected);
+        }
+    }
+}

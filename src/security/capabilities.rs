@@ -1,0 +1,76 @@
+//! Puts the five capability sets into force (capabilities(7)), in few calls.
+
+use crate::error::{Context, Result};
+use crate::plan::capabilities::{Capabilities, NAMES};
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+};
+
+/// `CAP_SYS_ADMIN`: what seccomp(2) wants when `no_new_privs` is off.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// Sets that we can give: what is not ours to give is left out, as the spec
+/// asks, and named.
+///
+/// # Errors
+/// Those of capget(2).
+pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<&'static str>)> {
+    let own = capabilities(None).call(|| "capget".into())?.permitted.bits();
+    let missing = (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;
+    let names = (0..NAMES.len()).filter(|n| missing >> n & 1 == 1).map(|n| NAMES[n]).collect();
+    let granted = Capabilities {
+        effective: wanted.effective & wanted.permitted & own,
+        permitted: wanted.permitted & own,
+        inheritable: wanted.inheritable & own,
+        bounding: wanted.bounding & own,
+        ambient: wanted.ambient & wanted.permitted & wanted.inheritable & own,
+    };
+    Ok((granted, names))
+}
+
+/// Drops every capability that is not in `keep` from the bounding set. This
+/// needs `CAP_SETPCAP`, so it comes before the ids change.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETPCAP`.
+pub fn limit_bounding(keep: u64) -> Result<()> {
+    for number in (0..64).filter(|number| keep >> number & 1 == 0) {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Ok(()) => {}
+            // Beyond the last capability that this kernel has.
+            Err(Errno::INVAL) => return Ok(()),
+            Err(errno) => {
+                return Err(errno).call(|| format!("prctl(PR_CAPBSET_DROP, {number})"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets the other four. `extra` stays effective and permitted until execve(2),
+/// which computes both sets anew from the inheritable, the bounding and the
+/// ambient one (capabilities(7), "Transformation of capabilities").
+///
+/// # Errors
+/// `EPERM` for a capability that we do not have.
+pub fn set(sets: Capabilities, extra: u64) -> Result<()> {
+    let set = CapabilitySet::from_bits_retain;
+    let new = CapabilitySets {
+        effective: set(sets.effective | extra),
+        permitted: set(sets.permitted | extra),
+        inheritable: set(sets.inheritable),
+    };
+    set_capabilities(None, new).call(|| "capset".into())?;
+    match clear_ambient_capability_set() {
+        Ok(()) => {}
+        Err(Errno::INVAL) if sets.ambient == 0 => return Ok(()),
+        Err(errno) => return Err(errno).call(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into()),
+    }
+    for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
+        configure_capability_in_ambient_set(set(1 << number), true)
+            .call(|| format!("prctl(PR_CAP_AMBIENT_RAISE, {number})"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! What is on disk: one directory a container under the state root, with a
+//! record of everything that must be found again and a copy of its
+//! configuration. Status is never read from here: see [`crate::container`].
+
+mod id;
+mod process_id;
+mod record;
+
+pub use id::check as check_id;
+pub use process_id::ProcessId;
+pub use record::Record;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::lock::lock_exclusive;
+use rustix::fs::{AtFlags, Mode, OFlags, open, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How long a command waits for another one on the same container, in seconds.
+const PATIENCE: u32 = 30;
+
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+/// The socket that `start` connects to; it exists as long as the container
+/// has not been started.
+pub const START: &str = "start";
+
+/// The state root: `/run/pinnace`, or what `--root` says.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory, held open.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    id: String,
+    path: PathBuf,
+}
+
+impl Store {
+    /// A store at `root`; nothing is made yet.
+    ///
+    /// # Errors
+    /// For `/`, which would make every directory a container.
+    pub fn new(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).call(|| "--root".into())?;
+        if root == Path::new("/") {
+            return Err(Error::new("--root: / cannot be the state directory"));
+        }
+        Ok(Self { root })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes the id: making the directory is what makes it unique.
+    ///
+    /// # Errors
+    /// An id that is in use ("already exists", which engines match), a state
+    /// root that cannot be written.
+    pub fn claim(&self, id: &str) -> Result<Dir> {
+        id::check(id)?;
+        let path = self.root.join(id);
+        let make = || rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711));
+        let made = match make() {
+            Err(Errno::NOENT) => {
+                std::fs::create_dir_all(&self.root)
+                    .call(|| format!("--root: mkdir {}", self.root.display()))?;
+                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o711))
+                    .call(|| format!("--root: chmod {}", self.root.display()))?;
+                make()
+            }
+            made => made,
+        };
+        match made {
+            Err(Errno::EXIST) => {
+                return Err(Error::new(format!("container with id {id:?} already exists"))
+                    .hint(format!("`pinnace delete {id}` removes it")));
+            }
+            made => made.call(|| format!("--root: mkdir {}", path.display()))?,
+        }
+        self.get(id)
+    }
+
+    /// The directory of a container that exists.
+    ///
+    /// # Errors
+    /// "container does not exist", which engines match.
+    pub fn get(&self, id: &str) -> Result<Dir> {
+        id::check(id)?;
+        let path = self.root.join(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match open(&path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path }),
+            Err(Errno::NOENT) => Err(missing(id)),
+            Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
+        }
+    }
+
+    /// The ids of all containers, in order.
+    ///
+    /// # Errors
+    /// If the state root cannot be read; a missing one holds nothing.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let call = || format!("--root: read {}", self.root.display());
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.call(call)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.call(call)?;
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if let (true, Ok(id)) = (is_dir, entry.file_name().into_string()) {
+                if id::check(&id).is_ok() {
+                    ids.push(id);
+                }
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(format!("container {id:?} does not exist")).kind(Kind::NoContainer)
+}
+
+impl Dir {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Absolute path of the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the record: a temporary file, then a rename, so that a reader
+    /// sees the old or the new one and a killed writer harms neither.
+    ///
+    /// # Errors
+    /// A full disk, a read-only state root.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let text = serde_json::to_vec(record)
+            .map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
+        self.write(RECORD, &text)
+    }
+
+    /// The record.
+    ///
+    /// # Errors
+    /// "does not exist" if another command is just deleting it.
+    pub fn load(&self) -> Result<Record> {
+        let text = self.read(RECORD)?;
+        crate::spec::parse(&format!("{}/{RECORD}", self.path.display()), &text)
+    }
+
+    /// Keeps the configuration as it was at `create`: later edits of the
+    /// bundle must not matter (runtime.md, "Create").
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn save_config(&self, text: &[u8]) -> Result<()> {
+        self.write(CONFIG, text)
+    }
+
+    /// The kept configuration.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG)
+    }
+
+    /// Whether a file of that name is there.
+    pub fn has(&self, name: &str) -> bool {
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Removes a file; a missing one is as good.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub fn remove_file(&self, name: &str) -> Result<()> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => {
+                Err(Error::os(format!("unlink {}/{name}", self.path.display()), errno))
+            }
+        }
+    }
+
+    /// Keeps other commands that change this container out until the result is
+    /// dropped.
+    ///
+    /// # Errors
+    /// After a while; or "does not exist" if the container went meanwhile.
+    pub fn lock(&self) -> Result<Lock<'_>> {
+        match lock_exclusive(self.fd.as_fd(), PATIENCE) {
+            Err(Errno::INTR) => {
+                return Err(Error::new(format!(
+                    "container {:?} is busy: another command has held its lock for {PATIENCE} s",
+                    self.id
+                )));
+            }
+            locked => locked.call(|| format!("flock {}", self.path.display()))?,
+        }
+        if self.has(RECORD) { Ok(Lock(self)) } else { Err(missing(&self.id)) }
+    }
+
+    /// Removes the directory with all that is in it; its record goes last, so
+    /// that an interrupted removal can be repeated.
+    ///
+    /// # Errors
+    /// Those of unlink(2) and rmdir(2).
+    pub fn remove(&self) -> Result<()> {
+        let call = || format!("remove {}", self.path.display());
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.call(call)?,
+        };
+        for entry in entries {
+            let name = entry.call(call)?.file_name();
+            if let Some(name) = name.to_str().filter(|name| *name != RECORD) {
+                self.remove_file(name)?;
+            }
+        }
+        self.remove_file(RECORD)?;
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::os(call(), errno)),
+        }
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+        let path = || format!("{}/{name}", self.path.display());
+        let temporary = format!(".{name}.{}", rustix::process::getpid());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
+            .call(|| format!("create {}", path()))?;
+        write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;
+        renameat(&self.fd, &*temporary, &self.fd, name).call(|| format!("rename to {}", path()))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let file = match openat(&self.fd, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(missing(&self.id)),
+            file => file.call(|| format!("open {}/{name}", self.path.display()))?,
+        };
+        let mut text = Vec::new();
+        let mut file = std::fs::File::from(file);
+        std::io::Read::read_to_end(&mut file, &mut text)
+            .call(|| format!("read {}/{name}", self.path.display()))?;
+        Ok(text)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Proof that nobody else changes the container now.
+#[derive(Debug)]
+pub struct Lock<'a>(&'a Dir);
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // The lock would end with the descriptor anyway; this can only fail
+        // for a descriptor that is not open.
+        let _cannot_fail =
+            rustix::fs::flock(&self.0.fd, rustix::fs::FlockOperation::Unlock).is_err();
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
+        bytes = &bytes[count..];
+    }
+    Ok(())
+}
+
+/// Writes the pid file: decimal, no newline, complete when it appears, as
+/// conmon and containerd read it.
+///
+/// # Errors
+/// Those of open(2), write(2) and rename(2).
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let call = || format!("--pid-file: write {}", path.display());
+    let name = path.file_name().ok_or_else(|| Error::new(call()))?;
+    let temporary = path.with_file_name(format!(".{}", name.to_string_lossy()));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = open(&temporary, flags, Mode::from_raw_mode(0o644)).call(call)?;
+    write_all(file.as_fd(), pid.to_string().as_bytes()).call(call)?;
+    rustix::fs::rename(&temporary, path).call(call)
+}

@@ -1,0 +1,37 @@
+//! What must be found again by a later command, or after a crash.
+
+use super::ProcessId;
+use crate::cgroup::Cgroup;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Written before the first thing that could leak, and again when the
+/// container is created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Container id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root filesystem.
+    pub rootfs: String,
+    /// RFC 3339 time of creation.
+    pub created: String,
+    /// User who made it.
+    pub owner: u32,
+    /// Annotations of the configuration.
+    pub annotations: BTreeMap<String, String>,
+    /// The `create` at work, until it is done.
+    pub creator: Option<ProcessId>,
+    /// The container's process, as soon as there is one.
+    pub init: Option<ProcessId>,
+    /// Where its cgroup is.
+    pub cgroup: Cgroup,
+    /// Kinds of namespaces that are not the runtime's, by the spec's names.
+    pub namespaces: Vec<String>,
+    /// Whether cgroup errors are to be forgiven.
+    pub rootless: bool,
+    /// Where `NOTIFY_SOCKET` of the container's supervisor is.
+    pub notify_socket: Option<PathBuf>,
+}

@@ -1,0 +1,283 @@
+//! The wire between a new process and its maker: one SEQPACKET socket pair,
+//! one enum a direction, one packet a message. The conversation:
+//!
+//! ```text
+//! parent                              child
+//!                                     Spawned + pidfd   only if a middle process had to join first
+//! Go             id maps and cgroup are done
+//!                                     Hooks             mounts are made; run what belongs before pivot_root
+//! Done
+//!                                     Console + fd      the terminal's master side
+//!                                     Ready             everything but the last chapter is done
+//! Start          (or a connection on the container's start socket)
+//!                                     Listener + fd     the filter is loaded and has a notification fd
+//!                                     end of file       execve has succeeded
+//! ```
+//!
+//! At any point the child may send `Failed`, and then it ends.
+
+mod handover;
+
+pub use handover::send_fd;
+
+use crate::error::{Context, Error, Kind, Result};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg,
+    socketpair,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The longest packet. An error message beyond it is cut.
+const PACKET: usize = 16 * 1024;
+
+/// What the child says.
+#[derive(Debug)]
+pub enum ToParent {
+    /// The middle process has made the real one: its pid, and pidfd.
+    Spawned(i32, OwnedFd),
+    /// Run the hooks that belong before `pivot_root`.
+    Hooks,
+    /// The master side of the terminal.
+    Console(OwnedFd),
+    /// Waiting to be started.
+    Ready,
+    /// The notification fd of the seccomp filter.
+    Listener(OwnedFd),
+    /// Something to log and to go on with.
+    Warning(String),
+    /// The end.
+    Failed(Error),
+}
+
+/// What the parent says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToChild {
+    /// Ids are mapped and the cgroup is entered.
+    Go,
+    /// What was asked for is done.
+    Done,
+    /// Become the user's program.
+    Start,
+}
+
+/// The maker's end.
+#[derive(Debug)]
+pub struct ParentEnd(OwnedFd);
+
+/// The new process's end.
+#[derive(Debug)]
+pub struct ChildEnd(OwnedFd);
+
+/// A connected pair, closed on exec.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub fn pair() -> Result<(ParentEnd, ChildEnd)> {
+    let (parent, child) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .call(|| "socketpair".into())?;
+    Ok((ParentEnd(parent), ChildEnd(child)))
+}
+
+impl ParentEnd {
+    /// An end made from a connection to a container's start socket.
+    pub fn from_socket(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Says `message`. A child that is gone is noticed by the next [`Self::receive`].
+    ///
+    /// # Errors
+    /// Those of sendmsg(2), but for a closed connection.
+    pub fn send(&self, message: ToChild) -> Result<()> {
+        let byte = match message {
+            ToChild::Go => b'g',
+            ToChild::Done => b'd',
+            ToChild::Start => b's',
+        };
+        match send(self.0.as_fd(), &[byte], None) {
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            result => result.call(|| "sendmsg to init".into()),
+        }
+    }
+
+    /// The next message; `None` when the child has closed its end.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2), or a packet that nobody sends.
+    pub fn receive(&self) -> Result<Option<ToParent>> {
+        let mut packet = [0; PACKET];
+        let (length, fd) = match receive(self.0.as_fd(), &mut packet) {
+            Ok(received) => received,
+            Err(Errno::CONNRESET) => return Ok(None),
+            Err(errno) => return Err(Error::os("recvmsg from init", errno)),
+        };
+        let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
+        decode(*kind, body, fd)
+            .map(Some)
+            .ok_or_else(|| Error::new(format!("init sent a packet of kind {kind} that makes no sense")))
+    }
+}
+
+impl AsFd for ParentEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl ChildEnd {
+    /// An end made from a connection accepted on the start socket.
+    pub fn from_socket(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Says `message`.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn send(&self, message: &ToParent) -> Result<()> {
+        let mut packet = Vec::with_capacity(64);
+        let mut fd = None;
+        match message {
+            ToParent::Spawned(pid, pidfd) => {
+                packet.push(b'p');
+                packet.extend_from_slice(&pid.to_le_bytes());
+                fd = Some(pidfd.as_fd());
+            }
+            ToParent::Hooks => packet.push(b'h'),
+            ToParent::Console(master) => {
+                packet.push(b'c');
+                fd = Some(master.as_fd());
+            }
+            ToParent::Ready => packet.push(b'r'),
+            ToParent::Listener(listener) => {
+                packet.push(b'l');
+                fd = Some(listener.as_fd());
+            }
+            ToParent::Warning(text) => {
+                packet.push(b'w');
+                packet.extend_from_slice(text.as_bytes());
+            }
+            ToParent::Failed(error) => {
+                packet.push(if error.get_kind() == Kind::Hook { b'k' } else { b'e' });
+                let (message, errno, hint) = error.parts();
+                packet.extend_from_slice(&errno.to_le_bytes());
+                packet.extend_from_slice(message.as_bytes());
+                packet.push(0);
+                packet.extend_from_slice(hint.as_bytes());
+            }
+        }
+        packet.truncate(PACKET);
+        send(self.0.as_fd(), &packet, fd).call(|| "sendmsg to the runtime".into())
+    }
+
+    /// Waits for `expected`.
+    ///
+    /// # Errors
+    /// If the runtime is gone, or says something else.
+    pub fn expect(&self, expected: ToChild) -> Result<()> {
+        let mut packet = [0; 8];
+        let (length, _) =
+            receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
+        let message = match &packet[..length] {
+            b"g" => ToChild::Go,
+            b"d" => ToChild::Done,
+            b"s" => ToChild::Start,
+            [] => return Err(Error::new("the runtime ended while init waited for it")),
+            _ => return Err(Error::new("the runtime sent a packet that makes no sense")),
+        };
+        if message == expected {
+            return Ok(());
+        }
+        Err(Error::new(format!("the runtime said {message:?} where {expected:?} was due")))
+    }
+}
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(match kind {
+        b'p' => ToParent::Spawned(i32::from_le_bytes(body.try_into().ok()?), fd?),
+        b'h' => ToParent::Hooks,
+        b'c' => ToParent::Console(fd?),
+        b'r' => ToParent::Ready,
+        b'l' => ToParent::Listener(fd?),
+        b'w' => ToParent::Warning(text(body)),
+        b'e' | b'k' => {
+            let kind = if kind == b'k' { Kind::Hook } else { Kind::Other };
+            let (errno, words) = body.split_first_chunk::<4>()?;
+            let mut words = words.splitn(2, |byte| *byte == 0);
+            let message = text(words.next()?);
+            let hint = text(words.next().unwrap_or_default());
+            ToParent::Failed(Error::from_parts(kind, message, i32::from_le_bytes(*errno), hint))
+        }
+        _ => return None,
+    })
+}
+
+fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
+        control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::io::retry_on_intr(|| {
+        sendmsg(socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+fn receive(
+    socket: BorrowedFd<'_>,
+    packet: &mut [u8],
+) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    debug_assert!(!received.flags.contains(ReturnFlags::TRUNC));
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_crosses_unchanged_and_the_end_of_file_is_seen() {
+        let (parent, child) = pair().unwrap();
+        let error = Error::os("mount x", Errno::PERM).at("mounts[1]").hint("be root");
+        child.send(&ToParent::Failed(error.clone())).unwrap();
+        child.send(&ToParent::Ready).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(e)) if e == error));
+        assert!(matches!(parent.receive().unwrap(), Some(ToParent::Ready)));
+        assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_child_notices_a_wrong_word_and_a_lost_runtime() {
+        let (parent, child) = pair().unwrap();
+        parent.send(ToChild::Go).unwrap();
+        parent.send(ToChild::Done).unwrap();
+        assert!(child.expect(ToChild::Go).is_ok());
+        assert!(child.expect(ToChild::Start).is_err());
+        drop(parent);
+        assert!(child.expect(ToChild::Start).is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! Session keyrings: keyctl(2).
+
+use super::process::last_errno;
+use rustix::io::Errno;
+use std::ffi::{CStr, c_long};
+
+// linux/keyctl.h
+const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;
+const KEYCTL_SETPERM: c_long = 5;
+const KEYCTL_DESCRIBE: c_long = 6;
+
+/// Joins a new session keyring of that name; returns its serial number.
+///
+/// # Errors
+/// `ENOSYS` where keyrings are not built in, `EDQUOT`, `EPERM` under seccomp.
+pub fn join_session(name: &CStr) -> Result<i32, Errno> {
+    // SAFETY: the name is a C string that outlives the call.
+    let key = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if key < 0 { Err(last_errno()) } else { Ok(key as i32) }
+}
+
+/// The description of a key: `type;uid;gid;perm;name`.
+///
+/// # Errors
+/// `EACCES`, `ENOKEY`.
+pub fn describe(key: i32) -> Result<String, Errno> {
+    let mut text = [0u8; 256];
+    // SAFETY: the kernel writes at most the given length into the buffer.
+    let got = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, key, text.as_mut_ptr(), text.len())
+    };
+    if got < 0 {
+        return Err(last_errno());
+    }
+    let text = &text[..(got as usize).min(text.len())];
+    Ok(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+}
+
+/// Sets the permission mask of a key.
+///
+/// # Errors
+/// `EACCES`, `ENOKEY`.
+pub fn set_permissions(key: i32, mask: u32) -> Result<(), Errno> {
+    // SAFETY: takes integers only.
+    match unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, mask) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,33 @@
+//! Namespace files: setns(2), `ioctl_nsfs(2)`.
+
+use super::process::{Namespaces, last_errno};
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `NS_GET_NSTYPE`, linux/nsfs.h.
+const NS_GET_NSTYPE: u32 = 0xb703;
+
+/// Which kind of namespace a file stands for.
+///
+/// # Errors
+/// `ENOTTY` if it is no namespace file.
+pub fn kind_of(file: BorrowedFd<'_>) -> Result<Namespaces, Errno> {
+    // SAFETY: this ioctl takes no argument and returns a CLONE_NEW* value.
+    match unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) } {
+        -1 => Err(last_errno()),
+        kind => Ok(Namespaces(kind as u32)),
+    }
+}
+
+/// Joins one namespace by its file, or those of a process by its pidfd
+/// (Linux 5.8). A pid namespace takes effect for the next child.
+///
+/// # Errors
+/// `EPERM`, or `EINVAL` for the user namespace that we are in.
+pub fn join(fd: BorrowedFd<'_>, kinds: Namespaces) -> Result<(), Errno> {
+    // SAFETY: takes an open descriptor and an integer.
+    match unsafe { libc::setns(fd.as_raw_fd(), kinds.0 as i32) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,190 @@
+//! Making processes: clone3(2), execve(2), unshare(2), `_exit`(2).
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What a new process shares with its maker and where it is put.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CloneArgs<'a> {
+    /// Namespaces to make, as for unshare(2).
+    pub namespaces: Namespaces,
+    /// cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether the new process becomes a sibling (`CLONE_PARENT`): it is then
+    /// reaped by our parent and signals it as we would.
+    pub sibling: bool,
+}
+
+/// Bits of `CLONE_NEW*`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Namespaces(pub u32);
+
+/// A process that we made: its pid, and its pidfd against pid reuse.
+#[derive(Debug)]
+pub struct Child {
+    /// pid in the maker's pid namespace.
+    pub pid: Pid,
+    /// Readable when the process has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// linux/sched.h; libc's constant has too narrow a type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Mirrors `struct clone_args` of clone3(2), version 2 (with `cgroup`).
+#[repr(C)]
+#[derive(Default)]
+struct KernelCloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Forks. `None` is returned in the new process.
+///
+/// The caller's program has one thread, so the copy may go on as the original
+/// would: no lock can be held by a thread that does not exist in it.
+///
+/// # Errors
+/// Those of clone3(2): `EPERM` without the privilege for a namespace, `ENOSPC`
+/// at the limit of nested namespaces, `EBUSY` for a cgroup that has enabled
+/// controllers.
+pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
+    let mut pidfd: c_int = -1;
+    let mut flags = u64::from(args.namespaces.0) | libc::CLONE_PIDFD as u64;
+    let mut cgroup = 0;
+    if let Some(fd) = args.cgroup {
+        flags |= CLONE_INTO_CGROUP;
+        cgroup = fd.as_raw_fd() as u64;
+    }
+    // With CLONE_PARENT the exit signal is the maker's own and must be 0 here.
+    let mut exit_signal = libc::SIGCHLD as u64;
+    if args.sibling {
+        flags |= libc::CLONE_PARENT as u64;
+        exit_signal = 0;
+    }
+    let kernel = KernelCloneArgs {
+        flags,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal,
+        cgroup,
+        ..KernelCloneArgs::default()
+    };
+    // SAFETY: the structure outlives the call and its size is passed; without
+    // CLONE_VM the child gets its own copy of the memory and of this stack.
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const kernel, size_of::<KernelCloneArgs>()) };
+    match result {
+        -1 => Err(last_errno()),
+        0 => Ok(None),
+        pid => Ok(Some(Child {
+            pid: Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?,
+            // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+    }
+}
+
+/// unshare(2).
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn unshare(namespaces: Namespaces) -> Result<(), Errno> {
+    let flags = UnshareFlags::from_bits_retain(namespaces.0);
+    // SAFETY: only CLONE_NEW* bits are passed, never CLONE_FILES, which is what
+    // makes unshare unsafe for owned descriptors.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// execve(2): returns only on failure.
+pub fn execve(path: &CStr, args: &[&CStr], env: &[&CStr]) -> Errno {
+    let args = null_terminated(args);
+    let env = null_terminated(env);
+    // SAFETY: both arrays end in a null pointer and hold valid C strings that
+    // live until the call returns.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    last_errno()
+}
+
+fn null_terminated(strings: &[&CStr]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Ends the process without running anything that belongs to its maker.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// personality(2).
+///
+/// # Errors
+/// `EINVAL` if the kernel refuses the domain.
+pub fn personality(domain: u64) -> Result<(), Errno> {
+    // SAFETY: takes and returns integers.
+    match unsafe { libc::personality(domain) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Marks every descriptor from `first` on as closed on exec: whatever our
+/// caller left open, the container does not get (CVE-2024-21626).
+///
+/// # Errors
+/// `EINVAL` before Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: only a flag of descriptors changes; none is closed under an owner.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the ids that file access is checked against, and with them whether
+/// `CAP_DAC_OVERRIDE` and its kin are effective; returns those before.
+pub fn set_fs_ids(uid: u32, gid: u32) -> (u32, u32) {
+    // SAFETY: takes and returns integers; it cannot fail.
+    let old_gid = unsafe { libc::setfsgid(gid) } as u32;
+    // SAFETY: as above.
+    let old_uid = unsafe { libc::setfsuid(uid) } as u32;
+    (old_uid, old_gid)
+}
+
+/// Whether the present credentials may execute `path`: `faccessat2(2)` with
+/// `AT_EACCESS`, which the C library would emulate with the wrong ids.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`.
+pub fn may_execute(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string that outlives the call.
+    match unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// The errno of the call that just failed through libc.
+pub(super) fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

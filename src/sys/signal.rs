@@ -1,0 +1,122 @@
+//! Signals: masks, dispositions and signalfd(2).
+
+use super::process::last_errno;
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A signal mask to be restored.
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+/// Blocks every signal that can be blocked; returns the mask before.
+///
+/// # Errors
+/// None in practice: the arguments are always valid.
+pub fn block_all() -> Result<Mask, Errno> {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: sigfillset writes the whole set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: written above.
+    set_mask(&Mask(unsafe { all.assume_init() }))
+}
+
+/// Installs `mask`; returns the one before.
+///
+/// # Errors
+/// None in practice: the arguments are always valid.
+pub fn set_mask(mask: &Mask) -> Result<Mask, Errno> {
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: both pointers are valid for the call; `old` is written on success.
+    match unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const mask.0, old.as_mut_ptr()) } {
+        // SAFETY: the call succeeded and wrote it.
+        0 => Ok(Mask(unsafe { old.assume_init() })),
+        _ => Err(last_errno()),
+    }
+}
+
+/// A descriptor that yields every blocked signal.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub fn signalfd_all() -> Result<OwnedFd, Errno> {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: sigfillset writes the whole set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set was written above and outlives the call.
+    match unsafe { libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        -1 => Err(last_errno()),
+        // SAFETY: a new descriptor that nobody else owns.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+/// Takes one pending signal from a descriptor of [`signalfd_all`].
+pub fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer has room for one record.
+    let got = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+    // SAFETY: a full record was written, and every bit pattern is valid for it.
+    (got == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+}
+
+/// Undoes what the Rust runtime did at start: it ignores SIGPIPE, and ignored
+/// signals stay so across execve(2).
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// The largest real-time signal, as the C library sees it.
+pub fn rt_max() -> i32 {
+    libc::SIGRTMAX()
+}
+
+/// The smallest real-time signal that the C library leaves to programs.
+pub fn rt_min() -> i32 {
+    libc::SIGRTMIN()
+}
+
+/// A signal by its number, real-time ones included.
+pub fn from_number(number: i32) -> Option<Signal> {
+    if let Some(signal) = Signal::from_named_raw(number) {
+        return Some(signal);
+    }
+    // SAFETY: a real-time signal of the range that the C library leaves to
+    // programs, so nobody's internal one is sent.
+    (rt_min()..=rt_max()).contains(&number).then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Reaps every child that has ended, but for `keep`, which may have ended too.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn reap_others(keep: i32) -> Result<(), Errno> {
+    loop {
+        // SAFETY: all-zero is a valid siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: the result goes to a valid siginfo.
+        if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, peek) } != 0 {
+            return match last_errno() {
+                Errno::CHILD => Ok(()),
+                errno => Err(errno),
+            };
+        }
+        // SAFETY: waitid fills in si_pid, or leaves 0 if no child has ended.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 || pid == keep {
+            return Ok(());
+        }
+        // SAFETY: as above; this one takes the child away.
+        unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WEXITED) };
+    }
+}

@@ -1,0 +1,135 @@
+//! Pseudo-terminals: the container's, and the one that the user sits at.
+
+use crate::error::{Context, Error, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::io::Errno;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{
+    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Magic number of devpts, linux/magic.h.
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+
+/// Both sides of a new pseudo-terminal.
+#[derive(Debug)]
+pub struct Pty {
+    /// The side that the runtime or the engine holds.
+    pub master: OwnedFd,
+    /// The side that becomes the process's stdio.
+    pub slave: OwnedFd,
+}
+
+/// Opens a terminal of the devpts that is mounted inside `root`. The image
+/// could have put anything in that place, so it is checked to be the real
+/// multiplexer, and the other side is got from the kernel, not by its path
+/// (CVE-2025-52565).
+///
+/// # Errors
+/// If there is no devpts at `/dev/pts`.
+pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), how)
+        .call(|| "open /dev/pts/ptmx in the container".into())
+        .map_err(|error| {
+            error.at("process.terminal").hint("mounts needs a devpts at /dev/pts")
+        })?;
+    let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;
+    let kind = rustix::fs::fstatfs(&master).call(|| "statfs /dev/pts/ptmx".into())?.f_type;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || stat.st_rdev != rustix::fs::makedev(5, 2)
+        || kind as i64 != DEVPTS_SUPER_MAGIC
+    {
+        return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is not a devpts"));
+    }
+    unlockpt(&master).call(|| "ioctl(TIOCSPTLCK)".into())?;
+    let open = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = ioctl_tiocgptpeer(&master, open).call(|| "ioctl(TIOCGPTPEER)".into())?;
+    Ok(Pty { master, slave })
+}
+
+/// Makes `slave` the controlling terminal and the stdio of this process.
+///
+/// # Errors
+/// `EPERM` if we lead no session.
+pub fn become_stdio(slave: &OwnedFd, size: Option<(u16, u16)>, owner: u32) -> Result<()> {
+    if let Some((rows, columns)) = size {
+        set_size(slave.as_fd(), rows, columns)?;
+    }
+    rustix::process::ioctl_tiocsctty(slave).call(|| "ioctl(TIOCSCTTY)".into())?;
+    // The group stays what devpts' gid= option made it.
+    rustix::fs::fchown(slave, Some(Uid::from_raw(owner)), None)
+        .call(|| format!("chown the terminal to {owner}"))?;
+    rustix::stdio::dup2_stdin(slave).call(|| "dup2 the terminal to 0".into())?;
+    rustix::stdio::dup2_stdout(slave).call(|| "dup2 the terminal to 1".into())?;
+    rustix::stdio::dup2_stderr(slave).call(|| "dup2 the terminal to 2".into())
+}
+
+/// Sets a terminal's size in characters.
+///
+/// # Errors
+/// `ENOTTY`.
+pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).call(|| "ioctl(TIOCSWINSZ)".into())
+}
+
+/// Gives `to` the size of `from`; a `from` that is no terminal has none.
+///
+/// # Errors
+/// Those of ioctl(2) on `to`.
+pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    match tcgetwinsize(from) {
+        Ok(size) => tcsetwinsize(to, size).call(|| "ioctl(TIOCSWINSZ)".into()),
+        Err(Errno::NOTTY | Errno::INVAL) => Ok(()),
+        Err(errno) => Err(Error::os("ioctl(TIOCGWINSZ)", errno)),
+    }
+}
+
+/// Whether `path` is a socket: checked before anything is made.
+///
+/// # Errors
+/// If it is missing or something else.
+pub fn check_socket(path: &Path) -> Result<()> {
+    let call = || format!("--console-socket: stat {}", path.display());
+    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).call(call)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
+        return Ok(());
+    }
+    Err(Error::new(format!("--console-socket: {} is not a socket", path.display())))
+}
+
+/// The user's terminal in raw mode, put back when dropped.
+#[derive(Debug)]
+pub struct Raw {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Raw {
+    /// `None` if `terminal` is not one.
+    ///
+    /// # Errors
+    /// Those of tcsetattr(3).
+    pub fn enter(terminal: BorrowedFd<'_>) -> Result<Option<Self>> {
+        if !isatty(terminal) {
+            return Ok(None);
+        }
+        let before = tcgetattr(terminal).call(|| "tcgetattr".into())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(terminal, OptionalActions::Now, &raw).call(|| "tcsetattr".into())?;
+        let terminal = terminal.try_clone_to_owned().call(|| "dup the terminal".into())?;
+        Ok(Some(Self { terminal, before }))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // The terminal may be gone by now: then there is nothing to put back.
+        let _gone = tcsetattr(&self.terminal, OptionalActions::Now, &self.before).is_err();
+    }
+}
