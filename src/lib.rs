@@ -6,5 +6,6 @@
 //! `tests/layers.rs` keeps the imports pointing down.
 
 pub mod error;
+pub mod security;
 pub mod spec;
 pub mod sys;
