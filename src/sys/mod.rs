@@ -9,3 +9,4 @@ pub mod netdevice;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod seccomp;
