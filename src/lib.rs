@@ -5,6 +5,7 @@
 //! and `init` on the container's side. ARCHITECTURE.md tells the story;
 //! `tests/layers.rs` keeps the imports pointing down.
 
+pub mod cgroup;
 pub mod error;
 pub mod spec;
 pub mod sys;
