@@ -1,6 +1,8 @@
 //! Real cgroups of this machine, whichever version it runs; needs root. Run on
 //! v1 and hybrid hosts as well as in a v2 machine: the same file.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use pinnace::cgroup::{Cgroup, SubPath};
 use pinnace::spec::Resources;
 use rustix::process::Signal;
@@ -229,10 +231,19 @@ fn huge_pages_wherever_their_controller_lives() {
 }
 
 /// Makes and opens character device 1:11 (kmsg) and 1:3 (null) and prints what went.
-const DEVICES: &str = r#"d=$(mktemp -d); mknod $d/kmsg c 1 11 && printf "made "
+const DEVICES: &str = r#"mknod $d/new c 1 11 && printf "made "; rm -f $d/new
     ( exec 3<$d/kmsg ) 2>/dev/null && printf "read "
     ( exec 3>>$d/kmsg ) 2>/dev/null && printf "write "
     echo x >/dev/null && printf "null"; rm -r $d"#;
+
+fn try_devices(place: &Place) -> String {
+    let dir = format!("/tmp/pinnace-test-{}", std::process::id());
+    let made = Command::new("sh")
+        .args(["-c", &format!("mkdir {dir} && mknod {dir}/kmsg c 1 11")])
+        .status();
+    assert!(made.unwrap().success());
+    inside(place, &format!("d={dir}; {DEVICES}"))
+}
 
 #[test]
 fn devices() {
@@ -241,7 +252,7 @@ fn devices() {
     }
     let place = Place::new("devices");
     place.apply("{}");
-    assert_eq!(inside(&place, DEVICES), "made null");
+    assert_eq!(try_devices(&place), "made null");
     let kmsg = |access: &str| {
         format!(
             r#"{{"devices":[{{"allow":false,"access":"rwm"}},
@@ -249,14 +260,14 @@ fn devices() {
         )
     };
     place.update(&kmsg("r")).unwrap();
-    assert_eq!(inside(&place, DEVICES), "made read null");
+    assert_eq!(try_devices(&place), "made read null");
     place.update(&kmsg("rw")).unwrap();
-    assert_eq!(inside(&place, DEVICES), "made read write null");
+    assert_eq!(try_devices(&place), "made read write null");
     place.update(&kmsg("w")).unwrap();
-    assert_eq!(inside(&place, DEVICES), "made write null");
+    assert_eq!(try_devices(&place), "made write null");
     // What is not about devices leaves them alone.
     place.update(r#"{"pids":{"limit":50}}"#).unwrap();
-    assert_eq!(inside(&place, DEVICES), "made write null");
+    assert_eq!(try_devices(&place), "made write null");
     // A default may be denied if it is named; v1 then gives up "c *:* m" too.
     place
         .update(
@@ -264,16 +275,16 @@ fn devices() {
                 {"allow":false,"type":"c","major":1,"minor":3,"access":"rw"}]}"#,
         )
         .unwrap();
-    assert_eq!(inside(&place, DEVICES), "made ");
+    assert_eq!(try_devices(&place), "made ");
     place.update(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#).unwrap();
-    assert_eq!(inside(&place, DEVICES), "made read write null");
+    assert_eq!(try_devices(&place), "made read write null");
     place
         .update(
             r#"{"devices":[{"allow":true},
                 {"allow":false,"type":"c","major":1,"minor":11,"access":"rm"}]}"#,
         )
         .unwrap();
-    assert_eq!(inside(&place, DEVICES), "null");
+    assert_eq!(try_devices(&place), "write null");
 }
 
 #[test]
@@ -315,7 +326,7 @@ fn a_frozen_cgroup_below_does_not_stop_a_kill() {
             fs::write(dir.join("below").join(file), fs::read(dir.join(file)).unwrap()).unwrap();
         }
     }
-    let mut held = Held::new("sleep 1000");
+    let mut held = Held::new("exec sleep 1000");
     place.0.attach_below(held.pid(), &[SubPath::parse("below").unwrap()]).unwrap();
     held.start();
     let beside = Held::new("cat /proc/self/cgroup");

@@ -1,6 +1,8 @@
 //! `linux.resources` -> the list of writes, for both versions of cgroups, and
 //! the meaning of device rules, run on an interpreter of the program.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use pinnace::cgroup::{Home, When, policy, program, rules, writes};
 use pinnace::spec::{DeviceRule, Resources};
 use pinnace::sys::bpf::Insn;
