@@ -1,0 +1,232 @@
+//! The only writer: carries out [`Write`]s, and lends [`write_file`] to the few
+//! steps that are no limits (attaching, freezing, killing).
+
+use super::devices::{self, Exception, Policy};
+use super::node::{Node, open_file};
+use super::write::{File, Missing, Write};
+use super::{Cgroup, create};
+use crate::error::{Context, Error, Result};
+use crate::sys::bpf::{self, Insn};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, retry_on_intr};
+
+/// Name of our device programs, by which an update finds the one to replace.
+const PROGRAM: &str = "pinnace_devices";
+
+/// Opens, writes once, closes: one line a write is what cgroup files want.
+pub(super) fn write_file(dir: BorrowedFd<'_>, name: &str, text: &str) -> rustix::io::Result<()> {
+    let fd = open_file(dir, name, OFlags::WRONLY)?;
+    retry_on_intr(|| rustix::io::write(&fd, text.as_bytes())).map(drop)
+}
+
+pub(super) fn apply(cgroup: &Cgroup, writes: &[Write]) -> Result<()> {
+    writes.iter().try_for_each(|write| step(cgroup, write))
+}
+
+fn step(cgroup: &Cgroup, write: &Write) -> Result<()> {
+    match write {
+        Write::File(file) => one(cgroup, file),
+        Write::AnyOrder(files) => any_order(cgroup, files),
+        Write::FirstOf(files) => first_of(cgroup, files),
+        Write::AtMost { controller, name, limit, field } => {
+            let node = node_for(cgroup, controller, field)?;
+            let text = node.read(name)?;
+            match text.trim().parse::<u64>() {
+                Ok(used) if used <= *limit => Ok(()),
+                _ => Err(Error::new(format!("{limit} is below the present use, {}", text.trim()))
+                    .at(field)),
+            }
+        }
+        Write::Period { period } => {
+            let field = "linux.resources.cpu.period";
+            let text = node_for(cgroup, "cpu", field)?.read("cpu.max")?;
+            let quota = text.split(' ').next().unwrap_or("max");
+            one(cgroup, &File::new("cpu", "cpu.max", format!("{quota} {period}"), field))
+        }
+        Write::DeviceList { policy, update } => device_list(cgroup, policy, *update),
+        Write::DeviceProgram { code, update } => device_program(cgroup, code, *update),
+    }
+}
+
+fn node_for<'a>(cgroup: &'a Cgroup, controller: &str, field: &str) -> Result<&'a Node> {
+    let mut nodes = cgroup.nodes().iter();
+    let found =
+        if controller.is_empty() { nodes.next() } else { nodes.find(|node| node.has(controller)) };
+    found.ok_or_else(|| {
+        Error::new("the container could not get a cgroup for this limit").at(field).hint(
+            "limits need the right to make cgroups; rootless users get it from systemd's Delegate=",
+        )
+    })
+}
+
+fn one(cgroup: &Cgroup, file: &File) -> Result<()> {
+    let node = node_for(cgroup, file.controller, &file.field)?;
+    explain(node, file, try_one(node, file)?)
+}
+
+/// The outer error is about the directory, the inner one the kernel's answer.
+fn try_one(node: &Node, file: &File) -> Result<rustix::io::Result<()>> {
+    let dir = node.dir()?;
+    let mut done = write_file(dir, &file.name, &file.text);
+    if done == Err(Errno::NOENT) && node.controllers.is_some() {
+        // Beside v1 the controllers are enabled when one is wanted.
+        create::enable(node)?;
+        done = write_file(dir, &file.name, &file.text);
+    }
+    // 524 is the kernel's ENOTSUPP, which kmem.limit_in_bytes answers.
+    let lacks = [Errno::NOENT, Errno::OPNOTSUPP, Errno::from_raw_os_error(524)];
+    if file.missing == Missing::Holds && done.is_err_and(|errno| lacks.contains(&errno)) {
+        done = Ok(());
+    }
+    Ok(done)
+}
+
+fn explain(node: &Node, file: &File, done: rustix::io::Result<()>) -> Result<()> {
+    let Err(errno) = done else {
+        return Ok(());
+    };
+    let call = format!("write {:?} to {}/{}", file.text, node.path(), file.name);
+    let error = Error::os(call, errno).at(&file.field);
+    let controller = file.name.split('.').next().unwrap_or_default();
+    Err(match errno {
+        Errno::NOENT | Errno::ACCESS | Errno::PERM if node.unified() && controller != "cgroup" => {
+            match node.read("cgroup.controllers") {
+                Ok(list) if !list.split_ascii_whitespace().any(|word| word == controller) => {
+                    error.hint(format!("controller {controller:?} is not available in this cgroup"))
+                }
+                _ => error.hint("this kernel has no such file"),
+            }
+        }
+        Errno::NOENT => error.hint("this kernel has no such file"),
+        Errno::BUSY if file.name.starts_with("memory.") => {
+            error.hint("the limit is below the present use")
+        }
+        _ => error,
+    })
+}
+
+fn any_order(cgroup: &Cgroup, files: &[File]) -> Result<()> {
+    let mut left: Vec<&File> = files.iter().collect();
+    while let Some(&first) = left.first() {
+        let mut refused = Vec::new();
+        for &file in &left {
+            let node = node_for(cgroup, file.controller, &file.field)?;
+            match try_one(node, file)? {
+                Err(Errno::INVAL) => refused.push(file),
+                done => explain(node, file, done)?,
+            }
+        }
+        if refused.len() == left.len() {
+            return one(cgroup, first); // for its error
+        }
+        left = refused;
+    }
+    Ok(())
+}
+
+fn first_of(cgroup: &Cgroup, files: &[File]) -> Result<()> {
+    for (i, file) in files.iter().enumerate() {
+        let node = node_for(cgroup, file.controller, &file.field)?;
+        match try_one(node, file)? {
+            Err(Errno::NOENT | Errno::OPNOTSUPP) if i + 1 < files.len() => {}
+            done => return explain(node, file, done),
+        }
+    }
+    Ok(())
+}
+
+/// A rootless caller can neither change device rules nor, without power over
+/// the host's devices, use any that the kernel does not leave it anyway.
+fn spared(cgroup: &Cgroup, errno: Errno) -> bool {
+    cgroup.rules().rootless && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::ROFS)
+}
+
+fn device_list(cgroup: &Cgroup, policy: &Policy, update: bool) -> Result<()> {
+    let node = match node_for(cgroup, "devices", "linux.resources.devices") {
+        Ok(node) => node,
+        Err(_) if cgroup.rules().rootless => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let dir = node.dir()?;
+    let lines = if update || node.made == 0 {
+        devices::transition(&node.read("devices.list")?, policy)
+    } else {
+        devices::fresh(policy)
+    };
+    let mut open = [None, None];
+    for (allow, exception) in lines {
+        let name = if allow { "devices.allow" } else { "devices.deny" };
+        let slot = &mut open[usize::from(allow)];
+        if slot.is_none() {
+            match open_file(dir, name, OFlags::WRONLY) {
+                Ok(fd) => *slot = Some(fd),
+                Err(errno) if spared(cgroup, errno) => return Ok(()),
+                Err(errno) => return Err(Error::os(format!("open {}/{name}", node.path()), errno)),
+            }
+        }
+        let Some(fd) = slot else { continue };
+        let text = exception.devices.to_string();
+        let done = retry_on_intr(|| rustix::io::write(fd.as_fd(), text.as_bytes()));
+        device_line(cgroup, node, (name, &text), &exception, done.map(drop))?;
+    }
+    Ok(())
+}
+
+fn device_line(
+    cgroup: &Cgroup,
+    node: &Node,
+    (name, text): (&str, &str),
+    exception: &Exception,
+    done: rustix::io::Result<()>,
+) -> Result<()> {
+    match (done, exception.index) {
+        (Ok(()), _) => Ok(()),
+        // The cgroup above withholds one that is nobody's wish but ours.
+        (Err(Errno::PERM), None) if name == "devices.allow" => Ok(()),
+        (Err(errno), _) if spared(cgroup, errno) => Ok(()),
+        (Err(errno), index) => {
+            let field = index.map_or_else(String::new, |i| format!("[{i}]"));
+            let error = Error::os(format!("write {text:?} to {}/{name}", node.path()), errno)
+                .at(format!("linux.resources.devices{field}"));
+            Err(match errno {
+                Errno::INVAL => {
+                    error.hint("the default can't change while there are cgroups below")
+                }
+                Errno::PERM => error.hint("the cgroup above does not allow this device"),
+                _ => error,
+            })
+        }
+    }
+}
+
+fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()> {
+    let Some(node) = cgroup.nodes().iter().find(|node| node.unified()) else {
+        return if cgroup.rules().rootless {
+            Ok(())
+        } else {
+            Err(Error::new("the container has no cgroup").at("linux.resources.devices"))
+        };
+    };
+    match attach_program(node.dir()?, program, update || node.made == 0) {
+        Err(errno) if spared(cgroup, errno) => Ok(()),
+        done => done
+            .call(|| format!("attach a device program to {}", node.path()))
+            .map_err(|e| e.at("linux.resources.devices").hint("needs CAP_BPF or CAP_SYS_ADMIN")),
+    }
+}
+
+/// Programs of others (systemd's, say) stay: the kernel asks all of them.
+fn attach_program(dir: BorrowedFd<'_>, program: &[Insn], used: bool) -> rustix::io::Result<()> {
+    let new = bpf::load_device_program(program, PROGRAM)?;
+    let mut old = None;
+    if used {
+        for program in bpf::attached(dir)? {
+            if bpf::name_of(&program)? == PROGRAM {
+                old = Some(program);
+                break;
+            }
+        }
+    }
+    bpf::attach(dir, &new, old.as_ref())
+}

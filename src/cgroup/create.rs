@@ -1,0 +1,238 @@
+//! Making the directories, level by level, and taking them back on failure.
+
+use super::apply::write_file;
+use super::node::{Node, keyed, open_dir, read};
+use super::{Cgroup, plan, procs, remove};
+use crate::error::{At, Context, Error, Result};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+
+/// How often another's removal of a directory above ours may make us begin anew.
+const TRIES: usize = 16;
+
+pub(super) fn create(cgroup: &mut Cgroup) -> Result<()> {
+    let rules = cgroup.rules();
+    match cgroup {
+        Cgroup::V2(v2) => match make(&mut v2.node) {
+            Err(error) if plan::forgivable(rules, error.errno()) => v2.exists = false,
+            made => made?,
+        },
+        Cgroup::V1(v1) => {
+            let mut done = Vec::new();
+            let mut nodes = std::mem::take(&mut v1.nodes).into_iter();
+            while let Some(mut node) = nodes.next() {
+                match make(&mut node) {
+                    Ok(()) => done.push(node),
+                    Err(error) if plan::forgivable(rules, error.errno()) => {}
+                    Err(error) => {
+                        let undone = done.iter().try_for_each(remove::take_back);
+                        v1.nodes = done;
+                        v1.nodes.push(node);
+                        v1.nodes.extend(nodes);
+                        return match undone {
+                            Ok(()) => Err(error),
+                            Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
+                        };
+                    }
+                }
+            }
+            v1.nodes = done;
+        }
+    }
+    Ok(())
+}
+
+fn make(node: &mut Node) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        match make_levels(node) {
+            // Somebody removed a level between our mkdir above and below it.
+            Err(error) if error.errno() == Some(Errno::NOENT) && tries < TRIES => tries += 1,
+            Err(error) => {
+                return match remove::take_back(node) {
+                    Ok(()) => Err(error),
+                    Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
+                };
+            }
+            Ok(()) => break,
+        }
+    }
+    if node.made == 0 { fit(node) } else { Ok(()) }
+}
+
+fn make_levels(node: &mut Node) -> Result<()> {
+    node.made = 0;
+    let parts: Vec<String> = node.path.split('/').map(String::from).collect();
+    let prefix = |n: usize| format!("{}/{}", node.root, parts[..n].join("/"));
+    let mkdir = |n: usize| match rustix::fs::mkdir(prefix(n), Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno),
+    };
+    let pure_v2 = node.unified() && node.controllers.is_none();
+    let mut made = 0;
+    // One mkdir if the levels above are there, as is most common.
+    let last = if pure_v2 && !ready(node, &prefix(parts.len() - 1))? {
+        Err(Errno::NOENT)
+    } else {
+        mkdir(parts.len())
+    };
+    match last {
+        Ok(new) => made += usize::from(new),
+        Err(Errno::NOENT) => {
+            if pure_v2 {
+                enable_in(&node.root, &node.root)?;
+            }
+            for n in 1..=parts.len() {
+                let new = mkdir(n).call(|| format!("mkdir {}", prefix(n)));
+                node.made = made; // for the one who takes it back
+                if new? {
+                    made += 1;
+                } else {
+                    made = 0;
+                }
+                if pure_v2 && n < parts.len() {
+                    enable_in(&node.root, &prefix(n))?;
+                }
+            }
+        }
+        Err(errno) => return Err(Error::os(format!("mkdir {}", prefix(parts.len())), errno)),
+    }
+    node.made = made;
+    if node.has("cpuset") && !node.unified() {
+        fill_cpuset(node, &parts)?;
+    }
+    Ok(())
+}
+
+/// Whether the directory above ours enables everything that the hierarchy has.
+fn ready(node: &Node, above: &str) -> Result<bool> {
+    let have = match read(CWD, &format!("{above}/cgroup.subtree_control")) {
+        Ok(have) => have,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(Error::os(format!("read {above}/cgroup.subtree_control"), errno)),
+    };
+    Ok(missing(&wanted(&node.root)?, &have).is_empty())
+}
+
+fn wanted(root: &str) -> Result<String> {
+    read(CWD, &format!("{root}/cgroup.controllers"))
+        .call(|| format!("read {root}/cgroup.controllers"))
+}
+
+fn missing<'a>(wanted: &'a str, have: &str) -> Vec<&'a str> {
+    wanted
+        .split_ascii_whitespace()
+        .filter(|word| !have.split_ascii_whitespace().any(|h| h == *word))
+        .collect()
+}
+
+/// Enables in one directory all that it can pass on to those below it.
+///
+/// Best effort, as in runc: a controller may refuse (cpu, while real-time tasks
+/// run), the directory may hold processes of its own, or we may lack the right.
+/// Whether that matters shows when a limit is written.
+fn enable_in(root: &str, dir: &str) -> Result<()> {
+    let all = wanted(dir)?;
+    let file = "cgroup.subtree_control";
+    let fd = open_dir(CWD, dir).call(|| format!("open {dir} below {root}"))?;
+    let have = read(fd.as_fd(), file).call(|| format!("read {dir}/{file}"))?;
+    let lacks = missing(&all, &have);
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let together: Vec<String> = lacks.iter().map(|word| format!("+{word}")).collect();
+    if write_file(fd.as_fd(), file, &together.join(" ")).is_err() {
+        for one in together {
+            enable_one(fd.as_fd(), &one);
+        }
+    }
+    Ok(())
+}
+
+/// Ignores a refusal: see [`enable_in`].
+fn enable_one(dir: BorrowedFd<'_>, controller: &str) {
+    write_file(dir, "cgroup.subtree_control", controller).unwrap_or_default();
+}
+
+/// Enables the controllers of a unified hierarchy beside v1 down to our cgroup.
+pub(super) fn enable(node: &Node) -> Result<()> {
+    let mut dir = node.root.clone();
+    for part in node.path.split('/') {
+        enable_in(&node.root, &dir)?;
+        dir = format!("{dir}/{part}");
+    }
+    Ok(())
+}
+
+/// A new cpuset has neither CPUs nor memory, and takes no process so
+/// (cgroup-v1/cpusets.rst): each level gets what the one above has.
+fn fill_cpuset(node: &Node, parts: &[String]) -> Result<()> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        // Down from the lowest level that has some: mostly the one above ours.
+        let value = |n: usize| {
+            let file = format!("{}/{}/{name}", node.root, parts[..n].join("/"));
+            read(CWD, &file).call(|| format!("read {file}"))
+        };
+        let mut from = if node.made > 0 { parts.len() - 1 } else { parts.len() };
+        let mut text = value(from)?;
+        while text.trim().is_empty() && from > 0 {
+            from -= 1;
+            text = value(from)?;
+        }
+        for n in from + 1..=parts.len() {
+            let dir = format!("{}/{}", node.root, parts[..n].join("/"));
+            let file = format!("{dir}/{name}");
+            write_file(CWD, &file, text.trim())
+                .call(|| format!("write {} to {file}", text.trim()))?;
+        }
+    }
+    Ok(())
+}
+
+/// config-linux.md: a runtime may check "if the container cgroup is fit for
+/// purpose, for example a frozen cgroup or a non-empty cgroup".
+fn fit(node: &Node) -> Result<()> {
+    let unfit = |what: &str| {
+        Err(Error::new(format!("cgroup {} exists and {what}", node.path()))
+            .at("linux.cgroupsPath")
+            .hint("another container or service uses it; choose another path"))
+    };
+    let (populated, frozen) = if node.unified() {
+        let events = node.read("cgroup.events")?;
+        (keyed(&events, "populated") == Some("1"), keyed(&events, "frozen") == Some("1"))
+    } else {
+        let frozen = node.has("freezer") && node.read("freezer.state")?.trim() != "THAWED";
+        (!procs::below(node)?.is_empty(), frozen)
+    };
+    if populated {
+        return unfit("holds processes");
+    }
+    if frozen {
+        return unfit("is frozen");
+    }
+    Ok(())
+}
+
+/// config-linux.md, "Cgroup ownership".
+pub(super) fn delegate(cgroup: &Cgroup, uid: u32) -> Result<()> {
+    let Cgroup::V2(v2) = cgroup else {
+        return Ok(()); // v1: the spec says not to, it is not secure
+    };
+    if !v2.exists {
+        return Ok(());
+    }
+    let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+    let list =
+        list.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    let path = v2.node.path();
+    std::os::unix::fs::chown(&path, Some(uid), None).call(|| format!("chown {uid} {path}"))?;
+    for name in list.lines().filter(|name| !name.contains('/')) {
+        match std::os::unix::fs::chown(format!("{path}/{name}"), Some(uid), None) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.call(|| format!("chown {uid} {path}/{name}")).at(|| "delegate".into())?,
+        }
+    }
+    Ok(())
+}

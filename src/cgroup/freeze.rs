@@ -1,0 +1,194 @@
+//! Stopping and starting all processes of a container at once.
+//!
+//! v2 tells by an event on `cgroup.events` when all stand still. v1 tells
+//! nothing: its state moves on only when somebody reads it, so it is read,
+//! with pauses that grow, and told again to freeze: a task that was on its way
+//! into the group slips through the first order (cgroup-v1/freezer-subsystem.rst).
+
+use super::Cgroup;
+use super::apply::write_file;
+use super::node::{Node, children, keyed, open_dir, open_file, read, read_fd};
+use crate::error::{Context, Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// How long a freeze may take. A task in an uninterruptible call can't freeze.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn freeze(cgroup: &Cgroup) -> Result<()> {
+    freeze_within(cgroup, PATIENCE)
+}
+
+pub(super) fn freeze_within(cgroup: &Cgroup, patience: Duration) -> Result<()> {
+    let (node, name, text) = switch(cgroup, true)?;
+    let until = Instant::now() + patience;
+    let stopped = write_file(node.dir()?, name, text)
+        .call(|| format!("write {text} to {}/{name}", node.path()))
+        .and_then(|()| settle(node, until));
+    let Err(error) = stopped else {
+        return Ok(());
+    };
+    // Half frozen is worse than running.
+    match thaw(cgroup) {
+        Ok(()) => Err(error),
+        Err(second) => Err(error.hint(format!("and thawing it: {second}"))),
+    }
+}
+
+/// Nothing to wait for: both kernels wake everybody within the write, unless a
+/// cgroup above is frozen, which is not ours to change.
+pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
+    let (node, name, text) = switch(cgroup, false)?;
+    write_file(node.dir()?, name, text).call(|| format!("write {text} to {}/{name}", node.path()))
+}
+
+pub(super) fn is_frozen(cgroup: &Cgroup) -> Result<bool> {
+    if !cgroup.exists() {
+        return Ok(false);
+    }
+    let (node, name, _) = match switch(cgroup, true) {
+        Ok(found) => found,
+        Err(_) => return Ok(false), // no freezer here, so nothing is frozen
+    };
+    if node.dir_if_there()?.is_none() {
+        return Ok(false);
+    }
+    let text = match read(node.dir()?, name) {
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(false),
+        text => text.call(|| format!("read {}/{name}", node.path()))?,
+    };
+    Ok(!matches!(text.trim(), "0" | "THAWED"))
+}
+
+/// Thaws the container's cgroup and every one below it: for a kill.
+pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
+    fn descend(dir: BorrowedFd<'_>, name: &str, text: &str) -> rustix::io::Result<()> {
+        write_file(dir, name, text)?;
+        for child in children(dir)? {
+            match open_dir(dir, &child).and_then(|fd| descend(fd.as_fd(), name, text)) {
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+    let Ok((node, name, text)) = switch(cgroup, false) else {
+        return Ok(()); // nothing can be frozen
+    };
+    match node.dir_if_there()? {
+        None => Ok(()),
+        Some(dir) => match descend(dir, name, text) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            done => done.call(|| format!("thaw the cgroups below {}", node.path())),
+        },
+    }
+}
+
+/// Directory, file and word.
+fn switch(cgroup: &Cgroup, freeze: bool) -> Result<(&Node, &'static str, &'static str)> {
+    let nodes = cgroup.nodes();
+    if let Some(node) = nodes.iter().find(|node| !node.unified() && node.has("freezer")) {
+        return Ok((node, "freezer.state", if freeze { "FROZEN" } else { "THAWED" }));
+    }
+    if let Some(node) = nodes.iter().find(|node| node.unified()) {
+        return Ok((node, "cgroup.freeze", if freeze { "1" } else { "0" }));
+    }
+    Err(Error::new("the container has no cgroup that can be frozen")
+        .hint("mount the freezer hierarchy, or run with cgroup v2"))
+}
+
+fn settle(node: &Node, until: Instant) -> Result<()> {
+    let done = if node.unified() {
+        wait_event(node.dir()?, "frozen", "1", until)
+    } else {
+        settle_v1(node.dir()?, until)
+    };
+    match done {
+        Err(Errno::TIMEDOUT) => Err(Error::os(format!("freeze {}", node.path()), Errno::TIMEDOUT)
+            .hint("a process of it sits in an uninterruptible call")),
+        done => done.call(|| format!("freeze {}", node.path())),
+    }
+}
+
+/// Waits until a line of `cgroup.events` has this value: the kernel reports a
+/// change as POLLPRI (cgroup-v2.rst, "cgroup.events").
+pub(super) fn wait_event(
+    dir: BorrowedFd<'_>,
+    key: &str,
+    value: &str,
+    until: Instant,
+) -> rustix::io::Result<()> {
+    let fd = open_file(dir, "cgroup.events", OFlags::RDONLY)?;
+    loop {
+        if keyed(&read_fd(fd.as_fd())?, key) == Some(value) {
+            return Ok(());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Errno::TIMEDOUT);
+        }
+        pause(&mut [PollFd::new(&fd, PollFlags::PRI)], left)?;
+    }
+}
+
+fn settle_v1(dir: BorrowedFd<'_>, until: Instant) -> rustix::io::Result<()> {
+    let mut wait = Duration::from_micros(50);
+    loop {
+        if read(dir, "freezer.state")?.trim() == "FROZEN" {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Errno::TIMEDOUT);
+        }
+        pause(&mut [], wait)?;
+        wait = (wait * 2).min(Duration::from_millis(10));
+        write_file(dir, "freezer.state", "FROZEN")?;
+    }
+}
+
+/// Waits for an event, or for the time where the kernel has none to offer. A
+/// signal ends it early: all callers look again.
+pub(super) fn pause(fds: &mut [PollFd<'_>], time: Duration) -> rustix::io::Result<()> {
+    let time = Timespec::try_from(time).map_err(|_| Errno::INVAL)?;
+    match poll(fds, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Needs root and this machine's cgroups.
+    #[test]
+    fn a_freeze_that_takes_too_long_is_undone() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let path = format!("/pinnace-test-{}-impatient", std::process::id());
+        let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+        cgroup.create().unwrap();
+        let mut busy =
+            std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        cgroup.attach(busy.id().cast_signed()).unwrap();
+        let mut failed = 0;
+        for _ in 0..20 {
+            match freeze_within(&cgroup, Duration::ZERO) {
+                Ok(()) => thaw(&cgroup).unwrap(),
+                Err(error) => {
+                    assert_eq!(error.errno(), Some(Errno::TIMEDOUT));
+                    assert!(!is_frozen(&cgroup).unwrap());
+                    failed += 1;
+                }
+            }
+        }
+        cgroup.kill(rustix::process::Signal::KILL).unwrap();
+        busy.wait().unwrap();
+        cgroup.remove().unwrap();
+        eprintln!("{failed} of 20 failed");
+    }
+}

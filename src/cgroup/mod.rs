@@ -1,0 +1,236 @@
+//! The container's cgroup, through the file system.
+//!
+//! The story of one container:
+//! 1. [`Cgroup::plan`] looks which version the host runs and decides the
+//!    directories; [`Cgroup::writes`] turns `linux.resources` into a list of
+//!    writes. Neither changes anything.
+//! 2. [`Cgroup::create`] makes the directories and remembers which; on failure
+//!    it takes them away again. [`Cgroup::apply`] carries out the writes, with
+//!    the device rules (a list on v1, an eBPF program on v2) among them.
+//! 3. On v2 the process is born inside (clone3 with [`Cgroup::dir`] and
+//!    CLONE_INTO_CGROUP); on v1 [`Cgroup::attach`] moves it while it waits.
+//! 4. The value is kept in the container's record: it is all that pausing,
+//!    updating, killing and removing need, from any later process.
+//!
+//! A host runs v2 alone, or v1: one hierarchy a controller, and mostly a named
+//! one for systemd and the unified one beside them ("hybrid"). A container joins
+//! every hierarchy that the caller is in. All of it comes down to [`Node`]: one
+//! directory in one hierarchy.
+
+mod apply;
+mod create;
+mod devices;
+mod freeze;
+mod node;
+mod plan;
+mod procs;
+mod remove;
+mod resources;
+mod v1;
+mod v2;
+mod write;
+
+pub use devices::{Devices, Exception, Kind, Policy, Rule};
+pub use devices::{policy, program, rules};
+pub use node::Node;
+pub use plan::{CgroupMount, SubPath};
+pub use resources::{Home, When, writes};
+pub use write::{File, Missing, Write};
+
+use crate::error::{Error, Result};
+use crate::spec::Resources;
+use rustix::fd::BorrowedFd;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The container's place in the host's cgroups.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Cgroup {
+    /// One directory in each of several hierarchies.
+    V1(Hierarchies),
+    /// One directory.
+    V2(Unified),
+}
+
+/// cgroup v1, with or without the unified hierarchy beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hierarchies {
+    nodes: Vec<Node>,
+    rules: Rules,
+}
+
+/// cgroup v2.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Unified {
+    node: Node,
+    /// Whether there is one: an unprivileged caller who asked for nothing goes
+    /// on without.
+    exists: bool,
+    rules: Rules,
+}
+
+/// What an unprivileged caller may be forgiven.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Rules {
+    /// The caller has no power over devices, and the kernel keeps them from it.
+    rootless: bool,
+    /// Nobody named a path, so no one is surprised if there is no cgroup.
+    default_path: bool,
+}
+
+impl Cgroup {
+    /// Decides version and paths. `path` is `linux.cgroupsPath`; without one it
+    /// is `/<id>`. Absolute or relative, it lies below the root of each
+    /// hierarchy, but for a relative or default path of a rootless caller on v2:
+    /// that lies beside the caller's own cgroup, as a user owns nothing else.
+    /// Reads `/proc/self/cgroup` and asks each hierarchy for its type, no more;
+    /// the mount table is read only on a host with unusual mount points.
+    pub fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Self> {
+        plan::plan(path, id, rootless)
+    }
+
+    /// What a new container's resources mean here.
+    pub fn writes(&self, resources: &Resources) -> Result<Vec<Write>> {
+        resources::writes(resources, |controller| self.home(controller), When::Create)
+    }
+
+    /// What changed resources mean here: device rules are touched only if some
+    /// are named, and a period keeps the quota that it meets.
+    pub fn updates(&self, resources: &Resources) -> Result<Vec<Write>> {
+        resources::writes(resources, |controller| self.home(controller), When::Update)
+    }
+
+    /// Where a controller lives on this host. On v2 every one is taken to be
+    /// there: a missing one shows when its file is written.
+    pub fn home(&self, controller: &str) -> Home {
+        match self {
+            Self::V2(_) => Home::V2,
+            Self::V1(v1) => match v1.nodes.iter().find(|node| node.has(controller)) {
+                Some(node) if node.unified() => Home::V2,
+                Some(_) => Home::V1,
+                None => Home::Nowhere,
+            },
+        }
+    }
+
+    /// Makes the directories. An existing cgroup is taken only if it is empty
+    /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
+    /// failure takes away what was made.
+    pub fn create(&mut self) -> Result<()> {
+        create::create(self)
+    }
+
+    /// Hands the cgroup over to a user of the host (v2 only; the spec's rules
+    /// for when are the caller's matter): the directory and the files that
+    /// `/sys/kernel/cgroup/delegate` lists.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        create::delegate(self, uid)
+    }
+
+    /// v2: the directory, for CLONE_INTO_CGROUP.
+    pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
+        match self {
+            Self::V2(v2) if v2.exists => v2.node.dir().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Moves a process in, in every hierarchy.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        procs::attach(self, pid, &[])
+    }
+
+    /// Moves a process into cgroups below the container's (`exec --cgroup`).
+    /// They must exist.
+    pub fn attach_below(&self, pid: i32, below: &[SubPath]) -> Result<()> {
+        procs::attach(self, pid, below)
+    }
+
+    /// Moves a process to where the container's init is: for `exec` if the
+    /// container runs its own cgroups below (v2 then refuses processes in the
+    /// upper one with EBUSY).
+    pub fn attach_beside(&self, pid: i32, init: i32) -> Result<()> {
+        procs::attach_beside(self, pid, init)
+    }
+
+    /// Carries out what [`Cgroup::writes`] or [`Cgroup::updates`] computed.
+    pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        apply::apply(self, writes)
+    }
+
+    /// Stops all processes, and returns once they stand still. A failure leaves
+    /// them running.
+    pub fn freeze(&self) -> Result<()> {
+        freeze::freeze(self)
+    }
+
+    /// Lets them run on.
+    pub fn thaw(&self) -> Result<()> {
+        freeze::thaw(self)
+    }
+
+    /// Whether they stand still, or are asked to.
+    pub fn is_frozen(&self) -> Result<bool> {
+        freeze::is_frozen(self)
+    }
+
+    /// All processes, in cgroups below too.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        procs::pids(self)
+    }
+
+    /// Sends a signal to all processes, also to those forked meanwhile. SIGKILL
+    /// thaws what is frozen, as nothing frozen can die on v1.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        procs::kill(self, signal)
+    }
+
+    /// Removes the cgroup with those below it, and the directories above it that
+    /// [`Cgroup::create`] made and that nobody else uses. Processes that are
+    /// dying are waited for. What is gone already is fine.
+    pub fn remove(&self) -> Result<()> {
+        remove::remove(self)
+    }
+
+    /// The directory in which a controller's files are.
+    pub fn path_for(&self, controller: &str) -> Option<PathBuf> {
+        self.nodes().iter().find(|node| node.has(controller)).map(|node| node.path().into())
+    }
+
+    /// What a mount of type `cgroup` in the container needs.
+    pub fn mounts(&self) -> Vec<CgroupMount> {
+        self.nodes().iter().map(plan::mount_of).collect()
+    }
+
+    /// Whether the container has a cgroup at all.
+    pub fn exists(&self) -> bool {
+        !self.nodes().is_empty()
+    }
+
+    /// The directories that are in use.
+    fn nodes(&self) -> &[Node] {
+        match self {
+            Self::V1(v1) => &v1.nodes,
+            Self::V2(v2) if v2.exists => std::slice::from_ref(&v2.node),
+            Self::V2(_) => &[],
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        match self {
+            Self::V1(v1) => v1.rules,
+            Self::V2(v2) => v2.rules,
+        }
+    }
+
+    /// The directory to list processes in.
+    fn main_node(&self) -> Result<&Node> {
+        let nodes = self.nodes();
+        ["freezer", "pids", "memory"]
+            .iter()
+            .find_map(|controller| nodes.iter().find(|node| node.has(controller)))
+            .or(nodes.first())
+            .ok_or_else(|| Error::new("the container has no cgroup"))
+    }
+}

@@ -1,0 +1,132 @@
+//! One directory of one hierarchy, and the few calls that read it. Writing is
+//! [`super::apply`]'s alone.
+
+use crate::error::{Context, Result};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+
+/// The container's directory in one hierarchy.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Node {
+    /// Where the hierarchy is mounted.
+    pub(super) root: String,
+    /// Path below that, without slashes at the ends.
+    pub(super) path: String,
+    /// v1: as `/proc/self/cgroup` names it, such as `cpu,cpuacct` or
+    /// `name=systemd`; none for the unified hierarchy.
+    pub(super) name: Option<String>,
+    /// The unified hierarchy beside v1: the controllers that it owns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) controllers: Option<Vec<String>>,
+    /// How many of the last components of `path` create made.
+    pub(super) made: usize,
+    /// Opened once in a process.
+    #[serde(skip)]
+    pub(super) fd: OnceCell<OwnedFd>,
+}
+
+impl Node {
+    /// Whether files of this controller are here. Pure v2 has all of them.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        let in_v2 = if controller == "blkio" { "io" } else { controller };
+        match (&self.name, &self.controllers) {
+            (Some(name), _) => name.split(',').any(|word| word == controller),
+            (None, Some(list)) => list.iter().any(|word| word == in_v2),
+            (None, None) => true,
+        }
+    }
+
+    /// Whether it belongs to the unified hierarchy.
+    pub(super) fn unified(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// The whole path.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", self.root, self.path)
+    }
+
+    /// The directory, opened O_PATH on first use.
+    pub(super) fn dir(&self) -> Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        let path = self.path();
+        let fd = open_dir(rustix::fs::CWD, &path).call(|| format!("open cgroup {path}"))?;
+        Ok(self.fd.get_or_init(|| fd).as_fd())
+    }
+
+    /// The directory, or none if the cgroup is gone.
+    pub(super) fn dir_if_there(&self) -> Result<Option<BorrowedFd<'_>>> {
+        match self.dir() {
+            Ok(fd) => Ok(Some(fd)),
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A small file's content.
+    pub(super) fn read(&self, name: &str) -> Result<String> {
+        read(self.dir()?, name).call(|| format!("read {}/{name}", self.path()))
+    }
+}
+
+/// Opens a directory that is no symlink.
+pub(super) fn open_dir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, path, flags, Mode::empty())
+}
+
+/// Opens a file of a cgroup. There is nothing to follow or to create there.
+pub(super) fn open_file(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Reads a whole file.
+pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> rustix::io::Result<String> {
+    read_fd(open_file(dir, name, OFlags::RDONLY)?.as_fd())
+}
+
+/// Reads from the beginning to the end.
+pub(super) fn read_fd(fd: BorrowedFd<'_>) -> rustix::io::Result<String> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match retry_on_intr(|| rustix::io::pread(fd, &mut buffer, all.len() as u64))? {
+            0 => break,
+            n => all.extend_from_slice(&buffer[..n]),
+        }
+    }
+    String::from_utf8(all).map_err(|_| Errno::ILSEQ)
+}
+
+/// Names of the cgroups right below. The link count of a cgroup's directory is
+/// theirs plus two, so that most need no listing.
+pub(super) fn children(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<String>> {
+    if rustix::fs::fstat(dir)?.st_nlink == 2 {
+        return Ok(Vec::new());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(fd)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The value of a `key value` line, as in `cgroup.events`.
+pub(super) fn keyed<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+}

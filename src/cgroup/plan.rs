@@ -1,0 +1,237 @@
+//! Which version, which hierarchies, which path. Reads only.
+
+use super::node::Node;
+use super::{Cgroup, Hierarchies, Rules, Unified};
+use crate::error::{Context, Error, Result};
+use rustix::io::Errno;
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+const MOUNT: &str = "/sys/fs/cgroup";
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
+const V1_MAGIC: u64 = 0x0027_e0eb;
+const V2_MAGIC: u64 = 0x6367_7270;
+
+/// A cgroup below the container's: `exec --cgroup [CONTROLLERS:]PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubPath {
+    /// v1: for these hierarchies only; empty for all.
+    pub controllers: Vec<String>,
+    /// Below the container's cgroup.
+    pub path: String,
+}
+
+impl SubPath {
+    /// Parses the argument. A path that leads out is refused.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (controllers, path) = text.split_once(':').unwrap_or(("", text));
+        let controllers = controllers.split(',').filter(|c| !c.is_empty()).map(String::from);
+        let path = clean(path).map_err(|e| e.at(format!("--cgroup {text}")))?;
+        Ok(Self { controllers: controllers.collect(), path })
+    }
+}
+
+/// What a mount of type `cgroup` in the container is made of. Under v2 there is
+/// one, at the destination itself; under v1 one each in a directory `name`
+/// on a tmpfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupMount {
+    /// Directory's name below the destination; none on v2: the destination.
+    pub name: Option<String>,
+    /// Names to link to it: `cpu` and `cpuacct` to `cpu,cpuacct`.
+    pub links: Vec<String>,
+    /// Without a cgroup namespace: the directory to bind.
+    pub source: PathBuf,
+    /// With one: the type to mount, and its data.
+    pub fstype: &'static str,
+    /// Mount data, such as `cpu,cpuacct` or `none,name=systemd`.
+    pub data: String,
+}
+
+pub(super) fn mount_of(node: &Node) -> CgroupMount {
+    let source = node.path().into();
+    let base = || Some(node.root.rsplit('/').next().unwrap_or_default().to_owned());
+    let Some(name) = &node.name else {
+        let name = node.controllers.as_ref().and_then(|_| base());
+        return CgroupMount {
+            name,
+            links: Vec::new(),
+            source,
+            fstype: "cgroup2",
+            data: String::new(),
+        };
+    };
+    let links =
+        if name.contains(',') { name.split(',').map(String::from).collect() } else { Vec::new() };
+    let data = if name.starts_with("name=") { format!("none,{name}") } else { name.clone() };
+    CgroupMount { name: base(), links, source, fstype: "cgroup", data }
+}
+
+pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgroup> {
+    let path = path.filter(|path| !path.is_empty());
+    let rules = Rules { rootless, default_path: path.is_none() };
+    let below = match path {
+        Some(path) => clean(path).map_err(|e| e.at("linux.cgroupsPath"))?,
+        None => clean(id).map_err(|e| e.at("container id"))?,
+    };
+    let own =
+        std::fs::read_to_string("/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+    if magic(MOUNT) == Some(V2_MAGIC) {
+        let absolute = path.is_some_and(|path| path.starts_with('/'));
+        let below = if rootless && !absolute { beside_own(&own, &below) } else { below };
+        return Ok(Cgroup::V2(Unified {
+            node: node(MOUNT.into(), below, None),
+            exists: true,
+            rules,
+        }));
+    }
+    let mut table = None;
+    let mut nodes = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(name), Some(_)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let name = (!name.is_empty()).then(|| name.to_owned());
+        if let Some(root) = mount_point(name.as_deref(), &mut table)? {
+            nodes.push(node(root, below.clone(), name));
+        }
+    }
+    match nodes.iter().position(Node::unified) {
+        // Mounted at an unusual place, but alone: v2.
+        Some(0) if nodes.len() == 1 => {
+            let node = nodes.remove(0);
+            return Ok(Cgroup::V2(Unified { node, exists: true, rules }));
+        }
+        Some(i) => {
+            let file = format!("{}/cgroup.controllers", nodes[i].root);
+            let text = std::fs::read_to_string(&file).call(|| format!("read {file}"))?;
+            nodes[i].controllers = Some(text.split_ascii_whitespace().map(String::from).collect());
+        }
+        None if nodes.is_empty() => {
+            return Err(Error::new("no cgroup hierarchy is mounted")
+                .hint("mount cgroup2 on /sys/fs/cgroup"));
+        }
+        None => {}
+    }
+    Ok(Cgroup::V1(Hierarchies { nodes, rules }))
+}
+
+/// Whether a path has a component that leads upwards.
+pub(super) fn leads_up(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+fn node(root: String, path: String, name: Option<String>) -> Node {
+    Node { root, path, name, controllers: None, made: 0, fd: OnceCell::new() }
+}
+
+/// Takes out empty components and dots; refuses what leads upwards or nowhere.
+fn clean(path: &str) -> Result<String> {
+    let mut parts = Vec::new();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        if part == ".." || part.contains(['\n', '\0']) {
+            return Err(Error::new(format!("{path:?} must not contain \"..\" or a line feed")));
+        }
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        return Err(Error::new(format!("{path:?} is the root of the hierarchy")));
+    }
+    Ok(parts.join("/"))
+}
+
+/// A user's own cgroup holds processes, so it can't have controlled ones below
+/// it ("no internal processes"): the new one goes beside it, as under runc.
+fn beside_own(own: &str, below: &str) -> String {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    match own.rsplit_once('/') {
+        Some((parent, _)) => format!("{parent}/{below}"),
+        None => below.to_owned(),
+    }
+}
+
+fn magic(path: &str) -> Option<u64> {
+    // Best effort: what can't be asked is not there.
+    rustix::fs::statfs(path).ok().map(|fs| fs.f_type.cast_unsigned())
+}
+
+/// Where a hierarchy is mounted: where everybody has it, or else where the mount
+/// table says.
+fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<String>> {
+    let usual = match name {
+        None => format!("{MOUNT}/unified"),
+        Some(name) => format!("{MOUNT}/{}", name.trim_start_matches("name=")),
+    };
+    let want = if name.is_none() { V2_MAGIC } else { V1_MAGIC };
+    if magic(&usual) == Some(want) {
+        return Ok(Some(usual));
+    }
+    if table.is_none() {
+        let text = std::fs::read_to_string("/proc/self/mountinfo");
+        *table = Some(text.call(|| "read /proc/self/mountinfo".into())?);
+    }
+    Ok(in_table(name, table.as_deref().unwrap_or_default()))
+}
+
+/// proc_pid_mountinfo(5): `id parent dev root mountpoint options ... - type source super`.
+fn in_table(name: Option<&str>, table: &str) -> Option<String> {
+    table.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let point = left.split(' ').nth(4)?;
+        let mut right = right.split(' ');
+        let fstype = right.next()?;
+        let options = right.nth(1).unwrap_or_default();
+        let fits = match name {
+            None => fstype == "cgroup2",
+            Some(name) => {
+                fstype == "cgroup"
+                    && name.split(',').all(|word| options.split(',').any(|o| o == word))
+            }
+        };
+        (fits && !point.contains('\\')).then(|| point.to_owned())
+    })
+}
+
+/// Whether a failure to make or enter a cgroup is one that an unprivileged
+/// caller who asked for none may be spared.
+pub(super) fn forgivable(rules: Rules, errno: Option<Errno>) -> bool {
+    let denied = matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS));
+    rules.rootless && rules.default_path && denied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_root() {
+        assert_eq!(clean("/a//b/./c/").unwrap(), "a/b/c");
+        assert_eq!(clean("a").unwrap(), "a");
+        for bad in ["/", "", ".", "../a", "/a/../../b", "a\nb"] {
+            assert!(clean(bad).is_err(), "{bad:?}");
+        }
+        assert!(SubPath::parse("cpu,memory:../x").is_err());
+        let sub = SubPath::parse("cpu,memory:/x/y").unwrap();
+        assert_eq!((sub.controllers.len(), sub.path.as_str()), (2, "x/y"));
+    }
+
+    #[test]
+    fn a_rootless_cgroup_lies_beside_its_maker() {
+        assert_eq!(beside_own("0::/user.slice/u/a.scope\n", "c1"), "user.slice/u/c1");
+        assert_eq!(beside_own("0::/\n", "c1"), "c1");
+        assert_eq!(beside_own("0::/x\n", "c1"), "c1");
+    }
+
+    #[test]
+    fn the_mount_table_is_understood() {
+        let table = "31 23 0:28 / /cg rw - tmpfs tmpfs rw\n\
+            32 31 0:29 / /cg/both rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+            33 31 0:30 / /cg/sd rw - cgroup none rw,xattr,name=systemd\n\
+            34 31 0:31 / /cg/u rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(in_table(Some("cpu,cpuacct"), table).unwrap(), "/cg/both");
+        assert_eq!(in_table(Some("name=systemd"), table).unwrap(), "/cg/sd");
+        assert_eq!(in_table(None, table).unwrap(), "/cg/u");
+        assert_eq!(in_table(Some("memory"), table), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Removing a container's directories: those below first, then its own, then
+//! those above that it made. A cgroup with a process in it can't go (EBUSY), and
+//! a process is in it until the very end of its exit: that end is waited for, on
+//! `cgroup.events` under v2, on the processes' pidfds under v1.
+
+use super::freeze::{pause, wait_event};
+use super::node::{Node, children, open_dir};
+use super::{Cgroup, procs};
+use crate::error::{Context, Error, Result};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// How long dying processes are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    // All are tried: one that can't go must not keep the others.
+    let mut first = Ok(());
+    for node in cgroup.nodes() {
+        first = first.and(remove_node(node, until));
+    }
+    first
+}
+
+fn remove_node(node: &Node, until: Instant) -> Result<()> {
+    let path = node.path();
+    match rmdir(CWD, &path) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(Errno::BUSY) => remove_busy(node, until)?,
+        Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+    }
+    remove_above(node);
+    Ok(())
+}
+
+fn rmdir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(at, path, AtFlags::REMOVEDIR)
+}
+
+/// Takes away the levels above that were made for this container. Best effort:
+/// one that others use by now is theirs.
+fn remove_above(node: &Node) {
+    let mut path = node.path.as_str();
+    for _ in 1..node.made {
+        let Some((above, _)) = path.rsplit_once('/') else {
+            return;
+        };
+        path = above;
+        if rmdir(CWD, &format!("{}/{path}", node.root)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Undoes a create, whose directories have seen no process.
+pub(super) fn take_back(node: &Node) -> Result<()> {
+    let parts: Vec<&str> = node.path.split('/').collect();
+    for n in (parts.len() - node.made.min(parts.len()) + 1..=parts.len()).rev() {
+        let path = format!("{}/{}", node.root, parts[..n].join("/"));
+        match rmdir(CWD, &path) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+        }
+    }
+    Ok(())
+}
+
+fn remove_busy(node: &Node, until: Instant) -> Result<()> {
+    let path = node.path();
+    let mut wait = Duration::from_micros(100);
+    loop {
+        if let Some(dir) = node.dir_if_there()? {
+            remove_below(dir).call(|| format!("remove the cgroups below {path}"))?;
+        }
+        match rmdir(CWD, &path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) => {}
+            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+        }
+        if Instant::now() >= until {
+            let pids = procs::below(node)?;
+            return Err(Error::os(format!("rmdir {path}"), Errno::BUSY)
+                .hint(format!("processes {pids:?} are still in it")));
+        }
+        if !wait_empty(node, until)? {
+            // Empty as far as anybody can see; since Linux 6.19 a task leaves
+            // some moments after its parent was told, and v1 has no event.
+            pause(&mut [], wait).call(|| "poll".into())?;
+            wait = (wait * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Deepest first; those with processes are left for the next round.
+fn remove_below(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    for child in children(dir)? {
+        match open_dir(dir, &child).and_then(|fd| remove_below(fd.as_fd())) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+        match rmdir(dir, &child) {
+            Ok(()) | Err(Errno::NOENT | Errno::BUSY) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until no process is left; false if there was none to wait for.
+fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
+    let Some(dir) = node.dir_if_there()? else {
+        return Ok(false);
+    };
+    if node.unified() {
+        let populated = node.read("cgroup.events").is_ok_and(|text| text.contains("populated 1"));
+        if populated {
+            return match wait_event(dir, "populated", "0", until) {
+                Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV) => Ok(true),
+                Err(errno) => {
+                    Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno))
+                }
+            };
+        }
+        return Ok(false);
+    }
+    let mut waited = false;
+    for pid in procs::below(node)? {
+        let Some(fd) = procs::open_pid(pid)? else { continue };
+        let mut exit = [PollFd::new(&fd, PollFlags::IN)];
+        pause(&mut exit, Duration::ZERO).call(|| "poll a pidfd".into())?;
+        if exit[0].revents().is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            pause(&mut exit, left).call(|| "poll a pidfd".into())?;
+            waited = true;
+        }
+    }
+    Ok(waited)
+}
