@@ -6,5 +6,7 @@
 //! `tests/layers.rs` keeps the imports pointing down.
 
 pub mod error;
+pub mod plan;
+pub mod rootfs;
 pub mod spec;
 pub mod sys;
