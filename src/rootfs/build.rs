@@ -141,7 +141,7 @@ fn bind_mount(
     let target = target(mount, root, node)?;
     mount::attach(tree.fd.as_fd(), target.as_fd())
         .call(|| format!("bind {} on {}", bind.source.display(), mount.destination))
-        .map_err(|error| explain_kind(error))?;
+        .map_err(explain_kind)?;
     if tree.unchanged {
         for change in bind::changes(plan, mount, bind, idmap) {
             mount::change(tree.fd.as_fd(), &change)?;

@@ -168,7 +168,7 @@ fn explain(error: Error, plan: &Rootfs, fs: &FileSystem) -> Error {
     let ids = fs.data.iter().any(|(key, _)| key == "gid" || key == "uid");
     match (error.errno(), fs.kind.as_str()) {
         (Some(Errno::INVAL), _) if ids => {
-            error.hint("its uid= or gid= is perhaps not mapped in the user namespace")
+            error.at("uid= and gid= must be mapped in the user namespace")
         }
         (Some(Errno::PERM), "proc") => error.hint(
             "a user namespace may mount proc only with a pid namespace of its own, and where the host shows a whole proc",
