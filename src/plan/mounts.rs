@@ -5,7 +5,7 @@ use super::options::{Effect, Gathered, Propagation, Reach, Super, find};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec;
-use crate::spec::IdMapping;
+pub use crate::spec::IdMapping;
 use crate::sys::mount::RDONLY;
 use std::path::{Path, PathBuf};
 
