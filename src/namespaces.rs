@@ -28,6 +28,16 @@ impl Join {
         }
     }
 
+    /// The file of that kind.
+    pub fn file(&self, kind: Kind) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Files(files) => {
+                files.iter().find(|(other, _)| *other == kind).map(|(_, file)| file.as_fd())
+            }
+            Self::Process(..) => None,
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Files(files) if files.is_empty())

@@ -34,18 +34,15 @@ impl Global {
     /// Opens the log and finds the state root.
     ///
     /// # Errors
-    /// A log that cannot be opened, what is not supported yet.
-    pub fn runtime(&self) -> Result<Runtime> {
+    /// A log that cannot be opened, what is not supported yet; with the log to
+    /// write it to.
+    pub fn runtime(&self) -> std::result::Result<Runtime, (Log, Error)> {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
-        let log = Log::open(self.log.as_deref(), format, self.debug)?;
-        let checked = self.check().and_then(|()| Store::new(&self.state_root()));
-        let store = match checked {
+        let log = Log::open(self.log.as_deref(), format, self.debug)
+            .map_err(|error| (Log::default(), error))?;
+        let store = match self.check().and_then(|()| Store::new(&self.state_root())) {
             Ok(store) => store,
-            Err(error) => {
-                // The log is open: it gets its line, stderr the same from the caller.
-                log.to_file(&error);
-                return Err(error);
-            }
+            Err(error) => return Err((log, error)),
         };
         let rootless = match self.rootless.as_str() {
             "true" => true,

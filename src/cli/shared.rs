@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use clap::Args;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 /// Arguments of `create` and `run`.

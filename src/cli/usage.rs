@@ -44,8 +44,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     };
     let runtime = match global.runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            Log::default().error(&error);
+        Err((log, error)) => {
+            log.error(&error);
             return entry.failure;
         }
     };

@@ -1,11 +1,12 @@
 //! `create`: plan everything, then make it, then let init wait.
 
 use super::{Bundle, Runtime, seccomp, serve, state_of};
-use crate::cgroup::{Cgroup, Write};
+use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
+use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{self, Kind, Options, Plan};
 use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
@@ -223,7 +224,15 @@ fn give_birth(
     caller_mask: Mask,
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
-    let sources = rootfs::open(&plan.rootfs, plan.id_maps.as_ref())?;
+    let view = cgroup_view(&record.cgroup);
+    let context = rootfs::Context {
+        cgroup: view.as_ref(),
+        cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
+        joined_user_namespace: work.join.file(Kind::User),
+        attach_at: None,
+        copied_host: plan.namespaces.creates(Kind::Mount),
+    };
+    let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
     // The child makes these two itself, once it is in its cgroup.
     let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
@@ -236,7 +245,7 @@ fn give_birth(
     let init = Init {
         plan,
         sources,
-        cgroup_view: record.cgroup.mounts(),
+        context,
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
         proc,
@@ -249,6 +258,22 @@ fn give_birth(
     let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
     made.child = Some(child);
     Ok(wire)
+}
+
+/// How a mount of type `cgroup` shows the container its own cgroup.
+fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
+    let mounts = cgroup.mounts();
+    if let [only] = mounts.as_slice() {
+        if only.name.is_none() {
+            return Some(CgroupView::V2(only.source.clone()));
+        }
+    }
+    let hierarchy = |mount: CgroupMount| Hierarchy {
+        name: mount.name.unwrap_or_default(),
+        options: if mount.fstype == "cgroup2" { String::new() } else { mount.data },
+        dir: mount.source,
+    };
+    (!mounts.is_empty()).then(|| CgroupView::V1(mounts.into_iter().map(hierarchy).collect()))
 }
 
 /// Takes back what was made, last first. What cannot be taken back is said in

@@ -60,6 +60,8 @@ pub fn spawn(
         Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
+            // `body` cannot return, so there is nothing to match.
+            #[expect(unreachable_code, reason = "the type of `body` says that it never returns")]
             match body(child) {}
         }
     }

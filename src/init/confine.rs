@@ -100,7 +100,7 @@ fn exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     let env: Vec<&CStr> = env.map(CString::as_c_str).collect();
     if let Some(filter) = last.filter {
         let listener = seccomp::load(&filter.program.instructions, filter.flags)
-            .call(|| "linux.seccomp: seccomp(SECCOMP_SET_MODE_FILTER)".into())?;
+            .at(|| "linux.seccomp".into())?;
         if let Some(listener) = listener {
             wire.send(&ToParent::Listener(listener))?;
         }

@@ -6,7 +6,7 @@ use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
-use crate::rootfs;
+use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
 use crate::security::{keyring, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
@@ -14,7 +14,7 @@ use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
 use crate::{hooks, net, terminal};
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,8 +26,8 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// The trees that the parent has opened.
     pub sources: rootfs::Sources,
-    /// How the container sees its cgroup.
-    pub cgroup_view: rootfs::CgroupView,
+    /// What the tree depends on beyond the bundle.
+    pub context: rootfs::Context<'a>,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// The compiled filter.
@@ -63,9 +63,9 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     name_the_host(plan)?;
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
-    let root = rootfs::build(&plan.rootfs, init.sources, &init.cgroup_view)?;
+    let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     run_hooks(plan, wire)?;
-    let root = rootfs::enter(root, init.no_pivot)?;
+    rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(&init.proc, &plan.sysctl)?;
     let Some(process) = &plan.process else {
         rootfs::finish(&plan.rootfs, &root, None)?;
@@ -200,11 +200,11 @@ fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
 
 fn open_terminal(
     process: &Process,
-    root: &OwnedFd,
+    root: &Root,
     wire: &ChildEnd,
 ) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
-    let pty = terminal::open(root.as_fd())?;
+    let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
     wire.send(&ToParent::Console(pty.master))?;
     Ok(Some(pty.slave))
@@ -214,18 +214,17 @@ fn open_terminal(
 fn settle(
     plan: &Plan,
     process: &Process,
-    root: &OwnedFd,
+    root: &Root,
     mut extra_env: Vec<CString>,
 ) -> Result<(CString, Vec<CString>)> {
-    let cwd = program::working_directory(root.as_fd(), process)?;
-    rustix::process::fchdir(&cwd).call(|| format!("process.cwd: chdir {}", process.cwd))?;
+    program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
     if let Some(domain) = plan.personality {
         process::personality(domain)
             .call(|| format!("linux.personality: personality({domain:#x})"))?;
     }
     confine::set_groups(process)?;
-    extra_env.extend(program::home(root.as_fd(), process));
+    extra_env.extend(program::home(root, process));
     Ok((program::find(process)?, extra_env))
 }
 
@@ -234,13 +233,4 @@ fn without_process(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<Infal
     wire.send(&ToParent::Ready)?;
     start::wait(wire, socket)?;
     Err(Error::new("process: is not set in config.json, so there is nothing to start"))
-}
-
-/// The root directory of this process, for lookups inside it.
-///
-/// # Errors
-/// Those of open(2).
-pub fn open_root() -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open("/", flags, Mode::empty()).call(|| "open the container's root".into())
 }

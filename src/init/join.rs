@@ -5,11 +5,12 @@ use super::{identity, program, start};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
 use crate::plan::Process;
+use crate::rootfs::Root;
 use crate::security::seccomp::Filter;
 use crate::security::{keyring, lsm, scheduling};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::Mode;
 use rustix::process::DumpableBehavior;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -61,21 +62,19 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     let process = exec.process;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open("/", flags, Mode::empty()).call(|| "open the container's root".into())?;
+    let root = Root::current()?;
     if let Some(terminal) = process.terminal {
-        let pty = crate::terminal::open(root.as_fd())?;
+        let pty = crate::terminal::open(root.fd())?;
         crate::terminal::become_stdio(&pty.slave, terminal.size, process.uid)?;
         wire.send(&ToParent::Console(pty.master))?;
     }
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
-    let cwd = program::working_directory(root.as_fd(), process)?;
-    rustix::process::fchdir(&cwd).call(|| format!("process.cwd: chdir {}", process.cwd))?;
+    program::change_directory(&root, process)?;
     scheduling::apply(process.scheduling)?;
     confine::set_groups(process)?;
     let program = program::find(process)?;
     let mut extra_env = exec.extra_env.clone();
-    extra_env.extend(program::home(root.as_fd(), process));
+    extra_env.extend(program::home(&root, process));
     wire.send(&ToParent::Ready)?;
     start::wait(wire, None)?;
     let last = Last {

@@ -1,14 +1,16 @@
 //! Finds the program, the working directory and HOME inside the container,
 //! before `create` returns, so that a mistake is found early.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::Process;
+use crate::rootfs::Root;
 use crate::sys::process::{may_execute, set_fs_ids};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, stat};
 use rustix::io::Errno;
+use rustix::process::fchdir;
 use std::ffi::{CStr, CString};
 use std::io::Read as _;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// What execvp(3) falls back to, and the peers.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,25 +75,15 @@ fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
     process.env.iter().find_map(value)
 }
 
-/// Opens the working directory inside `root`, never through a link of procfs,
-/// which could lead to a directory of the host (CVE-2024-21626). It is made if
-/// it is missing, as runc does.
+/// Goes to the working directory, found inside `root` and never through a link
+/// of procfs, which could lead to a directory of the host (CVE-2024-21626). It
+/// is made if it is missing, as runc does.
 ///
 /// # Errors
 /// If it is no directory.
-pub fn working_directory(root: BorrowedFd<'_>, process: &Process) -> Result<OwnedFd> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = || openat2(root, process.cwd.as_str(), flags, Mode::empty(), how);
-    let call = || format!("process.cwd: open {} in the container", process.cwd);
-    match open() {
-        Err(Errno::NOENT) => {
-            crate::rootfs::mkdir_all(root, &process.cwd)
-                .map_err(|error| error.at(format!("process.cwd: mkdir {}", process.cwd)))?;
-            open().call(call)
-        }
-        opened => opened.call(call),
-    }
+pub fn change_directory(root: &Root, process: &Process) -> Result<()> {
+    let directory = root.directory(&process.cwd).at(|| "process.cwd".into())?;
+    fchdir(&directory).call(|| format!("process.cwd: chdir {}", process.cwd))
 }
 
 /// HOME of the user by the container's /etc/passwd, for an environment without
@@ -99,11 +91,11 @@ pub fn working_directory(root: BorrowedFd<'_>, process: &Process) -> Result<Owne
 ///
 /// The image made that file: it is opened without following a link of procfs,
 /// must be a regular file, and is read up to a limit.
-pub fn home(root: BorrowedFd<'_>, process: &Process) -> Option<CString> {
+pub fn home(root: &Root, process: &Process) -> Option<CString> {
     if variable(process, "HOME").is_some_and(|home| !home.is_empty()) {
         return None;
     }
-    let home = passwd(root)
+    let home = passwd(root.fd())
         .and_then(|text| home_of(&text, process.uid).map(str::to_owned))
         .unwrap_or_else(|| "/".into());
     CString::new(format!("HOME={home}")).ok()

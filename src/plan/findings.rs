@@ -26,18 +26,37 @@ impl Findings {
         result.map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// The value of a part that collects by itself.
+    pub fn absorb<T>(&mut self, part: std::result::Result<(T, Vec<String>), Vec<Error>>) -> Option<T> {
+        match part {
+            Ok((value, warnings)) => {
+                self.warnings.extend(warnings);
+                Some(value)
+            }
+            Err(errors) => {
+                self.errors.extend(errors);
+                None
+            }
+        }
+    }
+
+    /// All errors as one.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn fail<T>(self) -> Result<T> {
+        let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
+        match self.errors.into_iter().next() {
+            Some(only) if all.len() == 1 => Err(only.at("config.json")),
+            _ => Err(Error::new(format!("config.json: {} problems: {}", all.len(), all.join("; ")))),
+        }
+    }
+
     /// `value` and the warnings, or all errors as one.
     ///
     /// # Errors
     /// If there was any.
-    pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<String>)> {
-        match self.errors.len() {
-            0 => Ok((value, self.warnings)),
-            1 => Err(self.errors.remove(0).at("config.json")),
-            count => {
-                let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
-                Err(Error::new(format!("config.json: {count} problems: {}", all.join("; "))))
-            }
-        }
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<String>)> {
+        if self.errors.is_empty() { Ok((value, self.warnings)) } else { self.fail() }
     }
 }

@@ -6,7 +6,10 @@ pub mod capabilities;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
+pub mod mounts;
 pub mod namespaces;
+pub mod options;
+pub mod paths;
 pub mod process;
 pub mod rlimits;
 pub mod rootfs;
@@ -23,7 +26,7 @@ pub use rootfs::Rootfs;
 use crate::error::{Error, Result};
 use crate::spec::{self, Spec};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the command line adds to the configuration.
 #[derive(Debug, Clone, Default)]
@@ -89,10 +92,17 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
     for key in spec.annotations.keys().filter(|key| key.is_empty()) {
         findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
     }
+    let Some(rootfs) = findings.absorb(rootfs::plan(spec, &options.bundle)) else {
+        // The other parts are still checked, so that all findings come at once.
+        process::plan(spec.process.as_ref(), options, &mut findings);
+        sysctl::plan(&linux.sysctl, &namespaces, &mut findings);
+        hooks::plan(spec.hooks.as_ref(), &mut findings);
+        return findings.fail();
+    };
     let plan = Plan {
         id: options.id.clone(),
         bundle: options.bundle.clone(),
-        rootfs: rootfs::plan(spec, &options.bundle, &mut findings),
+        rootfs,
         process: process::plan(spec.process.as_ref(), options, &mut findings),
         hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, &mut findings),
         domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, &mut findings),
@@ -173,10 +183,4 @@ fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
     refuse(!linux.net_devices.is_empty(), "netDevices");
     refuse(linux.intel_rdt.is_some(), "intelRdt");
     refuse(linux.memory_policy.is_some(), "memoryPolicy");
-}
-
-/// Whether `path` is absolute and free of `..`.
-pub(crate) fn is_clean_absolute(path: &str) -> bool {
-    let path = Path::new(path);
-    path.is_absolute() && !path.components().any(|part| part.as_os_str() == "..")
 }

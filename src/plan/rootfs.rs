@@ -1,9 +1,309 @@
-//! placeholder until the branch lands
-use super::Findings;
-use crate::spec::Spec;
-use std::path::Path;
-/// x
-#[derive(Debug, Clone)]
-pub struct Rootfs {}
-/// x
-pub fn plan(_s: &Spec, _b: &Path, _f: &mut Findings) -> Rootfs { Rootfs {} }
+//! The tree that the container will see: its root, mounts, devices, and what is
+//! hidden or read-only in it. Source: runtime-spec 1.3 config.md ("Root",
+//! "Mounts") and config-linux.md.
+
+use super::mounts::{self, Kind, Mount, UserNamespace};
+use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
+use super::paths::clean;
+use crate::error::Error;
+use crate::spec::{self, Linux, Spec};
+use std::path::{Path, PathBuf};
+
+/// Everything about the container's tree, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rootfs {
+    /// Absolute path of the root file system on the host.
+    pub path: PathBuf,
+    /// Whether the root mount becomes read-only.
+    pub readonly: bool,
+    /// Propagation type of the root mount; `None` makes it a slave, as runc does.
+    pub propagation: Option<Propagation>,
+    /// Whether the container has a mount namespace, new or joined. Without one
+    /// nothing is mounted: the process is only confined by chroot(2).
+    pub mount_namespace: bool,
+    /// Whether the container has a user namespace of its own, new or joined:
+    /// then device nodes cannot be made, only bound.
+    pub user_namespace: bool,
+    /// Mounts in their order.
+    pub mounts: Vec<Mount>,
+    /// Devices, the default ones first.
+    pub devices: Vec<Device>,
+    /// False where /dev is the host's, which is left alone.
+    pub populate_dev: bool,
+    /// Clean absolute paths to hide.
+    pub masked_paths: Vec<String>,
+    /// Clean absolute paths to make read-only.
+    pub readonly_paths: Vec<String>,
+    /// SELinux context of the mounts.
+    pub mount_label: Option<String>,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its place in `linux.devices`; `None` for a default device.
+    pub index: Option<usize>,
+    /// Clean absolute path inside the container.
+    pub path: String,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner inside the container.
+    pub uid: u32,
+    /// Group inside the container.
+    pub gid: u32,
+}
+
+/// Type and numbers of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// `c` or `u`: major, minor.
+    Char(u32, u32),
+    /// `b`: major, minor.
+    Block(u32, u32),
+    /// `p`
+    Fifo,
+}
+
+/// Where the container's cgroup is mounted on the host: what a mount of type
+/// `cgroup` is made from. Known only when the cgroup is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupView {
+    /// The directory of the container's cgroup in the one hierarchy.
+    V2(PathBuf),
+    /// One entry a hierarchy.
+    V1(Vec<Hierarchy>),
+}
+
+/// One cgroup v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Name of its directory, as `cpu,cpuacct`, `systemd` or `unified`.
+    pub name: String,
+    /// Options that mount it, as `cpu,cpuacct` or `name=systemd`; empty for a v2
+    /// hierarchy beside the v1 ones.
+    pub options: String,
+    /// The container's cgroup in it.
+    pub dir: PathBuf,
+}
+
+impl Device {
+    /// The field of the configuration, for messages.
+    pub fn field(&self) -> String {
+        self.index.map_or_else(|| "default devices".into(), |i| format!("linux.devices[{i}]"))
+    }
+}
+
+/// Devices that every container has (config-linux.md, "Default Devices").
+const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Mode of a device that names none.
+const DEFAULT_MODE: u32 = 0o666;
+
+/// The parts of a plan that may be wrong in several places at once.
+#[derive(Default)]
+struct Findings {
+    errors: Vec<Error>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error)).ok()
+    }
+    fn error(&mut self, message: String) {
+        self.errors.push(Error::new(message));
+    }
+}
+
+/// Plans the tree of the bundle at `bundle`, an absolute path. Returns the plan
+/// and warnings, or everything that is wrong.
+pub fn plan(spec: &Spec, bundle: &Path) -> Result<(Rootfs, Vec<String>), Vec<Error>> {
+    let mut findings = Findings::default();
+    let none = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
+    let userns = user_namespace(linux);
+    let mounts = plan_mounts(spec, bundle, userns, &mut findings);
+    let rootfs = Rootfs {
+        path: root_path(spec, bundle, &mut findings),
+        readonly: spec.root.as_ref().is_some_and(|root| root.readonly),
+        propagation: propagation(linux, &mut findings),
+        mount_namespace: has_namespace(linux, "mount"),
+        user_namespace: userns != UserNamespace::Host,
+        devices: devices(&linux.devices, &mut findings),
+        populate_dev: !mounts.iter().any(covers_dev),
+        mounts,
+        masked_paths: absolute("linux.maskedPaths", &linux.masked_paths, &mut findings),
+        readonly_paths: absolute("linux.readonlyPaths", &linux.readonly_paths, &mut findings),
+        mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
+    };
+    check_mount_namespace(&rootfs, &mut findings);
+    if findings.errors.is_empty() { Ok((rootfs, findings.warnings)) } else { Err(findings.errors) }
+}
+
+fn has_namespace(linux: &Linux, kind: &str) -> bool {
+    linux.namespaces.iter().any(|namespace| namespace.kind == kind)
+}
+
+fn user_namespace(linux: &Linux) -> UserNamespace<'_> {
+    let Some(namespace) = linux.namespaces.iter().find(|n| n.kind == "user") else {
+        return UserNamespace::Host;
+    };
+    if namespace.path.as_deref().is_some_and(|path| !path.is_empty()) {
+        return UserNamespace::Joined;
+    }
+    UserNamespace::New(&linux.uid_mappings, &linux.gid_mappings)
+}
+
+fn plan_mounts(
+    spec: &Spec,
+    bundle: &Path,
+    userns: UserNamespace<'_>,
+    findings: &mut Findings,
+) -> Vec<Mount> {
+    let mut list = Vec::with_capacity(spec.mounts.len());
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let planned = mounts::plan(index, mount, bundle, userns, &mut findings.warnings);
+        list.extend(findings.keep(planned));
+    }
+    list
+}
+
+fn covers_dev(mount: &Mount) -> bool {
+    mount.destination == "/dev" && matches!(mount.kind, Kind::Bind(_))
+}
+
+fn root_path(spec: &Spec, bundle: &Path, findings: &mut Findings) -> PathBuf {
+    match &spec.root {
+        Some(root) if root.path.is_empty() => findings.error("root.path: must not be empty".into()),
+        Some(root) => return bundle.join(&root.path),
+        None => findings.error("root: required on Linux".into()),
+    }
+    PathBuf::new()
+}
+
+fn propagation(linux: &Linux, findings: &mut Findings) -> Option<Propagation> {
+    let (flag, reach) = match linux.rootfs_propagation.as_deref() {
+        None | Some("") => return None,
+        Some("shared") => (SHARED, Reach::One),
+        Some("slave") => (SLAVE, Reach::One),
+        Some("private") => (PRIVATE, Reach::One),
+        Some("unbindable") => (UNBINDABLE, Reach::One),
+        Some("rshared") => (SHARED, Reach::All),
+        Some("rslave") => (SLAVE, Reach::All),
+        Some("rprivate") => (PRIVATE, Reach::All),
+        Some("runbindable") => (UNBINDABLE, Reach::All),
+        Some(other) => {
+            findings.error(format!(
+                "linux.rootfsPropagation: {other:?} is none of shared, slave, private, unbindable"
+            ));
+            return None;
+        }
+    };
+    Some(Propagation { flag, reach })
+}
+
+fn absolute(field: &str, list: &[String], findings: &mut Findings) -> Vec<String> {
+    let mut paths = Vec::with_capacity(list.len());
+    for (index, path) in list.iter().enumerate() {
+        if path.starts_with('/') {
+            paths.push(clean(path));
+        } else {
+            findings.error(format!("{field}[{index}]: {path:?} must be an absolute path"));
+        }
+    }
+    paths
+}
+
+fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
+    let mut planned: Vec<Device> = Vec::with_capacity(DEFAULT_DEVICES.len() + list.len());
+    planned.extend(DEFAULT_DEVICES.iter().map(|&(path, major, minor)| Device {
+        index: None,
+        path: path.into(),
+        kind: DeviceKind::Char(major, minor),
+        mode: DEFAULT_MODE,
+        uid: 0,
+        gid: 0,
+    }));
+    for (index, entry) in list.iter().enumerate() {
+        let Some(device) = findings.keep(device(index, entry)) else { continue };
+        // /dev/ptmx is always that of the container's own devpts.
+        if device.path == "/dev/ptmx" {
+            continue;
+        }
+        match planned.iter_mut().find(|known| known.path == device.path) {
+            None => planned.push(device),
+            Some(default) if default.index.is_none() => *default = device,
+            Some(twin) if twin.kind == device.kind => {
+                findings.warnings.push(format!(
+                    "linux.devices[{index}].path: {} is listed again: ignored",
+                    device.path
+                ));
+            }
+            Some(twin) => {
+                let message = format!(
+                    "linux.devices[{index}].path: {} is another device in {}",
+                    device.path,
+                    twin.field()
+                );
+                findings.error(message);
+            }
+        }
+    }
+    planned
+}
+
+fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
+    let field = format!("linux.devices[{index}]");
+    let fail = |name: &str, what: String| Err(Error::new(format!("{field}.{name}: {what}")));
+    let path = &entry.path;
+    if !path.starts_with('/') {
+        return fail("path", format!("{path:?} must be an absolute path"));
+    }
+    if path.split('/').any(|part| part == "..") || clean(path) == "/" {
+        return fail("path", format!("{path:?} must name a file in the container"));
+    }
+    let number = |name: &str, value: Option<i64>| {
+        let value = value.ok_or_else(|| Error::new(format!("{field}.{name}: required")))?;
+        u32::try_from(value)
+            .map_err(|_| Error::new(format!("{field}.{name}: {value} is out of range")))
+    };
+    let numbers = || Ok((number("major", entry.major)?, number("minor", entry.minor)?));
+    let kind = match entry.kind.as_str() {
+        "c" | "u" => numbers().map(|(major, minor)| DeviceKind::Char(major, minor))?,
+        "b" => numbers().map(|(major, minor)| DeviceKind::Block(major, minor))?,
+        "p" => DeviceKind::Fifo,
+        other => return fail("type", format!("{other:?} is none of c, b, u, p")),
+    };
+    let mode = entry.file_mode.unwrap_or(DEFAULT_MODE);
+    // Engines pass st_mode as they found it, with the type's bits.
+    let mode = mode & 0o7777;
+    let (uid, gid) = (entry.uid.unwrap_or(0), entry.gid.unwrap_or(0));
+    Ok(Device { index: Some(index), path: clean(path), kind, mode, uid, gid })
+}
+
+/// Without a mount namespace every mount would be made in the caller's.
+fn check_mount_namespace(rootfs: &Rootfs, findings: &mut Findings) {
+    if rootfs.mount_namespace {
+        return;
+    }
+    for (field, used) in [
+        ("mounts", !rootfs.mounts.is_empty()),
+        ("root.readonly", rootfs.readonly),
+        ("linux.rootfsPropagation", rootfs.propagation.is_some()),
+        ("linux.maskedPaths", !rootfs.masked_paths.is_empty()),
+        ("linux.readonlyPaths", !rootfs.readonly_paths.is_empty()),
+    ] {
+        if used {
+            findings.error(format!("{field}: needs a mount namespace in linux.namespaces"));
+        }
+    }
+}

@@ -1,8 +1,8 @@
-//! What confines the process: capabilities, labels, keyring, scheduling,
-//! system-call filter.
+//! What confines the process, one mechanism a module: capabilities, labels,
+//! keyring, scheduling, system-call filter.
+
 pub mod capabilities;
 pub mod keyring;
 pub mod lsm;
 pub mod scheduling;
-//! What confines the container's process, one mechanism a module.
 pub mod seccomp;

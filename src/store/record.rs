@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Written before the first thing that could leak, and again when the
 /// container is created.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     /// Container id.
     pub id: String,

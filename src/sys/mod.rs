@@ -11,3 +11,5 @@ pub mod sched;
 pub mod signal;
 pub mod seccomp;
 pub mod bpf;
+pub mod mount;
+pub mod userns;

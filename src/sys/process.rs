@@ -153,6 +153,14 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     }
 }
 
+/// A descriptor that our caller may have left open to us; only for asking
+/// whether it did.
+pub fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: not -1 (the caller passes 3 and above), and only fcntl(F_GETFD) is
+    // done with it, which fails for one that is not open.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
 /// Sets the ids that file access is checked against, and with them whether
 /// `CAP_DAC_OVERRIDE` and its kin are effective; returns those before.
 pub fn set_fs_ids(uid: u32, gid: u32) -> (u32, u32) {

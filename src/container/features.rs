@@ -1,0 +1,49 @@
+//! The features document (features.md, features-linux.md of the spec).
+
+use crate::plan::{Kind, capabilities, options};
+use crate::security::{lsm, seccomp};
+use crate::spec::OCI_VERSION;
+use serde_json::{Value, json};
+
+/// Everything that this runtime recognises, from the tables that parse it.
+pub fn features() -> Value {
+    let mut mount_options: Vec<&str> = options::names().collect();
+    mount_options.sort_unstable();
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": OCI_VERSION,
+        "hooks": [
+            "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
+        ],
+        "mountOptions": mount_options,
+        "linux": {
+            "namespaces": Kind::ALL.map(Kind::name),
+            "capabilities": capabilities::NAMES.as_slice(),
+            "cgroup": {
+                "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true
+            },
+            "seccomp": {
+                "enabled": true,
+                "actions": seccomp::ACTIONS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+                "operators": seccomp::OPERATORS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+                "archs": seccomp::ARCHS.iter().map(|arch| arch.name).collect::<Vec<_>>(),
+                "knownFlags": seccomp::FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+                "supportedFlags": seccomp::FLAGS
+                    .iter()
+                    .filter(|(_, bit)| crate::sys::seccomp::knows(*bit))
+                    .map(|(name, ..)| *name)
+                    .collect::<Vec<_>>(),
+            },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": lsm::selinux_enabled() },
+            "intelRdt": { "enabled": false },
+            "memoryPolicy": { "modes": [], "flags": [] },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": false },
+        },
+        "annotations": {
+            "org.pinnace.version": env!("CARGO_PKG_VERSION"),
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
+    })
+}

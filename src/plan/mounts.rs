@@ -1,0 +1,411 @@
+//! `mounts` of `config.json` as the list of mounts to make. Source:
+//! runtime-spec 1.3 config.md, "Mounts".
+
+use super::options::{Effect, Gathered, Propagation, Reach, Super, find};
+use super::paths::{clean, is_under};
+use crate::error::Error;
+use crate::spec;
+pub use crate::spec::IdMapping;
+use crate::sys::mount::RDONLY;
+use std::path::{Path, PathBuf};
+
+/// One mount, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Its place in `mounts`, for messages.
+    pub index: usize,
+    /// Clean absolute path inside the container.
+    pub destination: String,
+    /// What is mounted.
+    pub kind: Kind,
+    /// Attributes of the mount.
+    pub attributes: Gathered,
+    /// Propagation types, applied in this order.
+    pub propagation: Vec<Propagation>,
+    /// Id mapping.
+    pub idmap: Option<IdMap>,
+    /// Mount over the symbolic link itself if the destination is one.
+    pub destination_nofollow: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory or file of the host.
+    Bind(Bind),
+    /// A new instance of a file system.
+    FileSystem(FileSystem),
+    /// `type: cgroup`: the container's view of its cgroup, v1 or v2.
+    Cgroup,
+    /// A change of what is mounted there already.
+    Remount {
+        /// Change the mount only, not the file system.
+        bind: bool,
+        /// Flags and data of the file system.
+        file_system: FileSystem,
+    },
+}
+
+/// A bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// `rbind`
+    pub recursive: bool,
+    /// Do not follow the source if it is a symbolic link.
+    pub nofollow: bool,
+    /// Copy the source if it is a symbolic link.
+    pub copy_symlink: bool,
+}
+
+/// A new instance of a file system, or the change of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its type.
+    pub kind: String,
+    /// The device, or what mountinfo shows in its place.
+    pub source: Option<String>,
+    /// Flags of the superblock with the value they get; the last one counts.
+    pub flags: Vec<(Super, bool)>,
+    /// Data for the file system: `key` or `key=value`.
+    pub data: Vec<(String, Option<String>)>,
+    /// Becomes read-only only when everything in it is in place.
+    pub late_readonly: bool,
+    /// `tmpcopyup`
+    pub copy_up: bool,
+}
+
+/// An id mapping of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// Where the mapping comes from.
+    pub maps: Maps,
+    /// `idmap` or `ridmap`.
+    pub reach: Reach,
+}
+
+/// Where the mapping of an id-mapped mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maps {
+    /// Given in the configuration: uids, gids.
+    Given(Vec<IdMapping>, Vec<IdMapping>),
+    /// The mapping of the user namespace that the container joins.
+    JoinedUserNamespace,
+}
+
+/// The user namespace of the container, as far as mounts need to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNamespace<'a> {
+    /// The one of the caller.
+    Host,
+    /// A new one with these mappings: uids, gids.
+    New(&'a [IdMapping], &'a [IdMapping]),
+    /// An existing one, given by its path.
+    Joined,
+}
+
+/// The files below /proc that lxcfs emulates: the only ones that may be mounted
+/// over, as in runc. Anything else could fake a file that a privileged process
+/// writes to (CVE-2019-16884, CVE-2025-52881).
+const PROC_FILES: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+impl Mount {
+    /// Whether no symbolic link may be on the way to the destination: a label or
+    /// a sysctl written through a fake /proc would go anywhere (CVE-2019-19921).
+    pub fn refuses_symlinks(&self) -> bool {
+        let kernel_view =
+            matches!(&self.kind, Kind::FileSystem(fs) if fs.kind == "proc" || fs.kind == "sysfs");
+        kernel_view || is_under(&self.destination, "/proc")
+    }
+
+    /// Whether the destination may lie on a procfs.
+    pub fn may_cover_proc(&self) -> bool {
+        matches!(self.kind, Kind::Remount { .. }) || is_under(&self.destination, "/proc")
+    }
+
+    /// The field of the configuration, for messages.
+    pub fn field(&self) -> String {
+        format!("mounts[{}]", self.index)
+    }
+}
+
+/// What the list of options of one mount says.
+#[derive(Default)]
+struct Options {
+    attributes: Gathered,
+    propagation: Vec<Propagation>,
+    flags: Vec<(Super, bool)>,
+    data: Vec<(String, Option<String>)>,
+    bind: Option<Reach>,
+    idmap: Option<Reach>,
+    remount: bool,
+    copy_up: Option<usize>,
+    copy_symlink: bool,
+    source_nofollow: bool,
+    destination_nofollow: bool,
+    /// Places of the options that only a file system can take.
+    unknown: Vec<usize>,
+    super_flags: Vec<usize>,
+}
+
+impl Options {
+    fn read(list: &[String]) -> Self {
+        let mut options = Self::default();
+        for (place, option) in list.iter().enumerate() {
+            match find(option) {
+                Some(effect) => options.apply(effect, place),
+                None if option.is_empty() => {}
+                None => {
+                    options.unknown.push(place);
+                    options.data.extend(split_data(option));
+                }
+            }
+        }
+        options
+    }
+
+    fn apply(&mut self, effect: Effect, place: usize) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Set(bit, reach) => self.attributes.put(bit, 0, reach),
+            Effect::Clear(bit, reach) => self.attributes.put(0, bit, reach),
+            Effect::Atime(mode, reach) => self.attributes.atime(mode, reach),
+            Effect::NotAtime(mode, reach) => self.attributes.not_atime(mode, reach),
+            Effect::Super(flag, on) => {
+                self.flags.retain(|(known, _)| *known != flag);
+                self.flags.push((flag, on));
+                self.super_flags.push(place);
+            }
+            Effect::Bind(reach) => self.bind = Some(reach),
+            Effect::Remount => self.remount = true,
+            Effect::Propagate(propagation) => self.propagation.push(propagation),
+            Effect::IdMap(reach) => self.idmap = Some(reach),
+            Effect::TmpCopyUp => self.copy_up = Some(place),
+            Effect::CopySymlink => self.copy_symlink = true,
+            Effect::SourceNoFollow => self.source_nofollow = true,
+            Effect::DestinationNoFollow => self.destination_nofollow = true,
+        }
+    }
+}
+
+/// One string of options as the file system reads it: `mount(2)` takes a list
+/// with commas, so an entry may hold several. A comma that is quoted (SELinux
+/// contexts) or escaped (overlay) does not separate.
+fn split_data(option: &str) -> Vec<(String, Option<String>)> {
+    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    for letter in option.chars() {
+        match letter {
+            ',' if !quoted && !escaped => parts.push(String::new()),
+            _ => {
+                quoted ^= letter == '"';
+                if let Some(part) = parts.last_mut() {
+                    part.push(letter);
+                }
+            }
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    let pair = |part: &String| match part.split_once('=') {
+        Some((key, value)) if key.ends_with("context") => {
+            (key.to_owned(), Some(value.trim_matches('"').to_owned()))
+        }
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (part.clone(), None),
+    };
+    parts.iter().filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+/// Plans `mounts[index]`. Adds what is only doubtful to `warnings`.
+pub fn plan(
+    index: usize,
+    mount: &spec::Mount,
+    bundle: &Path,
+    userns: UserNamespace<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Mount, Error> {
+    let field = format!("mounts[{index}]");
+    let options = Options::read(&mount.options);
+    let destination = destination(&field, &mount.destination, warnings)?;
+    let kind = if options.remount {
+        let bind = options.bind.is_some();
+        Kind::Remount { bind, file_system: file_system("", mount, &options, &destination) }
+    } else if let Some(reach) = options.bind {
+        Kind::Bind(bind(&field, mount, &options, reach, bundle, warnings)?)
+    } else {
+        new_file_system(&field, mount, &options, &destination)?
+    };
+    let idmap = idmap(&field, mount, &options, userns)?;
+    check_copy_up(&field, &kind, &options)?;
+    check_proc(&field, &destination, &kind)?;
+    Ok(Mount {
+        index,
+        destination,
+        kind,
+        attributes: options.attributes,
+        propagation: options.propagation,
+        idmap,
+        destination_nofollow: options.destination_nofollow,
+    })
+}
+
+fn destination(field: &str, path: &str, warnings: &mut Vec<String>) -> Result<String, Error> {
+    if path.is_empty() {
+        return Err(Error::new(format!("{field}.destination: must not be empty")));
+    }
+    if !path.starts_with('/') {
+        warnings.push(format!("{field}.destination: {path:?} is relative, taken from /"));
+    }
+    Ok(clean(path))
+}
+
+fn bind(
+    field: &str,
+    mount: &spec::Mount,
+    options: &Options,
+    reach: Reach,
+    bundle: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Bind, Error> {
+    if let Some(&place) = options.unknown.first() {
+        let option = mount.options.get(place).map_or("", String::as_str);
+        return Err(Error::new(format!(
+            "{field}.options[{place}]: {option:?} is unknown, and a bind mount passes nothing on to a file system"
+        )));
+    }
+    for place in &options.super_flags {
+        let option = mount.options.get(*place).map_or("", String::as_str);
+        warnings.push(format!(
+            "{field}.options[{place}]: {option:?} belongs to the file system: no effect on a bind mount"
+        ));
+    }
+    let source = mount.source.as_deref().filter(|source| !source.is_empty());
+    let source =
+        source.ok_or_else(|| Error::new(format!("{field}.source: required for a bind mount")))?;
+    Ok(Bind {
+        // `join` takes an absolute source as it is.
+        source: bundle.join(source),
+        recursive: reach == Reach::All,
+        nofollow: options.source_nofollow || options.copy_symlink,
+        copy_symlink: options.copy_symlink,
+    })
+}
+
+fn new_file_system(
+    field: &str,
+    mount: &spec::Mount,
+    options: &Options,
+    destination: &str,
+) -> Result<Kind, Error> {
+    match mount.kind.as_deref() {
+        None | Some("") => Err(Error::new(format!(
+            "{field}.type: required unless options hold \"bind\" or \"rbind\""
+        ))),
+        Some("bind") => Err(Error::new(format!(
+            "{field}.options: a mount of type \"bind\" needs the option \"bind\" or \"rbind\""
+        ))),
+        Some("cgroup") => Ok(Kind::Cgroup),
+        Some(kind) => Ok(Kind::FileSystem(file_system(kind, mount, options, destination))),
+    }
+}
+
+fn file_system(
+    kind: &str,
+    mount: &spec::Mount,
+    options: &Options,
+    destination: &str,
+) -> FileSystem {
+    let readonly = options.attributes.flat() & RDONLY != 0;
+    FileSystem {
+        kind: kind.to_owned(),
+        source: mount.source.clone().filter(|source| !source.is_empty()),
+        flags: options.flags.clone(),
+        data: options.data.clone(),
+        // Devices, mount points and copies must be written first.
+        late_readonly: readonly && (kind == "tmpfs" || destination == "/dev"),
+        copy_up: options.copy_up.is_some(),
+    }
+}
+
+fn idmap(
+    field: &str,
+    mount: &spec::Mount,
+    options: &Options,
+    userns: UserNamespace<'_>,
+) -> Result<Option<IdMap>, Error> {
+    let (uids, gids) = (&mount.uid_mappings, &mount.gid_mappings);
+    if uids.is_empty() != gids.is_empty() {
+        let missing = if uids.is_empty() { "uidMappings" } else { "gidMappings" };
+        return Err(Error::new(format!(
+            "{field}.{missing}: uidMappings and gidMappings must be given both or neither"
+        )));
+    }
+    // A mapping without the option is a mapping still (R011).
+    let reach = match options.idmap {
+        Some(reach) => reach,
+        None if uids.is_empty() => return Ok(None),
+        None => Reach::One,
+    };
+    let maps = match userns {
+        _ if !uids.is_empty() => Maps::Given(uids.clone(), gids.clone()),
+        UserNamespace::New(uids, gids) => Maps::Given(uids.to_vec(), gids.to_vec()),
+        UserNamespace::Joined => Maps::JoinedUserNamespace,
+        UserNamespace::Host => {
+            return Err(Error::new(format!(
+                "{field}.options: \"idmap\" without uidMappings and gidMappings needs a user namespace"
+            )));
+        }
+    };
+    if options.remount {
+        return Err(Error::new(format!("{field}.options: \"idmap\" cannot be remounted")));
+    }
+    Ok(Some(IdMap { maps, reach }))
+}
+
+fn check_copy_up(field: &str, kind: &Kind, options: &Options) -> Result<(), Error> {
+    match (options.copy_up, kind) {
+        (Some(place), Kind::FileSystem(fs)) if fs.kind != "tmpfs" => Err(Error::new(format!(
+            "{field}.options[{place}]: \"tmpcopyup\" is for tmpfs, not for {}",
+            fs.kind
+        ))),
+        (Some(place), Kind::Bind(_) | Kind::Cgroup | Kind::Remount { .. }) => {
+            Err(Error::new(format!("{field}.options[{place}]: \"tmpcopyup\" is for a new tmpfs")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only a real procfs on /proc, and only what lxcfs emulates below it. That the
+/// source of a bind mount is a procfs is seen when it is opened.
+fn check_proc(field: &str, destination: &str, kind: &Kind) -> Result<(), Error> {
+    if !is_under(destination, "/proc") || matches!(kind, Kind::Remount { .. }) {
+        return Ok(());
+    }
+    let fits = match kind {
+        _ if destination != "/proc" => PROC_FILES.contains(&destination),
+        Kind::FileSystem(fs) => fs.kind == "proc",
+        Kind::Bind(_) => true,
+        Kind::Cgroup | Kind::Remount { .. } => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(match destination {
+        "/proc" => format!("{field}.destination: \"/proc\" takes only a mount of type proc"),
+        _ => format!(
+            "{field}.destination: {destination:?} cannot be mounted because it is inside /proc"
+        ),
+    }))
+}

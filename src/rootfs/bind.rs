@@ -1,0 +1,184 @@
+//! Sources of bind mounts as detached trees, with all their attributes.
+
+use super::mount;
+use crate::error::{Context, Error, Result};
+use crate::plan::Rootfs;
+use crate::plan::mounts::{Bind, Mount};
+use crate::plan::options::{PRIVATE, Reach, SHARED, SLAVE, UNBINDABLE};
+use crate::sys::mount::{Attributes, Change, mount_setattr};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
+use rustix::io::Errno;
+use std::ffi::CString;
+
+/// A detached tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub fd: OwnedFd,
+    /// Its changes wait until it is attached (Linux before 5.12).
+    pub unchanged: bool,
+}
+
+/// What a bind mount is made from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A copy of the mounts there.
+    Tree(Tree),
+    /// The target of a symbolic link that is to be copied.
+    Symlink(CString),
+    /// To be opened in the container's mount namespace: an unprivileged caller
+    /// may make mounts only there.
+    Later,
+}
+
+/// Inode number of the root of every procfs.
+const PROC_ROOT_INO: u64 = 1;
+
+/// Opens the source of `mount`.
+pub(super) fn open(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    idmap: Option<BorrowedFd<'_>>,
+) -> Result<Source> {
+    if bind.copy_symlink {
+        match readlinkat(CWD, &bind.source, Vec::new()) {
+            Ok(target) => return Ok(Source::Symlink(target)),
+            Err(Errno::INVAL) => {} // not a symbolic link
+            Err(errno) => return Err(source_error(bind, "readlink", errno)),
+        }
+    }
+    let fd = match mount::clone_path(&bind.source, bind.recursive, bind.nofollow) {
+        Err(Errno::PERM) if mount.idmap.is_none() => return Ok(Source::Later),
+        result => result.map_err(|errno| source_error(bind, "open_tree", errno))?,
+    };
+    check_proc(mount, bind, &fd)?;
+    let unchanged = apply(&changes(plan, mount, bind, idmap), fd.as_fd())?;
+    Ok(Source::Tree(Tree { fd, unchanged }))
+}
+
+/// As [`open`] where there is no later chance.
+pub(super) fn open_now(plan: &Rootfs, mount: &Mount, bind: &Bind) -> Result<Tree> {
+    match open(plan, mount, bind, None)? {
+        Source::Tree(tree) => Ok(tree),
+        Source::Symlink(_) | Source::Later => Err(source_error(bind, "open_tree", Errno::PERM)),
+    }
+}
+
+fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
+    let error = Error::os(format!("bind {}: {call}", bind.source.display()), errno);
+    match errno {
+        Errno::NOENT => error.hint("the source of a bind mount must exist on the host"),
+        Errno::PERM => error.hint("binding it needs privileges on the host"),
+        Errno::INVAL => error
+            .hint("an unbindable mount, or \"bind\" where mounts below are locked: use \"rbind\""),
+        _ => error,
+    }
+}
+
+/// Only a whole, real procfs may be bound to /proc (CVE-2019-16884).
+fn check_proc(mount: &Mount, bind: &Bind, fd: &OwnedFd) -> Result<()> {
+    if mount.destination != "/proc" {
+        return Ok(());
+    }
+    let fs = fstatfs(fd).call(|| "fstatfs".into())?;
+    let inode = fstat(fd).call(|| "fstat".into())?.st_ino;
+    if fs.f_type == PROC_SUPER_MAGIC && inode == PROC_ROOT_INO {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "destination: \"/proc\" cannot be mounted because {} is not of type proc",
+        bind.source.display()
+    )))
+}
+
+/// The changes that make the copy what was asked for, in as few calls as they
+/// can be said in.
+pub(super) fn changes<'fd>(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    idmap: Option<BorrowedFd<'fd>>,
+) -> Vec<Change<'fd>> {
+    let idmap_all = mount.idmap.as_ref().is_some_and(|idmap| idmap.reach == Reach::All);
+    let mut own = mount.propagation.as_slice();
+    let mut all = Change {
+        attributes: mount.attributes.all,
+        propagation: inherited_propagation(plan),
+        idmap: idmap.filter(|_| idmap_all),
+        recursive: bind.recursive,
+    };
+    let mut one = Change {
+        attributes: mount.attributes.one,
+        idmap: idmap.filter(|_| !idmap_all),
+        ..Change::default()
+    };
+    // These need not go by way of what the copy had inherited.
+    if let [first, rest @ ..] = own
+        && (first.reach == Reach::All || !bind.recursive)
+        && first.flag != SHARED
+    {
+        all.propagation = first.flag;
+        own = rest;
+    }
+    if !bind.recursive || all.attributes.is_empty() && all.propagation == 0 && all.idmap.is_none() {
+        one = Change {
+            attributes: Attributes {
+                set: mount.attributes.flat(),
+                clear: one.attributes.clear | (all.attributes.clear & !one.attributes.set),
+            },
+            propagation: all.propagation,
+            idmap: all.idmap.or(one.idmap),
+            recursive: false,
+        };
+        all = Change::default();
+    }
+    let own = own.iter().map(|propagation| Change {
+        propagation: propagation.flag,
+        recursive: propagation.reach == Reach::All,
+        ..Change::default()
+    });
+    let is_change =
+        |c: &Change<'_>| !c.attributes.is_empty() || c.propagation != 0 || c.idmap.is_some();
+    [all, one].into_iter().chain(own).filter(is_change).collect()
+}
+
+/// What a copy of a host's mount does when the host's propagates: unless the
+/// configuration wants to share, nothing may reach the host.
+fn inherited_propagation(plan: &Rootfs) -> u64 {
+    match plan.propagation.map(|propagation| propagation.flag) {
+        Some(SHARED) => 0,
+        Some(PRIVATE | UNBINDABLE) => PRIVATE,
+        _ => SLAVE,
+    }
+}
+
+/// Applies changes to a detached tree. True: they must wait until it is
+/// attached.
+pub(super) fn apply(changes: &[Change<'_>], tree: BorrowedFd<'_>) -> Result<bool> {
+    for change in changes {
+        match mount_setattr(tree, change) {
+            Err(Errno::NOSYS) if change.idmap.is_none() => return Ok(true),
+            result => {
+                result.call(|| mount::describe(change)).map_err(|error| explain(error, change))?
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn explain(error: Error, change: &Change<'_>) -> Error {
+    match (error.errno(), change.idmap) {
+        (Some(Errno::INVAL), Some(_)) => {
+            error.hint("the file system of the source cannot be id-mapped")
+        }
+        (Some(Errno::PERM), Some(_)) => {
+            error.hint("an id-mapped mount needs privileges over the file system of the source")
+        }
+        (Some(Errno::PERM), None) => {
+            error.hint("the host's mount has an attribute that a user namespace cannot clear")
+        }
+        (Some(Errno::NOSYS), _) => error.hint("id-mapped mounts need Linux 5.12"),
+        _ => error,
+    }
+}

@@ -1,0 +1,199 @@
+//! The child's side before pivot_root: attach, mount, populate /dev.
+
+use super::bind::{Source, Tree};
+use super::root::{Links, Node, Root};
+use super::sources::{Sources, clone_root, root_change};
+use super::{Context, bind, cgroup, devices, filesystem, mount};
+use crate::error::{At, Context as _, Error, Result};
+use crate::plan::Rootfs;
+use crate::plan::mounts::{Bind, Kind, Mount};
+use crate::plan::options::Reach;
+use crate::sys::mount::Change;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, open, readlinkat, symlinkat,
+};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::umask;
+use std::ffi::CStr;
+
+/// Builds the tree in the child's mount namespace. Leaves the umask at 0 and
+/// may change the working directory: the caller sets both later.
+pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Result<Root> {
+    // Modes are those of the configuration.
+    umask(Mode::empty());
+    if plan.mount_namespace && context.copied_host {
+        // First, or our mounts reach the host; a slave, not private, so that the
+        // host's unmounts reach us and we pin nothing of it.
+        let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        mount_change("/", flags).call(|| "make / rslave".into())?;
+    }
+    let mut root = attach_root(plan, &mut sources, context)?;
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
+    }
+    devices::create(plan, &sources, &root)?;
+    Ok(root)
+}
+
+fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> Result<Root> {
+    if !plan.mount_namespace {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(&plan.path, flags, Mode::empty())
+            .call(|| format!("root.path: open {}", plan.path.display()))?;
+        return Ok(Root::new(fd));
+    }
+    let Tree { fd, unchanged } = match sources.rootfs.take() {
+        Some(tree) => tree,
+        None => clone_root(plan)?,
+    };
+    // The path only says where hooks will see the tree: it is reached by `fd`.
+    let path = context.attach_at.unwrap_or(&plan.path);
+    mount::attach_at(fd.as_fd(), path)
+        .call(|| format!("root.path: move_mount to {}", path.display()))?;
+    if unchanged {
+        mount::change(fd.as_fd(), &root_change(plan)).at(|| "root.path".into())?;
+    }
+    Ok(Root::new(fd))
+}
+
+fn make(
+    plan: &Rootfs,
+    mount: &Mount,
+    index: usize,
+    sources: &mut Sources,
+    root: &mut Root,
+    context: &Context<'_>,
+) -> Result<()> {
+    match &mount.kind {
+        Kind::Bind(bind) => {
+            let source = sources.mounts.get_mut(index).and_then(|taken| taken.bind.take());
+            bind_mount(plan, mount, bind, source, sources.idmap(index), root)
+        }
+        Kind::FileSystem(fs) => {
+            let idmap = sources.idmap(index);
+            let instead = sources.mounts.get(index).and_then(|taken| taken.instead.first());
+            filesystem::make(plan, mount, fs, idmap, instead.map(AsFd::as_fd), root)
+        }
+        Kind::Cgroup => {
+            let taken = sources.mounts.get_mut(index).map(std::mem::take).unwrap_or_default();
+            cgroup::make(plan, mount, taken.instead, root, context)
+        }
+        Kind::Remount { bind, file_system } => {
+            let target = root
+                .open(&mount.destination, links(mount))
+                .call(|| format!("remount {}: open", mount.destination))?;
+            if !bind {
+                mount::reconfigure(target.as_fd(), file_system, mount.attributes.one)?;
+            }
+            change_attached(mount, target.as_fd())
+        }
+    }
+}
+
+/// How symbolic links in the destination are treated.
+pub(super) fn links(mount: &Mount) -> Links {
+    match mount {
+        _ if mount.refuses_symlinks() => Links::Refuse,
+        _ if mount.destination_nofollow => Links::NotLast,
+        _ => Links::Follow,
+    }
+}
+
+/// Opens the destination of `mount`, making it when it is missing. A link in the
+/// image may lead to a procfs where the text of the path did not (CVE-2025-52881).
+pub(super) fn target(
+    mount: &Mount,
+    root: &Root,
+    node: impl FnOnce() -> Result<Node>,
+) -> Result<OwnedFd> {
+    let fd = root.ensure(&mount.destination, links(mount), node)?;
+    if !mount.may_cover_proc() {
+        let fs = fstatfs(&fd).call(|| format!("fstatfs {}", mount.destination))?;
+        if fs.f_type == PROC_SUPER_MAGIC {
+            return Err(Error::new(format!(
+                "{:?} cannot be mounted because it is inside /proc",
+                mount.destination
+            )));
+        }
+    }
+    Ok(fd)
+}
+
+fn bind_mount(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    source: Option<Source>,
+    idmap: Option<BorrowedFd<'_>>,
+    root: &mut Root,
+) -> Result<()> {
+    let tree = match source {
+        Some(Source::Symlink(link)) => return copy_symlink(&link, mount, root),
+        Some(Source::Tree(tree)) => tree,
+        Some(Source::Later) | None => bind::open_now(plan, mount, bind)?,
+    };
+    let node = || match FileType::from_raw_mode(fstat(&tree.fd).call(|| "fstat".into())?.st_mode) {
+        FileType::Directory => Ok(Node::Dir),
+        _ => Ok(Node::File),
+    };
+    let target = target(mount, root, node)?;
+    mount::attach(tree.fd.as_fd(), target.as_fd())
+        .call(|| format!("bind {} on {}", bind.source.display(), mount.destination))
+        .map_err(explain_kind)?;
+    if tree.unchanged {
+        for change in bind::changes(plan, mount, bind, idmap) {
+            mount::change(tree.fd.as_fd(), &change)?;
+        }
+    }
+    if mount.destination == "/" {
+        root.replace(tree.fd);
+    }
+    Ok(())
+}
+
+fn explain_kind(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::NOTDIR) => error.hint("one of the two is a directory and the other is not"),
+        _ => error,
+    }
+}
+
+/// The last word of the attributes and propagation of a mount that is attached.
+pub(super) fn change_attached(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
+    for (attributes, recursive) in [(mount.attributes.all, true), (mount.attributes.one, false)] {
+        if !attributes.is_empty() {
+            mount::change(fd, &Change { attributes, recursive, ..Change::default() })?;
+        }
+    }
+    for propagation in &mount.propagation {
+        let recursive = propagation.reach == Reach::All;
+        let change = Change { propagation: propagation.flag, recursive, ..Change::default() };
+        mount::change(fd, &change)?;
+    }
+    Ok(())
+}
+
+/// `copy-symlink`: the same link, at the destination.
+fn copy_symlink(link: &CStr, mount: &Mount, root: &Root) -> Result<()> {
+    let (parent, name) = mount.destination.rsplit_once('/').unwrap_or(("", ""));
+    let parent = if parent.is_empty() { "/" } else { parent };
+    let dir = root.ensure(parent, Links::Follow, || Ok(Node::Dir))?;
+    match symlinkat(link, &dir, name) {
+        Err(Errno::EXIST) => {}
+        result => return result.call(|| format!("symlinkat {}", mount.destination)),
+    }
+    match readlinkat(&dir, name, Vec::new()) {
+        Ok(existing) if existing.as_c_str() == link => Ok(()),
+        _ => Err(Error::os(format!("symlinkat {}", mount.destination), Errno::EXIST)
+            .hint("the destination exists and is another thing than the link to copy")),
+    }
+}
+
+/// A tree of the child's own view: the last resort of an unprivileged caller.
+pub(super) fn own_view(path: &str, recursive: bool) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).call(|| format!("open {path}"))?;
+    mount::clone_fd(fd.as_fd(), recursive).call(|| format!("open_tree {path}"))
+}

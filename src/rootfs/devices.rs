@@ -1,0 +1,180 @@
+//! /dev: device nodes, symbolic links, ptmx. By descriptor of the directory and
+//! a single name that is never followed: /dev of the image may be a link to
+//! anywhere (CVE-2026-41579).
+
+use super::mount;
+use super::root::{Links, Node, Root};
+use super::sources::{Sources, host_device};
+use crate::error::{At, Context, Error, Result};
+use crate::plan::Rootfs;
+use crate::plan::paths::is_under;
+use crate::plan::rootfs::{Device, DeviceKind};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, makedev, mknodat, openat, readlinkat,
+    statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Links that programs expect (runtime-linux.md, "Dev symbolic links").
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Makes the devices and populates /dev, unless /dev is the host's.
+pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &Root) -> Result<()> {
+    let mut parent: Option<(&str, OwnedFd)> = None;
+    for (index, device) in plan.devices.iter().enumerate() {
+        if !plan.populate_dev && is_under(&device.path, "/dev") {
+            continue;
+        }
+        let (directory, name) = device.path.rsplit_once('/').unwrap_or(("", ""));
+        // Nearly all devices are in one directory.
+        let dir = match parent.take() {
+            Some((path, fd)) if path == directory => fd,
+            _ => open_dir(root, directory)?,
+        };
+        let host = sources.devices.get(index).and_then(Option::as_ref);
+        one(plan, device, host, dir.as_fd(), name)
+            .at(|| format!("{}: {}", device.field(), device.path))?;
+        parent = Some((directory, dir));
+    }
+    if plan.populate_dev {
+        let dir = match parent {
+            Some(("/dev", fd)) => fd,
+            _ => open_dir(root, "/dev")?,
+        };
+        links(root, dir.as_fd())?;
+    }
+    Ok(())
+}
+
+fn open_dir(root: &Root, path: &str) -> Result<OwnedFd> {
+    let path = if path.is_empty() { "/" } else { path };
+    root.ensure(path, Links::Follow, || Ok(Node::Dir))
+}
+
+fn one(
+    plan: &Rootfs,
+    device: &Device,
+    host: Option<&OwnedFd>,
+    dir: BorrowedFd<'_>,
+    name: &str,
+) -> Result<()> {
+    if plan.user_namespace && device.kind != DeviceKind::Fifo {
+        return bind(device, host, dir, name);
+    }
+    let (kind, numbers) = kind_and_numbers(device);
+    match mknodat(dir, name, kind, Mode::from_raw_mode(device.mode), numbers) {
+        Ok(()) => own(device, dir, name),
+        Err(Errno::EXIST) => check_existing(device, dir, name),
+        // Inside someone else's user namespace.
+        Err(Errno::PERM) => bind(device, None, dir, name),
+        Err(errno) => Err(Error::os("mknodat", errno)),
+    }
+}
+
+fn kind_and_numbers(device: &Device) -> (FileType, u64) {
+    match device.kind {
+        DeviceKind::Char(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+        DeviceKind::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+        DeviceKind::Fifo => (FileType::Fifo, 0),
+    }
+}
+
+/// A node is made as root's.
+fn own(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    if device.uid == 0 && device.gid == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .call(|| format!("fchownat {}:{}", device.uid, device.gid))
+}
+
+fn look(dir: BorrowedFd<'_>, name: &str) -> Result<Stat> {
+    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call(|| "fstatat".into())
+}
+
+fn matches(device: &Device, stat: &Stat) -> bool {
+    let (kind, numbers) = kind_and_numbers(device);
+    FileType::from_raw_mode(stat.st_mode) == kind
+        && (kind == FileType::Fifo || stat.st_rdev == numbers)
+}
+
+/// What is there already must be that device (config-linux.md, "Devices").
+fn check_existing(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    if matches(device, &look(dir, name)?) {
+        return Ok(());
+    }
+    Err(Error::os("mknodat", Errno::EXIST).hint("a file is there already that is not this device"))
+}
+
+/// Binds the host's node on an empty file.
+fn bind(device: &Device, host: Option<&OwnedFd>, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
+        Ok(_) => {}
+        Err(Errno::EXIST) => {
+            let stat = look(dir, name)?;
+            if matches(device, &stat) {
+                return Ok(());
+            }
+            // Left by an earlier container in the same root.
+            let empty =
+                stat.st_size == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            if !empty {
+                return check_existing(device, dir, name);
+            }
+        }
+        Err(errno) => return Err(Error::os("make its mount point", errno)),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(dir, name, flags, Mode::empty()).call(|| "open its mount point".into())?;
+    let own = match host {
+        Some(_) => None,
+        None => host_device(device)?,
+    };
+    let Some(tree) = host.or(own.as_ref()) else { return Ok(()) };
+    mount::attach(tree.as_fd(), target.as_fd()).call(|| "bind the host's device".into())
+}
+
+fn links(root: &Root, dev: BorrowedFd<'_>) -> Result<()> {
+    for (name, target) in LINKS {
+        link(dev, name, target)?;
+    }
+    // Only where the kernel offers it.
+    if root.open("/proc/kcore", Links::Follow).is_ok() {
+        link(dev, "core", "/proc/kcore")?;
+    }
+    ptmx(dev)
+}
+
+fn link(dev: BorrowedFd<'_>, name: &str, target: &str) -> Result<()> {
+    match symlinkat(target, dev, name) {
+        // The image's own, or a mount.
+        Err(Errno::EXIST) => Ok(()),
+        result => result.call(|| format!("/dev/{name}: symlinkat to {target}")),
+    }
+}
+
+/// /dev/ptmx must be that of the container's own devpts, so what the image has
+/// there goes; a mount stays, it was asked for.
+fn ptmx(dev: BorrowedFd<'_>) -> Result<()> {
+    const TARGET: &str = "pts/ptmx";
+    match symlinkat(TARGET, dev, "ptmx") {
+        Err(Errno::EXIST) => {}
+        result => return result.call(|| "/dev/ptmx: symlinkat".into()),
+    }
+    if readlinkat(dev, "ptmx", Vec::new()).is_ok_and(|link| link.as_bytes() == TARGET.as_bytes()) {
+        return Ok(());
+    }
+    match unlinkat(dev, "ptmx", AtFlags::empty()) {
+        Err(Errno::BUSY) => return Ok(()),
+        result => result.call(|| "/dev/ptmx: unlinkat".into())?,
+    }
+    symlinkat(TARGET, dev, "ptmx").call(|| "/dev/ptmx: symlinkat".into())
+}

@@ -1,0 +1,182 @@
+//! New file systems: proc, sysfs, tmpfs, devpts, mqueue and any other.
+
+use super::build::{change_attached, own_view, target};
+use super::root::{Node, Root};
+use super::{copy, mount};
+use crate::error::{Context, Error, Result};
+use crate::plan::Rootfs;
+use crate::plan::mounts::{FileSystem, Mount};
+use crate::plan::options::{PRIVATE, Reach};
+use crate::sys::mount::{Change, mount_setattr};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, fstat, openat};
+use rustix::io::Errno;
+
+/// Makes a file system and mounts it.
+pub(super) fn make(
+    plan: &Rootfs,
+    mount: &Mount,
+    fs: &FileSystem,
+    idmap: Option<BorrowedFd<'_>>,
+    instead: Option<BorrowedFd<'_>>,
+    root: &mut Root,
+) -> Result<()> {
+    let target =
+        target(mount, root, || Ok(Node::Dir)).map_err(|error| explain_target(error, mount, fs))?;
+    let with_mode = copy_mode(fs, target.as_fd())?;
+    let fs = with_mode.as_ref().unwrap_or(fs);
+    let label = label_option(plan, fs);
+    let attributes = mount.attributes.flat();
+    if mount::needs_classic(fs) {
+        return make_classic(mount, fs, label, target.as_fd(), root);
+    }
+    let made = match mount::new(fs, attributes, label) {
+        Err(error) if fs.kind == "sysfs" && error.errno() == Some(Errno::PERM) => {
+            return bind_sys(mount, instead, target.as_fd());
+        }
+        result => result.map_err(|error| explain(error, plan, fs))?,
+    };
+    if let Some(userns) = idmap {
+        let change = Change {
+            idmap: Some(userns),
+            recursive: mount.idmap.as_ref().is_some_and(|idmap| idmap.reach == Reach::All),
+            ..Change::default()
+        };
+        mount_setattr(made.as_fd(), &change)
+            .call(|| mount::describe(&change))
+            .map_err(|error| error.hint(format!("{} cannot be id-mapped", fs.kind)))?;
+    }
+    if fs.copy_up {
+        copy::directory(target.as_fd(), made.as_fd())?;
+    }
+    mount::attach(made.as_fd(), target.as_fd())
+        .call(|| format!("mount {} on {}", fs.kind, mount.destination))
+        .map_err(|error| explain_target(error, mount, fs))?;
+    if fs.kind == "mqueue" && plan.mount_label.is_some() {
+        label_root(plan, made.as_fd())?;
+    }
+    propagate(mount, made.as_fd())?;
+    keep(mount, fs, made, root);
+    Ok(())
+}
+
+fn keep(mount: &Mount, fs: &FileSystem, made: OwnedFd, root: &mut Root) {
+    if mount.destination == "/" {
+        root.replace(made);
+    } else if fs.late_readonly {
+        root.late_readonly.push((mount.field(), made));
+    }
+}
+
+/// The attributes came with the mount; a new mount is private until told
+/// otherwise.
+fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
+    for propagation in mount.propagation.iter().filter(|p| p.flag != PRIVATE) {
+        let recursive = propagation.reach == Reach::All;
+        let change = Change { propagation: propagation.flag, recursive, ..Change::default() };
+        mount::change(fd, &change)?;
+    }
+    Ok(())
+}
+
+fn make_classic(
+    mount: &Mount,
+    fs: &FileSystem,
+    label: Option<&str>,
+    target: BorrowedFd<'_>,
+    root: &mut Root,
+) -> Result<()> {
+    if mount.idmap.is_some() || fs.copy_up {
+        return Err(Error::new(format!(
+            "idmap and tmpcopyup do not go with the other options of this {}",
+            fs.kind
+        )));
+    }
+    mount::new_classic(fs, mount.attributes.flat(), label, target)?;
+    let made = root
+        .open(&mount.destination, super::build::links(mount))
+        .call(|| format!("open {}", mount.destination))?;
+    propagate(mount, made.as_fd())?;
+    keep(mount, fs, made, root);
+    Ok(())
+}
+
+/// A tmpfs without a mode takes that of its mount point.
+fn copy_mode(fs: &FileSystem, target: BorrowedFd<'_>) -> Result<Option<FileSystem>> {
+    if fs.kind != "tmpfs" || fs.data.iter().any(|(key, _)| key == "mode") {
+        return Ok(None);
+    }
+    let mode = fstat(target).call(|| "fstat".into())?.st_mode & 0o7777;
+    let mut fs = fs.clone();
+    fs.data.push(("mode".into(), Some(format!("{mode:04o}"))));
+    Ok(Some(fs))
+}
+
+/// proc and sysfs have labels of their own; mqueue takes its label afterwards.
+fn label_option<'a>(plan: &'a Rootfs, fs: &FileSystem) -> Option<&'a str> {
+    match fs.kind.as_str() {
+        "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2" => None,
+        _ => plan.mount_label.as_deref(),
+    }
+}
+
+fn label_root(plan: &Rootfs, mount: BorrowedFd<'_>) -> Result<()> {
+    let Some(label) = &plan.mount_label else { return Ok(()) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(mount, ".", flags, Mode::empty()).call(|| "open the mount".into())?;
+    fsetxattr(&dir, "security.selinux", label.as_bytes(), XattrFlags::empty())
+        .call(|| "linux.mountLabel: fsetxattr security.selinux".into())
+}
+
+/// A sysfs belongs to a network namespace. Where that is not one of the
+/// container's user namespace, /sys as it is takes its place; `ro` then reaches
+/// all that is mounted below it (CVE-2023-25809).
+fn bind_sys(mount: &Mount, instead: Option<BorrowedFd<'_>>, target: BorrowedFd<'_>) -> Result<()> {
+    let own;
+    let tree = match instead {
+        Some(tree) => tree,
+        None => {
+            own = own_view("/sys", true)?;
+            own.as_fd()
+        }
+    };
+    mount::attach(tree, target).call(|| format!("bind /sys on {}", mount.destination))?;
+    let attributes = mount.attributes.one;
+    if !attributes.is_empty() {
+        mount::change(tree, &Change { attributes, recursive: true, ..Change::default() })?;
+    }
+    let rest = Mount { attributes: crate::plan::options::Gathered::default(), ..mount.clone() };
+    change_attached(&rest, tree)
+}
+
+fn explain_target(error: Error, mount: &Mount, fs: &FileSystem) -> Error {
+    let symlink = matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR));
+    if symlink && mount.refuses_symlinks() {
+        return Error::new(format!(
+            "filesystem {:?} must be mounted on ordinary directory",
+            fs.kind
+        ))
+        .hint(format!("{} in the root filesystem is none", mount.destination));
+    }
+    error
+}
+
+fn explain(error: Error, plan: &Rootfs, fs: &FileSystem) -> Error {
+    if !plan.user_namespace {
+        return error;
+    }
+    let ids = fs.data.iter().any(|(key, _)| key == "gid" || key == "uid");
+    match (error.errno(), fs.kind.as_str()) {
+        (Some(Errno::INVAL), _) if ids => {
+            error.at("uid= and gid= must be mapped in the user namespace")
+        }
+        (Some(Errno::PERM), "proc") => error.hint(
+            "a user namespace may mount proc only with a pid namespace of its own, and where the host shows a whole proc",
+        ),
+        (Some(Errno::PERM), "mqueue") => {
+            error.hint("a user namespace may mount mqueue only with an ipc namespace of its own")
+        }
+        (Some(Errno::PERM), _) => error.hint("not every file system may be mounted in a user namespace"),
+        _ => error,
+    }
+}

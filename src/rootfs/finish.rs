@@ -1,0 +1,71 @@
+//! After pivot_root: what must come when no hook of the container can interfere
+//! any more.
+
+use super::root::{Links, Node, Root};
+use super::{mask, mount};
+use crate::error::{At, Context, Error, Result};
+use crate::plan::Rootfs;
+use crate::sys::mount::{Attributes, Change, RDONLY};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, major, openat};
+use rustix::io::Errno;
+
+/// Completes the tree. `console` is the terminal's end that the container gets,
+/// opened by `TIOCGPTPEER` from the container's own devpts.
+///
+/// Read-only and masked paths come last but for the root, so that nothing is
+/// made below them; sysctls must be written before this.
+pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Result<()> {
+    if !plan.mount_namespace {
+        return Ok(());
+    }
+    if let Some(console) = console {
+        bind_console(root, console).at(|| "/dev/console".into())?;
+    }
+    for (field, mount) in &root.late_readonly {
+        read_only(mount.as_fd()).at(|| field.clone())?;
+    }
+    mask::readonly(plan, root)?;
+    mask::mask(plan, root)?;
+    if plan.readonly {
+        read_only(root.fd()).at(|| "root.readonly".into())?;
+    }
+    Ok(())
+}
+
+fn read_only(mount: BorrowedFd<'_>) -> Result<()> {
+    let attributes = Attributes { set: RDONLY, clear: 0 };
+    mount::change(mount, &Change { attributes, ..Change::default() })
+}
+
+/// `DEVPTS_SUPER_MAGIC`
+const DEVPTS_MAGIC: u64 = 0x1cd1;
+/// Major numbers of pseudo-terminals (kernel: admin-guide/devices.txt).
+const PTY_MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
+
+/// Binds the terminal itself, not a path that may lead elsewhere by now
+/// (CVE-2025-52565).
+fn bind_console(root: &Root, console: BorrowedFd<'_>) -> Result<()> {
+    let stat = fstat(console).call(|| "fstat".into())?;
+    let magic = fstatfs(console).call(|| "fstatfs".into())?.f_type;
+    let is_pty = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && PTY_MAJORS.contains(&major(stat.st_rdev))
+        && u64::try_from(magic).is_ok_and(|magic| magic == DEVPTS_MAGIC);
+    if !is_pty {
+        return Err(Error::new("the terminal is not a pseudo-terminal of a devpts"));
+    }
+    let dev = root.ensure("/dev", Links::Follow, || Ok(Node::Dir))?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match openat(&dev, "console", flags, Mode::from_raw_mode(0o666)) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::os("make its mount point", errno)),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(&dev, "console", flags, Mode::empty()).call(|| "open".into())?;
+    let kind = FileType::from_raw_mode(fstat(&target).call(|| "fstat".into())?.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
+        return Err(Error::new(format!("the mount point is a {kind:?}")));
+    }
+    let tree = mount::clone_fd(console, false).call(|| "open_tree of the terminal".into())?;
+    mount::attach(tree.as_fd(), target.as_fd()).call(|| "move_mount".into())
+}

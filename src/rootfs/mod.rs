@@ -1,0 +1,51 @@
+//! The tree that the container sees. Four steps, in the order of the kernel:
+//!
+//! 1. [`open`], in the parent before clone: everything that needs the host's
+//!    view or its privileges becomes a detached tree, held by a descriptor.
+//! 2. [`build`], in the child: the trees are attached and file systems made,
+//!    each on a descriptor found inside the root. `createContainer` hooks run
+//!    after it.
+//! 3. [`enter`]: `pivot_root(2)`. From here the host's tree is gone.
+//! 4. [`finish`]: console, read-only and masked paths, read-only root.
+//!
+//! What lies in the root is not trusted, and neither is its /proc.
+
+mod bind;
+mod build;
+mod cgroup;
+mod copy;
+mod devices;
+mod filesystem;
+mod finish;
+mod mask;
+mod mount;
+mod pivot;
+mod root;
+mod sources;
+
+pub use build::build;
+pub use finish::finish;
+pub use pivot::enter;
+pub use root::Root;
+pub use sources::{Sources, open};
+
+use crate::plan::rootfs::CgroupView;
+use rustix::fd::BorrowedFd;
+use std::path::Path;
+
+/// What the tree depends on beyond the bundle.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// Where the container's cgroup is; `None` hides the cgroups.
+    pub cgroup: Option<&'a CgroupView>,
+    /// Whether the container has a cgroup namespace of its own, new or joined.
+    pub cgroup_namespace: bool,
+    /// The user namespace that the container joins by path, if it does.
+    pub joined_user_namespace: Option<BorrowedFd<'a>>,
+    /// Where the root is attached in the child's mount namespace; `None` means
+    /// at its own path, where hooks look for it.
+    pub attach_at: Option<&'a Path>,
+    /// Whether the child's mount namespace is a copy of the host's, whose
+    /// propagation must be cut first.
+    pub copied_host: bool,
+}

@@ -1,0 +1,218 @@
+//! The parent's side: all that is taken from the host, before the child exists.
+
+use super::bind::{self, Source, Tree};
+use super::{Context, mount};
+use crate::error::{At, Context as _, Error, Result};
+use crate::plan::Rootfs;
+use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
+use crate::plan::options::{PRIVATE, SLAVE};
+use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
+use crate::sys::mount::Change;
+use crate::sys::userns::user_namespace;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, fstat, makedev};
+use rustix::io::Errno;
+use std::path::Path;
+
+/// What [`open`] has taken from the host. It goes to the child by fork; every
+/// descriptor closes on exec.
+#[derive(Debug)]
+pub struct Sources {
+    /// The root as a detached tree; absent for an unprivileged caller.
+    pub(super) rootfs: Option<Tree>,
+    /// One entry a mount.
+    pub(super) mounts: Vec<Taken>,
+    /// One entry a device, where devices have to be bound.
+    pub(super) devices: Vec<Option<OwnedFd>>,
+    /// User namespaces that carry id mappings.
+    idmaps: Vec<(Maps, OwnedFd)>,
+}
+
+/// What was taken for one mount.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Source of a bind mount.
+    pub bind: Option<Source>,
+    /// What is bound where the mount itself is refused by the kernel: /sys for a
+    /// sysfs, the cgroup's own directories, in the order of the view.
+    pub instead: Vec<OwnedFd>,
+    idmap: Option<usize>,
+}
+
+impl Sources {
+    /// The user namespace whose mapping the mount at `index` takes.
+    pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        let place = self.mounts.get(index)?.idmap?;
+        self.idmaps.get(place).map(|(_, fd)| fd.as_fd())
+    }
+}
+
+/// Takes from the host what the container's tree is made of: the root and every
+/// bind source as a detached tree, with attributes and id mappings applied. The
+/// container's cgroup must exist if there is a mount of type `cgroup`.
+///
+/// A caller without `CAP_SYS_ADMIN` may make mounts only in the container's
+/// namespaces: what is refused here is left to [`super::build`].
+pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
+    let mut sources = Sources {
+        rootfs: None,
+        mounts: Vec::with_capacity(plan.mounts.len()),
+        devices: Vec::new(),
+        idmaps: Vec::new(),
+    };
+    if !plan.mount_namespace {
+        return Ok(sources);
+    }
+    sources.rootfs = open_root(plan)?;
+    for mount in &plan.mounts {
+        let taken = take(plan, mount, &mut sources, context).at(|| mount.field())?;
+        sources.mounts.push(taken);
+    }
+    if plan.user_namespace && plan.populate_dev {
+        for device in &plan.devices {
+            let taken = take_device(device);
+            sources.devices.push(taken.at(|| format!("{}: {}", device.field(), device.path))?);
+        }
+    }
+    Ok(sources)
+}
+
+fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
+    match clone_root(plan) {
+        Ok(tree) => Ok(Some(tree)),
+        Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The root as a detached tree whose mounts propagate nothing to the host:
+/// pivot_root(2) refuses a shared one, so sharing comes after it.
+pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
+    let path = &plan.path;
+    let fd = mount::clone_path(path, true, false)
+        .call(|| format!("root.path: open_tree {}", path.display()))?;
+    let kind = FileType::from_raw_mode(fstat(&fd).call(|| "root.path: fstat".into())?.st_mode);
+    if kind != FileType::Directory {
+        return Err(Error::os(format!("root.path: {}", path.display()), Errno::NOTDIR));
+    }
+    let unchanged = bind::apply(&[root_change(plan)], fd.as_fd()).at(|| "root.path".into())?;
+    Ok(Tree { fd, unchanged })
+}
+
+pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
+    let slave = plan.propagation.is_none_or(|propagation| propagation.flag == SLAVE);
+    Change {
+        propagation: if slave { SLAVE } else { PRIVATE },
+        recursive: true,
+        ..Change::default()
+    }
+}
+
+fn take(
+    plan: &Rootfs,
+    mount: &Mount,
+    sources: &mut Sources,
+    context: &Context<'_>,
+) -> Result<Taken> {
+    let idmap = take_idmap(mount, sources, context)?;
+    let idmap_fd = idmap.and_then(|place| sources.idmaps.get(place)).map(|(_, fd)| fd.as_fd());
+    let bind = match &mount.kind {
+        Kind::Bind(bind) => Some(bind::open(plan, mount, bind, idmap_fd)?),
+        _ => None,
+    };
+    let instead = match &mount.kind {
+        Kind::FileSystem(fs) if fs.kind == "sysfs" && plan.user_namespace => {
+            take_trees([Path::new("/sys")].into_iter(), true)?
+        }
+        Kind::Cgroup => take_cgroup(plan, context)?,
+        _ => Vec::new(),
+    };
+    Ok(Taken { bind, instead, idmap })
+}
+
+fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
+    if context.cgroup_namespace && !plan.user_namespace {
+        return Ok(Vec::new()); // mounted for real
+    }
+    match context.cgroup {
+        Some(CgroupView::V2(dir)) => take_trees([dir.as_path()].into_iter(), false),
+        Some(CgroupView::V1(list)) => take_trees(list.iter().map(|h| h.dir.as_path()), false),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// All of the paths as trees, or none where the caller has no privileges or a
+/// path does not exist.
+fn take_trees<'a>(paths: impl Iterator<Item = &'a Path>, recursive: bool) -> Result<Vec<OwnedFd>> {
+    let mut trees = Vec::new();
+    for path in paths {
+        match mount::clone_path(path, recursive, false) {
+            Ok(tree) => trees.push(tree),
+            Err(Errno::PERM | Errno::NOENT) => return Ok(Vec::new()),
+            Err(errno) => {
+                return Err(Error::os(format!("open_tree {}", path.display()), errno));
+            }
+        }
+    }
+    Ok(trees)
+}
+
+fn take_idmap(
+    mount: &Mount,
+    sources: &mut Sources,
+    context: &Context<'_>,
+) -> Result<Option<usize>> {
+    let Some(idmap) = &mount.idmap else { return Ok(None) };
+    let known = sources.idmaps.iter().position(|(maps, _)| *maps == idmap.maps);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let fd = match &idmap.maps {
+        Maps::Given(uids, gids) => {
+            user_namespace(&map_lines(uids), &map_lines(gids)).at(|| "id mapping".into())?
+        }
+        Maps::JoinedUserNamespace => context
+            .joined_user_namespace
+            .ok_or_else(|| Error::new("id mapping: no user namespace to take it from"))?
+            .try_clone_to_owned()
+            .call(|| "id mapping: dup".into())?,
+    };
+    sources.idmaps.push((idmap.maps.clone(), fd));
+    Ok(Some(sources.idmaps.len() - 1))
+}
+
+/// Lines of `uid_map` (`user_namespaces(7)`).
+fn map_lines(mappings: &[IdMapping]) -> String {
+    mappings.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
+}
+
+/// The host's node for a device that may not be made, `None` for a fifo or when
+/// only the child may take it.
+fn take_device(device: &Device) -> Result<Option<OwnedFd>> {
+    match host_device(device) {
+        Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
+        result => result,
+    }
+}
+
+/// The host's node by its path, or else by its numbers.
+pub(super) fn host_device(device: &Device) -> Result<Option<OwnedFd>> {
+    let (directory, kind, major, minor) = match device.kind {
+        DeviceKind::Char(major, minor) => ("char", FileType::CharacterDevice, major, minor),
+        DeviceKind::Block(major, minor) => ("block", FileType::BlockDevice, major, minor),
+        DeviceKind::Fifo => return Ok(None),
+    };
+    let by_number = format!("/dev/{directory}/{major}:{minor}");
+    for path in [device.path.as_str(), by_number.as_str()] {
+        let tree = match mount::clone_path(Path::new(path), false, false) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            result => result.call(|| format!("open_tree {path}"))?,
+        };
+        let stat = fstat(&tree).call(|| format!("fstat {path}"))?;
+        if FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == makedev(major, minor) {
+            return Ok(Some(tree));
+        }
+    }
+    Err(Error::new(format!("no {directory} device {major}:{minor} on the host"))
+        .hint("a user namespace cannot make devices, only bind those of the host"))
+}
