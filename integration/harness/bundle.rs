@@ -129,6 +129,12 @@ impl Bundle {
     /// A new user namespace, ids 0..65536 mapped to 100000 and up, as engines do.
     #[must_use]
     pub fn user_namespace(self) -> Self {
+        let mut todo = vec![self.path().join("rootfs")];
+        while let Some(dir) = todo.pop() {
+            std::os::unix::fs::lchown(&dir, Some(100_000), Some(100_000)).unwrap();
+            let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+            todo.extend(entries.filter(|e| e.file_type().unwrap().is_dir()).map(|e| e.path()));
+        }
         let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         self.namespace("user", None)
             .set("/linux/uidMappings", map.clone())

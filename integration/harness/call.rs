@@ -66,6 +66,13 @@ impl Call {
         self
     }
 
+    /// A file, or a terminal, as standard input.
+    #[must_use]
+    pub fn stdin_from(mut self, file: File) -> Self {
+        self.stdin = Some(file);
+        self
+    }
+
     /// Appends output to files instead of returning it.
     #[must_use]
     pub fn output_to(mut self, stdout: File, stderr: File) -> Self {
@@ -174,6 +181,9 @@ pub fn exits(pid: Pid) -> bool {
 
 /// Reads from the start and leaves the offset, which the writers share, alone.
 fn all_of(file: &File) -> String {
+    if !file.metadata().unwrap().is_file() {
+        return String::new(); // a terminal
+    }
     let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()

@@ -6,12 +6,14 @@ mod call;
 mod cgroup;
 mod container;
 mod leftovers;
+mod pty;
 mod runtime;
 
 pub use bundle::Bundle;
-pub use call::{Call, Output, exits, wait_for};
+pub use call::{Call, Output, Running, exits, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
+pub use pty::{FdSocket, Terminal, read_all, read_until};
 pub use runtime::{is_pinnace, lacks, known_to_differ, runtime};
 pub use serde_json::{Value, json};
 
