@@ -1,0 +1,427 @@
+//! What is written into cgroup files, and its effect inside. A pair of names is
+//! the file of v1 and the file of v2.
+
+use crate::harness::{Bundle, Container, Hierarchy, deviates, json, needs};
+use std::fs;
+use std::path::Path;
+
+fn v1() -> bool {
+    Hierarchy::of_host() == Hierarchy::V1
+}
+
+fn limited(resources: &str, value: serde_json::Value) -> Container {
+    Bundle::sleeper().set(&format!("/linux/resources/{resources}"), value).container()
+}
+
+fn created(resources: &str, value: serde_json::Value) -> Container {
+    let c = limited(resources, value);
+    c.create().ok();
+    c
+}
+
+/// A path of the cgroup tree that no other test has.
+fn unique_path(bundle: &Bundle) -> String {
+    format!("/{}/sub", bundle.id)
+}
+
+#[test]
+fn r165_an_absolute_cgroups_path() {
+    let bundle = Bundle::sleeper();
+    let path = unique_path(&bundle);
+    let c = bundle.set("/linux/cgroupsPath", json!(path)).container();
+    c.create().ok();
+    assert!(c.cgroup("pids").ends_with(&path[1..]), "{:?}", c.cgroup("pids"));
+    assert!(c.cgroup("freezer").ends_with(&path[1..]));
+    c.call(["delete", "--force", &c.id]).run().ok();
+    remove_parents(&c);
+}
+
+/// A parent that the runtime made may stay for others; the test cleans up.
+fn remove_parents(c: &Container) {
+    for controller in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        drop(fs::remove_dir(controller.path().join(&c.id)));
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (names, path) = (parts.next().unwrap(), parts.next().unwrap());
+        let dir = names.split('=').next_back().unwrap();
+        let dir = format!("/sys/fs/cgroup/{dir}{path}/{}", c.id);
+        drop(fs::remove_dir(dir));
+    }
+    drop(fs::remove_dir(Path::new("/sys/fs/cgroup").join(&c.id)));
+}
+
+#[test]
+fn r166_a_relative_cgroups_path_is_always_the_same_place() {
+    let mut places = Vec::new();
+    let name = format!("{}-relative", Bundle::sleeper().id);
+    for _ in 0..2 {
+        let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(name)).container();
+        c.create().ok();
+        places.push(c.cgroup("pids"));
+        c.stop();
+        c.delete().ok();
+        assert!(!places[0].exists(), "R270: removed with the container");
+    }
+    assert_eq!(places[0], places[1]);
+    assert!(places[0].ends_with(&name));
+}
+
+#[test]
+fn r168_the_default_path_has_the_id() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    assert!(c.cgroup("pids").to_str().unwrap().contains(&c.id));
+}
+
+#[test]
+fn r165_every_controller_is_joined() {
+    needs!(v1(), "cgroup v1");
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    for name in ["cpu", "cpuset", "memory", "devices", "freezer", "blkio", "pids"] {
+        assert!(c.cgroup(name).ends_with(&c.id), "{name}");
+    }
+}
+
+#[test]
+fn r169_a_cgroup_that_is_not_empty_is_refused() {
+    let first = Bundle::sleeper().container();
+    first.create().ok();
+    let own = first.cgroup("pids");
+    let path = own.strip_prefix("/sys/fs/cgroup").unwrap();
+    let path = path.strip_prefix("pids").unwrap_or(path);
+    let absolute = format!("/{}", path.display());
+    let second = Bundle::sleeper().set("/linux/cgroupsPath", json!(absolute)).container();
+    let out = second.create();
+    deviates!(["runc", "crun"], "R169: runc 1.1.5 only warns; crun does not look");
+    out.fails_with(&["cgroup"]);
+    assert_eq!(first.status(), "created");
+}
+
+/// `row: resources path, value => v1 file, v2 file, content of each`
+macro_rules! written {
+    ($($name:ident: $at:literal, $value:tt => $v1:literal $want1:literal, $v2:literal $want2:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            let controller = $v1.split('.').next().unwrap();
+            let host = Hierarchy::of_host();
+            needs!(host.has(if v1() { controller } else { $v2.split('.').next().unwrap() }), controller);
+            let c = created($at, json!($value));
+            let want = if v1() { $want1 } else { $want2 };
+            assert_eq!(c.cgroup_value($v1, $v2), want);
+        }
+    )* };
+}
+
+written! {
+    r175_memory_limit: "memory", {"limit": 67_108_864} =>
+        "memory.limit_in_bytes" "67108864", "memory.max" "67108864";
+    r175_memory_unlimited: "memory", {"limit": -1} =>
+        "memory.limit_in_bytes" "9223372036854771712", "memory.max" "max";
+    r176_memory_reservation: "memory", {"reservation": 33_554_432} =>
+        "memory.soft_limit_in_bytes" "33554432", "memory.low" "33554432";
+    r180_memory_swappiness: "memory", {"swappiness": 7} =>
+        "memory.swappiness" "7", "memory.max" "max";
+    r184_cpu_shares: "cpu", {"shares": 512} =>
+        "cpu.shares" "512", "cpu.weight" "59";
+    r185_cpu_quota: "cpu", {"quota": 50_000, "period": 200_000} =>
+        "cpu.cfs_quota_us" "50000", "cpu.max" "50000 200000";
+    r185_cpu_period: "cpu", {"quota": 50_000, "period": 200_000} =>
+        "cpu.cfs_period_us" "200000", "cpu.max" "50000 200000";
+    r185_cpu_period_alone: "cpu", {"period": 50_000} =>
+        "cpu.cfs_period_us" "50000", "cpu.max" "max 50000";
+    r185_cpu_no_quota: "cpu", {"quota": -1} =>
+        "cpu.cfs_quota_us" "-1", "cpu.max" "max 100000";
+    r188_cpuset_cpus: "cpu", {"cpus": "0"} =>
+        "cpuset.cpus" "0", "cpuset.cpus" "0";
+    r188_cpuset_mems: "cpu", {"mems": "0"} =>
+        "cpuset.mems" "0", "cpuset.mems" "0";
+    r199_pids_limit: "pids", {"limit": 20} => "pids.max" "20", "pids.max" "20";
+    r199_pids_unlimited: "pids", {"limit": -1} => "pids.max" "max", "pids.max" "max";
+}
+
+#[test]
+fn r175_the_memory_limit_is_felt() {
+    let out = Bundle::sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=60; echo survived")
+        .set("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 32 << 20}))
+        .run();
+    assert_eq!(out.code, 0, "the shell lives: {out:?}");
+    assert!(out.stderr.contains("Killed"), "{out:?}");
+}
+
+#[test]
+fn r177_memory_swap() {
+    let has = fs::exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").unwrap() || !v1();
+    needs!(has, "swap accounting");
+    let c = created("memory", json!({"limit": 64 << 20, "swap": 96 << 20}));
+    let want = if v1() { 96 << 20 } else { 32 << 20 };
+    let value = c.cgroup_value("memory.memsw.limit_in_bytes", "memory.swap.max");
+    assert_eq!(value, want.to_string());
+}
+
+#[test]
+fn r181_disable_oom_killer() {
+    needs!(v1(), "cgroup v1");
+    let c = created("memory", json!({"limit": 64 << 20, "disableOOMKiller": true}));
+    let value = c.cgroup_value("memory.oom_control", "");
+    assert!(value.starts_with("oom_kill_disable 1\n"), "{value}");
+}
+
+#[test]
+fn r186_cpu_burst() {
+    let c = limited("cpu", json!({"quota": 50_000, "period": 100_000, "burst": 20_000}));
+    let out = c.create();
+    deviates!(["runc", "crun"], "R186: newer than these");
+    out.ok();
+    assert_eq!(c.cgroup_value("cpu.cfs_burst_us", "cpu.max.burst"), "20000");
+}
+
+#[test]
+fn r189_cpu_idle() {
+    let c = limited("cpu", json!({"idle": 1}));
+    let out = c.create();
+    deviates!(["runc", "crun"], "R189: newer than these");
+    out.ok();
+    assert_eq!(c.cgroup_value("cpu.idle", "cpu.idle"), "1");
+}
+
+#[test]
+fn r188_the_cpuset_is_felt() {
+    let out = Bundle::new(["grep", "Cpus_allowed_list", "/proc/self/status"])
+        .set("/linux/resources/cpu", json!({"cpus": "0"}))
+        .run();
+    assert_eq!(out.field("Cpus_allowed_list"), "0");
+}
+
+#[test]
+fn r188_a_cpu_that_is_not_there() {
+    let c = limited("cpu", json!({"cpus": "4000"}));
+    c.create().fails();
+}
+
+#[test]
+fn r199_the_pids_limit_is_felt() {
+    let script = "n=0; while [ $n -lt 20 ]; do sleep 10 & n=$((n+1)); done; echo all";
+    let out = Bundle::sh(script).set("/linux/resources/pids", json!({"limit": 8})).run();
+    assert_ne!(out.stdout, "all\n");
+    assert!(out.stderr.contains("can't fork"), "{out:?}");
+}
+
+#[test]
+fn r200_pids_limit_0_is_a_limit() {
+    let c = limited("pids", json!({"limit": 0}));
+    let out = c.create();
+    deviates!(["runc", "crun"], "R200: skipped or made 1");
+    out.ok();
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "0");
+}
+
+#[test]
+fn r191_r192_blkio_throttle() {
+    needs!(Hierarchy::of_host().has(if v1() { "blkio" } else { "io" }), "block devices");
+    let Some((major, minor)) = disk() else { return };
+    let entry = json!([{"major": major, "minor": minor, "rate": 1_048_576}]);
+    let c = limited("blockIO", json!({"throttleReadBpsDevice": entry}));
+    c.create().ok();
+    let value = c.cgroup_value("blkio.throttle.read_bps_device", "io.max");
+    assert!(value.contains(&format!("{major}:{minor}")) && value.contains("1048576"), "{value}");
+}
+
+/// A whole disk, as throttling wants one.
+fn disk() -> Option<(u32, u32)> {
+    let entry = fs::read_dir("/sys/block").ok()?.flatten().next()?;
+    let text = fs::read_to_string(entry.path().join("dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn r203_r205_unified_on_v1_is_refused() {
+    needs!(v1(), "cgroup v1");
+    let c = limited("unified", json!({"memory.max": "1000000"}));
+    c.create().fails_with(&["unified", "cgroup"]);
+}
+
+#[test]
+fn r204_unified_of_an_absent_controller() {
+    needs!(!v1(), "cgroup v2");
+    let c = limited("unified", json!({"nonsense.max": "1"}));
+    c.create().fails_with(&["nonsense"]);
+}
+
+fn devices(rules: serde_json::Value, script: &str) -> crate::harness::Output {
+    Bundle::sh(script)
+        .set("/linux/resources/devices", rules)
+        .capability("CAP_MKNOD")
+        .capability("CAP_DAC_OVERRIDE")
+        .run()
+}
+
+/// /dev/kmsg 1:11 opens for nobody here; /dev/mem-like nodes are made by hand.
+const OPEN_LOOP: &str = "mknod /tmp/n c 1 11 2>&1; cat /tmp/n > /dev/null 2>&1 && echo read; \
+                         (: < /tmp/n) 2>&1; true";
+
+#[test]
+fn r171_r172_a_denied_device_cannot_be_opened() {
+    let deny = json!([{"allow": false, "access": "rwm"}]);
+    let out = devices(deny, "mknod /tmp/n c 1 11; (: < /tmp/n)");
+    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r171_r172_an_allowed_device_can_be_opened() {
+    let rules = json!([{"allow": false, "access": "rwm"},
+                       {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
+    let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n && echo opened");
+    needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    assert_eq!(out.ok(), "opened\n", "{OPEN_LOOP}");
+}
+
+#[test]
+fn r171_r172_access_is_per_direction() {
+    needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    let rules = json!([{"allow": false, "access": "rwm"},
+                       {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rm"}]);
+    let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n && echo read; : > /tmp/n");
+    assert_eq!(out.stdout, "read\n", "{out:?}");
+    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r171_r172_the_last_rule_counts() {
+    needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    let rules = json!([{"allow": true, "access": "rwm"},
+                       {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rw"}]);
+    let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n");
+    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r171_mknod_needs_m() {
+    let rules = json!([{"allow": true, "access": "rwm"},
+                       {"allow": false, "type": "b", "access": "m"}]);
+    let out = devices(rules, "mknod /tmp/b b 7 0");
+    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r174_the_default_devices_stay_allowed() {
+    let out = devices(json!([{"allow": false, "access": "rwm"}]), "head -c 1 /dev/zero > /dev/null");
+    out.ok();
+}
+
+#[test]
+fn r173_access_may_be_empty() {
+    let rules = json!([{"allow": true, "type": "c", "major": 10, "minor": 229}]);
+    let out = devices(rules, "echo ran");
+    deviates!("runc", "R173: an error");
+    assert_eq!(out.ok(), "ran\n");
+}
+
+#[test]
+fn r209_pause_freezes_the_cgroup() {
+    let c = Bundle::sleeper().container().up();
+    c.call(["pause", &c.id]).run().ok();
+    let value = c.cgroup_value("freezer.state", "cgroup.freeze");
+    assert!(["FROZEN", "1"].contains(&value.as_str()), "{value}");
+}
+
+#[test]
+fn r381_update_from_a_file_and_from_stdin() {
+    let c = created("memory", json!({"limit": 64 << 20}));
+    let resources = json!({"memory": {"limit": 32 << 20}, "pids": {"limit": 33}}).to_string();
+    let file = c.bundle.dir().join("resources.json");
+    fs::write(&file, &resources).unwrap();
+    c.call(["update", "--resources", file.to_str().unwrap(), &c.id]).run().ok();
+    let limit = || c.cgroup_value("memory.limit_in_bytes", "memory.max");
+    assert_eq!(limit(), "33554432");
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "33");
+    for flag in ["--resources=-", "-r"] {
+        let resources = json!({"memory": {"limit": 48 << 20}}).to_string();
+        let call = match flag {
+            "-r" => c.call(["update", "-r", "-", &c.id]),
+            flag => c.call(["update", flag, &c.id]),
+        };
+        call.stdin(&resources).run().ok();
+        assert_eq!(limit(), "50331648");
+    }
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "33", "left alone");
+}
+
+/// `row: flags => v1 file, content, v2 file, content`
+macro_rules! updated {
+    ($($name:ident: $flags:expr => $v1:literal $want1:literal, $v2:literal $want2:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            let c = Bundle::sleeper().container();
+            c.create().ok();
+            c.call(["update"]).args($flags).args([&c.id]).run().ok();
+            let want = if v1() { $want1 } else { $want2 };
+            assert_eq!(c.cgroup_value($v1, $v2), want);
+        }
+    )* };
+}
+
+updated! {
+    r383_update_cpu_share: ["--cpu-share", "512"] =>
+        "cpu.shares" "512", "cpu.weight" "59";
+    r383_update_cpu_quota: ["--cpu-period", "200000", "--cpu-quota", "50000"] =>
+        "cpu.cfs_quota_us" "50000", "cpu.max" "50000 200000";
+    r387_update_cpuset: ["--cpuset-cpus", "0", "--cpuset-mems", "0"] =>
+        "cpuset.cpus" "0", "cpuset.cpus" "0";
+    r388_update_memory: ["--memory", "33554432"] =>
+        "memory.limit_in_bytes" "33554432", "memory.max" "33554432";
+    r388_update_reservation: ["--memory-reservation", "33554432"] =>
+        "memory.soft_limit_in_bytes" "33554432", "memory.low" "33554432";
+    r390_update_pids: ["--pids-limit", "44"] => "pids.max" "44", "pids.max" "44";
+}
+
+#[test]
+fn r388_update_memory_with_a_unit() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let out = c.call(["update", "--memory", "32M", &c.id]).run();
+    deviates!("crun", "R388: no units");
+    out.ok();
+    assert_eq!(c.cgroup_value("memory.limit_in_bytes", "memory.max"), "33554432");
+}
+
+#[test]
+fn r381_update_of_what_is_not_there_or_bad() {
+    let c = Bundle::sleeper().container();
+    c.call(["update", "--pids-limit", "5", "nobody"]).run().fails_with(&["does not exist"]);
+    c.create().ok();
+    c.call(["update", "--resources", "/no/such/file", &c.id]).run().fails();
+    c.call(["update", "--resources", "-", &c.id]).stdin("{").run().fails();
+    c.call(["update", "--pids-limit", "many", &c.id]).run().fails();
+    c.stop();
+    c.call(["update", "--pids-limit", "5", &c.id]).run().fails();
+}
+
+#[test]
+fn r392_update_is_kept_in_the_state() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    c.call(["update", "--pids-limit", "44", &c.id]).run().ok();
+    c.call(["update", "--memory", "33554432", &c.id]).run().ok();
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "44");
+}
+
+#[test]
+fn r183_check_before_update_refuses_less_than_is_used() {
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
+    let c = Bundle::sh(script)
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .container()
+        .up_and_ready();
+    let resources = json!({"memory": {"limit": 4 << 20, "checkBeforeUpdate": true}}).to_string();
+    let out = c.call(["update", "-r", "-", &c.id]).stdin(&resources).run();
+    if out.code == 0 && v1() {
+        // The kernel of v1 reclaims what it can (swap), and may so succeed.
+        return;
+    }
+    out.fails();
+    assert_eq!(c.status(), "running");
+}

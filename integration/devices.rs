@@ -1,0 +1,184 @@
+//! Device nodes: the defaults, those of `linux.devices`, and the links of /dev.
+
+use crate::harness::{Bundle, Value, deviates, json};
+use std::fs;
+
+fn device(kind: &str, path: &str, major: u32, minor: u32) -> Value {
+    json!({"type": kind, "path": path, "major": major, "minor": minor, "fileMode": 0o640,
+           "uid": 3, "gid": 4})
+}
+
+fn allow_all(bundle: Bundle) -> Bundle {
+    bundle.set("/linux/resources/devices", json!([{"allow": true, "access": "rwm"}]))
+}
+
+#[test]
+fn r153_the_default_devices() {
+    let out = Bundle::sh("cd /dev; stat -c '%n %t:%T %a' full null random tty urandom zero").run();
+    let want = "full 1:7 666\nnull 1:3 666\nrandom 1:8 666\ntty 5:0 666\nurandom 1:9 666\n\
+                zero 1:5 666\n";
+    assert_eq!(out.ok(), want);
+}
+
+#[test]
+fn r153_the_default_devices_work() {
+    let out = Bundle::sh("echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
+                          head -c 1 /dev/urandom > /dev/null; echo x > /dev/full")
+        .run();
+    assert_eq!(out.stdout.trim(), "00 00 00");
+    assert!(out.stderr.contains("No space left on device"), "{out:?}");
+}
+
+#[test]
+fn r153_the_modes_do_not_depend_on_the_callers_umask() {
+    let c = Bundle::new(["stat", "-c", "%a", "/dev/null"]).container();
+    let program = crate::harness::runtime().path.display();
+    let script = format!(
+        "umask 077; exec {program} --root {} run -b {} {}",
+        c.root().display(),
+        c.bundle.path().display(),
+        c.id
+    );
+    let out = crate::harness::Call::new("/bin/sh").args(["-c", &script]).run();
+    assert_eq!(out.ok(), "666\n");
+}
+
+#[test]
+fn r155_ptmx_is_that_of_the_containers_devpts() {
+    let out = Bundle::sh("readlink /dev/ptmx || stat -L -c %t:%T /dev/ptmx").run();
+    assert!(["pts/ptmx\n", "/dev/pts/ptmx\n", "5:2\n"].contains(&out.ok()), "{out:?}");
+}
+
+#[test]
+fn r163_the_links_of_dev() {
+    let out = Bundle::sh("cd /dev; for f in fd stdin stdout stderr; do readlink $f; done").run();
+    assert_eq!(out.ok(), "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n");
+}
+
+#[test]
+fn r146_r149_r150_r151_devices_of_each_type() {
+    let out = allow_all(Bundle::sh("stat -c '%F %t:%T %a %u:%g' /dev/c /dev/u /dev/b /dev/p"))
+        .set("/linux/devices/-", device("c", "/dev/c", 10, 229))
+        .set("/linux/devices/-", device("u", "/dev/u", 10, 200))
+        .set("/linux/devices/-", device("b", "/dev/b", 7, 99))
+        .set("/linux/devices/-", device("p", "/dev/p", 0, 0))
+        .run();
+    let want = "character special file a:e5 640 3:4\ncharacter special file a:c8 640 3:4\n\
+                block special file 7:63 640 3:4\nfifo 0:0 640 3:4\n";
+    assert_eq!(out.ok(), want);
+}
+
+#[test]
+fn r149_a_fifo_needs_no_numbers() {
+    let out = Bundle::sh("stat -c %F /dev/p")
+        .set("/linux/devices/-", json!({"type": "p", "path": "/dev/p"}))
+        .run();
+    assert_eq!(out.ok(), "fifo\n");
+}
+
+#[test]
+fn r150_the_default_mode_is_0666() {
+    let out = allow_all(Bundle::sh("stat -c '%a %u:%g' /dev/x"))
+        .set("/linux/devices/-", json!({"type": "c", "path": "/dev/x", "major": 10, "minor": 229}))
+        .run();
+    deviates!("crun", "R150: crun 1.8.1 wants a mode");
+    assert_eq!(out.ok(), "666 0:0\n");
+}
+
+#[test]
+fn r147_a_device_outside_of_dev() {
+    let out = allow_all(Bundle::sh("stat -c %t:%T /some/where/x"))
+        .set("/linux/devices/-", device("c", "/some/where/x", 1, 5))
+        .run();
+    assert_eq!(out.ok(), "1:5\n");
+}
+
+#[test]
+fn r146_a_listed_device_may_be_used() {
+    let out = allow_all(Bundle::sh("head -c 2 /dev/mine | od -An -tx1"))
+        .set("/linux/devices/-", json!({"type": "c", "path": "/dev/mine", "major": 1, "minor": 5}))
+        .run();
+    assert_eq!(out.ok().trim(), "00 00");
+}
+
+/// A file of the image stands where a device is wanted.
+fn existing(text: &str, destination: &str) -> Bundle {
+    allow_all(Bundle::sh("stat -c %t:%T /opt/x"))
+        .file("opt/x", text)
+        .set("/linux/devices/-", device("c", destination, 1, 5))
+}
+
+#[test]
+fn r148_r301_an_existing_file_that_does_not_match() {
+    let out = existing("a file", "/opt/x").run();
+    deviates!(["runc", "crun"], "R148: EEXIST is accepted unseen");
+    out.fails_with(&["/opt/x"]);
+}
+
+#[test]
+fn r148_an_existing_node_of_other_numbers() {
+    let bundle = existing("", "/opt/x");
+    let path = bundle.rootfs("opt/x");
+    fs::remove_file(&path).unwrap();
+    node(&path, 1, 3);
+    let out = bundle.run();
+    deviates!(["runc", "crun"], "R148: EEXIST is accepted unseen");
+    out.fails_with(&["/opt/x"]);
+}
+
+#[test]
+fn r148_an_existing_node_that_matches_is_taken() {
+    let bundle = existing("", "/opt/x");
+    let path = bundle.rootfs("opt/x");
+    fs::remove_file(&path).unwrap();
+    node(&path, 1, 5);
+    assert_eq!(bundle.run().ok(), "1:5\n");
+}
+
+fn node(path: &std::path::Path, major: u32, minor: u32) {
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::FileType::CharacterDevice,
+        0o600.into(),
+        rustix::fs::makedev(major, minor),
+    )
+    .unwrap();
+}
+
+#[test]
+fn r110_a_device_of_an_unknown_type() {
+    let out = Bundle::sh("true").set("/linux/devices/-", device("z", "/dev/z", 1, 5)).run();
+    deviates!("crun", "R146: any other letter becomes c");
+    out.fails();
+}
+
+#[test]
+fn r156_the_default_devices_in_a_user_namespace() {
+    let out = Bundle::sh("echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
+                          cd /dev; stat -c '%n %t:%T' full null random tty urandom zero")
+        .user_namespace()
+        .run();
+    let want = "full 1:7\nnull 1:3\nrandom 1:8\ntty 5:0\nurandom 1:9\nzero 1:5\n";
+    assert!(out.ok().ends_with(want), "{out:?}");
+    assert!(out.stdout.trim_start().starts_with("00 00 00\n"), "{out:?}");
+}
+
+#[test]
+fn r156_a_listed_device_in_a_user_namespace_is_bound() {
+    let out = allow_all(Bundle::sh("stat -c %t:%T /dev/fuse"))
+        .user_namespace()
+        .set("/linux/devices/-", device("c", "/dev/fuse", 10, 229))
+        .run();
+    crate::harness::needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    assert_eq!(out.ok(), "a:e5\n");
+}
+
+#[test]
+fn r163_dev_without_any_mount_is_filled_in_the_rootfs() {
+    let c = Bundle::sh("ls -l /dev/null && readlink /dev/fd").edit(|c| {
+        let mounts = c["mounts"].as_array_mut().unwrap();
+        mounts.retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+    });
+    assert!(c.run().ok().ends_with("/proc/self/fd\n"));
+}

@@ -1,0 +1,42 @@
+//! What a test needs: a bundle, a container that cannot outlive its test, calls
+//! with an end in time, and a search for whatever a runtime left behind.
+
+mod bundle;
+mod call;
+mod cgroup;
+mod container;
+mod leftovers;
+mod pty;
+mod runtime;
+
+pub use bundle::Bundle;
+pub use call::{Call, Output, Running, exits, wait_for};
+pub use cgroup::Hierarchy;
+pub use container::Container;
+pub use pty::{FdSocket, Terminal, read_all, read_until};
+pub use runtime::{is_pinnace, lacks, known_to_differ, runtime};
+pub use serde_json::{Value, json};
+
+/// Ends the test here for a runtime that is known to behave differently.
+///
+/// `deviates!("runc", "R118: aborts at the first failure")`: what stands above
+/// holds for every runtime, what stands below for pinnace and the rest.
+macro_rules! deviates {
+    ($runtimes:expr, $why:expr) => {
+        if $crate::harness::known_to_differ($runtimes, $why) {
+            return;
+        }
+    };
+}
+pub(crate) use deviates;
+
+/// Ends the test here when the machine lacks something, and says so.
+macro_rules! needs {
+    ($condition:expr, $what:expr) => {
+        if !($condition) {
+            $crate::harness::lacks($what);
+            return;
+        }
+    };
+}
+pub(crate) use needs;

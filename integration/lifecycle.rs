@@ -1,0 +1,473 @@
+//! The state machine: create, start, kill, delete, pause, resume, and what each
+//! says in the wrong state. The words in `fails_with` are matched by engines.
+
+use crate::harness::{Bundle, deviates};
+use serde_json::json;
+use std::fs;
+
+/// Words by which containerd and CRI-O know that the process has gone.
+const GONE: &[&str] =
+    &["process already finished", "container not running", "no such process", "invalid process"];
+
+#[test]
+fn r325_create_does_not_run_the_program() {
+    let c = Bundle::sh("echo ran > /tmp/ran").container();
+    c.create().ok();
+    assert_eq!(c.status(), "created");
+    assert!(!c.bundle.rootfs("tmp/ran").exists());
+}
+
+#[test]
+fn r327_start_runs_the_program() {
+    let c = Bundle::sh("echo ran > /tmp/ran").container();
+    c.create().ok();
+    c.start_and_wait();
+    assert_eq!(c.status(), "stopped");
+    assert!(c.bundle.rootfs("tmp/ran").exists());
+    c.delete().ok();
+}
+
+#[test]
+fn r326_run_gives_the_exit_code() {
+    for code in [0, 1, 42, 255] {
+        assert_eq!(Bundle::sh(&format!("exit {code}")).run().code, code);
+    }
+}
+
+#[test]
+fn r326_run_gives_128_and_the_signal() {
+    // Init cannot kill itself: it lacks a handler, and its pid namespace shields it.
+    for (signal, code) in [("9", 137), ("15", 143)] {
+        let script = format!("kill -{signal} $$; sleep 10");
+        let out = Bundle::sh(&script).without_namespace("pid").run();
+        assert_eq!(out.code, code, "{out:#?}");
+    }
+}
+
+#[test]
+fn r326_run_deletes_the_container() {
+    let c = Bundle::sh("true").container();
+    c.run().ok();
+    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+}
+
+#[test]
+fn r337_run_keep_keeps_the_stopped_container() {
+    let c = Bundle::sh("exit 3").container();
+    let bundle = c.bundle.path();
+    let out = c.call(["run", "--keep", "--bundle", bundle.to_str().unwrap(), &c.id]).run();
+    deviates!("crun", "R337: crun 1.8.1 has no --keep that counts");
+    assert_eq!(out.code, 3);
+    assert_eq!(c.status(), "stopped");
+    c.delete().ok();
+    c.call(["state", &c.id]).run().fails();
+}
+
+#[test]
+fn r336_run_detached_returns_while_the_container_runs() {
+    let c = Bundle::server().container();
+    c.run_detached().ok();
+    c.wait_ready();
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn r326_run_passes_output_and_input_through() {
+    let c = Bundle::sh("cat; echo to stderr >&2").container();
+    let bundle = c.bundle.path();
+    let out = c.call(["run", "-b", bundle.to_str().unwrap(), &c.id]).stdin("through\n").run();
+    assert_eq!((out.code, &*out.stdout, &*out.stderr), (0, "through\n", "to stderr\n"));
+}
+
+#[test]
+fn r255_state_names_id_bundle_and_version() {
+    let c = Bundle::sleeper().container().up();
+    let state = c.state();
+    assert_eq!(state["id"], json!(c.id));
+    assert_eq!(state["bundle"], json!(c.bundle.path()));
+    assert_eq!(state["rootfs"], json!(c.bundle.rootfs("").to_str().unwrap().trim_end_matches('/')));
+    let version = state["ociVersion"].as_str().unwrap();
+    assert!(version.starts_with("1."), "{version}");
+}
+
+#[test]
+fn r257_state_of_each_status() {
+    let c = Bundle::server().container();
+    c.create().ok();
+    assert_eq!(c.status(), "created");
+    c.start().ok();
+    c.wait_ready();
+    assert_eq!(c.status(), "running");
+    c.call(["pause", &c.id]).run().ok();
+    assert_eq!(c.status(), "paused");
+    c.call(["resume", &c.id]).run().ok();
+    assert_eq!(c.status(), "running");
+    c.stop();
+    assert_eq!(c.status(), "stopped");
+}
+
+#[test]
+fn r258_state_pid_is_inits_and_0_when_stopped() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let pid = c.pid();
+    c.start().ok();
+    assert_eq!(c.pid(), pid);
+    let cmdline = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap();
+    assert!(status.lines().any(|l| l.starts_with("NSpid:") && l.ends_with("\t1")), "{status}");
+    assert!(!cmdline.is_empty());
+    c.stop();
+    assert_eq!(c.state()["pid"], json!(0));
+}
+
+#[test]
+fn r259_state_has_the_annotations() {
+    let c = Bundle::sleeper()
+        .set("/annotations", json!({"org.example.key": "value", "org.example.empty": ""}))
+        .container();
+    c.create().ok();
+    let annotations = &c.state()["annotations"];
+    assert_eq!(annotations["org.example.key"], json!("value"));
+    assert_eq!(annotations["org.example.empty"], json!(""));
+}
+
+#[test]
+fn r111_an_annotation_with_an_equals_sign_stays_whole() {
+    let c = Bundle::sleeper().set("/annotations", json!({"a=b": "c=d"})).container();
+    c.create().ok();
+    deviates!("runc", "R111: runc keeps key=value labels and splits at the first =");
+    assert_eq!(c.state()["annotations"], json!({"a=b": "c=d"}));
+}
+
+#[test]
+fn r362_state_created_is_rfc3339_in_utc() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let created = c.state()["created"].as_str().unwrap().to_owned();
+    assert!(created.starts_with("20") && created.ends_with('Z'), "{created}");
+    assert_eq!(created.as_bytes()[10], b'T');
+}
+
+#[test]
+fn r260_state_of_an_unknown_id() {
+    let c = Bundle::sleeper().container();
+    let out = c.call(["state", "nobody"]).run();
+    out.fails_with(&["does not exist"]);
+    assert_eq!(out.stdout, "");
+}
+
+#[test]
+fn r261_create_of_a_known_id() {
+    let c = Bundle::sleeper().container().up();
+    let pid = c.pid();
+    c.create().fails_with(&["exist", "already", "given id"]);
+    assert_eq!(c.pid(), pid, "the first container was touched");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn r261_an_id_is_free_again_after_delete() {
+    let c = Bundle::sh("true").container();
+    for _ in 0..2 {
+        c.create().ok();
+        c.start_and_wait();
+        c.delete().ok();
+    }
+}
+
+#[test]
+fn r261_ids_may_hold_letters_digits_and_these_signs() {
+    let c = Bundle::sleeper().container();
+    let bundle = c.bundle.path();
+    for id in ["aZ09", "a_b", "a+b", "a-b", "a.b"] {
+        let id = format!("{}{id}", c.id);
+        c.detached(["create", "-b", bundle.to_str().unwrap(), &id]).ok();
+        c.call(["delete", "--force", &id]).run().ok();
+    }
+}
+
+#[test]
+fn r264_start_needs_a_created_container() {
+    let c = Bundle::sleeper().container();
+    c.start().fails_with(&["does not exist"]);
+    c.create().ok();
+    c.start().ok();
+    let pid = c.pid();
+    c.start().fails();
+    assert_eq!(c.pid(), pid);
+    c.stop();
+    c.start().fails();
+    assert_eq!(c.status(), "stopped");
+}
+
+#[test]
+fn r265_kill_of_a_stopped_container() {
+    let c = Bundle::sh("true").container();
+    c.create().ok();
+    c.start_and_wait();
+    c.kill("KILL").fails_with(GONE);
+    c.kill("0").fails_with(GONE);
+}
+
+#[test]
+fn r265_kill_of_an_unknown_container() {
+    let c = Bundle::sh("true").container();
+    c.kill("KILL").fails_with(&["does not exist"]);
+}
+
+#[test]
+fn r265_kill_of_a_created_container() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    c.stop();
+    assert_eq!(c.status(), "stopped");
+}
+
+#[test]
+fn r374_kill_takes_name_signame_and_number() {
+    for signal in ["TERM", "SIGTERM", "15", "term"] {
+        let c = Bundle::server().container().up_and_ready();
+        let pid = c.pid();
+        let out = c.kill(signal);
+        if signal == "term" {
+            deviates!("crun", "R374: crun wants capitals");
+        }
+        assert_eq!(out.ok(), "", "an engine's user sees this");
+        assert_eq!(out.stderr, "");
+        assert!(crate::harness::exits(pid));
+    }
+}
+
+#[test]
+fn r374_kill_sends_term_by_default() {
+    let c = Bundle::server().container().up_and_ready();
+    let pid = c.pid();
+    c.call(["kill", &c.id]).run().ok();
+    assert!(crate::harness::exits(pid));
+}
+
+#[test]
+fn r374_kill_takes_realtime_signals() {
+    let c = Bundle::sh("trap 'exit 0' 36; echo > /ready; while :; do sleep 1000 & wait; done")
+        .container()
+        .up_and_ready();
+    let pid = c.pid();
+    c.kill("36").ok();
+    assert!(crate::harness::exits(pid));
+}
+
+#[test]
+fn r374_kill_refuses_an_unknown_signal() {
+    let c = Bundle::sleeper().container().up();
+    for signal in ["SIGNONSENSE", "99", "-1", "9x"] {
+        c.kill(signal).fails();
+    }
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn r112_kill_sends_the_images_stop_signal_by_default() {
+    let script = "trap 'exit 0' USR1; echo > /ready; while :; do sleep 1000 & wait; done";
+    let c = Bundle::sh(script)
+        .set("/annotations", json!({"org.opencontainers.image.stopSignal": "SIGUSR1"}))
+        .container()
+        .up_and_ready();
+    let pid = c.pid();
+    c.call(["kill", &c.id]).run().ok();
+    deviates!(["runc", "crun"], "R112: the default is always SIGTERM");
+    assert!(crate::harness::exits(pid));
+}
+
+#[test]
+fn r266_kill_reaches_only_init() {
+    let script = "setsid sh -c 'trap \"echo child > /tmp/child\" TERM; echo > /ready; \
+                  while :; do sleep 1000 & wait; done' & trap 'exit 0' TERM; wait; exit 1";
+    let c = Bundle::sh(script).container().up_and_ready();
+    let pid = c.pid();
+    c.kill("TERM").ok();
+    assert!(crate::harness::exits(pid));
+    assert!(!c.bundle.rootfs("tmp/child").exists());
+}
+
+#[test]
+fn r267_kill_ends_every_process_without_a_pid_namespace() {
+    let c = Bundle::sh("sleep 1000 & sleep 1000 & echo > /ready; wait")
+        .without_namespace("pid")
+        .container()
+        .up_and_ready();
+    let procs = c.cgroup("pids").join("cgroup.procs");
+    assert_eq!(fs::read_to_string(&procs).unwrap().lines().count(), 3);
+    c.stop();
+    c.delete().ok(); // and the guard finds no process
+}
+
+#[test]
+fn r375_kill_all_is_no_error_when_nothing_runs() {
+    let c = Bundle::sh("true").container();
+    c.create().ok();
+    c.start_and_wait();
+    let out = c.call(["kill", "--all", &c.id, "KILL"]).run();
+    deviates!("crun", "R375: says that the cgroup or process is gone");
+    out.ok();
+}
+
+#[test]
+fn r377_delete_of_a_stopped_container() {
+    let c = Bundle::sh("true").container();
+    c.create().ok();
+    c.start_and_wait();
+    let out = c.delete();
+    assert_eq!(out.ok(), "");
+    assert_eq!(out.stderr, "");
+    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+}
+
+#[test]
+fn r268_delete_of_a_running_container() {
+    let c = Bundle::sleeper().container().up();
+    let pid = c.pid();
+    c.delete().fails_with(&["not stopped", "is running", "running"]);
+    assert_eq!(c.status(), "running");
+    assert_eq!(c.pid(), pid);
+}
+
+/// The spec wants an error; containerd deletes created containers without
+/// --force, and runc and crun let it.
+#[test]
+fn r268_delete_of_a_created_container() {
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let pid = c.pid();
+    c.delete().ok();
+    assert!(crate::harness::exits(pid));
+    c.call(["state", &c.id]).run().fails();
+}
+
+#[test]
+fn r378_delete_by_force_ends_a_running_container() {
+    let c = Bundle::sleeper().container().up();
+    let pid = c.pid();
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(crate::harness::exits(pid));
+}
+
+#[test]
+fn r378_delete_by_force_ends_a_paused_container() {
+    let c = Bundle::sleeper().container().up();
+    c.call(["pause", &c.id]).run().ok();
+    let out = c.call(["delete", "-f", &c.id]).run();
+    out.ok();
+    c.call(["state", &c.id]).run().fails();
+}
+
+#[test]
+fn r378_delete_by_force_of_an_unknown_id_is_success() {
+    let c = Bundle::sleeper().container();
+    let out = c.call(["delete", "--force", "nobody"]).run();
+    assert_eq!(out.ok(), "");
+    assert_eq!(out.stderr, "");
+}
+
+#[test]
+fn r311_delete_of_an_unknown_id() {
+    let c = Bundle::sleeper().container();
+    c.call(["delete", "nobody"]).run().fails_with(&["does not exist"]);
+}
+
+#[test]
+fn r270_delete_removes_cgroups_that_the_container_made() {
+    let c = Bundle::sleeper().set("/linux/cgroupsPath", json!("")).container().up();
+    let sub = c.cgroup("pids").join("made-inside");
+    fs::create_dir(&sub).unwrap();
+    c.stop();
+    c.delete().ok();
+    assert!(!sub.exists());
+}
+
+#[test]
+fn r270_delete_leaves_the_bundle_alone() {
+    let c = Bundle::sh("true").container();
+    let before = fs::read(c.bundle.path().join("config.json")).unwrap();
+    c.create().ok();
+    c.start_and_wait();
+    c.delete().ok();
+    assert_eq!(fs::read(c.bundle.path().join("config.json")).unwrap(), before);
+    assert!(c.bundle.rootfs("bin/busybox").exists());
+}
+
+#[test]
+fn r269_delete_works_without_the_bundle() {
+    let c = Bundle::sleeper().container().up();
+    c.stop();
+    fs::remove_file(c.bundle.path().join("config.json")).unwrap();
+    c.delete().ok();
+}
+
+#[test]
+fn r263_config_changes_after_create_do_not_matter() {
+    let c = Bundle::sh("hostname > /tmp/name; echo > /ready; sleep 1000").container();
+    c.create().ok();
+    fs::write(c.bundle.path().join("config.json"), "garbage").unwrap();
+    c.start().ok();
+    c.wait_ready();
+    assert_eq!(fs::read_to_string(c.bundle.rootfs("tmp/name")).unwrap(), "boat\n");
+    deviates!("runc", "R263: exec reads the bundle's config.json again");
+    c.exec(["true"]).ok();
+}
+
+#[test]
+fn r380_pause_stops_every_process_and_resume_lets_them_go() {
+    let c = Bundle::server().container().up_and_ready();
+    c.call(["pause", &c.id]).run().ok();
+    let value = c.cgroup_value("freezer.state", "cgroup.freeze");
+    assert!(["FROZEN", "1"].contains(&value.as_str()), "{value}");
+    c.kill("TERM").ok();
+    assert_eq!(c.status(), "paused", "a frozen process cannot handle a signal");
+    let pid = c.pid();
+    c.call(["resume", &c.id]).run().ok();
+    assert!(crate::harness::exits(pid));
+}
+
+#[test]
+fn r380_pause_and_resume_in_the_wrong_state() {
+    let c = Bundle::sleeper().container();
+    c.call(["pause", &c.id]).run().fails_with(&["does not exist"]);
+    c.create().ok();
+    c.start().ok();
+    c.call(["resume", &c.id]).run().fails();
+    c.call(["pause", &c.id]).run().ok();
+    deviates!("crun", "R380: pausing twice is no error");
+    c.call(["pause", &c.id]).run().fails();
+    c.call(["resume", &c.id]).run().ok();
+    c.stop();
+    c.call(["pause", &c.id]).run().fails_with(&["not running", "stopped", "does not exist"]);
+}
+
+#[test]
+fn r079_create_without_process_start_refuses() {
+    let c = Bundle::sleeper().unset("", "process").container();
+    let out = c.create();
+    deviates!(["runc", "crun"], "R079: create refuses a bundle without process");
+    out.ok();
+    assert_eq!(c.status(), "created");
+    c.start().fails_with(&["process"]);
+    assert_eq!(c.status(), "created");
+}
+
+#[test]
+fn r271_a_reused_pid_is_not_taken_for_the_container() {
+    let c = Bundle::sh("true").container();
+    c.create().ok();
+    c.start_and_wait();
+    // Whoever has the number now, the container is stopped.
+    assert_eq!(c.status(), "stopped");
+    c.kill("TERM").fails_with(GONE);
+}
+
+#[test]
+fn r459_orphans_of_a_foreground_run_are_reaped() {
+    let script = "(sleep 0.05; echo late > /tmp/late) & exit 7";
+    let out = Bundle::sh(script).run();
+    assert_eq!(out.code, 7);
+}

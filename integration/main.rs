@@ -1,0 +1,27 @@
+//! Black-box tests: a real runtime, a real kernel, as root, nothing mocked.
+//!
+//! `RUNTIME=pinnace|runc|crun|/path cargo test --test integration` runs the
+//! same tests with any runtime (default: `bin/pinnace` of this checkout). A
+//! test named `r123_...` proves row R123 of the feature matrix by its effect
+//! inside the container. One module a subject; README.md tells the rest.
+
+// A failed step of a test is a failed test: `unwrap` says where.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod harness;
+
+mod bad_input;
+mod cgroups;
+mod cli;
+mod devices;
+mod exec;
+mod fds;
+mod hooks;
+mod lifecycle;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
+mod seccomp;
+mod security;
+mod terminal;

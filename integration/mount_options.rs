@@ -1,0 +1,379 @@
+//! Every option of the table in config.md, one test each, as the kernel shows
+//! it in /proc/self/mountinfo inside the container.
+
+use crate::harness::{Bundle, Output, deviates, json};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// What one line of mountinfo says of a mount.
+#[derive(Debug)]
+struct Mount {
+    /// Per-mount options and super-block options.
+    options: Vec<String>,
+    /// shared:N, master:N, unbindable.
+    tags: String,
+}
+
+impl Mount {
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|o| o == option)
+    }
+
+    /// `want` is words; a leading ! means absence.
+    #[track_caller]
+    fn shows(&self, want: &str) {
+        for word in want.split_whitespace() {
+            match word.strip_prefix('!') {
+                Some(word) => assert!(!self.has(word), "{word} is there: {self:?}"),
+                None => assert!(self.has(word), "{word} is missing: {self:?}"),
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn mount_at(output: &Output, target: &str) -> Mount {
+    let line = output.ok().lines().rfind(|line| line.split(' ').nth(4) == Some(target));
+    let line = line.unwrap_or_else(|| panic!("nothing mounted on {target}: {output:?}"));
+    let (left, right) = line.split_once(" - ").unwrap();
+    let fields: Vec<_> = left.split(' ').collect();
+    let of_super = right.split(' ').nth(2).unwrap();
+    // ro and rw of the super block say nothing of the mount.
+    let of_super = of_super.split(',').filter(|o| !["ro", "rw"].contains(o));
+    Mount {
+        options: fields[5].split(',').chain(of_super).map(str::to_owned).collect(),
+        tags: fields[6..].join(" "),
+    }
+}
+
+fn table() -> Bundle {
+    Bundle::new(["cat", "/proc/self/mountinfo"])
+}
+
+/// A tree of two tmpfs on the host, `.` and `./sub`, to bind from; each with a
+/// file `f` of its own.
+struct Tree {
+    dir: TempDir,
+}
+
+impl Tree {
+    fn new(flags: MountFlags) -> Self {
+        let tree = Self { dir: tempfile::Builder::new().prefix("tree.").tempdir().unwrap() };
+        for dir in [tree.path(), tree.path().join("sub")] {
+            fs::create_dir_all(&dir).unwrap();
+            mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), None).unwrap();
+            fs::create_dir(dir.join("sub")).unwrap();
+            fs::write(dir.join("f"), "f").unwrap();
+        }
+        for dir in [tree.path(), tree.path().join("sub")] {
+            rustix::mount::mount_remount(&dir, MountFlags::BIND | flags, "").unwrap();
+        }
+        tree
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("t")
+    }
+
+    fn propagation(&self, flags: MountPropagationFlags) {
+        mount_change(self.path(), flags | MountPropagationFlags::REC).unwrap();
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        unmount(self.path(), UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// A fresh tmpfs with these options.
+fn fresh(options: &[&str]) -> Output {
+    table().mount("tmpfs", "tmpfs", "/m", options).run()
+}
+
+/// `row option: options => what mountinfo shows, runtimes that deviate`
+macro_rules! fresh_mounts {
+    ($($name:ident: $options:expr => $want:literal $(, not $who:expr)?;)*) => { $(
+        #[test]
+        fn $name() {
+            let out = fresh(&$options);
+            $( deviates!($who, concat!(stringify!($name), ": mount option")); )?
+            mount_at(&out, "/m").shows($want);
+        }
+    )* };
+}
+
+fresh_mounts! {
+    r017_async: ["sync", "async"] => "!sync", not "crun";
+    r018_atime: ["noatime", "atime"] => "!noatime", not "crun";
+    r020_defaults: ["defaults"] => "rw !nosuid !nodev !noexec", not "runc";
+    r020_defaults_first: ["defaults", "nosuid"] => "rw nosuid", not "runc";
+    r021_dev: ["nodev", "dev"] => "!nodev", not "crun";
+    r022_diratime: ["nodiratime", "diratime"] => "!nodiratime", not "crun";
+    r023_dirsync: ["dirsync"] => "dirsync";
+    r024_exec: ["noexec", "exec"] => "!noexec", not "crun";
+    r025_iversion: ["iversion"] => "rw", not "crun";
+    r026_lazytime: ["lazytime"] => "lazytime", not "runc";
+    r027_loud: ["loud"] => "rw", not ["runc", "crun"];
+    r028_mand: ["mand"] => "rw";
+    r029_noatime: ["noatime"] => "noatime";
+    r030_nodev: ["nodev"] => "nodev";
+    r031_nodiratime: ["nodiratime"] => "nodiratime";
+    r032_noexec: ["noexec"] => "noexec";
+    r033_noiversion: ["iversion", "noiversion"] => "rw", not "crun";
+    r034_nolazytime: ["lazytime", "nolazytime"] => "!lazytime", not ["runc", "crun"];
+    r035_nomand: ["mand", "nomand"] => "!mand";
+    r036_norelatime: ["relatime", "norelatime"] => "!noatime";
+    r037_nostrictatime: ["strictatime", "nostrictatime"] => "relatime", not "crun";
+    r038_nosuid: ["nosuid"] => "nosuid";
+    r039_nosymfollow: ["nosymfollow"] => "nosymfollow", not ["runc", "crun"];
+    r045_relatime: ["relatime"] => "relatime";
+    r056_ro: ["ro"] => "ro !rw";
+    r067_rw: ["ro", "rw"] => "rw !ro", not "crun";
+    r069_silent: ["silent"] => "rw", not ["runc", "crun"];
+    r071_strictatime: ["strictatime"] => "!relatime !noatime";
+    r072_suid: ["nosuid", "suid"] => "!nosuid", not "crun";
+    r073_symfollow: ["nosymfollow", "symfollow"] => "!nosymfollow", not ["runc", "crun"];
+    r074_sync: ["sync"] => "sync";
+    r041_ratime_fresh: ["noatime", "ratime"] => "!noatime", not ["runc", "crun"];
+    r050_rnoexec_fresh: ["rnoexec"] => "noexec", not "runc";
+    r053_rnosuid_fresh: ["rnosuid"] => "nosuid", not "runc";
+    r054_rnodev_fresh: ["rnodev"] => "nodev", not "runc";
+    r059_rro_fresh: ["rro"] => "ro", not "runc";
+    the_last_of_contraries_counts: ["nosuid", "suid", "nosuid", "ro"] => "ro nosuid";
+}
+
+/// The same options on a bind: `host flags, options => shown`.
+macro_rules! bind_mounts {
+    ($($name:ident: $host:expr, $options:expr => $want:literal $(, not $who:expr)?;)*) => { $(
+        #[test]
+        fn $name() {
+            let tree = Tree::new($host);
+            let options = [&["bind"][..], &$options].concat();
+            let out = table().bind(&tree.path(), "/m", &options).run();
+            $( deviates!($who, concat!(stringify!($name), ": mount option")); )?
+            mount_at(&out, "/m").shows($want);
+        }
+    )* };
+}
+
+bind_mounts! {
+    r019_bind: MountFlags::empty(), [] => "rw !nosuid";
+    r020_defaults_on_a_bind: MountFlags::empty(), ["defaults"] => "rw", not "runc";
+    r056_ro_on_a_bind: MountFlags::empty(), ["ro"] => "ro";
+    r030_nodev_on_a_bind: MountFlags::empty(), ["nodev"] => "nodev";
+    r032_noexec_on_a_bind: MountFlags::empty(), ["noexec"] => "noexec";
+    r038_nosuid_on_a_bind: MountFlags::empty(), ["nosuid"] => "nosuid";
+    r029_noatime_on_a_bind: MountFlags::empty(), ["noatime"] => "noatime";
+    r031_nodiratime_on_a_bind: MountFlags::empty(), ["nodiratime"] => "nodiratime";
+    r071_strictatime_on_a_bind: MountFlags::empty(), ["strictatime"] => "!relatime !noatime", not "crun";
+    r039_nosymfollow_on_a_bind: MountFlags::empty(), ["nosymfollow"] => "nosymfollow", not ["runc", "crun"];
+    r067_rw_on_a_bind: MountFlags::RDONLY, ["rw"] => "rw", not ["runc", "crun"];
+    r021_dev_on_a_bind: MountFlags::NODEV, ["dev"] => "!nodev", not ["runc", "crun"];
+    r024_exec_on_a_bind: MountFlags::NOEXEC, ["exec"] => "!noexec", not ["runc", "crun"];
+    r072_suid_on_a_bind: MountFlags::NOSUID, ["suid"] => "!nosuid", not ["runc", "crun"];
+    r018_atime_on_a_bind: MountFlags::NOATIME, ["atime"] => "!noatime", not ["runc", "crun"];
+    a_plain_bind_keeps_the_sources_flags: MountFlags::NOSUID.union(MountFlags::NODEV), [] => "nosuid nodev";
+    a_bind_with_ro_keeps_the_sources_flags: MountFlags::NOSUID.union(MountFlags::NODEV), ["ro"] => "ro nosuid nodev", not "runc";
+}
+
+/// Recursive options on a tree: `host flags, option => shown on both mounts`.
+macro_rules! recursive_options {
+    ($($name:ident: $host:expr, $option:literal => $want:literal $(, not $who:expr)?;)*) => { $(
+        #[test]
+        fn $name() {
+            let tree = Tree::new($host);
+            let out = table().bind(&tree.path(), "/m", &["rbind", $option]).run();
+            $( deviates!($who, concat!(stringify!($name), ": recursive mount option")); )?
+            mount_at(&out, "/m").shows($want);
+            mount_at(&out, "/m/sub").shows($want);
+        }
+    )* };
+}
+
+recursive_options! {
+    r041_ratime: MountFlags::NOATIME, "ratime" => "!noatime", not "runc";
+    r043_rdev: MountFlags::NODEV, "rdev" => "!nodev";
+    r044_rdiratime: MountFlags::NODIRATIME, "rdiratime" => "!nodiratime";
+    r047_rexec: MountFlags::NOEXEC, "rexec" => "!noexec";
+    r048_rnoatime: MountFlags::empty(), "rnoatime" => "noatime";
+    r049_rnodiratime: MountFlags::empty(), "rnodiratime" => "nodiratime";
+    r050_rnoexec: MountFlags::empty(), "rnoexec" => "noexec";
+    r051_rnorelatime: MountFlags::empty(), "rnorelatime" => "rw";
+    r052_rnostrictatime: MountFlags::STRICTATIME, "rnostrictatime" => "relatime", not "runc";
+    r053_rnosuid: MountFlags::empty(), "rnosuid" => "nosuid";
+    r054_rnodev: MountFlags::empty(), "rnodev" => "nodev";
+    r055_rnosymfollow: MountFlags::empty(), "rnosymfollow" => "nosymfollow", not "crun";
+    r058_rrelatime: MountFlags::NOATIME, "rrelatime" => "relatime";
+    r059_rro: MountFlags::empty(), "rro" => "ro";
+    r060_rrw: MountFlags::RDONLY, "rrw" => "rw";
+    r063_rstrictatime: MountFlags::empty(), "rstrictatime" => "!relatime !noatime";
+    r064_rsuid: MountFlags::NOSUID, "rsuid" => "!nosuid";
+    r065_rsymfollow: MountFlags::empty(), "rsymfollow" => "!nosymfollow", not "crun";
+}
+
+#[test]
+fn r019_r042_bind_takes_one_mount_and_rbind_all() {
+    let tree = Tree::new(MountFlags::empty());
+    let script = "ls /m/sub /r/sub";
+    let out = Bundle::sh(script)
+        .bind(&tree.path(), "/m", &["bind"])
+        .bind(&tree.path(), "/r", &["rbind"])
+        .run();
+    assert_eq!(out.ok(), "/m/sub:\n\n/r/sub:\nf\nsub\n");
+}
+
+#[test]
+fn r056_ro_with_rbind_is_for_the_top_only() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = table().bind(&tree.path(), "/m", &["rbind", "ro"]).run();
+    mount_at(&out, "/m").shows("ro");
+    mount_at(&out, "/m/sub").shows("rw");
+}
+
+#[test]
+fn r056_ro_is_felt() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = Bundle::sh("touch /m/x || touch /m/f; test -r /m/f && echo readable")
+        .bind(&tree.path(), "/m", &["bind", "ro"])
+        .run();
+    assert_eq!(out.stdout, "readable\n");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+    assert!(!tree.path().join("x").exists());
+}
+
+#[test]
+fn r032_noexec_is_felt() {
+    let tree = Tree::new(MountFlags::empty());
+    fs::copy("/bin/busybox", tree.path().join("busybox")).unwrap();
+    let out = Bundle::sh("/m/busybox echo ran").bind(&tree.path(), "/m", &["bind", "noexec"]).run();
+    assert_eq!(out.code, 126, "{out:?}");
+}
+
+/// What the kernel writes in the optional fields.
+macro_rules! propagation {
+    ($($name:ident: $host:expr, $option:literal => $top:literal $sub:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            let tree = Tree::new(MountFlags::empty());
+            tree.propagation($host);
+            let out = table()
+                .bind(&tree.path(), "/m", &["rbind", $option])
+                // A slave or shared mount inside needs a root that lets it be.
+                .set("/linux/rootfsPropagation", json!("rslave"))
+                .run();
+            assert_eq!(tag(&mount_at(&out, "/m")), $top, "{out:?}");
+            assert_eq!(tag(&mount_at(&out, "/m/sub")), $sub, "{out:?}");
+        }
+    )* };
+}
+
+fn tag(mount: &Mount) -> String {
+    mount.tags.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().replace(':', "")
+}
+
+propagation! {
+    r040_private: MountPropagationFlags::SHARED, "private" => "" "master";
+    r057_rprivate: MountPropagationFlags::SHARED, "rprivate" => "" "";
+    r068_shared: MountPropagationFlags::PRIVATE, "shared" => "shared" "";
+    r061_rshared: MountPropagationFlags::PRIVATE, "rshared" => "shared" "shared";
+    r070_slave: MountPropagationFlags::SHARED, "slave" => "master" "master";
+    r062_rslave: MountPropagationFlags::SHARED, "rslave" => "master" "master";
+    r076_unbindable: MountPropagationFlags::PRIVATE, "unbindable" => "unbindable" "";
+    r066_runbindable: MountPropagationFlags::PRIVATE, "runbindable" => "unbindable" "unbindable";
+}
+
+#[test]
+fn r046_remount() {
+    let out = table()
+        .mount("tmpfs", "tmpfs", "/m", &["nosuid"])
+        .mount("tmpfs", "tmpfs", "/m", &["remount", "ro", "nosuid"])
+        .run();
+    deviates!("crun", "R046: a second mount is made");
+    mount_at(&out, "/m").shows("ro");
+    assert_eq!(out.ok().lines().filter(|l| l.contains(" /m ")).count(), 1, "{out:?}");
+}
+
+#[test]
+fn r075_tmpcopyup() {
+    let out = Bundle::sh("cat /data/f; echo more >> /data/f; cat /proc/self/mountinfo")
+        .file("data/f", "from the image\n")
+        .mount("tmpfs", "tmpfs", "/data", &["tmpcopyup"])
+        .container();
+    let run = out.run();
+    assert!(run.ok().starts_with("from the image\n"), "{run:?}");
+    mount_at(&run, "/data").shows("rw");
+    let kept = fs::read_to_string(out.bundle.rootfs("data/f")).unwrap();
+    assert_eq!(kept, "from the image\n", "the image itself must not change");
+}
+
+/// Ids as the files of an id-mapped mount of `tree` show them.
+fn idmapped(bundle: Bundle, tree: &Path, option: &str, mapping: Option<u32>) -> Output {
+    let mut entry = json!({"type": "none", "source": tree, "destination": "/m",
+        "options": ["rbind", option]});
+    if let Some(host) = mapping {
+        let map = json!([{"containerID": 0, "hostID": host, "size": 65536}]);
+        entry["uidMappings"] = map.clone();
+        entry["gidMappings"] = map;
+    }
+    bundle.set("/mounts/-", entry).run()
+}
+
+fn ids() -> Bundle {
+    Bundle::sh("stat -c %u:%g /m/f /m/sub/f")
+}
+
+#[test]
+fn r077_idmap_with_a_mapping_of_its_own() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = idmapped(ids(), &tree.path(), "idmap", Some(1000));
+    deviates!("runc", "R077: newer than runc 1.1.5");
+    assert_eq!(out.ok(), "1000:1000\n0:0\n", "only the top mount");
+}
+
+#[test]
+fn r078_ridmap_with_a_mapping_of_its_own() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = idmapped(ids(), &tree.path(), "ridmap", Some(1000));
+    deviates!(["runc", "crun"], "R078: newer than these");
+    assert_eq!(out.ok(), "1000:1000\n1000:1000\n");
+}
+
+#[test]
+fn r077_idmap_with_the_containers_mapping() {
+    let tree = Tree::new(MountFlags::empty());
+    let plain = idmapped(ids().user_namespace(), &tree.path(), "rw", None);
+    assert_eq!(plain.ok(), "65534:65534\n65534:65534\n");
+    let out = idmapped(ids().user_namespace(), &tree.path(), "ridmap", None);
+    deviates!(["runc", "crun"], "R077: newer than these");
+    assert_eq!(out.ok(), "0:0\n0:0\n");
+}
+
+#[test]
+fn r077_r293_idmap_without_any_mapping() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = idmapped(ids(), &tree.path(), "idmap", None);
+    deviates!("runc", "R077: newer than runc 1.1.5");
+    out.fails();
+}
+
+#[test]
+fn r011_a_mapping_without_the_option_is_applied_or_refused() {
+    let tree = Tree::new(MountFlags::empty());
+    let out = idmapped(ids(), &tree.path(), "rw", Some(1000));
+    deviates!(["runc", "crun"], "R011: newer than these");
+    assert!(out.code != 0 || out.stdout.starts_with("1000:1000\n"), "{out:?}");
+}
+
+#[test]
+fn r010_r294_only_one_of_both_mappings() {
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let out = Bundle::sh("true")
+        .set("/mounts/-", json!({"type": "none", "source": "/tmp", "destination": "/m",
+            "options": ["bind", "idmap"], "uidMappings": map}))
+        .run();
+    deviates!(["runc", "crun"], "R010: newer than these");
+    out.fails_with(&["gidMappings"]);
+}

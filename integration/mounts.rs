@@ -1,0 +1,462 @@
+//! The tree that the container sees: mounts, their order and places, masks,
+//! read-only paths, propagation of the root.
+
+use crate::harness::{Bundle, Hierarchy, deviates, json, needs};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[test]
+fn r003_root_path_may_be_absolute() {
+    let bundle = Bundle::sh("echo in");
+    let path = bundle.path().join("rootfs");
+    assert_eq!(bundle.set("/root/path", json!(path)).run().ok(), "in\n");
+}
+
+#[test]
+fn r003_root_path_with_a_symlink_before_the_rootfs() {
+    let bundle = Bundle::sh("echo in");
+    symlink("bundle", bundle.dir().join("link")).unwrap();
+    let path = bundle.dir().join("link/rootfs");
+    let out = bundle.set("/root/path", json!(path)).run();
+    deviates!("runc", "R003: a path with a symlink in it is refused");
+    assert_eq!(out.ok(), "in\n");
+}
+
+#[test]
+fn r004_root_readonly() {
+    let out = Bundle::sh("touch /x; touch /dev/shm/x && echo elsewhere")
+        .set("/root/readonly", json!(true))
+        .run();
+    assert_eq!(out.ok(), "elsewhere\n");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
+#[test]
+fn r004_root_is_writable_by_default() {
+    let c = Bundle::sh("echo written > /x").container();
+    c.run().ok();
+    assert_eq!(fs::read_to_string(c.bundle.rootfs("x")).unwrap(), "written\n");
+}
+
+#[test]
+fn the_host_is_out_of_sight() {
+    let c = Bundle::new(["cat", "/proc/self/mountinfo"]).container();
+    let out = c.run();
+    let count = out.ok().lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
+    assert_eq!(count, 1, "one root and nothing under it: {out:?}");
+    assert!(!out.stdout.contains("/sys/fs/cgroup"), "no mount of the host: {out:?}");
+}
+
+#[test]
+fn r005_mounts_are_made_in_order() {
+    let bundle = Bundle::sh("ls /m; ls /m/inner");
+    for name in ["first", "second"] {
+        fs::create_dir_all(bundle.dir().join(name).join("inner")).unwrap();
+        fs::write(bundle.dir().join(name).join(name), "").unwrap();
+    }
+    let (first, second) = (bundle.dir().join("first"), bundle.dir().join("second"));
+    let out = bundle.bind(&first, "/m", &["bind"]).bind(&second, "/m", &["bind"]);
+    let out = out.mount("tmpfs", "tmpfs", "/m/inner", &["size=1m"]).run();
+    assert_eq!(out.ok(), "inner\nsecond\n");
+}
+
+#[test]
+fn r006_a_relative_destination_is_taken_from_the_root() {
+    let out = Bundle::sh("grep -c ' /some/where ' /proc/self/mountinfo")
+        .mount("tmpfs", "tmpfs", "some/where", &[])
+        .run();
+    assert_eq!(out.ok(), "1\n");
+}
+
+#[test]
+fn r007_a_relative_bind_source_is_taken_from_the_bundle() {
+    let bundle = Bundle::sh("cat /m/f");
+    fs::create_dir(bundle.path().join("data")).unwrap();
+    fs::write(bundle.path().join("data/f"), "of the bundle\n").unwrap();
+    let out = bundle.mount("none", "data", "/m", &["bind"]).run();
+    assert_eq!(out.ok(), "of the bundle\n");
+}
+
+#[test]
+fn r007_a_missing_bind_source_is_an_error() {
+    let out = Bundle::sh("true").mount("none", "/no/such/source", "/m", &["bind"]).run();
+    out.fails_with(&["/no/such/source", "no such file or directory"]);
+}
+
+#[test]
+fn r007_a_tmpfs_needs_no_source() {
+    let out = Bundle::sh("grep -c ' /m ' /proc/self/mountinfo")
+        .set("/mounts/-", json!({"destination": "/m", "type": "tmpfs"}))
+        .run();
+    assert_eq!(out.ok(), "1\n");
+}
+
+#[test]
+fn r008_type_and_source_of_a_bind_may_be_anything() {
+    let bundle = Bundle::sh("cat /m");
+    fs::write(bundle.dir().join("f"), "bound\n").unwrap();
+    let source = bundle.dir().join("f");
+    let entry = json!({"destination": "/m", "source": source, "options": ["rbind"]});
+    let out = bundle.set("/mounts/-", entry).run();
+    assert_eq!(out.ok(), "bound\n");
+    let bundle = Bundle::sh("cat /m");
+    fs::write(bundle.dir().join("f"), "bound\n").unwrap();
+    let source = bundle.dir().join("f");
+    let out = bundle.mount("ext4", source.to_str().unwrap(), "/m", &["bind"]).run();
+    assert_eq!(out.ok(), "bound\n");
+}
+
+#[test]
+fn r009_an_unknown_option_goes_to_the_filesystem() {
+    let out = Bundle::sh("grep ' /m ' /proc/self/mountinfo; stat -c %a /m")
+        .mount("tmpfs", "tmpfs", "/m", &["size=1048576", "mode=0710", "uid=5"])
+        .run();
+    assert!(out.ok().contains("size=1024k") && out.stdout.contains("uid=5"), "{out:?}");
+    assert!(out.stdout.ends_with("\n710\n"), "{out:?}");
+}
+
+#[test]
+fn r009_an_option_that_the_filesystem_refuses() {
+    let out = Bundle::sh("true").mount("tmpfs", "tmpfs", "/m", &["nonsense=1"]).run();
+    out.fails_with(&["invalid argument", "nonsense"]);
+}
+
+#[test]
+fn an_unknown_filesystem_type() {
+    let out = Bundle::sh("true").mount("nonsensefs", "x", "/m", &[]).run();
+    out.fails_with(&["no such device"]);
+}
+
+#[test]
+fn r019_a_bind_of_a_file_makes_the_file() {
+    let bundle = Bundle::sh("cat /some/new/file");
+    fs::write(bundle.dir().join("f"), "bound\n").unwrap();
+    let source = bundle.dir().join("f");
+    let c = bundle.bind(&source, "/some/new/file", &["bind"]).container();
+    assert_eq!(c.run().ok(), "bound\n");
+    assert!(c.bundle.rootfs("some/new/file").is_file());
+}
+
+#[test]
+fn r019_a_bind_of_a_socket_device_or_fifo() {
+    let out = Bundle::sh("stat -c %F /m")
+        .bind("/dev/zero".as_ref(), "/m", &["bind"])
+        .run();
+    assert_eq!(out.ok(), "character special file\n");
+    let bundle = Bundle::sh("stat -c %F /m");
+    let path = bundle.dir().join("sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert_eq!(bundle.bind(&path, "/m", &["bind"]).run().ok(), "socket\n");
+}
+
+#[test]
+fn r019_writes_go_through_a_bind() {
+    let bundle = Bundle::sh("echo inside > /m/f");
+    let source = bundle.dir().join("data");
+    fs::create_dir(&source).unwrap();
+    let c = bundle.bind(&source, "/m", &["bind"]).container();
+    c.run().ok();
+    assert_eq!(fs::read_to_string(source.join("f")).unwrap(), "inside\n");
+}
+
+#[test]
+fn r012_a_destination_through_a_symlink_stays_inside() {
+    for link in ["/etc", "../../../../../../etc", "/etc/../etc"] {
+        let bundle = Bundle::sh("cat /etc/f");
+        symlink(link, bundle.rootfs("link")).unwrap();
+        fs::write(bundle.dir().join("f"), "bound\n").unwrap();
+        let source = bundle.dir().join("f");
+        let c = bundle.bind(&source, "/link/f", &["bind"]).container();
+        assert_eq!(c.run().ok(), "bound\n", "{link}");
+        assert!(c.bundle.rootfs("etc/f").is_file());
+    }
+    assert!(!fs::exists("/etc/f").unwrap());
+}
+
+#[test]
+fn r012_dot_dot_in_a_destination_stays_inside() {
+    let c = Bundle::sh("grep -c ' /m ' /proc/self/mountinfo")
+        .mount("tmpfs", "tmpfs", "/../../m", &[])
+        .container();
+    assert_eq!(c.run().ok(), "1\n");
+}
+
+#[test]
+fn r013_nothing_is_mounted_over_proc() {
+    for (kind, destination) in [("tmpfs", "/proc"), ("tmpfs", "/proc/sys"), ("tmpfs", "/proc/x")] {
+        let out = Bundle::sh("true").mount(kind, kind, destination, &[]).run();
+        if destination != "/proc" {
+            deviates!("crun", "R013: no allow-list under /proc");
+        }
+        out.fails_with(&["/proc"]);
+    }
+}
+
+#[test]
+fn r013_the_files_of_lxcfs_may_be_mounted() {
+    for name in ["cpuinfo", "meminfo", "stat", "uptime", "loadavg", "swaps", "diskstats"] {
+        let bundle = Bundle::new(["cat", &format!("/proc/{name}")]);
+        fs::write(bundle.dir().join("f"), "of lxcfs\n").unwrap();
+        let source = bundle.dir().join("f");
+        let out = bundle.bind(&source, &format!("/proc/{name}"), &["bind"]).run();
+        assert_eq!(out.ok(), "of lxcfs\n", "{name}");
+    }
+}
+
+#[test]
+fn r014_tmpfs_has_the_mode_of_its_mount_point() {
+    let bundle = Bundle::sh("stat -c %a /m /n").file("m/.keep", "").file("n/.keep", "");
+    fs::set_permissions(bundle.rootfs("m"), fs::Permissions::from_mode(0o1710)).unwrap();
+    let out = bundle
+        .mount("tmpfs", "tmpfs", "/m", &[])
+        .mount("tmpfs", "tmpfs", "/n", &["mode=0701"])
+        .run();
+    assert_eq!(out.ok(), "1710\n701\n");
+}
+
+#[test]
+fn r015_a_bound_dev_is_left_alone() {
+    let bundle = Bundle::sh("ls /dev");
+    let dev = bundle.dir().join("dev");
+    fs::create_dir_all(dev.join("pts")).unwrap();
+    for dir in ["shm", "mqueue"] {
+        fs::create_dir(dev.join(dir)).unwrap();
+    }
+    let entry = json!({"destination": "/dev", "type": "none", "source": dev,
+                       "options": ["rbind"]});
+    let out = bundle.set("/mounts/1", entry).run();
+    assert_eq!(out.ok(), "mqueue\npts\nshm\n");
+}
+
+#[test]
+fn r016_a_cgroup_mount_shows_the_containers_cgroup() {
+    let c = Bundle::sh("ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/cgroup.procs; echo; \
+                        touch /sys/fs/cgroup/x; mkdir /sys/fs/cgroup/pids/x")
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"])
+        .container();
+    needs!(Hierarchy::of_host() == Hierarchy::V1, "cgroup v1");
+    let out = c.run();
+    assert!(out.stdout.contains("memory\n"), "{out:?}");
+    assert!(out.stdout.lines().any(|line| line == "1"), "only its own processes: {out:?}");
+    assert_eq!(out.stderr.matches("Read-only file system").count(), 2, "{out:?}");
+}
+
+#[test]
+fn r016_a_writable_cgroup_mount() {
+    let c = Bundle::sh("mkdir /sys/fs/cgroup/pids/made && echo made")
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev"])
+        .container();
+    needs!(Hierarchy::of_host() == Hierarchy::V1, "cgroup v1");
+    assert_eq!(c.run().ok(), "made\n");
+}
+
+#[test]
+fn r016_a_cgroup_mount_with_a_cgroup_namespace() {
+    let out = Bundle::sh("cat /sys/fs/cgroup/pids/cgroup.procs; grep -c 'pids:/$' /proc/self/cgroup")
+        .namespace("cgroup", None)
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"])
+        .container();
+    needs!(Hierarchy::of_host() == Hierarchy::V1, "cgroup v1");
+    let out = out.run();
+    assert!(out.ok().starts_with("1\n") && out.stdout.ends_with("\n1\n"), "{out:?}");
+}
+
+#[test]
+fn r249_masked_files_are_empty_and_masked_directories_too() {
+    let out = Bundle::sh("stat -c '%F %t:%T' /etc/secret; wc -c < /etc/secret; ls /etc/secrets; \
+                          touch /etc/secrets/x; echo > /etc/secret")
+        .file("etc/secret", "secret")
+        .file("etc/secrets/one", "secret")
+        .set("/linux/maskedPaths", json!(["/etc/secret", "/etc/secrets"]))
+        .run();
+    assert_eq!(out.stdout, "character special file 1:3\n0\n", "{out:?}");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
+#[test]
+fn r249_a_masked_path_that_is_not_there_is_no_error() {
+    let out =
+        Bundle::sh("echo ran").set("/linux/maskedPaths", json!(["/no/such/path", "/proc/nope"])).run();
+    assert_eq!(out.ok(), "ran\n");
+}
+
+#[test]
+fn r249_masks_cover_what_mounts_brought() {
+    let bundle = Bundle::sh("wc -c < /m/secret");
+    let source = bundle.dir().join("data");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("secret"), "secret").unwrap();
+    let out = bundle
+        .bind(&source, "/m", &["bind"])
+        .set("/linux/maskedPaths", json!(["/m/secret"]))
+        .run();
+    assert_eq!(out.ok(), "0\n");
+}
+
+#[test]
+fn r249_the_default_masks() {
+    let out = Bundle::sh("wc -c < /proc/keys; wc -c < /proc/timer_list; ls /sys/firmware | wc -l")
+        .run();
+    assert_eq!(out.ok(), "0\n0\n0\n");
+}
+
+#[test]
+fn r250_readonly_paths() {
+    let out = Bundle::sh("echo 1 > /etc/ro/f; cat /etc/ro/f; echo 1 > /proc/sys/kernel/msgmax")
+        .file("etc/ro/f", "kept\n")
+        .set("/linux/readonlyPaths", json!(["/etc/ro", "/proc/sys", "/no/such/path"]))
+        .run();
+    assert_eq!(out.stdout, "kept\n");
+    assert_eq!(out.stderr.matches("Read-only file system").count(), 2, "{out:?}");
+}
+
+#[test]
+fn r250_readonly_paths_keep_other_flags() {
+    let out = Bundle::sh("grep ' /m ' /proc/self/mountinfo | tail -n 1")
+        .mount("tmpfs", "tmpfs", "/m", &["nosuid", "nodev", "noexec"])
+        .set("/linux/readonlyPaths", json!(["/m"]))
+        .run();
+    assert!(out.ok().contains(" ro,nosuid,nodev,noexec,"), "{out:?}");
+}
+
+#[test]
+fn r251_relative_masked_and_readonly_paths() {
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let out = Bundle::sh("true").set(&format!("/linux/{field}"), json!(["proc/keys"])).run();
+        deviates!(["runc", "crun"], "R251: not checked");
+        out.fails_with(&[&format!("linux.{field}[0]")]);
+    }
+}
+
+/// The tags of `/` in mountinfo: what the container's root propagates.
+fn root_tags(value: Option<&str>) -> String {
+    let bundle = Bundle::sh("grep ' / / \\| /rootfs / \\|rootfs / ' /proc/self/mountinfo");
+    let bundle = match value {
+        Some(value) => bundle.set("/linux/rootfsPropagation", json!(value)),
+        None => bundle,
+    };
+    let out = bundle.run();
+    let line = out.ok().lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    let tags = line.split(" - ").next().unwrap().split(' ').skip(6).collect::<Vec<_>>().join(" ");
+    tags.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+#[test]
+fn r248_rootfs_propagation_private() {
+    assert_eq!(root_tags(Some("private")), "");
+    assert_eq!(root_tags(Some("rprivate")), "");
+    assert_eq!(root_tags(None), "");
+}
+
+#[test]
+fn r248_rootfs_propagation_slave() {
+    // A slave of nobody (the host's mounts are private) is private.
+    let host = fs::read_to_string("/proc/self/mountinfo").unwrap().contains("shared:");
+    let want = if host { "master:" } else { "" };
+    assert_eq!(root_tags(Some("slave")), want);
+    assert_eq!(root_tags(Some("rslave")), want);
+}
+
+#[test]
+fn r248_rootfs_propagation_shared() {
+    assert_eq!(root_tags(Some("shared")), "shared:");
+    assert_eq!(root_tags(Some("rshared")), "shared:");
+}
+
+#[test]
+fn r248_rootfs_propagation_unbindable() {
+    assert_eq!(root_tags(Some("unbindable")), "unbindable");
+    let out = Bundle::sh("true").set("/linux/rootfsPropagation", json!("runbindable")).run();
+    out.ok();
+}
+
+#[test]
+fn r248_mounts_of_the_container_do_not_reach_the_host() {
+    let c = Bundle::sh("mount -t tmpfs tmpfs /tmp && echo mounted")
+        .capability("CAP_SYS_ADMIN")
+        .set("/linux/rootfsPropagation", json!("shared"))
+        .container();
+    assert_eq!(c.run().ok(), "mounted\n"); // and the guard finds no mount
+}
+
+#[test]
+fn r333_no_pivot() {
+    let c = Bundle::sh("ls -d /bin /usr 2>/dev/null; pwd").container();
+    let bundle = c.bundle.path();
+    let out = c.call(["run", "--no-pivot", "-b", bundle.to_str().unwrap(), &c.id]).run();
+    assert_eq!(out.ok(), "/bin\n/\n");
+}
+
+#[test]
+fn mqueue_and_shm_are_the_containers_own() {
+    let out = Bundle::sh("touch /dev/shm/x /dev/mqueue/x; ls /dev/shm /dev/mqueue").run();
+    assert_eq!(out.ok(), "/dev/mqueue:\nx\n\n/dev/shm:\nx\n");
+    assert!(!fs::exists("/dev/shm/x").unwrap());
+}
+
+#[test]
+fn overlay_and_proc_options_reach_the_kernel() {
+    let bundle = Bundle::sh("cat /m/a /m/b; grep ' /proc ' /proc/self/mountinfo");
+    let dir = bundle.dir().to_owned();
+    for (name, file) in [("lower", "a"), ("upper", "b"), ("work", "")] {
+        fs::create_dir(dir.join(name)).unwrap();
+        if !file.is_empty() {
+            fs::write(dir.join(name).join(file), format!("{file}\n")).unwrap();
+        }
+    }
+    let layer = |name: &str| format!("{name}dir={}", dir.join(name).display());
+    let options = [layer("lower"), layer("upper"), layer("work")];
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let out = bundle
+        .mount("overlay", "overlay", "/m", &options)
+        .set("/mounts/0/options", json!(["hidepid=2"]))
+        .run();
+    assert!(out.ok().starts_with("a\nb\n"), "{out:?}");
+    assert!(out.stdout.contains("hidepid="), "{out:?}");
+}
+
+#[test]
+fn a_rootfs_that_is_a_mount_point() {
+    let bundle = Bundle::sh("cat /f");
+    let dir = tempfile::tempdir().unwrap();
+    let flags = rustix::mount::MountFlags::BIND;
+    rustix::mount::mount(bundle.path().join("rootfs"), dir.path(), "", flags, None).unwrap();
+    let out = bundle.file("f", "seen\n").set("/root/path", json!(dir.path())).run();
+    rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(out.ok(), "seen\n");
+}
+
+#[test]
+fn a_long_list_of_mounts() {
+    let mut bundle = Bundle::sh("grep -c ' /m/' /proc/self/mountinfo");
+    for n in 0..100 {
+        bundle = bundle.mount("tmpfs", "tmpfs", &format!("/m/{n}"), &["size=4k"]);
+    }
+    assert_eq!(bundle.run().ok(), "100\n");
+}
+
+#[test]
+fn a_read_only_rootfs_with_all_mount_points_there() {
+    let bundle = Bundle::sh("echo ran");
+    let tmpfs = tempfile::tempdir().unwrap();
+    let flags = rustix::mount::MountFlags::BIND;
+    let root = bundle.path().join("rootfs");
+    rustix::mount::mount(&root, tmpfs.path(), "", flags, None).unwrap();
+    let ro = flags | rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount_remount(tmpfs.path(), ro, "").unwrap();
+    let out = bundle.set("/root/path", json!(tmpfs.path())).set("/root/readonly", json!(true)).run();
+    rustix::mount::unmount(tmpfs.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(out.ok(), "ran\n");
+}
+
+#[test]
+fn nothing_is_open_below_the_bundle_afterwards() {
+    let c = Bundle::sleeper().container().up();
+    let fds = format!("/proc/{}/fd", c.pid().as_raw_pid());
+    for entry in fs::read_dir(fds).unwrap() {
+        let target = fs::read_link(entry.unwrap().path()).unwrap();
+        let target = target.to_string_lossy();
+        let ours = target.ends_with("/stdout") || target.ends_with("/stderr");
+        assert!(ours || target.starts_with("/dev/null"), "{target}");
+    }
+}

@@ -1,0 +1,419 @@
+//! Namespaces: each new, joined by path, or inherited; their combinations; id
+//! mappings and clock offsets.
+
+use crate::harness::{Bundle, Call, Output, deviates, json, needs, runtime};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A process that holds new namespaces, made by unshare(1).
+struct Holder {
+    child: Child,
+}
+
+impl Holder {
+    /// `flags` of unshare(1). Returns when the namespaces are there.
+    fn new(flags: &[&str]) -> Self {
+        let mut child = Command::new("/usr/bin/unshare")
+            .args(flags)
+            .args(["sh", "-c", "echo there; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "there\n", "unshare {flags:?}");
+        Self { child }
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("/proc/{}/ns/{name}", self.child.id())
+    }
+
+    fn link(&self, name: &str) -> String {
+        fs::read_link(self.path(name)).unwrap().to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn of_host(name: &str) -> String {
+    fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_str().unwrap().to_owned()
+}
+
+/// Runs a container that prints the link of one of its namespaces.
+fn link_in(bundle: Bundle, name: &str) -> Output {
+    bundle.set("/process/args", json!(["readlink", format!("/proc/self/ns/{name}")])).run()
+}
+
+fn shows(output: &Output, link: &str) -> bool {
+    output.ok().trim() == link
+}
+
+/// One test that the namespace is new, one that it is joined, one that it is
+/// inherited: `row kind file holder-flags`.
+macro_rules! each_namespace {
+    ($($new:ident $join:ident $inherit:ident: $kind:literal $file:literal $flags:expr;)*) => { $(
+        #[test]
+        fn $new() {
+            if $kind == "time" {
+                deviates!("runc", "R137: newer than runc 1.1.5");
+            }
+            let out = link_in(base($kind).namespace($kind, None), $file);
+            assert!(!shows(&out, &of_host($file)), "{out:?}");
+        }
+
+        #[test]
+        fn $join() {
+            let holder = Holder::new($flags);
+            let file = match $kind {
+                "pid" => "pid_for_children",
+                _ => $file,
+            };
+            let link = holder.link(file);
+            if $kind == "time" {
+                deviates!("runc", "R137: newer than runc 1.1.5");
+            }
+            let out = link_in(base($kind).namespace($kind, Some(&holder.path(file))), $file);
+            assert!(shows(&out, &link), "{link}: {out:?}");
+        }
+
+        #[test]
+        fn $inherit() {
+            let out = link_in(base($kind).without_namespace($kind), $file);
+            assert!(shows(&out, &of_host($file)), "{out:?}");
+        }
+    )* };
+}
+
+each_namespace! {
+    r130_new_pid r130_joined_pid r141_inherited_pid: "pid" "pid" &["--pid", "--fork", "--kill-child"];
+    r131_new_network r131_joined_network r141_inherited_network: "network" "net" &["--net"];
+    r133_new_ipc r133_joined_ipc r141_inherited_ipc: "ipc" "ipc" &["--ipc"];
+    r134_new_uts r134_joined_uts r141_inherited_uts: "uts" "uts" &["--uts"];
+    r136_new_cgroup r136_joined_cgroup r141_inherited_cgroup: "cgroup" "cgroup" &["--cgroup"];
+    r137_new_time r137_joined_time r141_inherited_time: "time" "time" &["--time", "--fork", "--kill-child"];
+}
+
+/// A bundle that also works without its namespace of that kind.
+fn base(kind: &str) -> Bundle {
+    let bundle = Bundle::new(["true"]);
+    if kind == "uts" { bundle.unset("", "hostname") } else { bundle }
+}
+
+#[test]
+fn r132_new_mount() {
+    let out = link_in(Bundle::new(["true"]), "mnt");
+    assert!(!shows(&out, &of_host("mnt")));
+}
+
+#[test]
+fn r132_mount_inherited_is_a_chroot() {
+    deviates!("runc", "R132: leaves the rootfs bound onto itself on the host");
+    let out = Bundle::sh("ls -d /bin/busybox; ls /usr 2>&1")
+        .without_namespace("mount")
+        .set("/mounts", json!([]))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .run();
+    assert!(out.stdout.starts_with("/bin/busybox\n"), "{out:?}");
+    assert!(out.stdout.contains("No such file"), "{out:?}");
+}
+
+#[test]
+fn r131_lo_is_up_in_a_new_network_namespace() {
+    let out = Bundle::new(["cat", "/sys/class/net/lo/flags"]).run();
+    assert_eq!(out.ok(), "0x9\n", "IFF_UP | IFF_LOOPBACK");
+    let out = Bundle::sh("ping -c 1 127.0.0.1 > /dev/null && echo reached")
+        .capability("CAP_NET_RAW")
+        .run();
+    assert_eq!(out.ok(), "reached\n");
+}
+
+#[test]
+fn r136_a_new_cgroup_namespace_begins_at_the_containers_cgroup() {
+    let out = Bundle::new(["cat", "/proc/self/cgroup"]).namespace("cgroup", None).run();
+    for line in out.ok().lines() {
+        assert!(line.ends_with(":/"), "{line}");
+    }
+}
+
+#[test]
+fn r130_the_first_process_is_number_1() {
+    assert_eq!(Bundle::sh("echo $$").run().ok(), "1\n");
+}
+
+#[test]
+fn r130_in_a_joined_pid_namespace_it_is_not() {
+    let holder = Holder::new(&["--pid", "--fork", "--kill-child"]);
+    let path = holder.path("pid_for_children");
+    let out = Bundle::sh("echo $$").namespace("pid", Some(&path)).run();
+    assert_ne!(out.ok(), "1\n");
+}
+
+#[test]
+fn r135_new_user() {
+    let out = link_in(Bundle::new(["true"]).user_namespace(), "user");
+    assert!(!shows(&out, &of_host("user")));
+}
+
+#[test]
+fn r135_inherited_user() {
+    assert!(shows(&link_in(Bundle::new(["true"]), "user"), &of_host("user")));
+}
+
+#[test]
+fn r142_mappings_are_written() {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000},
+                     {"containerID": 5000, "hostID": 300_000, "size": 7}]);
+    let out = Bundle::sh("cat /proc/self/uid_map /proc/self/gid_map")
+        .user_namespace()
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .run();
+    let numbers: Vec<Vec<&str>> =
+        out.ok().lines().map(|line| line.split_whitespace().collect()).collect();
+    let want = [["0", "100000", "1000"], ["5000", "300000", "7"]];
+    assert_eq!(numbers, [want, want].concat());
+}
+
+#[test]
+fn r142_root_inside_is_the_mapped_id_outside() {
+    let c = Bundle::sleeper().user_namespace().container().up();
+    let status = fs::read_to_string(format!("/proc/{}/status", c.pid().as_raw_pid())).unwrap();
+    assert!(status.contains("Uid:\t100000\t100000\t100000\t100000"), "{status}");
+    assert_eq!(c.exec(["id", "-u"]).ok(), "0\n");
+}
+
+#[test]
+fn r142_setgroups_stays_allowed() {
+    let out = Bundle::sh("cat /proc/self/setgroups; id -G")
+        .user_namespace()
+        .set("/process/user", json!({"uid": 0, "gid": 0, "additionalGids": [7]}))
+        .run();
+    assert!(out.ok().starts_with("allow\n"), "{out:?}");
+    assert!(out.stdout.contains('7'), "{out:?}");
+}
+
+#[test]
+fn r135_joined_user() {
+    let first = Bundle::sleeper().user_namespace().container().up();
+    let path = format!("/proc/{}/ns/user", first.pid().as_raw_pid());
+    let link = fs::read_link(&path).unwrap();
+    let bundle = Bundle::new(["true"]).user_namespace().namespace("user", Some(&path));
+    let out = link_in(bundle, "user");
+    assert!(shows(&out, link.to_str().unwrap()), "{out:?}");
+}
+
+#[test]
+fn r135_joined_user_needs_no_mappings() {
+    let first = Bundle::sleeper().user_namespace().container().up();
+    let path = format!("/proc/{}/ns/user", first.pid().as_raw_pid());
+    let out = Bundle::new(["cat", "/proc/self/uid_map"]).namespace("user", Some(&path)).run();
+    deviates!("runc", "R135: runc 1.1.5 wants mappings also for a joined namespace");
+    let numbers: Vec<_> = out.ok().split_whitespace().collect();
+    assert_eq!(numbers, ["0", "100000", "65536"]);
+}
+
+#[test]
+fn r143_mappings_without_a_user_namespace() {
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let out = Bundle::new(["true"])
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .run();
+    deviates!(["runc", "crun"], "R143: ignored (runc 1.1.5)");
+    out.fails_with(&["user namespace"]);
+}
+
+#[test]
+fn r143_a_user_namespace_without_mappings() {
+    let out = Bundle::new(["true"]).namespace("user", None).run();
+    deviates!("crun", "R143: crun makes mappings up");
+    out.fails_with(&["mapping"]);
+}
+
+#[test]
+fn pod_containers_share_namespaces() {
+    let first = Bundle::sleeper().container().up();
+    let pid = first.pid().as_raw_pid();
+    let mut second = Bundle::sh("for n in net ipc uts; do readlink /proc/self/ns/$n; done");
+    second = second.unset("", "hostname");
+    for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
+        second = second.namespace(kind, Some(&format!("/proc/{pid}/ns/{file}")));
+    }
+    let link = |n| fs::read_link(format!("/proc/{pid}/ns/{n}")).unwrap();
+    let want = ["net", "ipc", "uts"].map(|n| link(n).to_str().unwrap().to_owned()).join("\n");
+    assert_eq!(second.run().ok().trim(), want);
+}
+
+#[test]
+fn joined_pid_with_a_new_user_namespace() {
+    let holder = Holder::new(&["--pid", "--fork", "--kill-child"]);
+    let link = holder.link("pid_for_children");
+    let bundle = Bundle::new(["true"])
+        .user_namespace()
+        .namespace("pid", Some(&holder.path("pid_for_children")))
+        // A procfs of a pid namespace whose user namespace is not ours cannot be mounted.
+        .edit(|c| {
+            let proc = json!({"destination": "/proc", "type": "none", "source": "/proc",
+                              "options": ["rbind"]});
+            c["mounts"][0] = proc;
+            c["linux"]["maskedPaths"] = json!([]);
+            c["linux"]["readonlyPaths"] = json!([]);
+        });
+    // The host's /proc shows nothing at "self"; the host looks instead.
+    let c = bundle.set("/process/args", json!(["sleep", "1000"])).container();
+    c.create().ok();
+    c.start().ok();
+    let pid = c.pid().as_raw_pid();
+    let ns = |name| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+    assert_eq!(ns("pid").to_str().unwrap(), link);
+    assert_ne!(ns("user").to_str().unwrap(), of_host("user"));
+}
+
+#[test]
+fn joined_user_with_the_network_that_it_owns() {
+    let first = Bundle::sleeper().user_namespace().container().up();
+    let pid = first.pid().as_raw_pid();
+    let path = |name| format!("/proc/{pid}/ns/{name}");
+    let out = Bundle::sh("readlink /proc/self/ns/user; readlink /proc/self/ns/net")
+        .user_namespace()
+        .namespace("user", Some(&path("user")))
+        .namespace("network", Some(&path("net")))
+        .run();
+    let link = |name| fs::read_link(path(name)).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(out.ok().trim(), [link("user"), link("net")].join("\n"));
+}
+
+#[test]
+fn a_new_user_namespace_owns_the_new_network() {
+    let out = Bundle::sh("ip link add d0 type dummy 2>&1; ip link set lo mtu 1400 && echo may")
+        .user_namespace()
+        .capability("CAP_NET_ADMIN")
+        .run();
+    assert!(out.ok().ends_with("may\n"), "{out:?}");
+}
+
+#[test]
+fn a_new_user_namespace_with_the_hosts_network() {
+    let bundle = Bundle::sh("readlink /proc/self/ns/net")
+        .user_namespace()
+        .without_namespace("network")
+        // sysfs shows the host's network, so a mapped root may not mount it.
+        .edit(|c| {
+            let sys = json!({"destination": "/sys", "type": "none", "source": "/sys",
+                             "options": ["rbind", "ro"]});
+            *c["mounts"].as_array_mut().unwrap().last_mut().unwrap() = sys;
+        });
+    assert!(shows(&bundle.run(), &of_host("net")));
+}
+
+#[test]
+fn all_namespaces_at_once() {
+    let mut bundle = Bundle::sh(
+        "for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done",
+    )
+    .user_namespace()
+    .namespace("cgroup", None);
+    if runtime().name != "runc" {
+        bundle = bundle.namespace("time", None);
+    }
+    let out = bundle.run();
+    let host = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(of_host);
+    for (inside, host) in out.ok().lines().zip(&host) {
+        assert_ne!(inside, host);
+    }
+}
+
+#[test]
+fn r140_r300_a_type_listed_twice() {
+    let out =
+        Bundle::new(["true"]).set("/linux/namespaces/-", json!({"type": "pid"})).run();
+    out.fails_with(&["duplicate", "twice", "already"]);
+}
+
+#[test]
+fn r139_r300_a_namespace_file_of_another_type() {
+    let holder = Holder::new(&["--uts"]);
+    for (kind, file) in [("network", "uts"), ("ipc", "net"), ("pid", "uts"), ("uts", "ipc")] {
+        let out = base(kind).namespace(kind, Some(&holder.path(file))).run();
+        out.fails();
+    }
+}
+
+#[test]
+fn r139_a_path_that_is_no_namespace() {
+    for path in ["/etc/passwd", "/dev/null", "/proc", "/no/such/file"] {
+        Bundle::new(["true"]).namespace("network", Some(path)).run().fails();
+    }
+}
+
+#[test]
+fn r138_a_relative_namespace_path() {
+    let out = Bundle::new(["true"]).namespace("network", Some("proc/self/ns/net")).run();
+    deviates!(["runc", "crun"], "R138: not checked, or fails only at open");
+    out.fails_with(&["namespaces[", "absolute"]);
+}
+
+#[test]
+fn r144_time_offsets() {
+    let out = Bundle::new(["cat", "/proc/self/timens_offsets"])
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"monotonic": {"secs": 7777, "nanosecs": 33},
+                                          "boottime": {"secs": 8888}}))
+        .run();
+    deviates!("runc", "R144: newer than runc 1.1.5");
+    let words: Vec<_> = out.ok().split_whitespace().collect();
+    assert_eq!(words, ["monotonic", "7777", "33", "boottime", "8888", "0"]);
+}
+
+#[test]
+fn r144_time_offsets_are_seen_by_the_first_process() {
+    let host: f64 = uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    let out = Bundle::new(["cat", "/proc/uptime"])
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}}))
+        .run();
+    deviates!("runc", "R144: newer than runc 1.1.5");
+    assert!(uptime(out.ok()) > host + 999_999.0, "{out:?}");
+}
+
+fn uptime(text: &str) -> f64 {
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn r145_time_offsets_without_a_time_namespace() {
+    let out = Bundle::new(["true"])
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1}}))
+        .run();
+    deviates!(["runc", "crun"], "R145: not checked");
+    out.fails_with(&["timeOffsets", "time namespace"]);
+}
+
+#[test]
+fn r157_r158_a_network_device_is_moved_and_renamed() {
+    let name = format!("d{}", std::process::id());
+    let ip = |args: &str| Call::new("/usr/sbin/ip").args(args.split(' ')).run();
+    let peer = format!("{name}p");
+    let add = ip(&format!("link add {name} type veth peer name {peer}"));
+    needs!(add.code == 0, "veth network devices");
+    ip(&format!("addr add 10.9.8.7/24 dev {name}")).ok();
+    let c = Bundle::sh("ip addr show dev inside")
+        .set("/linux/netDevices", json!({name.as_str(): {"name": "inside"}}))
+        .container();
+    let out = c.run();
+    let left = Path::new("/sys/class/net").join(&name).exists();
+    ip(&format!("link del {peer}")); // it goes with the container's end, too
+    deviates!(["runc", "crun"], "R157: newer than these");
+    assert!(out.ok().contains("10.9.8.7/24"), "{out:?}");
+    assert!(out.stdout.contains(",UP"), "{out:?}");
+    assert!(!left, "R162: it must not come back");
+}

@@ -1,0 +1,282 @@
+//! Filters, by what a call answers inside.
+
+use crate::harness::{Bundle, Output, Value, deviates, json, needs};
+use std::fs;
+
+const ARCHS: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
+
+fn profile(syscalls: Value) -> Value {
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ARCHS, "syscalls": syscalls})
+}
+
+fn run(script: &str, seccomp: Value) -> Output {
+    Bundle::sh(script).set("/linux/seccomp", seccomp).run()
+}
+
+const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
+
+#[test]
+fn r238_errno_is_eperm_by_default() {
+    let out = run("mkdir /tmp/x", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}])));
+    assert!(out.fails().contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r240_errno_ret() {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]);
+    let out = run("mkdir /tmp/x", profile(rule));
+    assert!(out.fails().contains("No space left on device"), "{out:?}");
+}
+
+#[test]
+fn r238_the_filter_is_on() {
+    let out = run("cat /proc/self/status", profile(json!([{"names": MKDIR,
+        "action": "SCMP_ACT_ERRNO"}])));
+    assert_eq!(out.field("Seccomp"), "2");
+    assert_eq!(Bundle::new(["cat", "/proc/self/status"]).run().field("Seccomp"), "0");
+}
+
+#[test]
+fn r238_kill_process_ends_with_sigsys() {
+    for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"] {
+        let out = run("mkdir /tmp/x; echo $?", profile(json!([{"names": MKDIR, "action": action}])));
+        assert_eq!(out.ok(), "159\n", "128 + SIGSYS: {action}");
+    }
+}
+
+#[test]
+fn r238_trap_sends_sigsys() {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_TRAP"}]);
+    let out = run("mkdir /tmp/x; echo $?", profile(rule));
+    assert_eq!(out.ok(), "159\n");
+}
+
+#[test]
+fn r238_log_and_allow_let_it_pass() {
+    for action in ["SCMP_ACT_LOG", "SCMP_ACT_ALLOW"] {
+        let out = run("mkdir /tmp/x && echo made", profile(json!([{"names": MKDIR,
+            "action": action}])));
+        assert_eq!(out.ok(), "made\n", "{action}");
+    }
+}
+
+#[test]
+fn r238_trace_without_a_tracer_is_enosys() {
+    let rule = json!([{"names": MKDIR, "action": "SCMP_ACT_TRACE", "errnoRet": 1}]);
+    let out = run("mkdir /tmp/x", profile(rule));
+    assert!(out.fails().contains("Function not implemented"), "{out:?}");
+}
+
+#[test]
+fn r226_r227_the_default_action_with_its_errno() {
+    // Everything that the shell needs is allowed; mkdir is not listed.
+    let mut allowed = default_profile();
+    needs!(!allowed.is_null(), "/usr/share/containers/seccomp.json");
+    for group in allowed["syscalls"].as_array_mut().unwrap() {
+        let names = group["names"].as_array_mut().unwrap();
+        names.retain(|name| name != "mkdir" && name != "mkdirat");
+    }
+    allowed["defaultErrnoRet"] = json!(28);
+    let out = run("mkdir /tmp/x", allowed);
+    deviates!("runc", "R227: newer than runc 1.1.5 when built against spec 1.0.2");
+    assert!(out.fails().contains("No space left on device"), "{out:?}");
+}
+
+/// podman's default, without the parts that only podman understands.
+fn default_profile() -> Value {
+    let Ok(text) = fs::read_to_string("/usr/share/containers/seccomp.json") else {
+        return Value::Null;
+    };
+    let mut profile: Value = serde_json::from_str(&text).unwrap();
+    let keep = |group: &Value| {
+        let of = |part: &str| group[part]["caps"].as_array().is_none_or(Vec::is_empty);
+        let arches = group["includes"]["arches"].as_array();
+        of("includes") && arches.is_none_or(|a| a.contains(&json!("amd64")))
+    };
+    let groups: Vec<Value> = profile["syscalls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|group| keep(group))
+        .map(|group| {
+            let mut clean = json!({"names": group["names"], "action": group["action"]});
+            for key in ["args", "errnoRet"] {
+                if !group[key].is_null() {
+                    clean[key] = group[key].clone();
+                }
+            }
+            clean
+        })
+        .collect();
+    profile = json!({"defaultAction": profile["defaultAction"], "architectures": ARCHS,
+                     "syscalls": groups});
+    profile
+}
+
+#[test]
+fn podmans_default_profile_lets_a_shell_work_and_unshare_not() {
+    let profile = default_profile();
+    needs!(!profile.is_null(), "/usr/share/containers/seccomp.json");
+    let out = run("ls / > /dev/null && mkdir /tmp/x && unshare -U true", profile);
+    assert!(out.fails().contains("Operation not permitted"), "{out:?}");
+}
+
+/// kill(2) of pid 1 (ourselves) with signal 0 and 18, told apart by argument.
+fn with_arg(op: &str, value: u64, value_two: u64) -> Output {
+    let rule = json!([{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28,
+        "args": [{"index": 1, "value": value, "valueTwo": value_two, "op": op}]}]);
+    run("for s in 0 18 23; do kill -$s 1 2>/dev/null && echo $s; done; true", profile(rule))
+}
+
+#[test]
+fn r241_r242_arguments_and_operators() {
+    for (op, value, two, passed) in [
+        ("SCMP_CMP_EQ", 18, 0, "0 23"),
+        ("SCMP_CMP_NE", 18, 0, "18"),
+        ("SCMP_CMP_LT", 18, 0, "18 23"),
+        ("SCMP_CMP_LE", 18, 0, "23"),
+        ("SCMP_CMP_GT", 18, 0, "0 18"),
+        ("SCMP_CMP_GE", 18, 0, "0"),
+        ("SCMP_CMP_MASKED_EQ", 16, 16, "0"),
+    ] {
+        let out = with_arg(op, value, two);
+        let got: Vec<_> = out.ok().split_whitespace().collect();
+        assert_eq!(got.join(" "), passed, "{op} {value}");
+    }
+}
+
+#[test]
+fn r241_two_conditions_on_one_argument_are_alternatives_in_two_rules() {
+    let rule = |value: u64| {
+        json!({"names": ["kill"], "action": "SCMP_ACT_ERRNO",
+               "args": [{"index": 1, "value": value, "op": "SCMP_CMP_EQ"}]})
+    };
+    let out = run(
+        "for s in 0 18 23; do kill -$s 1 2>/dev/null && echo $s; done; true",
+        profile(json!([rule(18), rule(23)])),
+    );
+    assert_eq!(out.ok(), "0\n");
+}
+
+#[test]
+fn r243_an_unknown_call_is_skipped() {
+    let rule = json!([{"names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    let out = run("mkdir /tmp/x", profile(rule));
+    assert!(out.fails().contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r246_works_without_no_new_privileges() {
+    let out = Bundle::sh("mkdir /tmp/x")
+        .set("/process/noNewPrivileges", json!(false))
+        .set("/process/user/uid", json!(1000))
+        .set("/linux/seccomp", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}])))
+        .run();
+    assert!(out.fails().contains("Operation not permitted"), "{out:?}");
+}
+
+#[test]
+fn r247_exec_has_the_filter() {
+    let c = Bundle::sleeper()
+        .set("/linux/seccomp", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}])))
+        .container()
+        .up();
+    let out = c.exec(["mkdir", "/tmp/x"]);
+    assert!(out.fails().contains("Operation not permitted"), "{out:?}");
+    assert_eq!(c.exec(["cat", "/proc/self/status"]).field("Seccomp"), "2");
+}
+
+#[test]
+fn r228_all_architectures_are_known() {
+    for arch in [
+        "X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL",
+        "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "RISCV64",
+        "PARISC", "PARISC64", "LOONGARCH64", "M68K", "SH", "SHEB",
+    ] {
+        let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]));
+        profile["architectures"] = json!(["SCMP_ARCH_X86_64", format!("SCMP_ARCH_{arch}")]);
+        let out = run("mkdir /tmp/x", profile);
+        if ["PARISC", "PARISC64", "LOONGARCH64", "M68K", "SH", "SHEB"].contains(&arch) {
+            deviates!(["runc", "crun"], "R228: newer than libseccomp 2.5.4");
+        }
+        assert!(out.fails().contains("Operation not permitted"), "{arch}: {out:?}");
+    }
+}
+
+#[test]
+fn r229_r230_r231_flags() {
+    for flag in ["TSYNC", "LOG", "SPEC_ALLOW"] {
+        let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]));
+        profile["flags"] = json!([format!("SECCOMP_FILTER_FLAG_{flag}")]);
+        let out = run("mkdir /tmp/x", profile);
+        assert!(out.fails().contains("Operation not permitted"), "{flag}: {out:?}");
+    }
+}
+
+#[test]
+fn r231_without_spec_allow_the_mitigation_is_on() {
+    let mut with = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]));
+    with["flags"] = json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]);
+    let out = run("cat /proc/self/status", with);
+    assert!(!out.field("Speculation_Store_Bypass").contains("force mitigated"), "{out:?}");
+}
+
+#[test]
+fn r239_r234_r236_notify_sends_the_state_and_a_descriptor() {
+    use crate::harness::FdSocket;
+    let bundle = Bundle::sh("mkdir /tmp/x");
+    let socket = FdSocket::new(bundle.dir());
+    let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(socket.path);
+    profile["listenerMetadata"] = json!("meta");
+    let c = bundle.set("/linux/seccomp", profile).set("/annotations/a", json!("b")).container();
+    let run = c.spawn_run();
+    let (listener, state) = socket.receive();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(state["metadata"], json!("meta"));
+    assert_eq!(state["state"]["id"], json!(c.id));
+    assert_eq!(state["state"]["annotations"]["a"], json!("b"));
+    assert!(state["pid"].as_i64().unwrap() > 1);
+    // Nobody listens any more: the kernel answers ENOSYS.
+    drop(listener);
+    let out = run.wait();
+    assert!(out.fails().contains("Function not implemented"), "{out:?}");
+}
+
+#[test]
+fn r239_notify_without_a_listener_path_is_refused() {
+    let out = run("true", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}])));
+    out.fails_with(&["listenerPath", "notify", "listener path"]);
+}
+
+/// `row: what is bad => words`
+macro_rules! refused {
+    ($($name:ident: $at:literal = $value:tt => $words:expr $(, not $who:expr)?;)*) => { $(
+        #[test]
+        fn $name() {
+            let bundle = Bundle::sh("true")
+                .set("/linux/seccomp", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}])))
+                .set(concat!("/linux/seccomp/", $at), json!($value));
+            let out = bundle.run();
+            $( deviates!($who, concat!(stringify!($name), ": accepted")); )?
+            if crate::harness::is_pinnace() {
+                out.fails_with(&$words);
+            }
+            out.fails();
+        }
+    )* };
+}
+
+refused! {
+    r110_unknown_default_action: "defaultAction" = "SCMP_ACT_NONSENSE" => ["linux.seccomp.defaultAction"];
+    r110_unknown_action: "syscalls/0/action" = "SCMP_ACT_NONSENSE" => ["linux.seccomp.syscalls[0].action"];
+    r110_unknown_arch: "architectures" = ["SCMP_ARCH_NONSENSE"] => ["linux.seccomp.architectures[0]"], not "crun";
+    r233_unknown_flag: "flags" = ["SECCOMP_FILTER_FLAG_NONSENSE"] => ["linux.seccomp.flags[0]"];
+    r110_unknown_operator: "syscalls/0/args" = [{"index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE"}] => ["linux.seccomp.syscalls[0].args[0].op"];
+    r110_argument_index_6: "syscalls/0/args" = [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}] => ["linux.seccomp.syscalls[0].args[0].index"];
+    r237_no_names: "syscalls/0/names" = [] => ["linux.seccomp.syscalls[0].names"], not ["runc", "crun"];
+    r227_default_errno_of_an_action_without: "defaultErrnoRet" = 5 => ["linux.seccomp.defaultErrnoRet"], not ["runc", "crun"];
+    r240_errno_of_an_action_without: "syscalls/0" = {"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5} => ["linux.seccomp.syscalls[0].errnoRet"], not ["runc", "crun"];
+    r235_metadata_without_path: "listenerMetadata" = "x" => ["linux.seccomp.listenerMetadata"], not ["runc", "crun"];
+}

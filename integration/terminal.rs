@@ -1,0 +1,264 @@
+//! Terminals: handed out through a socket, relayed in the foreground, resized;
+//! and signals to a foreground runtime.
+
+use crate::harness::{
+    Bundle, Container, FdSocket, Output, Terminal, deviates, json, read_all, read_until, runtime,
+};
+use rustix::process::Signal;
+use rustix::termios::{isatty, tcgetwinsize};
+use std::fs;
+use std::os::fd::OwnedFd;
+
+fn with_terminal(script: &str) -> Bundle {
+    Bundle::sh(script).set("/process/terminal", json!(true))
+}
+
+/// `create --console-socket`; the master that came through it.
+fn create(c: &Container) -> (OwnedFd, String) {
+    let socket = FdSocket::new(c.bundle.dir());
+    let (bundle, path) = (c.bundle.path(), socket.path.clone());
+    let bundle = bundle.to_str().unwrap();
+    let path = path.to_str().unwrap();
+    let create =
+        c.call(["create", "--bundle", bundle, "--console-socket", path, &c.id]).spawn();
+    let master = socket.receive();
+    create.wait().ok();
+    master
+}
+
+#[test]
+fn r080_r330_console_socket_receives_the_master() {
+    let c = with_terminal("tty; echo hello; test -t 0 && test -t 1 && test -t 2 && echo all")
+        .container();
+    let (master, name) = create(&c);
+    assert!(isatty(&master));
+    assert!(!name.is_empty(), "the name goes as data");
+    c.start().ok();
+    assert_eq!(read_all(&master), "/dev/console\nhello\nall\n".replace("/dev/console", &tty(&c)));
+}
+
+/// Both names are right: the pty's own, or the bind mount over /dev/console.
+fn tty(c: &Container) -> String {
+    let _ = c;
+    match runtime().name.as_str() {
+        "crun" => "/dev/console".into(),
+        _ => "/dev/pts/0".into(),
+    }
+}
+
+#[test]
+fn r080_the_terminal_controls_the_session() {
+    let c = with_terminal("trap 'echo interrupted; exit' INT; echo ready; while :; do sleep 1000 & wait; done")
+        .container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    read_until(&master, "ready");
+    rustix::io::write(&master, b"\x03").unwrap();
+    read_until(&master, "interrupted");
+}
+
+#[test]
+fn r080_typed_text_arrives() {
+    let c = with_terminal("read line; echo \"got $line\"").container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    rustix::io::write(&master, b"hi\n").unwrap();
+    read_until(&master, "got hi");
+}
+
+#[test]
+fn r081_console_size() {
+    let c = with_terminal("stty size")
+        .set("/process/consoleSize", json!({"height": 25, "width": 81}))
+        .container();
+    let (master, _) = create(&c);
+    let size = tcgetwinsize(&master).unwrap();
+    assert_eq!((size.ws_row, size.ws_col), (25, 81));
+    c.start().ok();
+    assert_eq!(read_all(&master), "25 81\n");
+}
+
+#[test]
+fn r081_console_size_is_ignored_without_a_terminal() {
+    let out = Bundle::sh("test -t 0 || echo none")
+        .set("/process/consoleSize", json!({"height": 25, "width": 81}))
+        .run();
+    assert_eq!(out.ok(), "none\n");
+}
+
+#[test]
+fn r154_dev_console_is_the_terminal() {
+    let c = with_terminal("echo by name > /dev/console; stat -c %t /dev/console").container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    assert_eq!(read_all(&master), "by name\n88\n", "major of pts, in hex");
+}
+
+#[test]
+fn r154_no_dev_console_without_a_terminal() {
+    let out = Bundle::sh("test -e /dev/console || echo none").run();
+    assert_eq!(out.ok(), "none\n");
+}
+
+#[test]
+fn r080_the_terminal_belongs_to_the_user() {
+    let c = with_terminal("stat -L -c %u /proc/self/fd/0; echo mine > /dev/tty")
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    assert_eq!(read_all(&master), "1000\nmine\n");
+}
+
+#[test]
+fn r080_the_terminal_in_a_user_namespace() {
+    let c = with_terminal("echo by name > /dev/console; stat -L -c %u /proc/self/fd/0")
+        .user_namespace()
+        .container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    assert_eq!(read_all(&master), "by name\n0\n");
+}
+
+#[test]
+fn r330_create_wants_a_console_socket_for_a_terminal() {
+    let c = with_terminal("true").container();
+    c.create().fails_with(&["console"]);
+    c.run_detached().fails_with(&["console"]);
+}
+
+#[test]
+fn r330_a_console_socket_without_a_terminal_is_refused() {
+    let c = Bundle::sh("true").container();
+    let socket = FdSocket::new(c.bundle.dir());
+    let (bundle, path) = (c.bundle.path(), socket.path.clone());
+    let flags = ["create", "-b", bundle.to_str().unwrap(), "--console-socket"];
+    let [a, b, d, e] = flags;
+    let out = c.detached([a, b, d, e, path.to_str().unwrap(), &c.id]);
+    deviates!("crun", "R330: the socket is ignored");
+    out.fails_with(&["console socket"]);
+}
+
+#[test]
+fn r330_a_console_socket_that_nobody_serves() {
+    let c = with_terminal("true").container();
+    let bundle = c.bundle.path();
+    let flags = ["create", "-b", bundle.to_str().unwrap(), "--console-socket", "/no/such/socket"];
+    let [a, b, d, e, f] = flags;
+    c.detached([a, b, d, e, f, &c.id]).fails();
+}
+
+/// `run` in the foreground of a terminal.
+fn run_on(terminal: &Terminal, c: &Container) -> crate::harness::Running {
+    let (root, bundle) = (c.root(), c.bundle.path());
+    let args = ["--root", root.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), &c.id];
+    terminal.call(&runtime().path, &args).spawn()
+}
+
+#[test]
+fn r080_foreground_run_relays_the_terminal() {
+    let terminal = Terminal::new(24, 80);
+    let c = with_terminal("test -t 0 && echo ready; read line; echo \"got $line\"; exit 3")
+        .container();
+    let run = run_on(&terminal, &c);
+    read_until(&terminal.master, "ready");
+    rustix::io::write(&terminal.master, b"hi\n").unwrap();
+    read_until(&terminal.master, "got hi");
+    assert_eq!(run.wait().code, 3);
+}
+
+#[test]
+fn r340_the_size_follows_the_users_terminal() {
+    let terminal = Terminal::new(30, 90);
+    let script = "trap 'stty size; exit 0' WINCH; stty size; echo ready; \
+                  while :; do sleep 1000 & wait; done";
+    let c = with_terminal(script).container();
+    let run = run_on(&terminal, &c);
+    let text = read_until(&terminal.master, "ready");
+    assert!(text.contains("30 90"), "{text}");
+    terminal.resize(33, 99);
+    read_until(&terminal.master, "33 99");
+    run.wait().ok();
+}
+
+#[test]
+fn r349_exec_with_a_terminal() {
+    let c = Bundle::sleeper().container().up();
+    let socket = FdSocket::new(c.bundle.dir());
+    let path = socket.path.to_str().unwrap();
+    let exec = c.call(["exec", "--tty", "--console-socket", path, "-d", &c.id]);
+    let exec = exec.args(["sh", "-c", "test -t 0 && echo yes"]).spawn();
+    let (master, _) = socket.receive();
+    exec.wait().ok();
+    assert_eq!(read_all(&master), "yes\n");
+}
+
+#[test]
+fn r349_exec_with_the_users_terminal() {
+    let terminal = Terminal::new(24, 80);
+    let c = Bundle::sleeper().container().up();
+    let root = c.root();
+    let args = ["--root", root.to_str().unwrap(), "exec", "-t", &c.id];
+    let args = [&args[..], &["sh", "-c", "stty size; test -t 0 && echo yes; exit 5"]].concat();
+    let exec = terminal.call(&runtime().path, &args).spawn();
+    let text = read_until(&terminal.master, "yes");
+    assert!(text.contains("24 80"), "{text}");
+    assert_eq!(exec.wait().code, 5);
+}
+
+#[test]
+fn r345_exec_console_size_of_the_process_file() {
+    let c = Bundle::sleeper().container().up();
+    let mut process = c.bundle.config()["process"].clone();
+    process["terminal"] = json!(true);
+    process["consoleSize"] = json!({"height": 11, "width": 22});
+    process["args"] = json!(["stty", "size"]);
+    let file = c.bundle.dir().join("process.json");
+    fs::write(&file, process.to_string()).unwrap();
+    let socket = FdSocket::new(c.bundle.dir());
+    let path = socket.path.to_str().unwrap();
+    let exec = ["exec", "--process", file.to_str().unwrap(), "--console-socket", path, "-d", &c.id];
+    let exec = c.call(exec).spawn();
+    let (master, _) = socket.receive();
+    exec.wait().ok();
+    assert_eq!(read_all(&master), "11 22\n");
+}
+
+fn forwarded(signal: Signal, name: &str) -> Output {
+    let script = format!(
+        "trap 'exit 42' {name}; echo > /ready; while :; do sleep 1000 & wait; done"
+    );
+    let c = Bundle::sh(&script).container();
+    let run = c.spawn_run();
+    c.wait_ready();
+    rustix::process::kill_process(run.pid(), signal).unwrap();
+    run.wait()
+}
+
+#[test]
+fn r340_signals_to_a_foreground_run_reach_init() {
+    for (signal, name) in [
+        (Signal::TERM, "TERM"),
+        (Signal::INT, "INT"),
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::QUIT, "QUIT"),
+    ] {
+        assert_eq!(forwarded(signal, name).code, 42, "{name}");
+    }
+}
+
+#[test]
+fn r331_pidfd_socket_receives_inits_pidfd() {
+    let c = Bundle::sleeper().container();
+    let socket = FdSocket::new(c.bundle.dir());
+    let (bundle, path) = (c.bundle.path(), socket.path.clone());
+    let flags = ["create", "-b", bundle.to_str().unwrap(), "--pidfd-socket"];
+    let [a, b, d, e] = flags;
+    deviates!(["runc", "crun"], "R331: newer than these");
+    let create = c.call([a, b, d, e, path.to_str().unwrap(), &c.id]).spawn();
+    let (pidfd, _) = socket.receive();
+    create.wait().ok();
+    rustix::process::pidfd_send_signal(pidfd, Signal::KILL).unwrap();
+    c.call(["state", &c.id]).run().ok();
+}
