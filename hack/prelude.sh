@@ -1,7 +1,7 @@
 # hack/prelude.sh: sourced by the scripts beside it: the top directory, messages, root.
 # shellcheck shell=bash
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ] && PATH=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH
 
