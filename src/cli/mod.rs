@@ -23,7 +23,7 @@ pub use usage::main;
 
 use crate::container::Runtime;
 use crate::error::Result;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command};
 
 /// A command: its arguments parse themselves, and then it runs.
 trait Verb: Args {

@@ -1,0 +1,15 @@
+# Each target is one line into hack/: read the script of that name to see what it does.
+.PHONY: demo build test engines lint bench deps install uninstall clean help
+.DEFAULT_GOAL := help
+
+demo: ;      @hack/demo
+build: ;     @hack/build
+test: ;      @hack/test
+engines: ;   @hack/test engines
+lint: ;      @hack/lint
+bench: ;     @hack/bench/run
+deps: ;      @hack/deps build test lint engines
+install: ;   @hack/install
+uninstall: ; @hack/install --remove
+clean: ;     @hack/clean
+help: ;      @hack/help

@@ -1,0 +1,29 @@
+# hack/prelude.sh: sourced by the scripts beside it: the top directory, messages, root.
+# shellcheck shell=bash
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+[ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ] && PATH=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH
+
+say() { echo "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+have() { command -v "$1" >/dev/null; }
+
+# as_root CMD...: CMD as root, by sudo where we are not root already.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "this needs root and there is no sudo; become root and run it again: $*"
+    fi
+}
+
+# announce_root WHAT: tell a user who is not root what sudo will be used for, before it asks.
+announce_root() {
+    [ "$(id -u)" = 0 ] && return
+    have sudo || die "$1 needs root and there is no sudo; become root and run: $0"
+    say "$1 needs root: using sudo"
+    sudo -v || die "$1 needs root; run it as a user who may use sudo, or as root: $0"
+}

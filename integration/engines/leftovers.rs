@@ -1,0 +1,92 @@
+//! What is there now that a container could have left behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::call::until;
+use crate::machine::{Machine, cgroups};
+
+/// Processes, mounts, cgroups and runtime state, one line each.
+pub struct Leftovers(BTreeSet<String>);
+
+impl Leftovers {
+    pub fn look(machine: &Machine) -> Result<Self> {
+        let mut all = BTreeSet::new();
+        processes(&mut all)?;
+        for line in fs::read_to_string("/proc/self/mounts")?.lines() {
+            // podman's own: it keeps its storage private, from its first container to its last.
+            if !line.contains("/run/engines/podman/root/overlay tmpfs") {
+                all.insert(format!("mount {line}"));
+            }
+        }
+        for directory in cgroups(&machine.unique)? {
+            // The parent, and conmon's, are the engines' own.
+            if !directory.ends_with(&machine.unique) && !directory.ends_with("conmon") {
+                all.insert(format!("cgroup {}", directory.display()));
+            }
+        }
+        let name = machine.runtime_name();
+        let user = crate::machine::USER;
+        for state in [
+            format!("/run/{name}"),
+            format!("/run/user/{user}/{name}"),
+            format!("/run/containerd/runc/{}", machine.unique),
+        ] {
+            files(Path::new(&state), &mut all);
+        }
+        files(Path::new("/run/netns"), &mut all);
+        Ok(Self(all))
+    }
+
+    /// What is there now and was not before, once all that is ending has ended.
+    pub fn wait(machine: &Machine, before: &Self) -> Result<Vec<String>> {
+        let mut more = Vec::new();
+        let waited = until("nothing is left", || {
+            more = Self::look(machine)?.0.difference(&before.0).cloned().collect();
+            Ok(more.is_empty())
+        });
+        if more.is_empty() {
+            waited?;
+        }
+        Ok(more)
+    }
+}
+
+/// Every process of this pid namespace that is not a zombie.
+fn processes(all: &mut BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        // A process may end while we look; a kernel thread or zombie has no command line.
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if !line.is_empty() {
+            all.insert(format!("process {pid} {}", line.replace('\0', " ").trim_end()));
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a directory, if it is there.
+fn files(directory: &Path, all: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        all.insert(format!("file {}", entry.path().display()));
+    }
+}
+
+/// The pid of the process that runs `program` with `arguments` among its own.
+pub fn process(program: &str, arguments: &[&str]) -> Result<u32> {
+    let wanted = format!("\0{}\0", arguments.join("\0"));
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let first = line.split('\0').next().unwrap_or_default();
+        if first.ends_with(program) && line.contains(&wanted) {
+            return Ok(entry.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Err(anyhow::anyhow!("{}", arguments.join(" "))).with_context(|| format!("no process {program}"))
+}

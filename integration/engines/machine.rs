@@ -1,0 +1,201 @@
+//! The private machine that the engines run in, and what they share there: the
+//! runtime under test, an image made from busybox, an unprivileged user.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::call::{Call, find};
+
+/// The unprivileged user, known only inside.
+pub const USER: &str = "61234";
+/// The image's name, in every engine's store.
+pub const IMAGE: &str = "localhost/busybox:latest";
+/// All files of ours: a tmpfs that ends with the program.
+const HOME: &str = "/run/engines";
+/// Set inside; its value is the name of our cgroups.
+const INSIDE: &str = "PINNACE_ENGINES";
+
+/// Run by the first process inside, a shell that stays to reap orphans as an
+/// init would. Mounts are shared as on a usual host, but with nobody outside.
+const SETUP: &str = r#"
+set -e
+mount --make-rshared /
+if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /run/engines/etc /run/lock /run/user/61234 /run/engines/user
+ip link set lo up
+for file in passwd group subuid subgid; do
+    if [ -e /etc/$file ]; then cp /etc/$file /run/engines/etc/$file; else >/run/engines/etc/$file; >/etc/$file; fi
+done
+cd /run/engines/etc
+echo engines:x:61234:61234::/run/engines/user:/bin/sh >>passwd
+echo engines:x:61234: >>group
+echo engines:2000000000:65536 | tee subuid >subgid
+for file in passwd group subuid subgid; do mount --bind $file /etc/$file; done
+chown 61234:61234 /run/user/61234 /run/engines/user
+chmod 700 /run/user/61234
+if [ -e /dev/net/tun ]; then mknod -m 666 tun c 10 200; mount --bind tun /dev/net/tun; fi
+cd /run/engines
+set +e
+"$@"
+exit $?
+"#;
+
+/// The machine inside.
+pub struct Machine {
+    /// The runtime under test, where an unprivileged user can reach it too.
+    pub runtime: PathBuf,
+    /// A name that nobody else uses: of our cgroups and namespaces.
+    pub unique: String,
+    /// The image as a Docker archive.
+    pub archive: PathBuf,
+}
+
+impl Machine {
+    /// Outside: runs this program again inside, cleans up and exits as it did.
+    /// Inside: the machine.
+    pub fn enter() -> Result<Self> {
+        match std::env::var(INSIDE) {
+            Ok(unique) => Self::inside(unique),
+            Err(_) => outside(),
+        }
+    }
+
+    fn inside(unique: String) -> Result<Self> {
+        let original = runtime_outside()?;
+        let name = original.file_name().context("RUNTIME has no file name")?;
+        let runtime = Path::new(HOME).join("bin").join(name);
+        fs::create_dir_all(Path::new(HOME).join("bin"))?;
+        fs::copy(&original, &runtime).with_context(|| format!("copy {}", original.display()))?;
+        let archive = image()?;
+        Ok(Self { runtime, unique, archive })
+    }
+
+    /// A new directory of ours.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = Path::new(HOME).join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    pub fn runtime(&self) -> String {
+        self.runtime.display().to_string()
+    }
+
+    /// The last part of the runtime's path; podman looks its features up by it.
+    pub fn runtime_name(&self) -> String {
+        self.runtime.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+fn outside() -> Result<Machine> {
+    ensure!(rustix::process::geteuid().is_root(), "these tests need root: sudo make engines");
+    let unique = format!("pinnace-engines-{}", std::process::id());
+    let mut namespaces = Command::new("unshare");
+    namespaces
+        .args(["--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--propagation", "private", "sh", "-c", SETUP, "sh"])
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, &unique)
+        .env("RUNTIME", runtime_outside()?)
+        // No ambient settings of the caller's own engines.
+        .env_remove("CONTAINERS_CONF")
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("NOTIFY_SOCKET");
+    // crun refuses a mix of cgroup v1 and v2 in which v2 owns a controller.
+    if runtime_outside()?.ends_with("crun") {
+        namespaces.env("HIDE_UNIFIED", "1");
+    }
+    let status = namespaces.status().context("unshare (of util-linux)")?;
+    for directory in cgroups(&unique)? {
+        fs::remove_dir(&directory).with_context(|| format!("remove {}", directory.display()))?;
+    }
+    exit(status.code().unwrap_or(1));
+}
+
+/// RUNTIME as a path; `bin/pinnace` of this checkout when it is not set.
+fn runtime_outside() -> Result<PathBuf> {
+    let wanted = std::env::var("RUNTIME").unwrap_or_else(|_| "pinnace".into());
+    let path = match wanted.as_str() {
+        "pinnace" => Path::new(env!("CARGO_MANIFEST_DIR")).join("bin/pinnace"),
+        path if path.contains('/') => PathBuf::from(path),
+        name => find(name).with_context(|| format!("RUNTIME={name}: not in PATH"))?,
+    };
+    path.canonicalize().with_context(|| format!("{}: build it first", path.display()))
+}
+
+/// All cgroup directories named `name` and those below, the deepest first.
+pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![(PathBuf::from("/sys/fs/cgroup"), false)];
+    while let Some((directory, ours)) = open.pop() {
+        let ours = ours || directory.ends_with(name);
+        if ours {
+            found.push(directory.clone());
+        }
+        // One that goes away while we look is as good as gone.
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push((entry.path(), ours));
+            }
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// One of a container's cgroup files, of v1 (`memory`, `memory.limit_in_bytes`) or of v2 (`memory.max`).
+pub fn cgroup_file(unique: &str, id: &str, names: &[&str]) -> Result<String> {
+    let directories = cgroups(unique)?;
+    // Name by name: of a v1 container, the v2 half has cgroup files too.
+    for name in names {
+        for directory in &directories {
+            let last = directory.file_name().unwrap_or_default().to_string_lossy();
+            if last.contains(id)
+                && let Ok(text) = fs::read_to_string(directory.join(name))
+            {
+                return Ok(text.trim_end().to_owned());
+            }
+        }
+    }
+    bail!("no cgroup of {id} has any of {names:?}")
+}
+
+/// Makes a Docker archive of one layer: what every engine can load without a network.
+fn image() -> Result<PathBuf> {
+    let directory = Path::new(HOME).join("image");
+    let (rootfs, layer) = (directory.join("rootfs"), directory.join("layer.tar"));
+    fs::create_dir_all(&directory)?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/rootfs");
+    let [script, rootfs, layer] = [script, rootfs, layer].map(|path| path.display().to_string());
+    Call::new([script, rootfs.clone()]).ok()?;
+    fs::write(format!("{rootfs}/etc/private"), "only root reads this\n")?;
+    let tar = ["tar", "--numeric-owner", "--owner=0", "--group=0"];
+    Call::new(tar).args(&["-C", &rootfs, "-cf", &layer, "."]).ok()?;
+    let sum = Call::new(["sha256sum", &layer]).ok()?;
+    let sum = sum.split(' ').next().unwrap_or_default();
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let config = serde_json::json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": {"Cmd": ["sh"], "Env": ["PATH=/bin:/usr/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]},
+        "history": [{"created_by": "pinnace's tests"}],
+    });
+    let manifest = serde_json::json!([
+        {"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}
+    ]);
+    fs::write(directory.join("config.json"), config.to_string())?;
+    fs::write(directory.join("manifest.json"), manifest.to_string())?;
+    let archive = directory.join("busybox.tar");
+    let directory = directory.display().to_string();
+    Call::new(["tar", "-C", &directory, "-cf", &archive.display().to_string()])
+        .args(&["manifest.json", "config.json", "layer.tar"])
+        .ok()?;
+    Ok(archive)
+}

@@ -1,0 +1,143 @@
+//! The import rule of ARCHITECTURE.md: data flows one way. Every `use crate::`
+//! in `src/` is an edge between two rooms; an edge that is not in the table
+//! fails.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room, and the rooms that it may import. `error` is open to all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("log", &[]),
+    ("sys", &[]),
+    ("spec", &[]),
+    ("plan", &["spec", "sys"]),
+    ("sync", &["plan", "sys"]),
+    ("namespaces", &["plan", "sys"]),
+    ("rootfs", &["plan", "sys"]),
+    ("security", &["plan", "spec", "sys"]),
+    ("net", &["plan", "sys"]),
+    ("hooks", &["plan", "spec", "sys"]),
+    ("terminal", &["plan", "sys"]),
+    ("cgroup", &["plan", "spec", "sys"]),
+    // What must be found again after a crash is recorded as the value it is.
+    ("store", &["spec", "cgroup", "sys"]),
+    ("create", &["plan", "spec", "sync", "namespaces", "sys"]),
+    (
+        "init",
+        &[
+            "plan", "spec", "sync", "namespaces", "rootfs", "security", "net", "hooks", "terminal",
+            "sys",
+        ],
+    ),
+    (
+        "container",
+        &[
+            "log", "spec", "plan", "store", "sync", "create", "init", "namespaces", "rootfs",
+            "cgroup", "security", "net", "hooks", "terminal", "sys",
+        ],
+    ),
+    ("cli", &["log", "spec", "plan", "store", "container", "sys"]),
+    ("main", &["cli"]),
+    ("lib", &[]),
+];
+
+#[test]
+fn imports_point_down() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in files(&source) {
+        let from = room(file.strip_prefix(&source).unwrap());
+        let allowed = ALLOWED.iter().find(|(name, _)| *name == from);
+        let Some((_, allowed)) = allowed else {
+            wrong.push(format!("{}: the room {from:?} is not in the table", file.display()));
+            continue;
+        };
+        for to in imports(&fs::read_to_string(&file).unwrap()) {
+            if to != from && to != "error" && !allowed.contains(&to.as_str()) {
+                wrong.push(format!("{}: {from} must not import {to}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_lives_in_sys() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&source) {
+        let text = fs::read_to_string(&file).unwrap();
+        let in_sys = file.starts_with(source.join("sys"));
+        assert!(in_sys || !text.contains("allow(unsafe_code)"), "{}", file.display());
+    }
+}
+
+/// The first component of a path below src/, without `.rs`.
+fn room(path: &Path) -> String {
+    let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// What follows `crate::`, also in `use crate::{a, b::c}` over several lines.
+fn imports(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let line_start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+        if text[line_start..at].trim_start().starts_with("//") {
+            continue;
+        }
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(top_level(list)),
+            None => found.extend(word(rest)),
+        }
+    }
+    found
+}
+
+/// The first words of a braced list, one level deep.
+fn top_level(list: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut words = Vec::new();
+    let mut fresh = true;
+    for (i, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            c if fresh && depth == 0 && c.is_ascii_alphabetic() => {
+                words.extend(word(&list[i..]));
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+fn word(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(path);
+        }
+    }
+    all
+}
+
+#[test]
+fn the_reader_of_imports_reads_them_all() {
+    let text = "use crate::plan::Plan;\n// crate::no\nuse crate::{\n  hooks, log::Log,\n  sync::{a, b},\n};\nlet x = crate::sys::f();";
+    let found: Vec<_> = imports(text).into_iter().collect();
+    assert_eq!(found, ["hooks", "log", "plan", "sync", "sys"]);
+}
