@@ -17,6 +17,9 @@ pub struct Exec {
     /// Unix socket that receives the master side of the terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Working directory in the container
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
@@ -77,6 +80,7 @@ impl Verb for Exec {
             id,
             console_socket: self.console_socket.clone(),
             pid_file: self.pid_file.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
             detach: self.detach,
             preserve_fds,
             extra_env,

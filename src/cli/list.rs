@@ -33,7 +33,9 @@ impl Verb for List {
             state
         });
         if self.format == "json" {
-            print_json(&states.collect::<Vec<_>>())?;
+            let states: Vec<_> = states.collect();
+            // `null` for none, as Go prints a nil slice and runc's callers read it.
+            print_json(&(!states.is_empty()).then_some(states))?;
             return Ok(0);
         }
         let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);

@@ -17,6 +17,9 @@ pub struct Creation {
     /// Unix socket that receives the master side of the terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the container's process
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// File that receives the process id
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -46,6 +49,7 @@ impl Creation {
             bundle: self.bundle,
             console_socket: self.console_socket,
             pid_file: self.pid_file,
+            pidfd_socket: self.pidfd_socket,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub console_socket: Option<PathBuf>,
     /// Where the pid goes.
     pub pid_file: Option<PathBuf>,
+    /// Who receives a pidfd of init.
+    pub pidfd_socket: Option<PathBuf>,
     /// Change the root without `pivot_root(2)`.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -107,7 +109,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new("--console-socket: process.terminal is not set")),
+        Some(_) if !terminal => Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set")),
         Some(path) => terminal::check_socket(path),
         None if terminal && !settings.relays_terminal => {
             Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
@@ -207,6 +209,9 @@ fn make(
     }
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
+    }
+    if let Some(socket) = &work.settings.pidfd_socket {
+        sync::send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
     }
     record.creator = None;
     dir.save(record)?;

@@ -16,7 +16,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -28,6 +28,8 @@ pub struct Request {
     pub console_socket: Option<PathBuf>,
     /// Where the pid goes.
     pub pid_file: Option<PathBuf>,
+    /// Who receives a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
     /// Return as soon as the program runs.
     pub detach: bool,
     /// How many fds from 3 on are passed on.
@@ -100,7 +102,7 @@ fn check_status(container: &Container, request: &Request) -> Result<()> {
 fn check_terminal(process: &Process, request: &Request) -> Result<()> {
     match &request.console_socket {
         Some(_) if process.terminal.is_none() => {
-            Err(Error::new("--console-socket: process.terminal is not set").hint("add --tty"))
+            Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set").hint("add --tty"))
         }
         Some(path) => terminal::check_socket(path),
         None if process.terminal.is_some() && request.detach => {
@@ -113,8 +115,8 @@ fn check_terminal(process: &Process, request: &Request) -> Result<()> {
 fn run(work: &Work<'_>) -> Result<i32> {
     let caller_mask = signal::block_all().call(|| "sigprocmask".into())?;
     let (child, wire) = give_birth(work, caller_mask)?;
-    let master = match settle(work, &child, &wire) {
-        Ok(master) => master,
+    let foreground = match settle(work, &child, &wire) {
+        Ok(foreground) => foreground,
         Err(error) => {
             serve::end(&child)?;
             signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
@@ -125,7 +127,7 @@ fn run(work: &Work<'_>) -> Result<i32> {
         signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
     }
-    Foreground::new(master)?.stay(&child)
+    foreground.stay(&child)
 }
 
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
@@ -172,7 +174,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
 
 /// From birth to the running program. The pid file comes last: its absence is
 /// how conmon knows that the runtime has failed.
-fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Option<OwnedFd>> {
+fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground> {
     let (request, record) = (work.request, &work.container.record);
     let pid = child.pid.as_raw_nonzero().get();
     if !work.below.is_empty() {
@@ -195,11 +197,16 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Option<Own
         sync::send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
         master = None;
     }
+    if let Some(socket) = &request.pidfd_socket {
+        sync::send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
+    }
     limits::set_rlimits(child.pid, &work.process)?;
+    // Before the program runs: it may ask for the size of its terminal at once.
+    let foreground = Foreground::new(master)?;
     let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     start::begin(wire, record, profile, work.runtime)?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, pid)?;
     }
-    Ok(master)
+    Ok(foreground)
 }

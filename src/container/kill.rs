@@ -3,7 +3,7 @@
 use super::{Container, Runtime, not_running};
 use crate::error::{Context, Error, Result};
 use crate::spec::Status;
-use crate::sys::signal::{rt_max, rt_min};
+use crate::sys::signal::{from_number, rt_max, rt_min};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -49,11 +49,12 @@ const NAMES: [(&str, i32); 34] = [
 const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
 /// A signal by number (`9`), name (`KILL`) or full name (`SIGKILL`), in any
-/// case; `RTMIN+1` and `RTMAX-1` too.
+/// case; `RTMIN+1` and `RTMAX-1` too. `0` is no signal: it only asks whether
+/// the process is there (kill(2)).
 ///
 /// # Errors
 /// For anything else.
-pub fn parse_signal(text: &str) -> Result<Signal> {
+pub fn parse_signal(text: &str) -> Result<Option<Signal>> {
     let unknown = || {
         Error::new(format!("unknown signal {text:?}")).hint("a number, or a name such as TERM")
     };
@@ -69,8 +70,11 @@ pub fn parse_signal(text: &str) -> Result<Signal> {
     } else {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
     };
-    let number = number.filter(|number| (1..=rt_max()).contains(number)).ok_or_else(unknown)?;
-    crate::sys::signal::from_number(number).ok_or_else(unknown)
+    match number {
+        Some(0) => Ok(None),
+        Some(number) if number > 0 => from_number(number).map(Some).ok_or_else(unknown),
+        _ => Err(unknown()),
+    }
 }
 
 /// Sends `signal` to the container's process, or to all of its processes.
@@ -88,11 +92,13 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         // Obsolete, but containerd still asks so after init has ended: what
         // has outlived it is killed, and that there is none is no error.
-        if all && record.cgroup.exists() {
-            return record.cgroup.kill(signal);
-        }
-        return if all { Ok(()) } else { Err(not_running(id)) };
+        return match signal {
+            Some(signal) if all && record.cgroup.exists() => record.cgroup.kill(signal),
+            _ if all => Ok(()),
+            _ => Err(not_running(id)),
+        };
     }
+    let Some(signal) = signal else { return Ok(()) };
     let own_pids = record.namespaces.iter().any(|kind| kind == "pid");
     if record.cgroup.exists() && (all || (signal == Signal::KILL && !own_pids)) {
         return record.cgroup.kill(signal);
@@ -126,9 +132,10 @@ mod tests {
             ("RTMAX", libc::SIGRTMAX()),
             ("SIGRTMIN+1", libc::SIGRTMIN() + 1),
         ] {
-            assert_eq!(parse_signal(text).unwrap().as_raw(), number, "{text}");
+            assert_eq!(parse_signal(text).unwrap().unwrap().as_raw(), number, "{text}");
         }
-        for text in ["", "0", "-1", "65", "SIG", "FOO", "RTMIN+99", "9 "] {
+        assert!(parse_signal("0").unwrap().is_none());
+        for text in ["", "-1", "65", "SIG", "FOO", "RTMIN+99", "9 "] {
             assert!(parse_signal(text).is_err(), "{text}");
         }
     }

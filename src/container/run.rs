@@ -27,17 +27,26 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
             .call(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     }
     let mut created = create(runtime, settings)?;
+    // Before the program runs: it may ask for the size of its terminal at once.
+    let foreground = Foreground::new(created.master.take());
     let profile = created.plan.seccomp.as_ref();
-    if let Err(error) = start::begin(&created.wire, &created.record, profile, runtime) {
-        destroy(runtime, &created)?;
-        return Err(error);
-    }
+    let begun = foreground.and_then(|foreground| {
+        start::begin(&created.wire, &created.record, profile, runtime)?;
+        Ok(foreground)
+    });
+    let foreground = match begun {
+        Ok(foreground) => foreground,
+        Err(error) => {
+            destroy(runtime, &created)?;
+            return Err(error);
+        }
+    };
     start::after(&created.dir, &created.record, &created.plan.hooks, runtime)?;
     if ending.detach {
         signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
     }
-    let code = Foreground::new(created.master.take())?.stay(&created.child)?;
+    let code = foreground.stay(&created.child)?;
     if !ending.keep {
         destroy(runtime, &created)?;
     }

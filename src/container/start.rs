@@ -16,6 +16,9 @@ use crate::sync::{ParentEnd, ToChild, ToParent};
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
+    if config.process.is_none() {
+        return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
+    }
     let hooks = plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default());
     {
         let _lock = container.dir.lock()?;
