@@ -139,10 +139,9 @@ impl Code {
                 .for_each(|known| known.1 = label);
             return label;
         }
-        if let Some((_, relay)) = self.relays.iter().rev().find(|(known, _)| *known == target) {
-            if self.distance(*relay) <= NEAR {
-                return *relay;
-            }
+        let relay = self.relays.iter().rev().find(|(known, _)| *known == target);
+        if let Some((_, relay)) = relay.filter(|(_, relay)| self.distance(*relay) <= NEAR) {
+            return *relay;
         }
         #[allow(clippy::cast_possible_truncation)] // MAX_INSTRUCTIONS bounds what is used
         let skip = self.distance(target) as u32;
@@ -349,10 +348,8 @@ fn set(ranges: &mut Vec<(u32, Label)>, value: u32, label: Label, rest: Label) {
         Some(last) if last.0 == value => last.1 = label,
         _ => ranges.push((value, label)),
     }
-    if let [.., (_, before), (_, last)] = ranges.as_slice() {
-        if before == last {
-            ranges.pop();
-        }
+    if matches!(ranges.as_slice(), [.., (_, before), (_, last)] if before == last) {
+        ranges.pop();
     }
     if let Some(after) = value.checked_add(1) {
         ranges.push((after, rest));
