@@ -8,6 +8,7 @@
 
 mod compare;
 mod errors;
+mod figures;
 mod kernel;
 mod oracle;
 mod plain;

@@ -56,6 +56,10 @@ pub fn oracle(profile: &Seccomp, archs: &[&Arch]) -> Option<Program> {
     for arch in archs {
         filter.add_arch(scmp_arch(arch)).ok()?;
     }
+    let calls: usize = profile.syscalls.iter().map(|rule| rule.names.len()).sum();
+    if calls > 32 {
+        filter.set_ctl_optimize(2).unwrap(); // a tree, as runc asks for
+    }
     for rule in &profile.syscalls {
         let action = scmp_action(&rule.action, rule.errno_ret);
         if action == default {
