@@ -70,12 +70,3 @@ fn figures() {
         }
     }
 }
-
-#[test]
-#[ignore = "loop"]
-fn spin() {
-    let p = parse(DOCKER);
-    for _ in 0..60000 {
-        drop(std::hint::black_box(compile(&p)));
-    }
-}

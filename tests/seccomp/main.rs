@@ -10,6 +10,7 @@ mod compare;
 mod errors;
 mod figures;
 mod kernel;
+mod numbers;
 mod oracle;
 mod plain;
 mod random;
