@@ -4,6 +4,7 @@
 //! is written, its distance is known at once, and a target that is too far
 //! (offsets have eight bits) gets a stand-in just behind the jump.
 
+use super::arch::X32_BIT;
 use super::field::{Bad, Result};
 use super::resolve::{Condition, Operator};
 use super::rules::{Arguments, BAD_ARCH, Clause, Leaf, Range, Verdicts};
@@ -28,6 +29,9 @@ pub(super) const ARGS: u32 = 16;
 
 /// Two stand-ins fit between a jump and a target as far as this.
 const NEAR: usize = 252;
+
+/// A range of numbers counts at most this much, as most of them are nobody's.
+const MOST: u32 = 128;
 
 /// A place in the code, counted from its end.
 type Label = usize;
@@ -139,10 +143,9 @@ impl Code {
                 .for_each(|known| known.1 = label);
             return label;
         }
-        if let Some((_, relay)) = self.relays.iter().rev().find(|(known, _)| *known == target) {
-            if self.distance(*relay) <= NEAR {
-                return *relay;
-            }
+        let relay = self.relays.iter().rev().find(|(known, _)| *known == target);
+        if let Some((_, relay)) = relay.filter(|(_, relay)| self.distance(*relay) <= NEAR) {
+            return *relay;
         }
         #[allow(clippy::cast_possible_truncation)] // MAX_INSTRUCTIONS bounds what is used
         let skip = self.distance(target) as u32;
@@ -185,7 +188,7 @@ impl Code {
                 None => span.leaf,
             };
         }
-        let (left, right) = spans.split_at(spans.len() / 2);
+        let (left, right) = spans.split_at(middle(spans));
         let start = right.first().map_or(0, |span| span.start);
         let right = self.tree(right);
         let left = self.tree(left);
@@ -323,6 +326,28 @@ impl Code {
     }
 }
 
+/// Where to cut, so that both sides have as many numbers. At each install the
+/// kernel runs the filter once for every number that it has, to learn which
+/// are always allowed: long ranges belong near the root.
+fn middle(spans: &[Span]) -> usize {
+    let width = |at: usize| match (spans.get(at), spans.get(at + 1)) {
+        (Some(span), _) if span.start >= X32_BIT => 1, // not asked by the kernel
+        (Some(span), Some(next)) => (next.start - span.start).min(MOST),
+        _ => 1,
+    };
+    let total: u32 = (0..spans.len()).map(width).sum();
+    let mut sum = 0;
+    let cut = (0..spans.len()).position(|at| {
+        sum += width(at);
+        2 * sum >= total
+    });
+    // The span in the middle goes to the lighter side.
+    let cut = cut.unwrap_or_default();
+    let before = sum - width(cut);
+    let after = total - sum;
+    (if before < after { cut + 1 } else { cut }).clamp(1, spans.len() - 1)
+}
+
 /// Folds "A, one number of B, A again" into one span.
 fn spans(ranges: &[(u32, Label)]) -> Vec<Span> {
     let mut spans = Vec::with_capacity(ranges.len());
@@ -349,10 +374,8 @@ fn set(ranges: &mut Vec<(u32, Label)>, value: u32, label: Label, rest: Label) {
         Some(last) if last.0 == value => last.1 = label,
         _ => ranges.push((value, label)),
     }
-    if let [.., (_, before), (_, last)] = ranges.as_slice() {
-        if before == last {
-            ranges.pop();
-        }
+    if matches!(ranges.as_slice(), [.., (_, before), (_, last)] if before == last) {
+        ranges.pop();
     }
     if let Some(after) = value.checked_add(1) {
         ranges.push((after, rest));

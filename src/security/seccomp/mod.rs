@@ -12,7 +12,7 @@
 //!
 //! Why not libseccomp: it takes 2 to 18 ms for an engine's default profile, and
 //! its filters are 5 times as long (which the kernel pays at each install).
-//! What a profile means is decided by it all the same; `tests/seccomp.rs`
+//! What a profile means is decided by it all the same; `tests/seccomp`
 //! compares the two, verdict by verdict.
 
 mod arch;

@@ -3,6 +3,8 @@
 pub(super) const ABIS: usize = 18;
 const N: u16 = u16::MAX;
 // x86 x86_64 x32 arm aarch64 loongarch64 m68k mips mips64 mips64n32 parisc parisc64 ppc ppc64 riscv64 s390 s390x sh
+// A constant, for the compiler only: `table.rs` packs it.
+#[allow(clippy::large_const_arrays)]
 #[rustfmt::skip]
 pub(super) const ROWS: [(&str, [u16; ABIS]); 518] = [
     ("_llseek", [140,N,N,140,N,N,140,140,N,N,140,140,140,140,N,140,N,140]),

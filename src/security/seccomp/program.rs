@@ -53,7 +53,7 @@ fn load(nr: u32, arch: u32, args: [u64; 6], offset: u32) -> Option<u32> {
     match offset {
         NR => return Some(nr),
         ARCH => return Some(arch),
-        _ if offset % 4 != 0 => return None,
+        _ if !offset.is_multiple_of(4) => return None,
         _ if offset < ARGS => return Some(0),
         _ => {}
     }

@@ -87,9 +87,9 @@ pub(super) fn verdicts(profile: &Profile) -> Result<Verdicts> {
         if arch.token == X86_64 {
             x86_64(profile, permissive, &mut leaves, &mut ranges)?;
         } else {
-            let slots = Slots::fill(profile, arch, &mut leaves)?;
-            let unknown = unknown(&slots, permissive, &mut leaves);
-            slots.append(arch, unknown, &mut leaves, &mut ranges);
+            let mut slots = Slots::fill(profile, arch, &mut leaves)?;
+            let unknown = unknown(&mut slots, arch, permissive, &mut leaves);
+            slots.append(arch, unknown, &mut ranges);
         }
         sections.push(Section { token: arch.token, ranges });
     }
@@ -114,9 +114,9 @@ fn x86_64(
             put(ranges, base, bad);
             continue;
         };
-        let slots = Slots::fill(profile, arch, leaves)?;
-        let unknown = unknown(&slots, permissive, leaves);
-        slots.append(arch, unknown, leaves, ranges);
+        let mut slots = Slots::fill(profile, arch, leaves)?;
+        let unknown = unknown(&mut slots, arch, permissive, leaves);
+        slots.append(arch, unknown, ranges);
         last = unknown;
         if base == 0 {
             low = unknown;
@@ -136,8 +136,17 @@ fn x86_64(
 }
 
 /// The leaf of numbers above the highest that the profile names.
-fn unknown(slots: &Slots, permissive: bool, leaves: &mut Vec<Leaf>) -> usize {
-    if permissive || slots.top == 0 { DEFAULT } else { intern(leaves, Leaf::Return(ENOSYS)) }
+fn unknown(slots: &mut Slots, arch: &Arch, permissive: bool, leaves: &mut Vec<Leaf>) -> usize {
+    if permissive || slots.top == 0 {
+        return DEFAULT;
+    }
+    let leaf = intern(leaves, Leaf::Return(ENOSYS));
+    if arch.is_s390() {
+        // A number that s390 cannot hold arrives as call 0 (setup, long gone).
+        slots.leaf[0] = UNSET;
+        slots.set(0, leaf);
+    }
+    leaf
 }
 
 /// Starts a range, unless it continues the one before.
@@ -191,12 +200,20 @@ impl Slots {
                 rule.any.iter().map(|conditions| narrow(conditions, arch.wide)).collect();
             let dropped = rule.action == profile.default;
             let leaf = if dropped { 0 } else { intern(leaves, Leaf::Return(rule.action)) };
+            let always = any.iter().any(Vec::is_empty);
             for &call in &rule.rows {
                 let place = call.place(arch.abi);
                 if let Some(Place::Common(number)) = place {
                     slots.top = slots.top.max(usize::from(number));
                 }
                 if dropped {
+                    continue;
+                }
+                let mux = arch.mux.zip(call.mux());
+                if always && mux.is_none() {
+                    if let Some(place) = place {
+                        slots.set(slot_of(place), leaf);
+                    }
                     continue;
                 }
                 for conditions in &any {
@@ -209,7 +226,7 @@ impl Slots {
                             pending.push(Pending { slot, rule: index, call, clause });
                         }
                     };
-                    if let (Some(mux), Some(numbers)) = (call.mux(), arch.mux) {
+                    if let Some((numbers, mux)) = mux {
                         let (number, code) = match mux {
                             Mux::Socketcall(code) => (numbers.0, code),
                             Mux::Ipc(code) => (numbers.1, code),
@@ -265,7 +282,7 @@ impl Slots {
 
     /// Appends the ranges of the architecture: from its base, or 0 where that is
     /// not another's, to its end.
-    fn append(&self, arch: &Arch, unknown: usize, leaves: &mut Vec<Leaf>, ranges: &mut Vec<Range>) {
+    fn append(&self, arch: &Arch, unknown: usize, ranges: &mut Vec<Range>) {
         let start = if arch.base == X32_BIT { X32_BIT } else { 0 };
         put(ranges, start, DEFAULT);
         let leaf = |slot: usize| match self.leaf[slot] {
@@ -274,15 +291,16 @@ impl Slots {
         };
         let named =
             self.leaf[..PRIVATE].iter().rposition(|leaf| *leaf != UNSET).map_or(0, |at| at + 1);
-        for (slot, number) in (arch.base..).enumerate().take(named.max(self.top + 1)) {
+        let end = named.max(self.top + 1);
+        let (mut slot, mut number) = (0, arch.base);
+        for run in self.leaf[..end].chunk_by(|one, other| one == other) {
             put(ranges, number, leaf(slot));
-            if slot == 0 && unknown != DEFAULT && arch.is_s390() {
-                // A number that s390 cannot hold arrives as call 0 (setup, long gone).
-                put(ranges, number, intern(leaves, Leaf::Return(ENOSYS)));
-            }
+            slot += run.len();
+            #[allow(clippy::cast_possible_truncation)] // below SLOTS
+            let len = run.len() as u32;
+            number += len;
         }
-        #[allow(clippy::cast_possible_truncation)] // below SLOTS
-        put(ranges, arch.base + named.max(self.top + 1) as u32, unknown);
+        put(ranges, number, unknown);
         if self.leaf[PRIVATE..].iter().any(|leaf| *leaf != UNSET) {
             for (slot, number) in (PRIVATE..SLOTS).zip(ARM_PRIVATE..) {
                 put(ranges, number, leaf(slot));

@@ -1,0 +1,91 @@
+//! Profiles by chance, the same in every run.
+
+use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
+
+/// xorshift64*: tests that need no seed from outside repeat exactly.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % sides
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.roll(from.len() as u64)).unwrap()]
+    }
+}
+
+pub const ACTIONS: [(&str, Option<u32>); 9] = [
+    ("SCMP_ACT_ALLOW", None),
+    ("SCMP_ACT_ERRNO", None),
+    ("SCMP_ACT_ERRNO", Some(5)),
+    ("SCMP_ACT_KILL", None),
+    ("SCMP_ACT_KILL_PROCESS", None),
+    ("SCMP_ACT_TRAP", None),
+    ("SCMP_ACT_TRACE", Some(9)),
+    ("SCMP_ACT_TRACE", None),
+    ("SCMP_ACT_LOG", None),
+];
+pub const OPERATORS: [&str; 7] = [
+    "SCMP_CMP_NE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_MASKED_EQ",
+];
+pub const VALUES: [u64; 12] = [
+    0,
+    1,
+    2,
+    5,
+    0x10,
+    0x7e02_0000,
+    0xffff_fffe,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0005,
+    0x5_0000_0000,
+    u64::MAX,
+];
+
+/// `actions`: how many different ones a profile's conditional rules have.
+pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u64) -> Seccomp {
+    let calls = [
+        "read",
+        "write",
+        "socket",
+        "bind",
+        "semop",
+        "personality",
+        "clone",
+        "kill",
+        "mmap",
+        "futex",
+    ];
+    let (default_action, default_errno_ret) = dice.pick(&ACTIONS);
+    let mut profile =
+        Seccomp { default_action: default_action.into(), default_errno_ret, ..Seccomp::default() };
+    for _ in 0..1 + dice.roll(8) {
+        let args: Vec<SyscallArg> = (0..dice.roll(most_args + 1))
+            .map(|_| SyscallArg {
+                index: u32::try_from(dice.roll(3)).unwrap(),
+                value: dice.pick(&VALUES),
+                value_two: dice.pick(&VALUES),
+                op: dice.pick(&OPERATORS).into(),
+            })
+            .collect();
+        let names: Vec<String> = (0..1 + dice.roll(3)).map(|_| dice.pick(&calls).into()).collect();
+        // Behind a multiplexer every rule is conditional.
+        let conditional_too =
+            ["socket", "bind", "semop"].iter().any(|mux| names.contains(&(*mux).into()));
+        let free = args.is_empty() && !conditional_too;
+        let (action, errno_ret) = dice.pick(if free { &ACTIONS } else { conditional });
+        profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
+    }
+    profile
+}
