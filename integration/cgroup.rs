@@ -202,6 +202,25 @@ fn what_engines_send_by_default() {
 }
 
 #[test]
+fn a_limit_below_the_use_is_refused() {
+    if !root() {
+        return;
+    }
+    let place = Place::new("below");
+    let mut held = Held::new("sleep 1000; true");
+    place.apply(r#"{"memory":{"limit":67108864}}"#);
+    place.0.attach(held.pid()).unwrap();
+    held.start();
+    while place.0.pids().unwrap().len() < 2 {
+        std::thread::yield_now();
+    }
+    let error = place.update(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#).unwrap_err();
+    assert!(error.to_string().starts_with("linux.resources.memory.limit: "), "{error}");
+    assert!(!place.0.pids().unwrap().is_empty());
+    eprintln!("{error}");
+}
+
+#[test]
 fn no_forks_with_a_limit_of_zero() {
     if !root() {
         return;
@@ -286,6 +305,13 @@ fn devices() {
         )
         .unwrap();
     assert_eq!(try_devices(&place), "write null");
+    if let Some(dir) = place.0.dir().unwrap() {
+        assert_eq!(
+            pinnace::sys::bpf::attached(dir).unwrap().len(),
+            1,
+            "programs replace each other"
+        );
+    }
 }
 
 #[test]
@@ -395,24 +421,29 @@ fn remove_waits_for_the_end_of_an_exit() {
 #[test]
 fn without_rights_and_without_wishes() {
     if root() {
-        read_only("^cgroup", "all");
+        read_only(&["cgroup", "cgroup2"], "all");
     }
 }
 
 #[test]
 fn a_failure_half_way_is_undone() {
     if root() {
-        read_only("^cgroup$", "half");
+        read_only(&["cgroup"], "half");
     }
 }
 
 /// Runs `inner` where some hierarchies can't be written.
-fn read_only(types: &str, what: &str) {
+fn read_only(types: &[&str], what: &str) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let is_one =
+        |line: &&str| types.contains(&line.split(" - ").nth(1).unwrap().split(' ').next().unwrap());
+    let points = table.lines().filter(is_one).map(|line| line.split(' ').nth(4).unwrap());
+    let count = if what == "all" { usize::MAX } else { 5 };
+    let points: Vec<&str> = points.take(count).collect();
     let script = format!(
-        "for m in $(awk '{{for (i = 7; i < NF; i++) if ($i == \"-\" && $(i+1) ~ /{types}/) print $5}}' \
-         /proc/self/mountinfo | sort -r | head -n {}); do mount -o remount,bind,ro $m; done; \
+        "for m in {}; do mount -o remount,bind,ro $m || exit 9; done; \
          PINNACE_INNER={what} exec {} --exact --nocapture inner",
-        if what == "all" { 99 } else { 5 },
+        points.join(" "),
         std::env::current_exe().unwrap().display()
     );
     let out = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
@@ -525,6 +556,36 @@ fn rates_and_weights_of_a_block_device() {
             assert!(error.starts_with("linux.resources.blockIO.weight: write \"500\""), "{error}");
         }
     }
+}
+
+/// As a user in a delegated scope of pure v2; elsewhere there is nothing to test.
+#[test]
+fn a_user_makes_one_beside_the_own() {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.trim().trim_start_matches("0::");
+    if rustix::process::geteuid().is_root() || own.contains('\n') {
+        return;
+    }
+    let mut cgroup = Cgroup::plan(None, "pinnace-user", true).unwrap();
+    cgroup.create().unwrap();
+    let dir = cgroup.path_for("pids").expect("delegated");
+    assert_eq!(dir.parent(), Path::new(&format!("/sys/fs/cgroup{own}")).parent());
+    cgroup
+        .apply(
+            &cgroup
+                .writes(&resources(r#"{"pids":{"limit":9},"memory":{"limit":9999360}}"#))
+                .unwrap(),
+        )
+        .unwrap();
+    let place = Place(cgroup);
+    assert_eq!(place.read("pids", "pids.max"), "9");
+    assert_eq!(place.read("memory", "memory.max"), "9998336");
+    assert!(inside(&place, "cat /proc/self/cgroup").trim().ends_with("/pinnace-user"));
+    place.0.freeze().unwrap();
+    place.0.thaw().unwrap();
+    let error = Cgroup::plan(Some("/pinnace-user"), "x", true).unwrap().create().unwrap_err();
+    assert!(error.to_string().contains("permission denied"), "{error}");
+    eprintln!("ran as a user in {dir:?}");
 }
 
 /// A harmless call that is easy to find in a trace.

@@ -75,16 +75,14 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         Some(path) => clean(path).map_err(|e| e.at("linux.cgroupsPath"))?,
         None => clean(id).map_err(|e| e.at("container id"))?,
     };
-    let own = read(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+    let own = || read(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
     if magic(MOUNT) == Some(V2_MAGIC) {
         let absolute = path.is_some_and(|path| path.starts_with('/'));
-        let below = if rootless && !absolute { beside_own(&own, &below) } else { below };
-        return Ok(Cgroup::V2(Unified {
-            node: node(MOUNT.into(), below, None),
-            exists: true,
-            rules,
-        }));
+        let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
+        let node = node(MOUNT.into(), below, None);
+        return Ok(Cgroup::V2(Unified { node, exists: true, rules }));
     }
+    let own = own()?;
     let mut table = None;
     let mut nodes = Vec::new();
     for line in own.lines() {
