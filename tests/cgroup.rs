@@ -435,6 +435,22 @@ fn order_is_kept_or_v1_refuses() {
 }
 
 #[test]
+fn what_is_said_twice_costs_nothing() {
+    let docker = format!(
+        r#"[{DENY_ALL},{{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}},
+            {{"allow":true,"type":"c","major":5,"minor":2,"access":"rw"}}]"#
+    );
+    assert_eq!(v2(&docker).len(), v2("[]").len());
+    // But a denial in between makes the second one count.
+    let again = r#"{"allow":true,"type":"c","major":1,"minor":3,"access":"rw"}"#;
+    let json = format!(r#"[{DENY_ALL},{{"allow":false,"type":"c","major":1}},{again}]"#);
+    let code = v2(&json);
+    assert!(
+        run(&code, CHAR, 1, 3, R | W) && !run(&code, CHAR, 1, 5, R) && !run(&code, CHAR, 1, 3, M)
+    );
+}
+
+#[test]
 fn all_kinds_with_a_number_are_not_all_devices() {
     // v1's "a 10:229 rw" would allow everything.
     let json = format!(r#"[{DENY_ALL},{{"allow":true,"major":10,"minor":229,"access":"rw"}}]"#);

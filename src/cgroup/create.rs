@@ -48,62 +48,70 @@ fn make(node: &mut Node) -> Result<()> {
     loop {
         match make_levels(node) {
             // Somebody removed a level between our mkdir above and below it.
-            Err(error) if error.errno() == Some(Errno::NOENT) && tries < TRIES => tries += 1,
+            Err(error) if went(&error) && tries < TRIES => tries += 1,
             Err(error) => {
                 return match remove::take_back(node) {
                     Ok(()) => Err(error),
                     Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
                 };
             }
-            Ok(()) => break,
+            Ok(Level::Made) => return Ok(()),
+            Ok(_) => return fit(node),
         }
     }
-    if node.made == 0 { fit(node) } else { Ok(()) }
 }
 
-fn make_levels(node: &mut Node) -> Result<()> {
-    node.made = 0;
-    let parts: Vec<String> = node.path.split('/').map(String::from).collect();
-    let prefix = |n: usize| format!("{}/{}", node.root, parts[..n].join("/"));
-    let mkdir = |n: usize| match rustix::fs::mkdir(prefix(n), Mode::from_raw_mode(0o755)) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        Err(errno) => Err(errno),
-    };
+/// ENODEV: its files were open when it was removed.
+fn went(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV))
+}
+
+fn make_levels(node: &mut Node) -> Result<Level> {
+    let levels = node.path.split('/').count();
     let pure_v2 = node.unified() && node.controllers.is_none();
-    let mut made = 0;
     // One mkdir if the levels above are there, as is most common.
-    let last = if pure_v2 && !ready(node, &prefix(parts.len() - 1))? {
-        Err(Errno::NOENT)
-    } else {
-        mkdir(parts.len())
-    };
-    match last {
-        Ok(new) => made += usize::from(new),
-        Err(Errno::NOENT) => {
-            if pure_v2 {
-                enable_in(&node.root, &node.root)?;
+    let above_ready = !pure_v2 || ready(node, &node.level(levels - 1))?;
+    let mut last = if above_ready { make_level(node, levels, levels)? } else { Level::Nowhere };
+    if last == Level::Nowhere {
+        if pure_v2 {
+            enable_in(&node.root)?;
+        }
+        for n in 1..=levels {
+            last = make_level(node, n, levels)?;
+            if last == Level::Nowhere {
+                return Err(Error::os(format!("mkdir {}", node.level(n)), Errno::NOENT));
             }
-            for n in 1..=parts.len() {
-                let new = mkdir(n).call(|| format!("mkdir {}", prefix(n)));
-                node.made = made; // for the one who takes it back
-                if new? {
-                    made += 1;
-                } else {
-                    made = 0;
-                }
-                if pure_v2 && n < parts.len() {
-                    enable_in(&node.root, &prefix(n))?;
-                }
+            if pure_v2 && n < levels {
+                enable_in(&node.level(n))?;
             }
         }
-        Err(errno) => return Err(Error::os(format!("mkdir {}", prefix(parts.len())), errno)),
     }
-    node.made = made;
     if node.has("cpuset") && !node.unified() {
-        fill_cpuset(node, &parts)?;
+        fill_cpuset(node, levels)?;
     }
-    Ok(())
+    Ok(last)
+}
+
+#[derive(PartialEq, Eq)]
+enum Level {
+    Made,
+    There,
+    /// There is none above it.
+    Nowhere,
+}
+
+/// Makes the directory of the first `n` components, and notes it for the one who
+/// takes it away.
+fn make_level(node: &mut Node, n: usize, levels: usize) -> Result<Level> {
+    match rustix::fs::mkdir(node.level(n), Mode::from_raw_mode(0o755)) {
+        Ok(()) => {
+            node.made = node.made.max(levels - n + 1);
+            Ok(Level::Made)
+        }
+        Err(Errno::EXIST) => Ok(Level::There),
+        Err(Errno::NOENT) => Ok(Level::Nowhere),
+        Err(errno) => Err(Error::os(format!("mkdir {}", node.level(n)), errno)),
+    }
 }
 
 /// Whether the directory above ours enables everything that the hierarchy has.
@@ -133,10 +141,10 @@ fn missing<'a>(wanted: &'a str, have: &str) -> Vec<&'a str> {
 /// Best effort, as in runc: a controller may refuse (cpu, while real-time tasks
 /// run), the directory may hold processes of its own, or we may lack the right.
 /// Whether that matters shows when a limit is written.
-fn enable_in(root: &str, dir: &str) -> Result<()> {
+fn enable_in(dir: &str) -> Result<()> {
     let all = wanted(dir)?;
     let file = "cgroup.subtree_control";
-    let fd = open_dir(CWD, dir).call(|| format!("open {dir} below {root}"))?;
+    let fd = open_dir(CWD, dir).call(|| format!("open {dir}"))?;
     let have = read(fd.as_fd(), file).call(|| format!("read {dir}/{file}"))?;
     let lacks = missing(&all, &have);
     if lacks.is_empty() {
@@ -160,7 +168,7 @@ fn enable_one(dir: BorrowedFd<'_>, controller: &str) {
 pub(super) fn enable(node: &Node) -> Result<()> {
     let mut dir = node.root.clone();
     for part in node.path.split('/') {
-        enable_in(&node.root, &dir)?;
+        enable_in(&dir)?;
         dir = format!("{dir}/{part}");
     }
     Ok(())
@@ -168,24 +176,20 @@ pub(super) fn enable(node: &Node) -> Result<()> {
 
 /// A new cpuset has neither CPUs nor memory, and takes no process so
 /// (cgroup-v1/cpusets.rst): each level gets what the one above has.
-fn fill_cpuset(node: &Node, parts: &[String]) -> Result<()> {
+fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         // Down from the lowest level that has some: mostly the one above ours.
-        let value = |n: usize| {
-            let file = format!("{}/{}/{name}", node.root, parts[..n].join("/"));
-            read(CWD, &file).call(|| format!("read {file}"))
-        };
-        let mut from = if node.made > 0 { parts.len() - 1 } else { parts.len() };
+        let file = |n: usize| format!("{}/{name}", node.level(n));
+        let value = |n: usize| read(CWD, &file(n)).call(|| format!("read {}", file(n)));
+        let mut from = if node.made > 0 { levels - 1 } else { levels };
         let mut text = value(from)?;
         while text.trim().is_empty() && from > 0 {
             from -= 1;
             text = value(from)?;
         }
-        for n in from + 1..=parts.len() {
-            let dir = format!("{}/{}", node.root, parts[..n].join("/"));
-            let file = format!("{dir}/{name}");
-            write_file(CWD, &file, text.trim())
-                .call(|| format!("write {} to {file}", text.trim()))?;
+        for n in from + 1..=levels {
+            let text = text.trim();
+            write_file(CWD, &file(n), text).call(|| format!("write {text} to {}", file(n)))?;
         }
     }
     Ok(())

@@ -39,7 +39,7 @@ pub use write::{File, Missing, Write};
 
 use crate::error::{Error, Result};
 use crate::spec::Resources;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -152,6 +152,11 @@ impl Cgroup {
     /// upper one with EBUSY).
     pub fn attach_beside(&self, pid: i32, init: i32) -> Result<()> {
         procs::attach_beside(self, pid, init)
+    }
+
+    /// v2: the same place as a directory, for CLONE_INTO_CGROUP.
+    pub fn dir_beside(&self, init: i32) -> Result<Option<OwnedFd>> {
+        procs::dir_beside(self, init)
     }
 
     /// Carries out what [`Cgroup::writes`] or [`Cgroup::updates`] computed.

@@ -49,6 +49,12 @@ impl Node {
         format!("{}/{}", self.root, self.path)
     }
 
+    /// The path of the first `n` components.
+    pub(super) fn level(&self, n: usize) -> String {
+        let parts = self.path.split('/').take(n);
+        parts.fold(self.root.clone(), |path, part| path + "/" + part)
+    }
+
     /// The directory, opened O_PATH on first use.
     pub(super) fn dir(&self) -> Result<BorrowedFd<'_>> {
         if let Some(fd) = self.fd.get() {
@@ -94,14 +100,16 @@ pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> rustix::io::Result<String
     read_fd(open_file(dir, name, OFlags::RDONLY)?.as_fd())
 }
 
-/// Reads from the beginning to the end.
+/// Reads from the beginning to the end. For files of short lines only.
 pub(super) fn read_fd(fd: BorrowedFd<'_>) -> rustix::io::Result<String> {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        match retry_on_intr(|| rustix::io::pread(fd, &mut buffer, all.len() as u64))? {
-            0 => break,
-            n => all.extend_from_slice(&buffer[..n]),
+        let n = retry_on_intr(|| rustix::io::pread(fd, &mut buffer, all.len() as u64))?;
+        all.extend_from_slice(&buffer[..n]);
+        // The kernel fills the buffer with whole lines: half of it is the end.
+        if n < buffer.len() / 2 {
+            break;
         }
     }
     String::from_utf8(all).map_err(|_| Errno::ILSEQ)

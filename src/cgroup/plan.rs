@@ -1,8 +1,9 @@
 //! Which version, which hierarchies, which path. Reads only.
 
-use super::node::Node;
+use super::node::{Node, read};
 use super::{Cgroup, Hierarchies, Rules, Unified};
 use crate::error::{Context, Error, Result};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -74,17 +75,14 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         Some(path) => clean(path).map_err(|e| e.at("linux.cgroupsPath"))?,
         None => clean(id).map_err(|e| e.at("container id"))?,
     };
-    let own =
-        std::fs::read_to_string("/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+    let own = || read(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
     if magic(MOUNT) == Some(V2_MAGIC) {
         let absolute = path.is_some_and(|path| path.starts_with('/'));
-        let below = if rootless && !absolute { beside_own(&own, &below) } else { below };
-        return Ok(Cgroup::V2(Unified {
-            node: node(MOUNT.into(), below, None),
-            exists: true,
-            rules,
-        }));
+        let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
+        let node = node(MOUNT.into(), below, None);
+        return Ok(Cgroup::V2(Unified { node, exists: true, rules }));
     }
+    let own = own()?;
     let mut table = None;
     let mut nodes = Vec::new();
     for line in own.lines() {
@@ -105,7 +103,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         }
         Some(i) => {
             let file = format!("{}/cgroup.controllers", nodes[i].root);
-            let text = std::fs::read_to_string(&file).call(|| format!("read {file}"))?;
+            let text = read(CWD, &file).call(|| format!("read {file}"))?;
             nodes[i].controllers = Some(text.split_ascii_whitespace().map(String::from).collect());
         }
         None if nodes.is_empty() => {

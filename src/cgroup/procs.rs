@@ -65,25 +65,42 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
 
 /// The same place as another process of the container, which must be within it.
 pub(super) fn attach_beside(cgroup: &Cgroup, pid: i32, init: i32) -> Result<()> {
-    let file = format!("/proc/{init}/cgroup");
-    let text = std::fs::read_to_string(&file).call(|| format!("read {file}"))?;
+    let text = places(init)?;
     for node in cgroup.nodes() {
-        let name = node.name.as_deref().unwrap_or_default();
-        let path = text.lines().find_map(|line| {
-            let (name_of, path) = line.split_once(':')?.1.split_once(':')?;
-            (name_of == name).then(|| path.trim_start_matches('/'))
-        });
-        let path = path.unwrap_or_default();
-        let inside =
-            path == node.path || path.strip_prefix(&node.path).is_some_and(|p| p.starts_with('/'));
-        if !inside || plan::leads_up(path) {
-            return Err(Error::new(format!("process {init} is in /{path}, not in /{}", node.path)));
-        }
-        let whole = format!("{}/{path}", node.root);
-        let fd = open_dir(rustix::fs::CWD, &whole).call(|| format!("open cgroup {whole}"))?;
-        enter(node, fd.as_fd(), path[node.path.len()..].trim_start_matches('/'), pid)?;
+        let (fd, below) = place_of(node, &text, init)?;
+        enter(node, fd.as_fd(), &below, pid)?;
     }
     Ok(())
+}
+
+/// v2: that place, for CLONE_INTO_CGROUP.
+pub(super) fn dir_beside(cgroup: &Cgroup, init: i32) -> Result<Option<OwnedFd>> {
+    match cgroup {
+        Cgroup::V2(v2) if v2.exists => Ok(Some(place_of(&v2.node, &places(init)?, init)?.0)),
+        _ => Ok(None),
+    }
+}
+
+fn places(pid: i32) -> Result<String> {
+    let file = format!("/proc/{pid}/cgroup");
+    read(rustix::fs::CWD, &file).call(|| format!("read {file}"))
+}
+
+/// Where a process is, as far as it is in the container's part of the tree.
+fn place_of(node: &Node, places: &str, pid: i32) -> Result<(OwnedFd, String)> {
+    let name = node.name.as_deref().unwrap_or_default();
+    let path = places.lines().find_map(|line| {
+        let (its_name, path) = line.split_once(':')?.1.split_once(':')?;
+        (its_name == name).then(|| path.trim_start_matches('/'))
+    });
+    let path = path.unwrap_or_default();
+    let inside = path.strip_prefix(&node.path).filter(|p| p.is_empty() || p.starts_with('/'));
+    let Some(below) = inside.filter(|_| !plan::leads_up(path)) else {
+        return Err(Error::new(format!("process {pid} is in /{path}, not in /{}", node.path)));
+    };
+    let whole = format!("{}/{path}", node.root);
+    let fd = open_dir(rustix::fs::CWD, &whole).call(|| format!("open cgroup {whole}"))?;
+    Ok((fd, below.trim_start_matches('/').to_owned()))
 }
 
 pub(super) fn pids(cgroup: &Cgroup) -> Result<Vec<i32>> {

@@ -44,25 +44,22 @@ fn rmdir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
 /// Takes away the levels above that were made for this container. Best effort:
 /// one that others use by now is theirs.
 fn remove_above(node: &Node) {
-    let mut path = node.path.as_str();
-    for _ in 1..node.made {
-        let Some((above, _)) = path.rsplit_once('/') else {
-            return;
-        };
-        path = above;
-        if rmdir(CWD, &format!("{}/{path}", node.root)).is_err() {
+    let levels = node.path.split('/').count();
+    for n in (levels + 1 - node.made.max(1)..levels).rev() {
+        if rmdir(CWD, &node.level(n)).is_err() {
             return;
         }
     }
 }
 
-/// Undoes a create, whose directories have seen no process.
+/// Undoes a create, whose directories have seen no process of ours.
 pub(super) fn take_back(node: &Node) -> Result<()> {
-    let parts: Vec<&str> = node.path.split('/').collect();
-    for n in (parts.len() - node.made.min(parts.len()) + 1..=parts.len()).rev() {
-        let path = format!("{}/{}", node.root, parts[..n].join("/"));
+    let levels = node.path.split('/').count();
+    for n in (levels + 1 - node.made..=levels).rev() {
+        let path = node.level(n);
         match rmdir(CWD, &path) {
             Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::BUSY) if n < levels => return Ok(()), // others use it by now
             Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
         }
     }
