@@ -11,6 +11,7 @@
 )]
 
 mod sandbox;
+mod versus;
 
 use anyhow::{Context as _, Result, ensure};
 use pinnace::plan::rootfs::CgroupView;
@@ -560,6 +561,7 @@ fn main() {
         ("crun_options", crun_options),
         ("over_the_root", over_the_root),
         ("before_mount_setattr", before_mount_setattr),
+        ("same_as_runc", versus::same_as_runc),
     ];
     let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
     let mut failed = 0;

@@ -29,6 +29,8 @@ pub struct Options {
     /// Drop privileges of the parent before `open`.
     pub rootless: bool,
     pub console: bool,
+    /// The host's mounts propagate as they do.
+    pub plain_host: bool,
     /// The decoy is a mount of its own, and one of the container's under it is
     /// expected to reach the host.
     pub volume: bool,
@@ -107,7 +109,9 @@ impl Bundle {
         ensure!(unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0);
         let shared = rustix::mount::MountPropagationFlags::SHARED
             | rustix::mount::MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", shared)?;
+        if !self.options.plain_host {
+            rustix::mount::mount_change("/", shared)?;
+        }
         if self.options.volume {
             let volume = self.dir.join("decoy");
             let flags = rustix::mount::MountFlags::empty();
