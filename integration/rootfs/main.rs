@@ -348,6 +348,15 @@ fn rootless() -> Result<()> {
         ensure!(fs::metadata("/dev/null")?.rdev() == rustix::fs::makedev(1, 3));
         is("/data", &mountinfo("/data")?.options, "ro,relatime")
     })?;
+    // A sysfs is refused in the host's network: /sys of the child's own view.
+    bundle.options.hostnet = true;
+    bundle.run(|| {
+        is("/sys", &mountinfo("/sys")?.options, "ro,nosuid,nodev,noexec,relatime")?;
+        is("below", mountinfo("/sys/fs/cgroup")?.options.split(',').next().unwrap(), "ro")
+    })?;
+    // What the host keeps from a user namespace stays: a clear error.
+    bundle.config["mounts"][6]["options"] = json!(["rbind", "idmap"]);
+    bundle.fails_with("mounts[6]: ")?;
     bundle.decoy_untouched()
 }
 
