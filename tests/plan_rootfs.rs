@@ -1,6 +1,6 @@
 //! The plan of the container's tree: the table of mount options in both
 //! directions, and every error by the name of its field.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use pinnace::plan::mounts::{Kind, Maps, Mount};
 use pinnace::plan::options::{

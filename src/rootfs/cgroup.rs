@@ -139,8 +139,7 @@ fn bits(readonly: bool) -> u64 {
     NOSUID | NODEV | NOEXEC | if readonly { RDONLY } else { 0 }
 }
 
-/// An existing hierarchy is found by its options; a read-only superblock would
-/// be another one, so `ro` is for the mount alone.
+/// A hierarchy is found by the options that it was first mounted with.
 fn hierarchy_fs(hierarchy: &Hierarchy) -> FileSystem {
     let v2 = hierarchy.options.is_empty();
     let option = |text: &str| match text.split_once('=') {

@@ -53,7 +53,8 @@ fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
             metadata(&source, &copy, &stat)?;
         }
         FileType::RegularFile => {
-            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // Not to hang on a fifo that has taken the file's place.
+            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let source =
                 openat(from, name, flags | OFlags::RDONLY, Mode::empty()).call(|| "open".into())?;
             let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;

@@ -21,9 +21,13 @@ pub(super) fn make(
     instead: Option<BorrowedFd<'_>>,
     root: &mut Root,
 ) -> Result<()> {
-    let target =
-        target(mount, root, || Ok(Node::Dir)).map_err(|error| explain_target(error, mount, fs))?;
-    let with_mode = copy_mode(fs, target.as_fd())?;
+    let mut existed = true;
+    let missing = || {
+        existed = false;
+        Ok(Node::Dir)
+    };
+    let target = target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
+    let with_mode = if existed { copy_mode(fs, target.as_fd())? } else { None };
     let fs = with_mode.as_ref().unwrap_or(fs);
     let label = label_option(plan, fs);
     let attributes = mount.attributes.flat();
@@ -101,7 +105,7 @@ fn make_classic(
     Ok(())
 }
 
-/// A tmpfs without a mode takes that of its mount point.
+/// A tmpfs without a mode takes that of its mount point, if the image has one.
 fn copy_mode(fs: &FileSystem, target: BorrowedFd<'_>) -> Result<Option<FileSystem>> {
     if fs.kind != "tmpfs" || fs.data.iter().any(|(key, _)| key == "mode") {
         return Ok(None);

@@ -2,301 +2,24 @@
 //! namespaces on a small root file system, and what came of it is read from
 //! mountinfo. Needs root. Without a harness: a process with one thread may fork
 //! and go on in the child.
-#![allow(unsafe_code, missing_docs, clippy::undocumented_unsafe_blocks)]
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    clippy::let_underscore_must_use
+)]
 
-use anyhow::{Context as _, Result, bail, ensure};
+mod sandbox;
+mod versus;
+
+use anyhow::{Context as _, Result, ensure};
 use pinnace::plan::rootfs::CgroupView;
-use pinnace::rootfs::{self, Context};
-use pinnace::spec::{self, Spec};
-use serde_json::{Value, json};
+use sandbox::{Bundle, is, mountinfo};
+use serde_json::json;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-
-/// A bundle in a directory of its own, with a decoy beside it.
-struct Bundle {
-    dir: PathBuf,
-    config: Value,
-    options: Options,
-}
-
-#[derive(Default, Clone)]
-struct Options {
-    userns: bool,
-    hostnet: bool,
-    no_pivot: bool,
-    cgroup: Option<CgroupView>,
-    cgroup_namespace: bool,
-    /// Drop privileges of the parent before `open`.
-    rootless: bool,
-    console: bool,
-    /// `mount_setattr` fails with ENOSYS, as before Linux 5.12.
-    old_kernel: bool,
-    /// Runs in the container's mount namespace before `enter`, as a
-    /// `createContainer` hook does.
-    hook: Option<fn(&Path)>,
-}
-
-impl Bundle {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("rootfs-test-{}/{name}", std::process::id()));
-        for sub in ["rootfs/bin", "rootfs/etc", "rootfs/proc", "rootfs/sys", "rootfs/dev", "decoy"]
-        {
-            fs::create_dir_all(dir.join(sub)).unwrap();
-        }
-        for sub in ["", "rootfs", "rootfs/bin"] {
-            fs::set_permissions(dir.join(sub), PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        fs::copy("/bin/busybox", dir.join("rootfs/bin/busybox")).unwrap();
-        fs::write(dir.join("decoy/file"), "decoy").unwrap();
-        let config = json!({
-            "ociVersion": "1.3.0",
-            "root": { "path": "rootfs" },
-            "mounts": default_mounts(),
-            "linux": { "namespaces": [{"type": "mount"}, {"type": "pid"}] },
-        });
-        Self { dir, config, options: Options::default() }
-    }
-
-    fn root(&self, path: &str) -> PathBuf {
-        self.dir.join("rootfs").join(path)
-    }
-
-    fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) {
-        let mount =
-            json!({"destination": destination, "type": kind, "source": source, "options": options});
-        self.config["mounts"].as_array_mut().unwrap().push(mount);
-    }
-
-    /// Runs `check` in the container. The error is that of the step that failed.
-    fn run(&self, check: impl Fn() -> Result<()>) -> Result<()> {
-        let mut config = self.config.clone();
-        if self.options.userns {
-            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
-            config["linux"]["uidMappings"] =
-                json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-            config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
-        }
-        let spec: Spec = spec::parse_str("config.json", &config.to_string())?;
-        let (mut reader, writer) = pipe();
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            drop(reader);
-            let message = match self.parent(&spec, &check) {
-                Ok(()) => String::new(),
-                Err(error) => format!("{error:#}"),
-            };
-            let mut writer = writer;
-            writer.write_all(message.as_bytes()).unwrap();
-            unsafe { libc::_exit(0) };
-        }
-        drop(writer);
-        let mut message = String::new();
-        reader.read_to_string(&mut message)?;
-        wait(pid)?;
-        if message.is_empty() { Ok(()) } else { bail!("{message}") }
-    }
-
-    fn parent(&self, spec: &Spec, check: &dyn Fn() -> Result<()>) -> Result<()> {
-        let (plan, _) = pinnace::plan::rootfs::plan(spec, &self.dir)
-            .map_err(|errors| anyhow::anyhow!("{}", errors.first().unwrap()))?;
-        if self.options.rootless {
-            // What a rootless user has done: root in a user namespace whose
-            // mounts are the host's.
-            enter_user_namespace()?;
-        }
-        if self.options.old_kernel {
-            refuse_mount_setattr()?;
-        }
-        let context = Context {
-            cgroup: self.options.cgroup.as_ref(),
-            cgroup_namespace: self.options.cgroup_namespace,
-            copied_host: true,
-            ..Context::default()
-        };
-        let sources = rootfs::open(&plan, &context)?;
-        let (mut reader, mut writer) = pipe();
-        let (mut go_reader, mut go_writer) = pipe();
-        let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-        if !self.options.hostnet {
-            flags |= libc::CLONE_NEWNET;
-        }
-        if self.options.userns {
-            flags |= libc::CLONE_NEWUSER;
-        }
-        if self.options.cgroup_namespace {
-            flags |= libc::CLONE_NEWCGROUP;
-        }
-        let args: [u64; 8] = [flags as u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
-        let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
-        ensure!(pid >= 0, "clone3: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            go_reader.read_exact(&mut [0]).unwrap();
-            let child = || -> Result<()> {
-                if self.options.userns {
-                    ensure!(unsafe { libc::setuid(0) } == 0 && unsafe { libc::setgid(0) } == 0);
-                }
-                let root = rootfs::build(&plan, sources, &context)?;
-                if let Some(hook) = self.options.hook {
-                    hook(&self.dir);
-                }
-                rootfs::enter(&plan, &root, self.options.no_pivot)?;
-                let console = if self.options.console { Some(open_console()?) } else { None };
-                rootfs::finish(&plan, &root, console.as_ref().map(|(_, slave)| slave.as_fd()))?;
-                check()
-            };
-            if let Err(error) = child() {
-                writer.write_all(format!("{error:#}").as_bytes()).unwrap();
-            }
-            unsafe { libc::_exit(0) };
-        }
-        if self.options.userns {
-            for map in ["uid_map", "gid_map"] {
-                fs::write(format!("/proc/{pid}/{map}"), "0 100000 65536")?;
-            }
-        }
-        drop(writer);
-        go_writer.write_all(b"g")?;
-        let mut message = String::new();
-        reader.read_to_string(&mut message)?;
-        wait(i32::try_from(pid)?)?;
-        if message.is_empty() { Ok(()) } else { bail!("{message}") }
-    }
-
-    fn fails_with(&self, text: &str) -> Result<()> {
-        match self.run(|| Ok(())) {
-            Err(error) if error.to_string().contains(text) => Ok(()),
-            Err(error) => bail!("another error than {text:?}: {error}"),
-            Ok(()) => bail!("no error, but {text:?} was expected"),
-        }
-    }
-
-    /// Nothing of the decoy has changed, and nothing is mounted in it.
-    fn decoy_untouched(&self) -> Result<()> {
-        let mut names: Vec<_> =
-            fs::read_dir(self.dir.join("decoy"))?.map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        ensure!(names == ["file"], "the decoy holds {names:?}");
-        ensure!(fs::read_to_string(self.dir.join("decoy/file"))? == "decoy");
-        let table = fs::read_to_string("/proc/self/mountinfo")?;
-        ensure!(!table.contains(self.dir.to_str().unwrap()), "a mount reached the host: {table}");
-        Ok(())
-    }
-}
-
-fn default_mounts() -> Value {
-    json!([
-        {"destination": "/proc", "type": "proc", "source": "proc"},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-         "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-        {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
-        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-         "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
-        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
-         "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs",
-         "options": ["nosuid", "noexec", "nodev", "ro"]},
-    ])
-}
-
-fn pipe() -> (fs::File, fs::File) {
-    let mut fds = [0; 2];
-    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
-    unsafe { (fs::File::from_raw_fd(fds[0]), fs::File::from_raw_fd(fds[1])) }
-}
-
-fn wait(pid: i32) -> Result<()> {
-    let mut status = 0;
-    ensure!(unsafe { libc::waitpid(pid, &raw mut status, 0) } == pid);
-    ensure!(status == 0, "a child ended with status {status:#x}");
-    Ok(())
-}
-
-/// The parent becomes root of a user namespace with its own mounts' view.
-fn enter_user_namespace() -> Result<()> {
-    let (mut reader, mut writer) = pipe();
-    let (mut done_reader, mut done_writer) = pipe();
-    let me = std::process::id();
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        reader.read_exact(&mut [0]).unwrap();
-        for map in ["uid_map", "gid_map"] {
-            fs::write(format!("/proc/{me}/{map}"), "0 0 1\n1 100001 300000").unwrap();
-        }
-        done_writer.write_all(b"d").unwrap();
-        unsafe { libc::_exit(0) };
-    }
-    ensure!(unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0);
-    writer.write_all(b"g")?;
-    done_reader.read_exact(&mut [0])?;
-    wait(pid)
-}
-
-/// A seccomp filter under which `mount_setattr` does not exist.
-fn refuse_mount_setattr() -> Result<()> {
-    let rule = |code: u16, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let number = u32::try_from(libc::SYS_mount_setattr)?;
-    let program = [
-        rule(0x20, 0, 0, 0), // load the number of the call
-        rule(0x15, 0, 1, number),
-        rule(0x06, 0, 0, 0x0005_0000 | libc::ENOSYS as u32),
-        rule(0x06, 0, 0, 0x7fff_0000),
-    ];
-    let filter =
-        libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    let result =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
-    ensure!(result == 0, "seccomp: {}", std::io::Error::last_os_error());
-    Ok(())
-}
-
-/// A terminal of the container's own devpts.
-fn open_console() -> Result<(OwnedFd, OwnedFd)> {
-    let master = fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx")?;
-    let master = OwnedFd::from(master);
-    rustix::pty::unlockpt(&master)?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(&master, rustix::pty::OpenptFlags::RDWR)?;
-    Ok((master, slave))
-}
-
-#[derive(Debug)]
-struct Line {
-    options: String,
-    tags: String,
-    kind: String,
-    source: String,
-    superblock: String,
-    root: String,
-}
-
-/// The uppermost mount at `point`.
-fn mountinfo(point: &str) -> Result<Line> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let find = |line: &str| -> Option<Line> {
-        let (left, right) = line.split_once(" - ")?;
-        let left: Vec<&str> = left.split(' ').collect();
-        let right: Vec<&str> = right.split(' ').collect();
-        (left[4] == point).then(|| Line {
-            root: left[3].into(),
-            options: left[5].into(),
-            tags: left[6..].join(" "),
-            kind: right[0].into(),
-            source: right[1].into(),
-            superblock: right[2].into(),
-        })
-    };
-    table.lines().filter_map(find).next_back().with_context(|| format!("no {point} in {table}"))
-}
-
-fn is(what: &str, seen: &str, wanted: &str) -> Result<()> {
-    ensure!(seen == wanted, "{what}: {seen:?}, not {wanted:?}");
-    Ok(())
-}
-
-// ---- the tests -------------------------------------------------------------
 
 fn default_container() -> Result<()> {
     let mut bundle = Bundle::new("default");
@@ -320,7 +43,7 @@ fn default_container() -> Result<()> {
         is("/dev/shm", &mountinfo("/dev/shm")?.source, "shm")?;
         let line = mountinfo("/sys")?;
         is("/sys", &line.options, "ro,nosuid,nodev,noexec,relatime")?;
-        is("root", &mountinfo("/")?.options.split(',').next().unwrap(), "ro")?;
+        is("root", mountinfo("/")?.options.split(',').next().unwrap(), "ro")?;
         is("/proc", &mountinfo("/proc")?.options, "rw,relatime")?;
         for path in ["/proc/bus", "/proc/sys", "/proc/uptime"] {
             is(path, &mountinfo(path)?.options, "ro,relatime")?;
@@ -625,6 +348,15 @@ fn rootless() -> Result<()> {
         ensure!(fs::metadata("/dev/null")?.rdev() == rustix::fs::makedev(1, 3));
         is("/data", &mountinfo("/data")?.options, "ro,relatime")
     })?;
+    // A sysfs is refused in the host's network: /sys of the child's own view.
+    bundle.options.hostnet = true;
+    bundle.run(|| {
+        is("/sys", &mountinfo("/sys")?.options, "ro,nosuid,nodev,noexec,relatime")?;
+        is("below", mountinfo("/sys/fs/cgroup")?.options.split(',').next().unwrap(), "ro")
+    })?;
+    // What the host keeps from a user namespace stays: a clear error.
+    bundle.config["mounts"][6]["options"] = json!(["rbind", "idmap"]);
+    bundle.fails_with("mounts[6]: ")?;
     bundle.decoy_untouched()
 }
 
@@ -661,24 +393,52 @@ fn idmapped() -> Result<()> {
 
 fn propagation() -> Result<()> {
     for (value, wanted) in [
-        ("shared", "shared:"),
-        ("private", ""),
-        ("unbindable", "unbindable"),
-        ("rshared", "shared:"),
+        (None, "master:"),
+        (Some("slave"), "master:"),
+        (Some("rslave"), "master:"),
+        (Some("shared"), "shared:"),
+        (Some("rshared"), "shared:"),
+        (Some("private"), ""),
+        (Some("unbindable"), "unbindable"),
     ] {
-        let mut bundle = Bundle::new(&format!("propagation-{value}"));
+        let mut bundle = Bundle::new("propagation");
         bundle.config["linux"]["rootfsPropagation"] = json!(value);
+        bundle.mount("/inherits", "bind", "decoy", &["rbind"]);
+        bundle.mount("/private", "bind", "decoy", &["rbind", "rprivate"]);
+        bundle.mount("/slave", "bind", "decoy", &["rbind", "rslave"]);
+        bundle.mount("/shared", "bind", "decoy", &["rbind", "rshared"]);
         bundle.run(|| {
             let tags = mountinfo("/")?.tags;
             ensure!(
                 tags.starts_with(wanted) && tags.is_empty() == wanted.is_empty(),
-                "{value}: {tags:?}"
+                "{value:?}: {tags:?}"
             );
+            // rshared reaches every mount, as in runc, but makes no peer of the host.
+            let tags = mountinfo("/private")?.tags;
+            ensure!(tags.is_empty() || value == Some("rshared") && !tags.contains("master:"));
+            ensure!(mountinfo("/slave")?.tags.contains("master:"));
+            let inherited = mountinfo("/inherits")?.tags;
+            let (is_shared, is_slave) =
+                (inherited.contains("shared:"), inherited.contains("master:"));
+            let sharing = value.is_some_and(|value| value.ends_with("shared"));
+            let private = matches!(value, Some("private" | "unbindable"));
+            ensure!(
+                (is_shared, is_slave) == (sharing, !sharing && !private),
+                "{value:?}: {inherited}"
+            );
+            ensure!(mountinfo("/shared")?.tags.starts_with("shared:"));
             Ok(())
         })?;
         bundle.decoy_untouched()?;
     }
-    Ok(())
+    // A volume that is shared with the host, as `docker run -v /a:/b:rshared`.
+    let mut bundle = Bundle::new("volume");
+    bundle.options.volume = true;
+    bundle.config["linux"]["rootfsPropagation"] = json!("rshared");
+    bundle.mount("/vol", "bind", "decoy", &["rbind", "rshared"]);
+    bundle.run(|| {
+        Ok(rustix::mount::mount("t", "/vol/sub", "tmpfs", rustix::mount::MountFlags::empty(), c"")?)
+    })
 }
 
 fn without_pivot() -> Result<()> {
@@ -789,7 +549,8 @@ fn main() {
         println!("skipped: needs root");
         return;
     }
-    let tests: &[(&str, fn() -> Result<()>)] = &[
+    type Test = (&'static str, fn() -> Result<()>);
+    let tests: &[Test] = &[
         ("default_container", default_container),
         ("bind_attributes", bind_attributes),
         ("file_systems", file_systems),
@@ -809,6 +570,7 @@ fn main() {
         ("crun_options", crun_options),
         ("over_the_root", over_the_root),
         ("before_mount_setattr", before_mount_setattr),
+        ("same_as_runc", versus::same_as_runc),
     ];
     let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
     let mut failed = 0;
