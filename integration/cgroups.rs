@@ -259,10 +259,6 @@ fn devices(rules: serde_json::Value, script: &str) -> crate::harness::Output {
         .run()
 }
 
-/// /dev/kmsg 1:11 opens for nobody here; /dev/mem-like nodes are made by hand.
-const OPEN_LOOP: &str = "mknod /tmp/n c 1 11 2>&1; cat /tmp/n > /dev/null 2>&1 && echo read; \
-                         (: < /tmp/n) 2>&1; true";
-
 #[test]
 fn r171_r172_a_denied_device_cannot_be_opened() {
     let deny = json!([{"allow": false, "access": "rwm"}]);
@@ -276,7 +272,7 @@ fn r171_r172_an_allowed_device_can_be_opened() {
                        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
     let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n && echo opened");
     needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
-    assert_eq!(out.ok(), "opened\n", "{OPEN_LOOP}");
+    assert_eq!(out.ok(), "opened\n");
 }
 
 #[test]
@@ -295,14 +291,6 @@ fn r171_r172_the_last_rule_counts() {
     let rules = json!([{"allow": true, "access": "rwm"},
                        {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rw"}]);
     let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n");
-    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
-}
-
-#[test]
-fn r171_mknod_needs_m() {
-    let rules = json!([{"allow": true, "access": "rwm"},
-                       {"allow": false, "type": "b", "access": "m"}]);
-    let out = devices(rules, "mknod /tmp/b b 7 0");
     assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
 }
 
