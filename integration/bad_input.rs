@@ -12,10 +12,13 @@ fn refused(c: &Container, words: &[&str]) {
     for verb in ["create", "run"] {
         let bundle = c.bundle.path();
         let out = c.detached([verb, "--bundle", bundle.to_str().unwrap(), &c.id]);
+        if out.code == 0 {
+            deviates!("crun", "accepted: crun reads what it can and leaves the rest");
+        }
         says(&out, words);
         assert_eq!(c.stdout(), "", "{verb}: standard output belongs to the container");
         let state = c.call(["state", &c.id]).run();
-        state.fails_with(&["does not exist"]);
+        state.is_unknown();
     }
 }
 
@@ -79,7 +82,7 @@ config! {
     type_of_a_hook: "/hooks" = {"poststop": [{"path": 1}]} => ["hooks.poststop[0].path"];
     type_of_annotations: "/annotations" = {"a": 1} => ["annotations.a"];
     type_of_linux: "/linux" = "yes" => ["linux"];
-    type_of_namespaces: "/linux/namespaces" = {"type": "pid"} => ["linux.namespaces"];
+    type_of_namespaces: "/linux/namespaces" = {"type": "pid"} => ["linux.namespaces"], not "crun";
     type_of_a_namespace: "/linux/namespaces/0" = "pid" => ["linux.namespaces[0]"];
     type_of_a_mapping: "/linux/uidMappings" = [{"containerID": "0", "hostID": 1, "size": 1}] =>
         ["linux.uidMappings[0].containerID"];
@@ -134,7 +137,7 @@ config! {
         ["linux.resources.devices[0].type"], not "crun";
     device_rule_of_unknown_access: "/linux/resources/devices" = [{"allow": true, "type": "c", "access": "x"}] =>
         ["linux.resources.devices[0].access"], not BOTH;
-    sysctl_not_namespaced: "/linux/sysctl" = {"vm.swappiness": "1"} => ["linux.sysctl", "vm.swappiness"];
+    sysctl_not_namespaced: "/linux/sysctl" = {"vm.swappiness": (own_sysctl("vm/swappiness"))} => ["linux.sysctl", "vm.swappiness"];
     sysctl_missing: "/linux/sysctl" = {"net.nonsense": "1"} => ["linux.sysctl", "net.nonsense"];
     sysctl_with_dots: "/linux/sysctl" = {"net.ipv4/../../../../tmp/x": "1"} => ["linux.sysctl"];
     seccomp_without_default: "/linux/seccomp" = {"syscalls": []} => ["linux.seccomp.defaultAction"], not BOTH;
@@ -147,8 +150,8 @@ config! {
     mapping_of_size_zero: "/linux/uidMappings" = [{"containerID": 0, "hostID": 1, "size": 0}] =>
         ["linux.uidMappings"], not BOTH;
     memory_below_minus_one: "/linux/resources/memory" = {"limit": -2} => ["linux.resources.memory.limit"], not BOTH;
-    cpu_period_too_small: "/linux/resources/cpu" = {"period": 1, "quota": 1000} => ["linux.resources.cpu"];
-    cpuset_nonsense: "/linux/resources/cpu" = {"cpus": "a-b"} => ["linux.resources.cpu.cpus"];
+    cpu_period_too_small: "/linux/resources/cpu" = {"period": 1, "quota": 1000} => ["linux.resources.cpu"], not "crun";
+    cpuset_nonsense: "/linux/resources/cpu" = {"cpus": "a-b"} => ["linux.resources.cpu.cpus"], not "crun";
     r167_cgroups_path_with_dots: "/linux/cgroupsPath" = "/../../x" => ["linux.cgroupsPath"], not BOTH;
     hugepage_size_unknown: "/linux/resources/hugepageLimits" = [{"pageSize": "3MB", "limit": 1}] =>
         ["linux.resources.hugepageLimits[0]"], not BOTH;
@@ -169,6 +172,11 @@ config! {
     net_device_with_a_long_name: "/linux/netDevices" = {"lo": {"name": "a23456789012345678"}} =>
         ["linux.netDevices"], not BOTH;
     net_device_that_is_not_there: "/linux/netDevices" = {"nosuchdev0": {}} => ["linux.netDevices", "nosuchdev0"], not BOTH;
+}
+
+/// The host's own value: harmless if a broken runtime writes it.
+fn own_sysctl(name: &str) -> String {
+    fs::read_to_string(format!("/proc/sys/{name}")).unwrap().trim().to_owned()
 }
 
 /// `name: object / key taken out => words`
@@ -285,13 +293,6 @@ fn rootfs_is_a_link_to_nowhere() {
     refused(&c, &["root.path", "no such file or directory"]);
 }
 
-#[test]
-fn rootfs_that_is_the_hosts_root() {
-    let c = Bundle::sh("true").set("/root/path", json!("/")).container();
-    deviates!(BOTH, "root.path /: runc refuses only some of it");
-    refused(&c, &["root.path"]);
-}
-
 /// A bundle argument that is none.
 #[track_caller]
 fn bad_bundle(bundle: &Path, words: &[&str]) {
@@ -309,7 +310,8 @@ fn bundle_missing() {
 
 #[test]
 fn bundle_is_a_file() {
-    bad_bundle(Path::new("/etc/passwd"), &["/etc/passwd", "not a directory"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    bad_bundle(file.path(), &["not a directory"]);
 }
 
 #[test]
@@ -325,22 +327,27 @@ fn bundle_is_an_empty_string() {
     says(&out, &["config.json"]);
 }
 
-/// `name: id => words`
+/// `name: id => words`. In the cage, and for no runtime that is known to take ids
+/// for paths: what an id could reach must not be the host's.
 macro_rules! ids {
     ($($name:ident: $id:expr => $words:expr;)*) => { $(
         #[test]
         fn $name() {
-            let c = Bundle::sh("true").container();
-            let id: &str = &$id;
-            let bundle = c.bundle.path();
-            for verb in ["create", "run"] {
-                let out = c.detached([verb, "--bundle", bundle.to_str().unwrap(), id]);
-                says(&out, &$words);
-            }
-            let left = fs::read_dir(c.root()).map(|dir| dir.count()).unwrap_or(0);
-            assert_eq!(left, 0, "{id:?} left something in the state directory");
+            bad_id(&$id, &$words);
         }
     )* };
+}
+
+fn bad_id(id: &str, words: &[&str]) {
+    deviates!("crun", "R261: crun 1.8.1 takes an id for a path; never try");
+    let c = Bundle::sh("true").container();
+    let bundle = c.bundle.path();
+    for verb in ["create", "run"] {
+        let out = c.caged([verb, "--bundle", bundle.to_str().unwrap(), id]).run();
+        says(&out, words);
+    }
+    let left = fs::read_dir(c.root()).map(|dir| dir.count()).unwrap_or(0);
+    assert_eq!(left, 0, "{id:?} left something in the state directory");
 }
 
 ids! {
@@ -348,22 +355,14 @@ ids! {
     r261_id_dot: "." => ["id"];
     r261_id_dot_dot: ".." => ["id"];
     r261_id_with_a_slash: "a/b" => ["id", "a/b"];
-    r261_id_absolute: "/etc/x" => ["id"];
-    r261_id_upwards: "../x" => ["id"];
+    r261_id_absolute: "/no/such/path" => ["id"];
+    r261_id_upwards: "../no-such-path" => ["id"];
     r261_id_with_a_space: "a b" => ["id"];
     r261_id_with_a_newline: "a\nb" => ["id"];
     r261_id_with_a_star: "a*" => ["id"];
     r261_id_not_ascii: "ü" => ["id"];
     r261_id_like_an_unknown_flag: "--nonsense" => ["nonsense"];
-}
-
-#[test]
-fn r261_id_too_long() {
-    let c = Bundle::sh("true").container();
-    let bundle = c.bundle.path();
-    let out = c.detached(["create", "-b", bundle.to_str().unwrap(), &"a".repeat(2000)]);
-    deviates!("crun", "crun 1.8.1 leaves parts");
-    says(&out, &["id"]);
+    r261_id_too_long: "a".repeat(2000) => ["id"];
 }
 
 #[test]
@@ -390,7 +389,10 @@ fn with_root(c: &Container, root: &Path) -> Output {
 #[test]
 fn root_option_is_a_file() {
     let c = Bundle::sleeper().container();
-    says(&with_root(&c, Path::new("/etc/passwd")), &["/etc/passwd"]);
+    let file = c.bundle.dir().join("file");
+    fs::write(&file, "untouched").unwrap();
+    says(&with_root(&c, &file), &[file.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "untouched");
 }
 
 #[test]
@@ -403,6 +405,7 @@ fn root_option_is_on_a_read_only_mount() {
 
 #[test]
 fn root_option_is_on_a_full_disk() {
+    deviates!("crun", "leaves a part of the state");
     let c = Bundle::sleeper().container();
     let mount = Tmpfs::new("size=64k");
     let fill = vec![0_u8; 65536];

@@ -94,6 +94,7 @@ fn state_of(kind: &str) -> (Container, Value, i32) {
 
 #[test]
 fn r124_the_state_has_id_bundle_and_annotations() {
+    deviates!("crun", "R124: bundle is / in the hooks of create");
     for kind in KINDS {
         let (c, state, _) = state_of(kind);
         assert_eq!(state["id"], json!(c.id), "{kind}");
@@ -151,10 +152,8 @@ fn namespace_of(kind: &str) -> (String, String) {
     let file = bundle.dir().join("link");
     fs::write(&file, "").unwrap();
     let target = if kind == "startContainer" { "/link".into() } else { file.clone() };
-    let command = format!(
-        "(readlink /proc/self/ns/mnt; readlink /proc/self/ns/net) > {}",
-        target.display()
-    );
+    let command =
+        format!("(readlink /proc/self/ns/mnt; readlink /proc/self/ns/net) > {}", target.display());
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", command],
                        "env": ["PATH=/usr/bin:/bin"]}]);
     let c = bundle.bind(&file, "/link", &["bind"]).set(&format!("/hooks/{kind}"), hook).container();
@@ -260,7 +259,7 @@ fn r312_a_failing_hook_fails_create_and_undoes_it() {
             .container();
         let out = c.create();
         out.fails_with(&["hook"]);
-        c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+        c.call(["state", &c.id]).run().is_unknown();
         assert_eq!(read(&log), "", "{kind}: the rest must not run");
         deviates!("crun", "R125: output only by annotation");
         assert!(out.stderr.contains("sorry") || kind == "createContainer", "{kind}: {out:?}");
@@ -276,7 +275,10 @@ fn r312_a_failing_create_hook_is_followed_by_poststop() {
         .set("/hooks/poststop", json!([{"path": "/bin/sh", "args": ["sh", "-c", command]}]))
         .container();
     c.create().fails();
-    deviates!("crun", "runtime.md, Lifecycle 4: continue at step 12, which is destroy and poststop");
+    deviates!(
+        "crun",
+        "runtime.md, Lifecycle 4: continue at step 12, which is destroy and poststop"
+    );
     assert_eq!(read(&log), "poststop\n");
 }
 
@@ -296,6 +298,7 @@ fn r116_r312_a_failing_start_container_hook_stops_the_container() {
 
 #[test]
 fn r117_r312_a_failing_poststart_hook_stops_the_container() {
+    deviates!("crun", "R117: start succeeds");
     let c = Bundle::sleeper().set("/hooks/poststart", json!([{"path": "/bin/false"}])).container();
     let out = c.create();
     deviates!("runc", "R117: poststart runs in create and fails it");
@@ -303,7 +306,7 @@ fn r117_r312_a_failing_poststart_hook_stops_the_container() {
     let pid = c.pid();
     c.start().fails();
     assert!(crate::harness::exits(pid));
-    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+    c.call(["state", &c.id]).run().is_unknown();
 }
 
 #[test]
@@ -319,14 +322,17 @@ fn r118_r312_a_failing_poststop_hook_only_warns() {
     deviates!("runc", "R118: the first failure aborts the rest and delete returns it");
     out.ok();
     assert_eq!(read(&log), "second\n");
-    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+    c.call(["state", &c.id]).run().is_unknown();
 }
 
 #[test]
 fn r118_poststop_runs_after_the_cgroup_is_gone() {
     let (bundle, log) = with_log(Bundle::sleeper());
-    let command =
-        format!("find /sys/fs/cgroup -name '{}*' | wc -l >> {}", bundle.id, log.display());
+    let command = format!(
+        "find /sys/fs/cgroup ! -fstype tmpfs -name '{}*' | wc -l >> {}",
+        bundle.id,
+        log.display()
+    );
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", command],
                        "env": ["PATH=/usr/bin:/bin"]}]);
     let c = bundle.set("/hooks/poststop", hook).container().up();
@@ -381,6 +387,7 @@ fn r120_r123_r297_bad_hooks_are_refused_before_anything_runs() {
 
 #[test]
 fn r312_a_hook_that_is_not_there() {
+    deviates!("crun", "R312: does not say what is missing");
     let c = Bundle::sh("true")
         .set("/hooks/createRuntime", json!([{"path": "/no/such/hook"}]))
         .container();
