@@ -102,9 +102,11 @@ fn r169_a_cgroup_that_is_not_empty_is_refused() {
 
 /// `row: resources path, value => v1 file, v2 file, content of each`
 macro_rules! written {
-    ($($name:ident: $at:literal, $value:tt => $v1:literal $want1:literal, $v2:literal $want2:literal;)*) => { $(
+    ($($name:ident: $at:literal, $value:tt => $v1:literal $want1:literal, $v2:literal $want2:literal
+        $(, not $who:expr)?;)*) => { $(
         #[test]
         fn $name() {
+            $( deviates!($who, concat!(stringify!($name), ": EPERM or EINVAL")); )?
             let controller = $v1.split('.').next().unwrap();
             let host = Hierarchy::of_host();
             needs!(host.has(if v1() { controller } else { $v2.split('.').next().unwrap() }), controller);
@@ -133,13 +135,13 @@ written! {
     r185_cpu_period_alone: "cpu", {"period": 50_000} =>
         "cpu.cfs_period_us" "50000", "cpu.max" "max 50000";
     r185_cpu_no_quota: "cpu", {"quota": -1} =>
-        "cpu.cfs_quota_us" "-1", "cpu.max" "max 100000";
+        "cpu.cfs_quota_us" "-1", "cpu.max" "max 100000", not "crun";
     r188_cpuset_cpus: "cpu", {"cpus": "0"} =>
         "cpuset.cpus" "0", "cpuset.cpus" "0";
     r188_cpuset_mems: "cpu", {"mems": "0"} =>
         "cpuset.mems" "0", "cpuset.mems" "0";
     r199_pids_limit: "pids", {"limit": 20} => "pids.max" "20", "pids.max" "20";
-    r199_pids_unlimited: "pids", {"limit": -1} => "pids.max" "max", "pids.max" "max";
+    r199_pids_unlimited: "pids", {"limit": -1} => "pids.max" "max", "pids.max" "max", not "crun";
 }
 
 #[test]
@@ -197,6 +199,7 @@ fn r188_the_cpuset_is_felt() {
 
 #[test]
 fn r188_a_cpu_that_is_not_there() {
+    deviates!("crun", "leaves its cgroups after the failed create");
     let c = limited("cpu", json!({"cpus": "4000"}));
     c.create().fails();
 }
@@ -239,6 +242,7 @@ fn disk() -> Option<(u32, u32)> {
 
 #[test]
 fn r203_r205_unified_on_v1_is_refused() {
+    deviates!("crun", "leaves its cgroups after the failed create");
     needs!(v1(), "cgroup v1");
     let c = limited("unified", json!({"memory.max": "1000000"}));
     c.create().fails_with(&["unified", "cgroup"]);
@@ -259,10 +263,6 @@ fn devices(rules: serde_json::Value, script: &str) -> crate::harness::Output {
         .run()
 }
 
-/// /dev/kmsg 1:11 opens for nobody here; /dev/mem-like nodes are made by hand.
-const OPEN_LOOP: &str = "mknod /tmp/n c 1 11 2>&1; cat /tmp/n > /dev/null 2>&1 && echo read; \
-                         (: < /tmp/n) 2>&1; true";
-
 #[test]
 fn r171_r172_a_denied_device_cannot_be_opened() {
     let deny = json!([{"allow": false, "access": "rwm"}]);
@@ -276,7 +276,7 @@ fn r171_r172_an_allowed_device_can_be_opened() {
                        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
     let out = devices(rules, "mknod /tmp/n c 10 229 && : < /tmp/n && echo opened");
     needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
-    assert_eq!(out.ok(), "opened\n", "{OPEN_LOOP}");
+    assert_eq!(out.ok(), "opened\n");
 }
 
 #[test]
@@ -299,21 +299,15 @@ fn r171_r172_the_last_rule_counts() {
 }
 
 #[test]
-fn r171_mknod_needs_m() {
-    let rules = json!([{"allow": true, "access": "rwm"},
-                       {"allow": false, "type": "b", "access": "m"}]);
-    let out = devices(rules, "mknod /tmp/b b 7 0");
-    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
-}
-
-#[test]
 fn r174_the_default_devices_stay_allowed() {
-    let out = devices(json!([{"allow": false, "access": "rwm"}]), "head -c 1 /dev/zero > /dev/null");
+    let out =
+        devices(json!([{"allow": false, "access": "rwm"}]), "head -c 1 /dev/zero > /dev/null");
     out.ok();
 }
 
 #[test]
 fn r173_access_may_be_empty() {
+    deviates!("crun", "R173: fails, and leaves its cgroups");
     let rules = json!([{"allow": true, "type": "c", "major": 10, "minor": 229}]);
     let out = devices(rules, "echo ran");
     deviates!("runc", "R173: an error");
@@ -390,8 +384,9 @@ fn r388_update_memory_with_a_unit() {
 
 #[test]
 fn r381_update_of_what_is_not_there_or_bad() {
+    deviates!("crun", "R381: a stopped container is updated");
     let c = Bundle::sleeper().container();
-    c.call(["update", "--pids-limit", "5", "nobody"]).run().fails_with(&["does not exist"]);
+    c.call(["update", "--pids-limit", "5", "nobody"]).run().is_unknown();
     c.create().ok();
     c.call(["update", "--resources", "/no/such/file", &c.id]).run().fails();
     c.call(["update", "--resources", "-", &c.id]).stdin("{").run().fails();
@@ -411,7 +406,8 @@ fn r392_update_is_kept_in_the_state() {
 
 #[test]
 fn r183_check_before_update_refuses_less_than_is_used() {
-    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
+    let script =
+        "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
     let c = Bundle::sh(script)
         .set("/linux/resources/memory", json!({"limit": 64 << 20}))
         .container()

@@ -22,9 +22,11 @@ fn r153_the_default_devices() {
 
 #[test]
 fn r153_the_default_devices_work() {
-    let out = Bundle::sh("echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
-                          head -c 1 /dev/urandom > /dev/null; echo x > /dev/full")
-        .run();
+    let out = Bundle::sh(
+        "echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
+                          head -c 1 /dev/urandom > /dev/null; echo x > /dev/full",
+    )
+    .run();
     assert_eq!(out.stdout.trim(), "00 00 00");
     assert!(out.stderr.contains("No space left on device"), "{out:?}");
 }
@@ -155,10 +157,12 @@ fn r110_a_device_of_an_unknown_type() {
 
 #[test]
 fn r156_the_default_devices_in_a_user_namespace() {
-    let out = Bundle::sh("echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
-                          cd /dev; stat -c '%n %t:%T' full null random tty urandom zero")
-        .user_namespace()
-        .run();
+    let out = Bundle::sh(
+        "echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1; \
+                          cd /dev; stat -c '%n %t:%T' full null random tty urandom zero",
+    )
+    .user_namespace()
+    .run();
     let want = "full 1:7\nnull 1:3\nrandom 1:8\ntty 5:0\nurandom 1:9\nzero 1:5\n";
     assert!(out.ok().ends_with(want), "{out:?}");
     assert!(out.stdout.trim_start().starts_with("00 00 00\n"), "{out:?}");

@@ -48,7 +48,7 @@ fn r326_run_gives_128_and_the_signal() {
 fn r326_run_deletes_the_container() {
     let c = Bundle::sh("true").container();
     c.run().ok();
-    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+    c.call(["state", &c.id]).run().is_unknown();
 }
 
 #[test]
@@ -81,6 +81,7 @@ fn r326_run_passes_output_and_input_through() {
 
 #[test]
 fn r255_state_names_id_bundle_and_version() {
+    deviates!("crun", "R255: rootfs as written in the bundle");
     let c = Bundle::sleeper().container().up();
     let state = c.state();
     assert_eq!(state["id"], json!(c.id));
@@ -153,7 +154,7 @@ fn r362_state_created_is_rfc3339_in_utc() {
 fn r260_state_of_an_unknown_id() {
     let c = Bundle::sleeper().container();
     let out = c.call(["state", "nobody"]).run();
-    out.fails_with(&["does not exist"]);
+    out.is_unknown();
     assert_eq!(out.stdout, "");
 }
 
@@ -190,7 +191,7 @@ fn r261_ids_may_hold_letters_digits_and_these_signs() {
 #[test]
 fn r264_start_needs_a_created_container() {
     let c = Bundle::sleeper().container();
-    c.start().fails_with(&["does not exist"]);
+    c.start().is_unknown();
     c.create().ok();
     c.start().ok();
     let pid = c.pid();
@@ -213,7 +214,7 @@ fn r265_kill_of_a_stopped_container() {
 #[test]
 fn r265_kill_of_an_unknown_container() {
     let c = Bundle::sh("true").container();
-    c.kill("KILL").fails_with(&["does not exist"]);
+    c.kill("KILL").is_unknown();
 }
 
 #[test]
@@ -259,6 +260,7 @@ fn r374_kill_takes_realtime_signals() {
 
 #[test]
 fn r374_kill_refuses_an_unknown_signal() {
+    deviates!("crun", "R374: 9x is taken for 9");
     let c = Bundle::sleeper().container().up();
     for signal in ["SIGNONSENSE", "99", "-1", "9x"] {
         c.kill(signal).fails();
@@ -320,14 +322,14 @@ fn r377_delete_of_a_stopped_container() {
     let out = c.delete();
     assert_eq!(out.ok(), "");
     assert_eq!(out.stderr, "");
-    c.call(["state", &c.id]).run().fails_with(&["does not exist"]);
+    c.call(["state", &c.id]).run().is_unknown();
 }
 
 #[test]
 fn r268_delete_of_a_running_container() {
     let c = Bundle::sleeper().container().up();
     let pid = c.pid();
-    c.delete().fails_with(&["not stopped", "is running", "running"]);
+    c.delete().fails_with(&["not stopped", "stopped state", "running"]);
     assert_eq!(c.status(), "running");
     assert_eq!(c.pid(), pid);
 }
@@ -373,11 +375,12 @@ fn r378_delete_by_force_of_an_unknown_id_is_success() {
 #[test]
 fn r311_delete_of_an_unknown_id() {
     let c = Bundle::sleeper().container();
-    c.call(["delete", "nobody"]).run().fails_with(&["does not exist"]);
+    c.call(["delete", "nobody"]).run().is_unknown();
 }
 
 #[test]
 fn r270_delete_removes_cgroups_that_the_container_made() {
+    deviates!("crun", "R270: an empty cgroupsPath is taken for the hierarchy root");
     let c = Bundle::sleeper().set("/linux/cgroupsPath", json!("")).container().up();
     let sub = c.cgroup("pids").join("made-inside");
     fs::create_dir(&sub).unwrap();
@@ -432,8 +435,9 @@ fn r380_pause_stops_every_process_and_resume_lets_them_go() {
 
 #[test]
 fn r380_pause_and_resume_in_the_wrong_state() {
+    deviates!("crun", "R380: no error");
     let c = Bundle::sleeper().container();
-    c.call(["pause", &c.id]).run().fails_with(&["does not exist"]);
+    c.call(["pause", &c.id]).run().is_unknown();
     c.create().ok();
     c.start().ok();
     c.call(["resume", &c.id]).run().fails();

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 const APPLETS: &[&str] = &[
     "[", "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dirname",
     "echo", "env", "expr", "false", "find", "getopt", "grep", "head", "hostname", "id", "ip",
-    "ipcs", "kill", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "nice", "nsenter",
-    "od", "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sh",
+    "ipcs", "kill", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "nice", "nsenter", "od",
+    "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sh",
     "sleep", "sort", "stat", "stty", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty",
     "umount", "uname", "unshare", "wc", "which", "whoami", "xargs",
 ];
@@ -111,10 +111,12 @@ impl Bundle {
         self.edit(|c| {
             let list = c["linux"]["namespaces"].as_array_mut().unwrap();
             list.retain(|ns| ns["type"] != kind);
-            list.push(path.map_or_else(
-                || json!({"type": kind}),
-                |path| json!({"type": kind, "path": path}),
-            ));
+            list.push(
+                path.map_or_else(
+                    || json!({"type": kind}),
+                    |path| json!({"type": kind, "path": path}),
+                ),
+            );
         })
     }
 

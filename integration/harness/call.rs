@@ -1,5 +1,6 @@
 //! One call of a program, with an end in time.
 
+use super::runtime;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
@@ -36,6 +37,17 @@ impl Call {
         let mut command = Command::new(program.as_ref());
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
         Self { command, stdin: None, stdout: None, stderr: None }
+    }
+
+    /// As `new`, in a cage: a private mount namespace in which the host's file
+    /// system is read-only but for `dir`. For input that could make a broken
+    /// runtime destroy what is not its own: crun 1.8.1 takes the id of
+    /// `delete --force /etc` for a directory, and removes it.
+    pub fn caged(program: impl AsRef<Path>, dir: &Path) -> Self {
+        let cage = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro / && exec \"$@\"";
+        Self::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sh", "-c", cage])
+            .args([dir.as_os_str(), program.as_ref().as_os_str()])
     }
 
     #[must_use]
@@ -152,6 +164,15 @@ impl Output {
     pub fn fails(&self) -> &str {
         assert_ne!(self.code, 0, "succeeded: {self:#?}");
         &self.stderr
+    }
+
+    /// Fails in the words by which engines know that no container has the id.
+    #[track_caller]
+    pub fn is_unknown(&self) {
+        match runtime().name.as_str() {
+            "crun" => self.fails_with(&["does not exist", "no such file or directory"]),
+            _ => self.fails_with(&["does not exist"]),
+        }
     }
 
     /// Fails, and says one of the words that engines look for (any case).

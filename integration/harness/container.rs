@@ -30,6 +30,14 @@ impl Container {
         Call::new(&runtime().path).args(["--root", self.root().to_str().unwrap()]).args(args)
     }
 
+    /// As `call`, where the runtime can write to the test's own files only.
+    pub fn caged<const N: usize>(&self, args: [&str; N]) -> Call {
+        let root = self.root();
+        Call::caged(&runtime().path, self.bundle.dir())
+            .args(["--root", root.to_str().unwrap()])
+            .args(args)
+    }
+
     fn bundle_path(&self) -> String {
         self.bundle.path().to_str().unwrap().to_owned()
     }
@@ -56,10 +64,10 @@ impl Container {
 
     /// Any call whose container outlives it.
     pub fn detached<const N: usize>(&self, args: [&str; N]) -> Output {
-        let before = self.stderr().len();
+        let before = self.read("stderr").len();
         let mut output = self.call(args).output_to(self.log("stdout"), self.log("stderr")).run();
         output.stdout = String::new();
-        output.stderr = self.stderr().split_off(before);
+        output.stderr = String::from_utf8_lossy(&self.read("stderr")[before..]).into_owned();
         output
     }
 
@@ -156,15 +164,24 @@ impl Container {
     }
 
     pub fn stdout(&self) -> String {
-        fs::read_to_string(self.bundle.dir().join("stdout")).unwrap_or_default()
+        String::from_utf8_lossy(&self.read("stdout")).into_owned()
     }
 
     pub fn stderr(&self) -> String {
-        fs::read_to_string(self.bundle.dir().join("stderr")).unwrap_or_default()
+        String::from_utf8_lossy(&self.read("stderr")).into_owned()
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.bundle.dir().join(name)).unwrap_or_default()
     }
 
     fn log(&self, name: &str) -> File {
-        File::options().read(true).append(true).create(true).open(self.bundle.dir().join(name)).unwrap()
+        File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(self.bundle.dir().join(name))
+            .unwrap()
     }
 }
 

@@ -55,7 +55,9 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = entry.path();
-                if has_id(&path.to_string_lossy(), id) {
+                // A plain directory on the tmpfs around the hierarchies is no cgroup.
+                let is_cgroup = || rustix::fs::statfs(&path).is_ok_and(|fs| is_cgroupfs(fs.f_type));
+                if has_id(&path.to_string_lossy(), id) && is_cgroup() {
                     found.push(path.clone());
                 }
                 todo.push(path);
@@ -63,6 +65,11 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// `CGROUP_SUPER_MAGIC`, `CGROUP2_SUPER_MAGIC` of magic.h.
+fn is_cgroupfs(magic: i64) -> bool {
+    [0x0027_e0eb, 0x6367_7270].contains(&magic)
 }
 
 fn mounts(container: &Container) -> Vec<String> {
