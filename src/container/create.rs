@@ -1,6 +1,6 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Runtime, seccomp, serve, state_of};
+use super::{Bundle, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -85,7 +85,13 @@ struct Made {
 /// Whatever fails; nothing is left then.
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     store::check_id(&settings.id)?;
-    let bundle = Bundle::open(&settings.bundle)?;
+    let mut bundle = Bundle::open(&settings.bundle)?;
+    let mut settings = settings.clone();
+    if notify::supervisor().is_some() {
+        let state = runtime.store.root().join(&settings.id);
+        bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
+    }
+    let settings = &settings;
     let options = Options {
         id: settings.id.clone(),
         bundle: bundle.path.clone(),
@@ -99,7 +105,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     if let Some(process) = &plan.process {
         lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     }
-    let join = namespaces::open_files(&plan.namespaces.join)?;
+    let join = namespaces::open_files(&plan.namespaces)?;
     let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
     let writes = cgroup.writes(&plan.resources)?;
     let work = Work { runtime, settings, bundle, plan, filter, join, writes };
@@ -156,7 +162,6 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         cgroup,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
-        notify_socket: None,
     })
 }
 
@@ -169,6 +174,9 @@ fn make(
     caller_mask: Mask,
 ) -> Result<(ParentEnd, Option<OwnedFd>)> {
     dir.save_config(&work.bundle.text)?;
+    if notify::supervisor().is_some() {
+        notify::prepare(dir)?;
+    }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;

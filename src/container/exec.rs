@@ -202,7 +202,7 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     }
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground = Foreground::new(master)?;
+    let foreground = Foreground::new(master, None)?;
     let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     start::begin(wire, record, profile, work.runtime)?;
     if let Some(path) = &request.pid_file {

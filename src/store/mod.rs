@@ -229,7 +229,7 @@ impl Dir {
         for entry in entries {
             let name = entry.call(call)?.file_name();
             if let Some(name) = name.to_str().filter(|name| *name != RECORD) {
-                self.remove_file(name)?;
+                self.remove_entry(name)?;
             }
         }
         self.remove_file(RECORD)?;
@@ -237,6 +237,19 @@ impl Dir {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::os(call(), errno)),
         }
+    }
+
+    /// A file, or a directory of ours with files in it.
+    fn remove_entry(&self, name: &str) -> Result<()> {
+        let call = || format!("remove {}/{name}", self.path.display());
+        match self.remove_file(name) {
+            Err(error) if error.errno() == Some(Errno::ISDIR) => {}
+            removed => return removed,
+        }
+        for entry in std::fs::read_dir(self.path.join(name)).call(call)? {
+            std::fs::remove_file(entry.call(call)?.path()).call(call)?;
+        }
+        unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
