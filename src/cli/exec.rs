@@ -74,7 +74,7 @@ pub struct Exec {
 
 impl Verb for Exec {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let (preserve_fds, extra_env) = inherited(self.preserve_fds)?;
+        let (preserve_fds, extra_env) = inherited(self.preserve_fds, runtime.inherited_fds)?;
         let id = self.rest.first().cloned().ok_or_else(|| Error::new("CONTAINER is missing"))?;
         let request = Request {
             id,

@@ -29,6 +29,6 @@ impl Verb for Run {
             keep: self.keep,
             no_subreaper: self.no_subreaper,
         };
-        container::run(runtime, &self.creation.settings(true, !self.detach)?, ending)
+        container::run(runtime, &self.creation.settings(runtime.inherited_fds, true, !self.detach)?, ending)
     }
 }

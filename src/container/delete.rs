@@ -6,7 +6,7 @@ use crate::hooks;
 use crate::log::Log;
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec, Status};
-use crate::store::{Dir, ProcessId, Record};
+use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -20,6 +20,7 @@ const PATIENCE: i64 = 10;
 /// # Errors
 /// A container that does not exist (without `force`), or is not stopped.
 pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    store::check_id(id)?;
     let container = match Container::find(runtime, id) {
         // Nothing there, or a record that nobody can read any more.
         Err(error) if force || error.get_kind() == Kind::NoContainer => {

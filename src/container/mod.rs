@@ -45,6 +45,8 @@ pub struct Runtime {
     pub log: Log,
     /// Whether we lack root's privileges over the host.
     pub rootless: bool,
+    /// How many descriptors from 3 on our caller has left open to us.
+    pub inherited_fds: u32,
 }
 
 /// A container that exists on disk.

@@ -7,7 +7,7 @@ use crate::plan::Process;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
 use crate::sync::{ChildEnd, ToParent};
-use crate::sys::process::{close_on_exec_from, execve};
+use crate::sys::process::{close_on_exec_from, execve, keep_inherited};
 use crate::sys::seccomp;
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Uid};
@@ -88,7 +88,8 @@ pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     ));
     signal::default_sigpipe();
     signal::set_mask(last.caller_mask).call(|| "sigprocmask".into())?;
-    close_on_exec_from(3 + process.preserve_fds).call(|| "close_range".into())?;
+    close_on_exec_from(3).call(|| "close_range".into())?;
+    keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
     exec(last, wire)
 }
 
