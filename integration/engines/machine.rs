@@ -23,7 +23,10 @@ const INSIDE: &str = "PINNACE_ENGINES";
 const SETUP: &str = r#"
 set -e
 mount --make-rshared /
-if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then
+    umount /sys/fs/cgroup/unified
+    mount -t tmpfs none /sys/fs/cgroup/unified  # or the directories that crun makes there would stay
+fi
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/engines/etc /run/lock /run/user/61234 /run/engines/user
 ip link set lo up
@@ -134,7 +137,7 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
     let mut open = vec![(PathBuf::from("/sys/fs/cgroup"), false)];
     while let Some((directory, ours)) = open.pop() {
         let ours = ours || directory.ends_with(name);
-        if ours {
+        if ours && directory.join("cgroup.procs").exists() {
             found.push(directory.clone());
         }
         // One that goes away while we look is as good as gone.

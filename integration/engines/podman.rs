@@ -448,7 +448,7 @@ fn user_namespace(engine: &Podman) -> Result<()> {
 fn failing_commands(engine: &Podman) -> Result<()> {
     for (command, code, words) in [
         ("/nothing/here", 127, "no such file or directory"),
-        ("nothing-here", 127, "executable file not found in $path"),
+        ("nothing-here", 127, "not found in $path"),
         ("/etc/passwd", 126, "permission denied"),
         ("/etc", 126, "permission denied"),
     ] {
