@@ -13,7 +13,7 @@ pub struct Buildah {
     globals: Vec<String>,
     directory: String,
     runtime: String,
-    /// Where its cgroups go.
+    /// Its containers' cgroup, one after another: buildah makes no name of its own below.
     parent: String,
 }
 
@@ -38,7 +38,7 @@ impl Engine for Buildah {
             globals: [globals.as_slice(), &["--storage-driver=overlay".to_owned()]].concat(),
             directory,
             runtime: machine.runtime(),
-            parent: format!("--cgroup-parent=/{}", machine.unique),
+            parent: format!("--cgroup-parent=/{}/buildah", machine.unique),
         };
         let archive = format!("docker-archive:{}", machine.archive.display());
         engine.buildah(&["pull", "--quiet", &archive]).ok()?;
