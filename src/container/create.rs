@@ -95,7 +95,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let options = Options {
         id: settings.id.clone(),
         bundle: bundle.path.clone(),
-        rootless: runtime.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: settings.preserve_fds,
     };
     let (plan, warnings) = plan::create(&bundle.spec, &options)?;

@@ -73,7 +73,7 @@ pub fn exec(
     let options = Options {
         id: request.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
-        rootless: container.record.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: request.preserve_fds,
     };
     let mut findings = Findings::default();

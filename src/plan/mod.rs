@@ -35,8 +35,8 @@ pub struct Options {
     pub id: String,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// Whether we run without root's privileges over the host.
-    pub rootless: bool,
+    /// Whether we are not even uid 0 of our own user namespace.
+    pub unprivileged: bool,
     /// How many fds from 3 on the process inherits.
     pub preserve_fds: u32,
 }
@@ -87,7 +87,7 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
     check_version(&spec.oci_version, &mut findings);
     let linux = spec.linux.clone().unwrap_or_default();
     let namespaces = namespaces::plan(&linux.namespaces, &mut findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.rootless, &mut findings);
+    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, &mut findings);
     check_unsupported(&linux, &mut findings);
     for key in spec.annotations.keys().filter(|key| key.is_empty()) {
         findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
