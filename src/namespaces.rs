@@ -109,9 +109,7 @@ fn enter_process(pidfd: BorrowedFd<'_>, kinds: Flags) -> Result<()> {
     let call = || "setns to the container's namespaces".to_owned();
     match join(pidfd, kinds) {
         // EINVAL: the container shares our user namespace after all.
-        Err(Errno::INVAL) => {
-            join(pidfd, Flags(kinds.0 & !Kind::User.flag().0)).call(call)
-        }
+        Err(Errno::INVAL) => join(pidfd, Flags(kinds.0 & !Kind::User.flag().0)).call(call),
         joined => joined.call(call),
     }
 }

@@ -41,7 +41,12 @@ impl Creation {
     ///
     /// # Errors
     /// A descriptor to be passed on that is not open.
-    pub fn settings(self, inherited_fds: u32, starts_itself: bool, relays_terminal: bool) -> Result<Settings> {
+    pub fn settings(
+        self,
+        inherited_fds: u32,
+        starts_itself: bool,
+        relays_terminal: bool,
+    ) -> Result<Settings> {
         let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
@@ -70,7 +75,8 @@ pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
     let mut env = Vec::new();
     if let Some(count) = listen {
         // The process will be 1 in its pid namespace, as a rule.
-        let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
+        let names =
+            std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
         let texts = [Some(format!("LISTEN_FDS={count}")), Some("LISTEN_PID=1".into()), names];
         env.extend(texts.into_iter().flatten().filter_map(|text| CString::new(text).ok()));
     }

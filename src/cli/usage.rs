@@ -95,7 +95,9 @@ fn two_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let one = |arg: OsString| {
         is_exec |= arg == "exec";
         let long = arg.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|rest| {
-            rest.len() > 3 && rest.contains('-') && rest.starts_with(|c: char| c.is_ascii_lowercase())
+            rest.len() > 3
+                && rest.contains('-')
+                && rest.starts_with(|c: char| c.is_ascii_lowercase())
         });
         if !long || is_exec {
             return arg;

@@ -115,7 +115,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set")),
+        Some(_) if !terminal => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )),
         Some(path) => terminal::check_socket(path),
         None if terminal && !settings.relays_terminal => {
             Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
@@ -276,10 +278,10 @@ fn give_birth(
 /// How a mount of type `cgroup` shows the container its own cgroup.
 fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
     let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice() {
-        if only.name.is_none() {
-            return Some(CgroupView::V2(only.source.clone()));
-        }
+    if let [only] = mounts.as_slice()
+        && only.name.is_none()
+    {
+        return Some(CgroupView::V2(only.source.clone()));
     }
     let hierarchy = |mount: CgroupMount| Hierarchy {
         name: mount.name.unwrap_or_default(),

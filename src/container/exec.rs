@@ -66,10 +66,10 @@ pub fn exec(
     let container = Container::find(runtime, &request.id)?;
     check_status(&container, request)?;
     let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    let own = config.process.clone().unwrap_or_else(|| spec::Process {
-        cwd: "/".into(),
-        ..spec::Process::default()
-    });
+    let own = config
+        .process
+        .clone()
+        .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
     let options = Options {
         id: request.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
@@ -94,16 +94,19 @@ fn check_status(container: &Container, request: &Request) -> Result<()> {
         Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
-        Status::Stopped => Err(super::not_running(&request.id).at("cannot exec in a stopped container")),
+        Status::Stopped => {
+            Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
+        }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
     }
 }
 
 fn check_terminal(process: &Process, request: &Request) -> Result<()> {
     match &request.console_socket {
-        Some(_) if process.terminal.is_none() => {
-            Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set").hint("add --tty"))
-        }
+        Some(_) if process.terminal.is_none() => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )
+        .hint("add --tty")),
         Some(path) => terminal::check_socket(path),
         None if process.terminal.is_some() && request.detach => {
             Err(Error::new("--detach: a terminal needs --console-socket then"))

@@ -117,8 +117,9 @@ impl Foreground {
         while let Some(number) = next_signal(self.signals.as_fd()) {
             match number {
                 // As a subreaper we inherit what the container leaves behind.
-                libc::SIGCHLD => reap_others(child.pid.as_raw_nonzero().get())
-                    .call(|| "waitid".into())?,
+                libc::SIGCHLD => {
+                    reap_others(child.pid.as_raw_nonzero().get()).call(|| "waitid".into())?
+                }
                 libc::SIGPIPE | libc::SIGURG => {}
                 libc::SIGWINCH if self.master.is_some() => {
                     if let Some(master) = &self.master {

@@ -11,8 +11,8 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, recvmsg,
-    sendmsg, socket_with,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
+    recvmsg, sendmsg, socket_with,
 };
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
@@ -74,8 +74,13 @@ impl Relay {
         let inside = datagram().call(call)?;
         bind(&inside, &SocketAddrUnix::new(own.as_str()).call(call)?).call(call)?;
         // Whoever the container's user is may notify.
-        rustix::fs::chmodat(CWD, own.as_str(), Mode::from_raw_mode(0o777), rustix::fs::AtFlags::empty())
-            .call(call)?;
+        rustix::fs::chmodat(
+            CWD,
+            own.as_str(),
+            Mode::from_raw_mode(0o777),
+            rustix::fs::AtFlags::empty(),
+        )
+        .call(call)?;
         let call = || format!("NOTIFY_SOCKET: connect {path}");
         let outside = datagram().call(call)?;
         let address = match path.strip_prefix('@') {
@@ -150,10 +155,8 @@ impl Relay {
     /// Those of poll(2) and of passing on.
     pub fn until_ready(&self, pidfd: &OwnedFd, init: i32) -> Result<()> {
         loop {
-            let mut fds = [
-                PollFd::new(&self.inside, PollFlags::IN),
-                PollFd::new(pidfd, PollFlags::IN),
-            ];
+            let mut fds =
+                [PollFd::new(&self.inside, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::os("poll", errno)),

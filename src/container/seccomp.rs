@@ -3,7 +3,7 @@
 use super::state_of;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::security::seccomp::{self as filters, Filter};
+use crate::security::seccomp::{self as filters, Filter, Handover};
 use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
 use crate::store::Record;
 use crate::sync::send_fd;
@@ -15,6 +15,12 @@ use std::path::Path;
 pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
     let Some(profile) = profile else { return Ok(None) };
     let filter = filters::compile(profile)?;
+    if filter.listener.as_ref().is_some_and(|listener| listener.handover != Handover::Sendmsg) {
+        return Err(Error::new(
+            "linux.seccomp.syscalls: sendmsg must be allowed beside SCMP_ACT_NOTIFY",
+        )
+        .hint("the listener is handed over with it, after the filter is in force"));
+    }
     if !filter.skipped.is_empty() {
         log.debug(|| format!("linux.seccomp: unknown calls: {}", filter.skipped.join(", ")));
     }

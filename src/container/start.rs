@@ -89,13 +89,7 @@ pub(super) fn after(dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime
 /// After a failed hook the life cycle goes on at step 12: the container is
 /// destroyed. A program that could not be run leaves a stopped container, as
 /// with runc: its caller deletes it.
-fn give_up(
-    error: Error,
-    dir: &Dir,
-    record: &Record,
-    hooks: &Hooks,
-    runtime: &Runtime,
-) -> Error {
+fn give_up(error: Error, dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime) -> Error {
     if error.get_kind() != Kind::Hook {
         return error;
     }

@@ -42,7 +42,9 @@ pub fn set_oom_score(pid: Pid, process: &Process, rootless: bool) -> Result<()> 
     let written = std::fs::write(&path, score.to_string())
         .call(|| format!("process.oomScoreAdj: write {score} to {path}"));
     match written {
-        Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => Ok(()),
+        Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => {
+            Ok(())
+        }
         written => written,
     }
 }

@@ -198,11 +198,7 @@ fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-fn open_terminal(
-    process: &Process,
-    root: &Root,
-    wire: &ChildEnd,
-) -> Result<Option<OwnedFd>> {
+fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size, process.uid)?;

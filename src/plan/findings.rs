@@ -27,7 +27,10 @@ impl Findings {
     }
 
     /// The value of a part that collects by itself.
-    pub fn absorb<T>(&mut self, part: std::result::Result<(T, Vec<String>), Vec<Error>>) -> Option<T> {
+    pub fn absorb<T>(
+        &mut self,
+        part: std::result::Result<(T, Vec<String>), Vec<Error>>,
+    ) -> Option<T> {
         match part {
             Ok((value, warnings)) => {
                 self.warnings.extend(warnings);
@@ -48,7 +51,9 @@ impl Findings {
         let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
         match self.errors.into_iter().next() {
             Some(only) if all.len() == 1 => Err(only.at("config.json")),
-            _ => Err(Error::new(format!("config.json: {} problems: {}", all.len(), all.join("; ")))),
+            _ => {
+                Err(Error::new(format!("config.json: {} problems: {}", all.len(), all.join("; "))))
+            }
         }
     }
 

@@ -90,7 +90,9 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
     let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, &mut findings);
     check_unsupported(&linux, &mut findings);
     for key in spec.annotations.keys().filter(|key| key.is_empty()) {
-        findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
+        findings.error(Error::new(format!(
+            "annotations: the key {key:?} is empty (config.md, Annotations)"
+        )));
     }
     let Some(rootfs) = findings.absorb(rootfs::plan(spec, &options.bundle)) else {
         // The other parts are still checked, so that all findings come at once.
@@ -130,7 +132,8 @@ fn check_version(version: &str, findings: &mut Findings) {
             Error::new(format!("ociVersion: {version:?} is not supported"))
                 .hint(format!("versions 1.0.0 to {} are", spec::OCI_VERSION)),
         ),
-        _ => findings.error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
+        _ => findings
+            .error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
     }
 }
 

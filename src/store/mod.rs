@@ -116,11 +116,8 @@ impl Store {
         for entry in entries {
             let entry = entry.call(call)?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if let (true, Ok(id)) = (is_dir, entry.file_name().into_string()) {
-                if id::check(&id).is_ok() {
-                    ids.push(id);
-                }
-            }
+            let name = entry.file_name().into_string().ok();
+            ids.extend(name.filter(|id| is_dir && id::check(id).is_ok()));
         }
         ids.sort_unstable();
         Ok(ids)
@@ -148,8 +145,8 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let text = serde_json::to_vec(record)
-            .map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
+        let text =
+            serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
         self.write(RECORD, &text)
     }
 
@@ -191,9 +188,7 @@ impl Dir {
     pub fn remove_file(&self, name: &str) -> Result<()> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => {
-                Err(Error::os(format!("unlink {}/{name}", self.path.display()), errno))
-            }
+            Err(errno) => Err(Error::os(format!("unlink {}/{name}", self.path.display()), errno)),
         }
     }
 
@@ -255,7 +250,8 @@ impl Dir {
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", rustix::process::getpid());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;

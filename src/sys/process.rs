@@ -164,7 +164,9 @@ pub fn count_inherited() -> u32 {
 /// # Errors
 /// `EBADF` if one is not open.
 pub fn keep_inherited(count: u32) -> Result<(), Errno> {
-    (3..).take(count as usize).try_for_each(|number| fcntl_setfd(borrow_inherited(number), FdFlags::empty()))
+    (3..)
+        .take(count as usize)
+        .try_for_each(|number| fcntl_setfd(borrow_inherited(number), FdFlags::empty()))
 }
 
 fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
