@@ -164,6 +164,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         cgroup,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
+        keyring: !work.settings.no_new_keyring,
     })
 }
 
@@ -325,6 +326,7 @@ impl Created {
     /// # Errors
     /// None in practice.
     pub fn leave(self) -> Result<()> {
+        self.wire.send(ToChild::Done)?;
         signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
         debug_assert!(self.dir.has(START));
         Ok(())

@@ -154,7 +154,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         proc: lsm::open_proc()?,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: true,
+        keyring: record.keyring,
     };
     let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
     match born {

@@ -15,6 +15,7 @@ use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
 use crate::{hooks, net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,6 +55,11 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
     wire.expect(ToChild::Go)?;
+    if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
+        // Strangers see us there: they must not reach our descriptors or memory.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    }
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if init.keyring {

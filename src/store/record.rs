@@ -31,4 +31,6 @@ pub struct Record {
     pub namespaces: Vec<String>,
     /// Whether cgroup errors are to be forgiven.
     pub rootless: bool,
+    /// Whether it has a session keyring of its own.
+    pub keyring: bool,
 }

@@ -9,7 +9,8 @@
 //! Done
 //!                                     Console + fd      the terminal's master side
 //!                                     Ready             everything but the last chapter is done
-//! Start          (or a connection on the container's start socket)
+//! Done           recorded (`create` only, which is left alone now)
+//! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the filter is loaded and has a notification fd
 //!                                     end of file       execve has succeeded
 //! ```
