@@ -71,7 +71,8 @@ impl Store {
             Err(Errno::NOENT) => {
                 std::fs::create_dir_all(&self.root)
                     .call(|| format!("--root: mkdir {}", self.root.display()))?;
-                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o711))
+                // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
+                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o1711))
                     .call(|| format!("--root: chmod {}", self.root.display()))?;
                 make()
             }
