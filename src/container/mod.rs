@@ -3,6 +3,7 @@
 
 mod bundle;
 mod create;
+mod decide;
 mod delete;
 mod exec;
 mod features;
@@ -19,6 +20,7 @@ mod state;
 
 pub use bundle::Bundle;
 pub use create::{Created, Settings, create};
+pub use decide::Decided;
 pub use delete::delete;
 pub use exec::{Request, exec};
 pub use features::features;

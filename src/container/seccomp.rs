@@ -3,6 +3,7 @@
 use super::state_of;
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::plan::Findings;
 use crate::security::seccomp::{self as filters, Filter};
 use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
 use crate::store::Record;
@@ -10,15 +11,21 @@ use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Compiles the profile. Names that no kernel we know has are told only to
-/// those who look for a fault: profiles list calls of many kernels.
+/// Compiles the profile of a container that exists.
 pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
-    let Some(profile) = profile else { return Ok(None) };
-    let filter = filters::compile(profile)?;
-    if !filter.skipped.is_empty() {
+    let mut findings = Findings::default();
+    let filter = profile.and_then(|profile| filters::compile(profile, &mut findings));
+    let filter = findings.check(filter)?;
+    log_skipped(filter.as_ref(), log);
+    Ok(filter)
+}
+
+/// Names that no kernel we know has are told only to those who look for a
+/// fault: profiles list calls of many kernels.
+pub(super) fn log_skipped(filter: Option<&Filter>, log: &Log) {
+    if let Some(filter) = filter.filter(|filter| !filter.skipped.is_empty()) {
         log.debug(|| format!("linux.seccomp: unknown calls: {}", filter.skipped.join(", ")));
     }
-    Ok(Some(filter))
 }
 
 /// Hands the notification fd to `linux.seccomp.listenerPath`.

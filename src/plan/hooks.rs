@@ -40,7 +40,10 @@ pub struct Hooks {
 pub fn plan(hooks: Option<&spec::Hooks>, findings: &mut Findings) -> Hooks {
     let Some(hooks) = hooks else { return Hooks::default() };
     let mut all = |kind: &str, list: &[spec::Hook]| -> Vec<Hook> {
-        list.iter().enumerate().map(|(i, hook)| one(&format!("hooks.{kind}[{i}]"), hook, findings)).collect()
+        list.iter()
+            .enumerate()
+            .map(|(i, hook)| one(&format!("hooks.{kind}[{i}]"), hook, findings))
+            .collect()
     };
     Hooks {
         prestart: all("prestart", &hooks.prestart),

@@ -39,8 +39,10 @@ pub fn plan(
         for (field, map) in [("uidMappings", &maps.uids), ("gidMappings", &maps.gids)] {
             if map.is_empty() {
                 findings.error(
-                    Error::new(format!("linux.{field}: is empty, but a new user namespace needs it"))
-                        .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
+                    Error::new(format!(
+                        "linux.{field}: is empty, but a new user namespace needs it"
+                    ))
+                    .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
                 );
             }
         }

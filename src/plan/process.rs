@@ -64,7 +64,8 @@ pub fn plan(
         findings.error(Error::new("process.args: is empty").hint("name at least a program"));
     }
     if !process.cwd.starts_with('/') {
-        findings.error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
+        findings
+            .error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
     }
     if process.cwd.contains('\0') {
         findings.error(Error::new("process.cwd: contains a NUL character"));
@@ -121,9 +122,9 @@ fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CStrin
 fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
     for (i, entry) in env.iter().enumerate() {
         if entry.find('=').is_none_or(|at| at == 0) {
-            findings.error(
-                Error::new(format!("process.env[{i}]: {entry:?} is not of the form NAME=value")),
-            );
+            findings.error(Error::new(format!(
+                "process.env[{i}]: {entry:?} is not of the form NAME=value"
+            )));
         }
     }
     let mut seen = HashSet::with_capacity(env.len());

@@ -87,9 +87,8 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
     }
     let real_time = policy == 1 || policy == 2;
     if scheduler.priority != 0 && !real_time {
-        findings.error(Error::new(
-            "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one",
-        ));
+        findings
+            .error(Error::new("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one"));
     }
     let deadline = scheduler.runtime | scheduler.deadline | scheduler.period;
     if deadline != 0 && policy != 6 {
