@@ -2,12 +2,12 @@
 //! runtime-spec 1.3 config.md, "Mounts".
 
 use super::Findings;
-use super::options::{Effect, Gathered, Propagation, Reach, Super, find};
+use super::options::{Effect, Gathered, OPTIONS, Propagation, Reach, Super, find};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec;
 pub use crate::spec::IdMapping;
-use crate::sys::mount::RDONLY;
+use crate::sys::mount::{ATIME_FIELD, RDONLY};
 use std::path::{Path, PathBuf};
 
 /// One mount, decided.
@@ -137,10 +137,51 @@ impl Mount {
         matches!(self.kind, Kind::Remount { .. }) || is_under(&self.destination, "/proc")
     }
 
+    /// The options in force, by name: what the list of options comes down to.
+    pub fn options(&self) -> Vec<&'static str> {
+        OPTIONS.iter().filter(|(_, effect)| self.has(*effect)).map(|(name, _)| *name).collect()
+    }
+
+    fn has(&self, effect: Effect) -> bool {
+        let of =
+            |reach| if reach == Reach::All { self.attributes.all } else { self.attributes.one };
+        let fs = match &self.kind {
+            Kind::FileSystem(fs) | Kind::Remount { file_system: fs, .. } => Some(fs),
+            _ => None,
+        };
+        let bind = match &self.kind {
+            Kind::Bind(bind) => Some(bind),
+            _ => None,
+        };
+        match effect {
+            Effect::Set(bit, reach) => of(reach).set & bit != 0,
+            Effect::Clear(bit, reach) => of(reach).clear & !of(reach).set & bit != 0,
+            Effect::Atime(mode, reach) => {
+                of(reach).clear & ATIME_FIELD != 0 && of(reach).set & ATIME_FIELD == mode
+            }
+            Effect::Nothing | Effect::NotAtime(..) => false,
+            Effect::Super(flag, on) => fs.is_some_and(|fs| fs.flags.contains(&(flag, on))),
+            Effect::Bind(reach) => bind.is_some_and(|bind| bind.recursive == (reach == Reach::All)),
+            Effect::Remount => matches!(self.kind, Kind::Remount { .. }),
+            Effect::Propagate(propagation) => self.propagation.contains(&propagation),
+            Effect::IdMap(reach) => self.idmap.as_ref().is_some_and(|idmap| idmap.reach == reach),
+            Effect::TmpCopyUp => fs.is_some_and(|fs| fs.copy_up),
+            Effect::CopySymlink => bind.is_some_and(|bind| bind.copy_symlink),
+            Effect::SourceNoFollow => bind.is_some_and(|bind| bind.nofollow && !bind.copy_symlink),
+            Effect::DestinationNoFollow => self.destination_nofollow,
+        }
+    }
+
     /// The field of the configuration, for messages.
     pub fn field(&self) -> String {
         format!("mounts[{}]", self.index)
     }
+}
+
+/// The option that sets a propagation type.
+pub fn propagation_name(propagation: Propagation) -> Option<&'static str> {
+    let wanted = Effect::Propagate(propagation);
+    OPTIONS.iter().find(|(_, effect)| *effect == wanted).map(|(name, _)| *name)
 }
 
 /// What the list of options of one mount says.
