@@ -288,7 +288,7 @@ fn check_block_io(block_io: &BlockIo, findings: &mut Findings) {
 fn check_page_size(size: &str) -> Result<()> {
     let number = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
     match number {
-        Some(n) if !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        Some(n) if !n.starts_with('0') && n.parse::<u64>().is_ok() => Ok(()),
         _ => Err(Error::new(format!("{size:?} is no size such as 2MB"))),
     }
 }
