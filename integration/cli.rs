@@ -399,18 +399,6 @@ fn r372_features_lists_what_the_spec_knows() {
     }
 }
 
-/// podman asks so whether `restore` can take a mount context.
-#[test]
-fn r416_restore_tells_podman_that_the_flag_exists() {
-    deviates!("crun", "R411: built without CRIU");
-    let out = Call::new(&runtime().path).args(["restore", "--lsm-mount-context"]).run();
-    out.fails();
-    let text = format!("{}{}", out.stdout, out.stderr);
-    deviates!("runc", "R416: added after runc 1.1");
-    let known = ["flag needs an argument", "requires an argument"];
-    assert!(known.iter().any(|words| text.contains(words)), "{text}");
-}
-
 fn is_rfc3339(text: &str) -> bool {
     let shape: String =
         text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).take(19).collect();

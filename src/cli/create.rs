@@ -15,7 +15,8 @@ pub struct Create {
 
 impl Verb for Create {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        container::create(runtime, &self.creation.settings(false, false)?)?.leave()?;
+        container::create(runtime, &self.creation.settings(runtime.inherited_fds, false, false)?)?
+            .leave()?;
         Ok(0)
     }
 }

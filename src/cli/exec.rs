@@ -74,7 +74,7 @@ pub struct Exec {
 
 impl Verb for Exec {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let (preserve_fds, extra_env) = inherited(self.preserve_fds)?;
+        let (preserve_fds, extra_env) = inherited(self.preserve_fds, runtime.inherited_fds)?;
         let id = self.rest.first().cloned().ok_or_else(|| Error::new("CONTAINER is missing"))?;
         let request = Request {
             id,
@@ -161,10 +161,9 @@ fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 
 fn number(option: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|id| digits && *id != u32::MAX)
-        .ok_or_else(|| Error::new(format!("{option}: {text:?} is not a number from 0 to 4294967294")))
+    text.parse().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| {
+        Error::new(format!("{option}: {text:?} is not a number from 0 to 4294967294"))
+    })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Global {
     /// # Errors
     /// A log that cannot be opened, what is not supported yet; with the log to
     /// write it to.
-    pub fn runtime(&self) -> std::result::Result<Runtime, (Log, Error)> {
+    pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
         let log = Log::open(self.log.as_deref(), format, self.debug)
             .map_err(|error| (Log::default(), error))?;
@@ -49,7 +49,7 @@ impl Global {
             "false" => false,
             _ => is_rootless(),
         };
-        Ok(Runtime { store, log, rootless })
+        Ok(Runtime { store, log, rootless, inherited_fds })
     }
 
     fn check(&self) -> Result<()> {

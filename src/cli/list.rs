@@ -68,7 +68,9 @@ fn owner_name(uid: u32) -> String {
 /// Columns as wide as their widest cell and three spaces, at least 12: as
 /// runc's.
 fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12));
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12))
+    };
     let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |row: &[String; 6]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));

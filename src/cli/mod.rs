@@ -47,9 +47,7 @@ const fn entry<V: Verb>(name: &'static str, about: &'static str) -> Entry {
 }
 
 fn run<V: Verb>(matches: &ArgMatches, runtime: &Runtime) -> Result<i32> {
-    V::from_arg_matches(matches)
-        .map_err(|error| usage::explain(&error))?
-        .run(runtime)
+    V::from_arg_matches(matches).map_err(|error| usage::explain(&error))?.run(runtime)
 }
 
 const COMMANDS: [Entry; 14] = [

@@ -24,11 +24,12 @@ pub struct Run {
 
 impl Verb for Run {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let ending = Ending {
-            detach: self.detach,
-            keep: self.keep,
-            no_subreaper: self.no_subreaper,
-        };
-        container::run(runtime, &self.creation.settings(true, !self.detach)?, ending)
+        let ending =
+            Ending { detach: self.detach, keep: self.keep, no_subreaper: self.no_subreaper };
+        container::run(
+            runtime,
+            &self.creation.settings(runtime.inherited_fds, true, !self.detach)?,
+            ending,
+        )
     }
 }

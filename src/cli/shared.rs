@@ -4,7 +4,6 @@
 use crate::container::Settings;
 use crate::error::{Error, Result};
 use clap::Args;
-use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -42,8 +41,13 @@ impl Creation {
     ///
     /// # Errors
     /// A descriptor to be passed on that is not open.
-    pub fn settings(self, starts_itself: bool, relays_terminal: bool) -> Result<Settings> {
-        let (preserve_fds, extra_env) = inherited(self.preserve_fds)?;
+    pub fn settings(
+        self,
+        inherited_fds: u32,
+        starts_itself: bool,
+        relays_terminal: bool,
+    ) -> Result<Settings> {
+        let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
             bundle: self.bundle,
@@ -61,37 +65,25 @@ impl Creation {
 }
 
 /// How many descriptors the process gets, socket activation included
-/// (`sd_listen_fds(3)`), and the variables that tell it of them.
+/// (`sd_listen_fds(3)`), and the variables that tell it of them. `open` are there.
 ///
 /// # Errors
-/// A descriptor to be passed on that is not open, or is one of our own.
-pub fn inherited(preserve: u32) -> Result<(u32, Vec<CString>)> {
+/// A descriptor to be passed on that is not open.
+pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
     let listen = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok());
     let listen = listen.filter(|count| *count > 0);
     let mut env = Vec::new();
     if let Some(count) = listen {
         // The process will be 1 in its pid namespace, as a rule.
-        let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
+        let names =
+            std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
         let texts = [Some(format!("LISTEN_FDS={count}")), Some("LISTEN_PID=1".into()), names];
         env.extend(texts.into_iter().flatten().filter_map(|text| CString::new(text).ok()));
     }
     let total = preserve.saturating_add(listen.unwrap_or(0));
-    for number in (3..).take(total as usize) {
-        match flags_of(number) {
-            Ok(flags) if !flags.contains(FdFlags::CLOEXEC) => {}
-            _ => {
-                let option = if number < 3 + preserve as i32 { "--preserve-fds" } else { "LISTEN_FDS" };
-                return Err(Error::new(format!("{option}: file descriptor {number} is not open")));
-            }
-        }
+    if total > open {
+        let option = if preserve > open { "--preserve-fds" } else { "LISTEN_FDS" };
+        return Err(Error::new(format!("{option}: file descriptor {} is not open", 3 + open)));
     }
     Ok((total, env))
 }
-
-fn flags_of(number: i32) -> rustix::io::Result<FdFlags> {
-    if number < 0 {
-        return Err(Errno::BADF);
-    }
-    fcntl_getfd(crate::sys::process::borrow_inherited(number))
-}
-

@@ -3,15 +3,23 @@
 
 use super::global::Global;
 use super::{COMMANDS, Entry};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::log::Log;
 use crate::spec::OCI_VERSION;
+use crate::sys::process::{close_on_exec_from, count_inherited};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use std::ffi::OsString;
 
 /// Runs the program; returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let inherited_fds = match take_over_descriptors() {
+        Ok(count) => count,
+        Err(error) => {
+            Log::default().error(&error);
+            return 1;
+        }
+    };
     let args = two_dashes(args);
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
@@ -42,7 +50,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             return 1;
         }
     };
-    let runtime = match global.runtime() {
+    let runtime = match global.runtime(inherited_fds) {
         Ok(runtime) => runtime,
         Err((log, error)) => {
             log.error(&error);
@@ -56,6 +64,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             entry.failure
         }
     }
+}
+
+/// What our caller has left open is nobody's but the container's, and only what
+/// it is meant to have (`--preserve-fds`): no hook and no helper gets any of it.
+fn take_over_descriptors() -> Result<u32> {
+    let count = count_inherited();
+    close_on_exec_from(3).call(|| "close_range".into())?;
+    Ok(count)
 }
 
 fn command() -> Command {
@@ -79,7 +95,9 @@ fn two_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let one = |arg: OsString| {
         is_exec |= arg == "exec";
         let long = arg.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|rest| {
-            rest.len() > 3 && rest.contains('-') && rest.starts_with(|c: char| c.is_ascii_lowercase())
+            rest.len() > 3
+                && rest.contains('-')
+                && rest.starts_with(|c: char| c.is_ascii_lowercase())
         });
         if !long || is_exec {
             return arg;

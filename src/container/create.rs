@@ -1,6 +1,6 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, seccomp, serve, state_of};
+use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -85,22 +85,28 @@ struct Made {
 /// Whatever fails; nothing is left then.
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     store::check_id(&settings.id)?;
-    let bundle = Bundle::open(&settings.bundle)?;
+    let mut bundle = Bundle::open(&settings.bundle)?;
+    let mut settings = settings.clone();
+    if notify::supervisor().is_some() {
+        let state = runtime.store.root().join(&settings.id);
+        bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
+    }
+    let settings = &settings;
     let options = Options {
         id: settings.id.clone(),
         bundle: bundle.path.clone(),
-        rootless: runtime.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, &mut findings);
+    let decided = Decided::new(&bundle.spec, &options, runtime.rootless, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     check_terminal(&plan, settings)?;
     seccomp::log_skipped(filter.as_ref(), &runtime.log);
-    let join = namespaces::open_files(&plan.namespaces.join)?;
+    let join = namespaces::open_files(&plan.namespaces)?;
     let work = Work { runtime, settings, bundle, plan, filter, join, writes };
     make_or_undo(work, cgroup)
 }
@@ -108,7 +114,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set")),
+        Some(_) if !terminal => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )),
         Some(path) => terminal::check_socket(path),
         None if terminal && !settings.relays_terminal => {
             Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
@@ -155,7 +163,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         cgroup,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
-        notify_socket: None,
+        keyring: !work.settings.no_new_keyring,
     })
 }
 
@@ -168,6 +176,9 @@ fn make(
     caller_mask: Mask,
 ) -> Result<(ParentEnd, Option<OwnedFd>)> {
     dir.save_config(&work.bundle.text)?;
+    if notify::supervisor().is_some() {
+        notify::prepare(dir)?;
+    }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
@@ -267,10 +278,10 @@ fn give_birth(
 /// How a mount of type `cgroup` shows the container its own cgroup.
 fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
     let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice() {
-        if only.name.is_none() {
-            return Some(CgroupView::V2(only.source.clone()));
-        }
+    if let [only] = mounts.as_slice()
+        && only.name.is_none()
+    {
+        return Some(CgroupView::V2(only.source.clone()));
     }
     let hierarchy = |mount: CgroupMount| Hierarchy {
         name: mount.name.unwrap_or_default(),
@@ -314,6 +325,7 @@ impl Created {
     /// # Errors
     /// None in practice.
     pub fn leave(self) -> Result<()> {
+        self.wire.send(ToChild::Done)?;
         signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
         debug_assert!(self.dir.has(START));
         Ok(())

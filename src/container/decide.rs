@@ -1,9 +1,10 @@
 //! What `create` decides before it makes anything, and what `plan` shows.
 
+use super::seccomp;
 use crate::cgroup::{Cgroup, Write};
 use crate::plan::{self, Findings, Options, Plan};
 use crate::security::lsm;
-use crate::security::seccomp::{self, Filter};
+use crate::security::seccomp::Filter;
 use crate::spec::Spec;
 
 /// A configuration turned into what will be done, on this host.
@@ -22,9 +23,9 @@ pub struct Decided {
 impl Decided {
     /// Every check and every default: reads at most, and is good only if no error
     /// is added to `findings`.
-    pub fn new(spec: &Spec, options: &Options, findings: &mut Findings) -> Self {
+    pub fn new(spec: &Spec, options: &Options, rootless: bool, findings: &mut Findings) -> Self {
         let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-        let cgroup = Cgroup::plan(path, &options.id, options.rootless);
+        let cgroup = Cgroup::plan(path, &options.id, rootless);
         let cgroup = findings.keep(cgroup);
         Self::on(cgroup, spec, options, findings)
     }
@@ -41,7 +42,7 @@ impl Decided {
             let (apparmor, selinux) = (&process.apparmor_profile, &process.selinux_label);
             findings.keep(lsm::check(apparmor.as_deref(), selinux.as_deref()));
         }
-        let filter = plan.seccomp.as_ref().and_then(|seccomp| seccomp::compile(seccomp, findings));
+        let filter = plan.seccomp.as_ref().and_then(|profile| seccomp::plan(profile, findings));
         let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));
         Self { plan, filter, cgroup, writes: writes.unwrap_or_default() }
     }

@@ -66,14 +66,14 @@ pub fn exec(
     let container = Container::find(runtime, &request.id)?;
     check_status(&container, request)?;
     let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    let own = config.process.clone().unwrap_or_else(|| spec::Process {
-        cwd: "/".into(),
-        ..spec::Process::default()
-    });
+    let own = config
+        .process
+        .clone()
+        .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
     let options = Options {
         id: request.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
-        rootless: container.record.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: request.preserve_fds,
     };
     let mut findings = Findings::default();
@@ -94,16 +94,19 @@ fn check_status(container: &Container, request: &Request) -> Result<()> {
         Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
-        Status::Stopped => Err(super::not_running(&request.id).at("cannot exec in a stopped container")),
+        Status::Stopped => {
+            Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
+        }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
     }
 }
 
 fn check_terminal(process: &Process, request: &Request) -> Result<()> {
     match &request.console_socket {
-        Some(_) if process.terminal.is_none() => {
-            Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set").hint("add --tty"))
-        }
+        Some(_) if process.terminal.is_none() => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )
+        .hint("add --tty")),
         Some(path) => terminal::check_socket(path),
         None if process.terminal.is_some() && request.detach => {
             Err(Error::new("--detach: a terminal needs --console-socket then"))
@@ -151,7 +154,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         proc: lsm::open_proc()?,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: true,
+        keyring: record.keyring,
     };
     let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
     match born {
@@ -202,7 +205,7 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     }
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground = Foreground::new(master)?;
+    let foreground = Foreground::new(master, None)?;
     let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     start::begin(wire, record, profile, work.runtime)?;
     if let Some(path) = &request.pid_file {

@@ -10,6 +10,7 @@ mod features;
 mod foreground;
 mod kill;
 mod list;
+mod notify;
 mod pause;
 mod preview;
 mod ps;
@@ -48,6 +49,8 @@ pub struct Runtime {
     pub log: Log,
     /// Whether we lack root's privileges over the host.
     pub rootless: bool,
+    /// How many descriptors from 3 on our caller has left open to us.
+    pub inherited_fds: u32,
 }
 
 /// A container that exists on disk.

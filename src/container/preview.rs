@@ -42,9 +42,9 @@ impl Preview {
         let bundle = Bundle::open(path)?;
         let entries = bundle.spec.linux.iter().flat_map(|linux| &linux.namespaces);
         let rootless = rootless && entries.into_iter().any(|entry| entry.kind == "user");
-        let options = Options { rootless, ..Self::options(&bundle.path) };
+        let options = Self::options(&bundle.path);
         let mut findings = Findings::default();
-        let decided = Decided::new(&bundle.spec, &options, &mut findings);
+        let decided = Decided::new(&bundle.spec, &options, rootless, &mut findings);
         Ok(Self::of(&decided, &findings))
     }
 

@@ -36,8 +36,8 @@ pub struct Options {
     pub id: String,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// Whether we run without root's privileges over the host.
-    pub rootless: bool,
+    /// Whether we are not even uid 0 of our own user namespace.
+    pub unprivileged: bool,
     /// How many fds from 3 on the process inherits.
     pub preserve_fds: u32,
 }
@@ -85,7 +85,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     check_version(&spec.oci_version, findings);
     let linux = spec.linux.clone().unwrap_or_default();
     let namespaces = namespaces::plan(&linux.namespaces, findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.rootless, findings);
+    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
     check_unsupported(&linux, findings);
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));

@@ -28,6 +28,10 @@ fn explain<T: DeserializeOwned>(name: &str, text: &str, first: &serde_json::Erro
         Err(e) if e.path().to_string() != "." => format!("{}: ", e.path()),
         _ => String::new(),
     };
+    let field = match first.to_string().split('`').collect::<Vec<_>>()[..] {
+        ["missing field ", name, ..] => format!("{}{name}: ", field.replace(": ", ".")),
+        _ => field,
+    };
     // serde_json appends the place to its message; it stands in front here.
     let message = first.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message);

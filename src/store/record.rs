@@ -4,7 +4,6 @@ use super::ProcessId;
 use crate::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Written before the first thing that could leak, and again when the
 /// container is created.
@@ -32,6 +31,6 @@ pub struct Record {
     pub namespaces: Vec<String>,
     /// Whether cgroup errors are to be forgiven.
     pub rootless: bool,
-    /// Where `NOTIFY_SOCKET` of the container's supervisor is.
-    pub notify_socket: Option<PathBuf>,
+    /// Whether it has a session keyring of its own.
+    pub keyring: bool,
 }

@@ -41,9 +41,8 @@ pub fn set_attributes(attributes: SchedAttr) -> Result<(), Errno> {
 pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
     const IOPRIO_WHO_PGRP: c_long = 2;
     // SAFETY: takes integers only; 0 is the caller's own group.
-    match unsafe {
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, c_long::from(priority))
-    } {
+    match unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, c_long::from(priority)) }
+    {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }
