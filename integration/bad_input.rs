@@ -465,8 +465,8 @@ fn all_findings_are_told_at_once() {
 
 #[test]
 fn the_specs_own_bad_examples() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema/config/bad");
-    crate::harness::needs!(dir.is_dir(), "tests/schema/config/bad");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/test/config/bad");
+    crate::harness::needs!(dir.is_dir(), "tests/fixtures/schema");
     for entry in fs::read_dir(dir).unwrap() {
         let text = fs::read(entry.unwrap().path()).unwrap();
         let c = Bundle::sh("true").container();

@@ -2,7 +2,7 @@
 //! in `src/` is an edge between two rooms; an edge that is not in the table
 //! fails.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,6 +12,7 @@ mod global;
 mod kill;
 mod list;
 mod pause;
+mod plan;
 mod ps;
 mod run;
 mod shared;
@@ -67,7 +68,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
 }
 
-static COMMANDS: [Entry; 13] = [
+static COMMANDS: [Entry; 14] = [
     entry::<create::Create>("create", "Create a container; it waits for `start`"),
     entry::<start::Start>("start", "Run the program of a created container"),
     entry::<run::Run>("run", "Create and start a container, and stay with it"),
@@ -79,6 +80,7 @@ static COMMANDS: [Entry; 13] = [
     entry::<delete::Delete>("delete", "Remove a stopped container and all that belongs to it"),
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
+    entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];

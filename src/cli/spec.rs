@@ -92,7 +92,9 @@ mod tests {
                 bundle: "/".into(),
                 ..crate::plan::Options::default()
             };
-            crate::plan::create(&spec, &options).unwrap();
+            let mut findings = crate::plan::Findings::default();
+            crate::plan::create(&spec, &options, &mut findings);
+            findings.finish(()).unwrap();
         }
     }
 }

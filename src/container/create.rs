@@ -1,13 +1,13 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Runtime, notify, seccomp, serve, state_of};
+use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{self, Kind, Options, Plan};
+use crate::plan::{Findings, Kind, Options, Plan};
 use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
@@ -98,16 +98,15 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: settings.preserve_fds,
     };
-    let (plan, warnings) = plan::create(&bundle.spec, &options)?;
+    let mut findings = Findings::default();
+    let decided = Decided::new(&bundle.spec, &options, runtime.rootless, &mut findings);
+    let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    let Decided { plan, filter, cgroup, writes } = decided;
+    let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     check_terminal(&plan, settings)?;
-    let filter = seccomp::compile(plan.seccomp.as_ref(), &runtime.log)?;
-    if let Some(process) = &plan.process {
-        lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
-    }
+    seccomp::log_skipped(filter.as_ref(), &runtime.log);
     let join = namespaces::open_files(&plan.namespaces)?;
-    let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
-    let writes = cgroup.writes(&plan.resources)?;
     let work = Work { runtime, settings, bundle, plan, filter, join, writes };
     make_or_undo(work, cgroup)
 }

@@ -1,21 +1,18 @@
 //! The features document (features.md, features-linux.md of the spec).
 
-use crate::plan::{Kind, capabilities, options};
-use crate::security::{lsm, seccomp};
+use crate::plan::{Kind, NOT_YET, capabilities, hooks, options};
+use crate::security::seccomp;
 use crate::spec::OCI_VERSION;
 use serde_json::{Value, json};
 
 /// Everything that this runtime recognises, from the tables that parse it.
 pub fn features() -> Value {
-    let mut mount_options: Vec<&str> = options::names().collect();
-    mount_options.sort_unstable();
+    let enabled = |field| json!({ "enabled": !NOT_YET.contains(&field) });
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": [
-            "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
-        ],
-        "mountOptions": mount_options,
+        "hooks": hooks::KINDS,
+        "mountOptions": options::names().collect::<Vec<_>>(),
         "linux": {
             "namespaces": Kind::ALL.map(Kind::name),
             "capabilities": capabilities::NAMES.as_slice(),
@@ -34,12 +31,13 @@ pub fn features() -> Value {
                     .map(|(name, ..)| *name)
                     .collect::<Vec<_>>(),
             },
+            // Whatever this host has: both are what we can do.
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": lsm::selinux_enabled() },
-            "intelRdt": { "enabled": false },
+            "selinux": { "enabled": true },
+            "intelRdt": enabled("intelRdt"),
             "memoryPolicy": { "modes": [], "flags": [] },
-            "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": options::find("idmap").is_some() } },
+            "netDevices": enabled("netDevices"),
         },
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),

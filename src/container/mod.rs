@@ -3,6 +3,7 @@
 
 mod bundle;
 mod create;
+mod decide;
 mod delete;
 mod exec;
 mod features;
@@ -11,6 +12,7 @@ mod kill;
 mod list;
 mod notify;
 mod pause;
+mod preview;
 mod ps;
 mod run;
 mod seccomp;
@@ -20,12 +22,14 @@ mod state;
 
 pub use bundle::Bundle;
 pub use create::{Created, Settings, create};
+pub use decide::Decided;
 pub use delete::delete;
 pub use exec::{Request, exec};
 pub use features::features;
 pub use kill::{kill, parse_signal};
 pub use list::{Entry, list};
 pub use pause::{pause, resume};
+pub use preview::Preview;
 pub use ps::pids;
 pub use run::{Ending, run};
 pub use start::start;

@@ -36,6 +36,25 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+impl Hooks {
+    /// The six kinds by name, in the order of a container's life.
+    pub fn all(&self) -> [(&'static str, &[Hook]); 6] {
+        let [one, two, three, four, five, six] = KINDS;
+        [
+            (one, &self.prestart),
+            (two, &self.create_runtime),
+            (three, &self.create_container),
+            (four, &self.start_container),
+            (five, &self.poststart),
+            (six, &self.poststop),
+        ]
+    }
+}
+
+/// The names of the six kinds.
+pub const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 /// Checks every hook.
 pub fn plan(hooks: Option<&spec::Hooks>, findings: &mut Findings) -> Hooks {
     let Some(hooks) = hooks else { return Hooks::default() };

@@ -14,6 +14,7 @@ pub mod process;
 pub mod rlimits;
 pub mod rootfs;
 pub mod scheduling;
+pub mod sections;
 pub mod sysctl;
 
 pub use findings::Findings;
@@ -23,7 +24,7 @@ pub use namespaces::{Kind, Namespaces};
 pub use process::{Process, Terminal};
 pub use rootfs::Rootfs;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::spec::{self, Spec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,48 +79,35 @@ pub struct Plan {
     pub personality: Option<u64>,
 }
 
-/// Turns the configuration into a plan.
-///
-/// # Errors
-/// All findings at once, in the words of one line, each with its field.
-pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
-    let mut findings = Findings::default();
-    check_version(&spec.oci_version, &mut findings);
+/// Turns the configuration into a plan, which is good only if no error is added
+/// to `findings`: every part is checked, whatever is wrong with another.
+pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
+    check_version(&spec.oci_version, findings);
     let linux = spec.linux.clone().unwrap_or_default();
-    let namespaces = namespaces::plan(&linux.namespaces, &mut findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, &mut findings);
-    check_unsupported(&linux, &mut findings);
-    for key in spec.annotations.keys().filter(|key| key.is_empty()) {
-        findings.error(Error::new(format!(
-            "annotations: the key {key:?} is empty (config.md, Annotations)"
-        )));
+    let namespaces = namespaces::plan(&linux.namespaces, findings);
+    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
+    check_unsupported(&linux, findings);
+    if spec.annotations.contains_key("") {
+        findings.error(Error::new("annotations: a key is empty"));
     }
-    let Some(rootfs) = findings.absorb(rootfs::plan(spec, &options.bundle)) else {
-        // The other parts are still checked, so that all findings come at once.
-        process::plan(spec.process.as_ref(), options, &mut findings);
-        sysctl::plan(&linux.sysctl, &namespaces, &mut findings);
-        hooks::plan(spec.hooks.as_ref(), &mut findings);
-        return findings.fail();
-    };
-    let plan = Plan {
+    Plan {
         id: options.id.clone(),
         bundle: options.bundle.clone(),
-        rootfs,
-        process: process::plan(spec.process.as_ref(), options, &mut findings),
-        hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, &mut findings),
-        domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, &mut findings),
-        sysctl: sysctl::plan(&linux.sysctl, &namespaces, &mut findings),
-        time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, &mut findings),
-        hooks: hooks::plan(spec.hooks.as_ref(), &mut findings),
+        rootfs: rootfs::plan(spec, &options.bundle, findings),
+        process: process::plan(spec.process.as_ref(), options, findings),
+        hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, findings),
+        domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, findings),
+        sysctl: sysctl::plan(&linux.sysctl, &namespaces, findings),
+        time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, findings),
+        hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
         cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
-        personality: personality(linux.personality.as_ref(), &mut findings),
+        personality: personality(linux.personality.as_ref(), findings),
         namespaces,
         id_maps,
-    };
-    findings.finish(plan)
+    }
 }
 
 /// `ociVersion` is a `SemVer` of major version 1 (config.md, "Specification version").
@@ -176,14 +164,15 @@ fn personality(personality: Option<&spec::Personality>, findings: &mut Findings)
     }
 }
 
+/// Properties of `linux` that are refused because they are not built yet; the
+/// `features` command reads this, too.
+pub const NOT_YET: [&str; 3] = ["netDevices", "intelRdt", "memoryPolicy"];
+
 /// What is not built yet is refused, never dropped.
 fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
-    let mut refuse = |present: bool, field: &str| {
-        if present {
-            findings.error(Error::new(format!("linux.{field}: is not supported yet")));
-        }
-    };
-    refuse(!linux.net_devices.is_empty(), "netDevices");
-    refuse(linux.intel_rdt.is_some(), "intelRdt");
-    refuse(linux.memory_policy.is_some(), "memoryPolicy");
+    let used =
+        [!linux.net_devices.is_empty(), linux.intel_rdt.is_some(), linux.memory_policy.is_some()];
+    for (field, _) in NOT_YET.iter().zip(used).filter(|(_, used)| *used) {
+        findings.error(Error::new(format!("linux.{field}: is not supported yet")));
+    }
 }

@@ -129,9 +129,9 @@ pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces 
         }
         match entry.path.as_deref().filter(|path| !path.is_empty()) {
             None => namespaces.create.push(kind),
-            Some(path) if !Path::new(path).is_absolute() => findings.error(Error::new(format!(
-                "{field}.path: {path:?} is not absolute (config-linux.md, Namespaces)"
-            ))),
+            Some(path) if !Path::new(path).is_absolute() => {
+                findings.error(Error::new(format!("{field}.path: {path:?} is not absolute")));
+            }
             Some(path) => {
                 namespaces.join.push((kind, PathBuf::from(path)));
                 namespaces.join_fields.push(format!("{field}.path"));

@@ -50,9 +50,7 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
             continue;
         };
         if planned.iter().any(|other| other.name == *name) {
-            findings.error(Error::new(format!(
-                "{field}.type: {name} is listed twice (config.md, rlimits)"
-            )));
+            findings.error(Error::new(format!("{field}.type: {name} is listed twice")));
         }
         if limit.soft > limit.hard {
             findings.error(Error::new(format!(

@@ -54,6 +54,11 @@ pub const FLAGS: [(&str, u64); 7] = [
 const IO_CLASSES: [(&str, u16); 3] =
     [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
+/// The name of a policy.
+pub fn policy_name(number: u32) -> Option<&'static str> {
+    POLICIES.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
 /// Checks both.
 pub fn plan(process: &spec::Process, findings: &mut Findings) -> Scheduling {
     Scheduling {
