@@ -1,6 +1,6 @@
 //! The features document (features.md, features-linux.md of the spec).
 
-use crate::plan::{Kind, capabilities, options};
+use crate::plan::{Kind, capabilities, memory_policy, options};
 use crate::security::{lsm, seccomp};
 use crate::spec::OCI_VERSION;
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ pub fn features() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": lsm::selinux_enabled() },
             "intelRdt": { "enabled": false },
-            "memoryPolicy": { "modes": [], "flags": [] },
+            "memoryPolicy": {
+                "modes": memory_policy::MODES.map(|(name, ..)| name),
+                "flags": memory_policy::FLAGS.map(|(name, _)| name),
+            },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": false },
         },

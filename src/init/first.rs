@@ -8,7 +8,7 @@ use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, scheduling};
+use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
@@ -54,6 +54,7 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
     wire.expect(ToChild::Go)?;
+    scheduling::reset_affinity()?;
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if init.keyring {
@@ -219,6 +220,7 @@ fn settle(
 ) -> Result<(CString, Vec<CString>)> {
     program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
+    memory::apply(plan.memory_policy.as_ref())?;
     if let Some(domain) = plan.personality {
         process::personality(domain)
             .call(|| format!("linux.personality: personality({domain:#x})"))?;

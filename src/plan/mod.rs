@@ -6,6 +6,8 @@ pub mod capabilities;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
+pub mod mask;
+pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
 pub mod options;
@@ -19,6 +21,7 @@ pub mod sysctl;
 pub use findings::Findings;
 pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
+pub use memory_policy::MemoryPolicy;
 pub use namespaces::{Kind, Namespaces};
 pub use process::{Process, Terminal};
 pub use rootfs::Rootfs;
@@ -76,6 +79,8 @@ pub struct Plan {
     pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
+    /// NUMA policy of memory.
+    pub memory_policy: Option<MemoryPolicy>,
 }
 
 /// Turns the configuration into a plan.
@@ -114,6 +119,7 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
         personality: personality(linux.personality.as_ref(), &mut findings),
+        memory_policy: memory_policy::plan(linux.memory_policy.as_ref(), &mut findings),
         namespaces,
         id_maps,
     };
@@ -182,5 +188,4 @@ fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
     };
     refuse(!linux.net_devices.is_empty(), "netDevices");
     refuse(linux.intel_rdt.is_some(), "intelRdt");
-    refuse(linux.memory_policy.is_some(), "memoryPolicy");
 }
