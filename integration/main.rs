@@ -21,6 +21,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod scheduling;
 mod seccomp;

@@ -6,6 +6,7 @@ use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
+use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{self, Kind, Options, Plan};
 use crate::security::{lsm, seccomp as filters};
@@ -70,12 +71,14 @@ struct Work<'a> {
     filter: Option<filters::Filter>,
     join: Join,
     writes: Vec<Write>,
+    devices: Found,
 }
 
 /// What has been made so far, for the way back.
 #[derive(Default)]
 struct Made {
     child: Option<Child>,
+    devices: Option<Handed>,
     hooks: bool,
 }
 
@@ -102,7 +105,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let join = namespaces::open_files(&plan.namespaces.join)?;
     let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
     let writes = cgroup.writes(&plan.resources)?;
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes };
+    let devices = devices::find(&plan.net_devices)?;
+    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices };
     make_or_undo(work, cgroup)
 }
 
@@ -124,7 +128,7 @@ fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let mut made = Made::default();
     let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
         Ok(mask) => mask,
-        Err(error) => return Err(undo(&work, &dir, &record, &made, error)),
+        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error)),
     };
     match make(&work, &dir, &mut record, &mut made, caller_mask) {
         Ok((wire, master)) => {
@@ -134,7 +138,7 @@ fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
         }
         Err(error) => {
-            let error = undo(&work, &dir, &record, &made, error);
+            let error = undo(&work, &dir, &record, &mut made, error);
             signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             Err(error)
         }
@@ -186,6 +190,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
+    made.devices = hand_over_devices(work, pid)?;
     record.init = Some(ProcessId::of(pid)?);
     wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
@@ -219,6 +224,19 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+/// The process waits, and its network namespace is there: its own, or the one
+/// that it joins.
+fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
+    if work.plan.net_devices.is_empty() {
+        return Ok(None);
+    }
+    match work.join.file(Kind::Network) {
+        Some(file) => devices::hand_over(&work.devices, file),
+        None => devices::hand_over(&work.devices, devices::namespace_of(pid)?.as_fd()),
+    }
+    .map(Some)
 }
 
 fn give_birth(
@@ -268,10 +286,10 @@ fn give_birth(
 /// How a mount of type `cgroup` shows the container its own cgroup.
 fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
     let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice() {
-        if only.name.is_none() {
-            return Some(CgroupView::V2(only.source.clone()));
-        }
+    if let [only] = mounts.as_slice()
+        && only.name.is_none()
+    {
+        return Some(CgroupView::V2(only.source.clone()));
     }
     let hierarchy = |mount: CgroupMount| Hierarchy {
         name: mount.name.unwrap_or_default(),
@@ -283,8 +301,10 @@ fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
 
 /// Takes back what was made, last first. What cannot be taken back is said in
 /// the error, and `delete --force` can try again: the record stays then.
-fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &Made, error: Error) -> Error {
+fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Error) -> Error {
     let mut left = Vec::new();
+    // While their namespace is there.
+    left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
     }

@@ -42,7 +42,7 @@ pub fn features() -> Value {
                 "flags": memory_policy::FLAGS.map(|(name, _)| name),
             },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),

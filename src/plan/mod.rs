@@ -10,6 +10,7 @@ pub mod mask;
 pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod options;
 pub mod paths;
 pub mod process;
@@ -23,6 +24,7 @@ pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
 pub use memory_policy::MemoryPolicy;
 pub use namespaces::{Kind, Namespaces};
+pub use net_devices::NetDevice;
 pub use process::{Process, Terminal};
 pub use rootfs::Rootfs;
 
@@ -79,6 +81,8 @@ pub struct Plan {
     pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
+    /// Network devices to move in.
+    pub net_devices: Vec<NetDevice>,
     /// NUMA policy of memory.
     pub memory_policy: Option<MemoryPolicy>,
 }
@@ -119,6 +123,7 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
         personality: personality(linux.personality.as_ref(), &mut findings),
+        net_devices: net_devices::plan(&linux.net_devices, &namespaces, &mut findings),
         memory_policy: memory_policy::plan(linux.memory_policy.as_ref(), &mut findings),
         namespaces,
         id_maps,
@@ -186,6 +191,5 @@ fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
             findings.error(Error::new(format!("linux.{field}: is not supported yet")));
         }
     };
-    refuse(!linux.net_devices.is_empty(), "netDevices");
     refuse(linux.intel_rdt.is_some(), "intelRdt");
 }

@@ -116,10 +116,10 @@ impl Store {
         for entry in entries {
             let entry = entry.call(call)?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if let (true, Ok(id)) = (is_dir, entry.file_name().into_string()) {
-                if id::check(&id).is_ok() {
-                    ids.push(id);
-                }
+            if let (true, Ok(id)) = (is_dir, entry.file_name().into_string())
+                && id::check(&id).is_ok()
+            {
+                ids.push(id);
             }
         }
         ids.sort_unstable();

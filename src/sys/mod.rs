@@ -6,6 +6,7 @@ pub mod keyring;
 pub mod lock;
 pub mod namespace;
 pub mod netdevice;
+pub mod netlink;
 pub mod process;
 pub mod sched;
 pub mod signal;
