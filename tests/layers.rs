@@ -21,8 +21,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hooks", &["plan", "spec", "sys"]),
     ("terminal", &["plan", "sys"]),
     ("cgroup", &["plan", "spec", "sys"]),
+    ("resctrl", &["plan", "sys"]),
     // What must be found again after a crash is recorded as the value it is.
-    ("store", &["spec", "cgroup", "sys"]),
+    ("store", &["spec", "cgroup", "resctrl", "sys"]),
     ("create", &["plan", "spec", "sync", "namespaces", "sys"]),
     (
         "init",
@@ -35,7 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "container",
         &[
             "log", "spec", "plan", "store", "sync", "create", "init", "namespaces", "rootfs",
-            "cgroup", "security", "net", "hooks", "terminal", "sys",
+            "cgroup", "resctrl", "security", "net", "hooks", "terminal", "sys",
         ],
     ),
     ("cli", &["log", "spec", "plan", "store", "container", "sys"]),

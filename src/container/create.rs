@@ -9,6 +9,7 @@ use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{self, Kind, Options, Plan};
+use crate::resctrl::{self, Groups};
 use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
@@ -72,6 +73,8 @@ struct Work<'a> {
     join: Join,
     writes: Vec<Write>,
     devices: Found,
+    /// What is to be made of it; kept in the record from then on.
+    rdt: Option<Groups>,
 }
 
 /// What has been made so far, for the way back.
@@ -106,7 +109,11 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
     let writes = cgroup.writes(&plan.resources)?;
     let devices = devices::find(&plan.net_devices)?;
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices };
+    let rdt = match &plan.intel_rdt {
+        Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
+        None => None,
+    };
+    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -122,9 +129,10 @@ fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     }
 }
 
-fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
+fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let dir = work.runtime.store.claim(&work.plan.id)?;
-    let mut record = new_record(&work, cgroup)?;
+    let rdt = work.rdt.take();
+    let mut record = new_record(&work, cgroup, rdt)?;
     let mut made = Made::default();
     let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
         Ok(mask) => mask,
@@ -145,7 +153,7 @@ fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     }
 }
 
-fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
+fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
     let plan = &work.plan;
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
@@ -158,6 +166,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
         notify_socket: None,
@@ -177,12 +186,18 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
     record.cgroup.apply(&work.writes)?;
+    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
+        groups.create(rdt)?;
+    }
     dir.save(record)?;
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
         record.cgroup.attach(pid)?;
+    }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
     }
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
@@ -309,6 +324,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
         left.extend(serve::end(child).err());
     }
     left.extend(record.cgroup.remove().err());
+    left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
     }

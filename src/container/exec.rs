@@ -190,6 +190,9 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     } else if record.cgroup.dir()?.is_none() {
         record.cgroup.attach(pid)?;
     }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
+    }
     limits::set_oom_score(child.pid, &work.process, record.rootless)?;
     wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {

@@ -36,7 +36,7 @@ pub fn features() -> Value {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": lsm::selinux_enabled() },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": {
                 "modes": memory_policy::MODES.map(|(name, ..)| name),
                 "flags": memory_policy::FLAGS.map(|(name, _)| name),

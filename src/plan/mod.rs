@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
+pub mod intel_rdt;
 pub mod mask;
 pub mod memory_policy;
 pub mod mounts;
@@ -22,6 +23,7 @@ pub mod sysctl;
 pub use findings::Findings;
 pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
+pub use intel_rdt::IntelRdt;
 pub use memory_policy::MemoryPolicy;
 pub use namespaces::{Kind, Namespaces};
 pub use net_devices::NetDevice;
@@ -81,6 +83,8 @@ pub struct Plan {
     pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
+    /// Class of service and monitoring.
+    pub intel_rdt: Option<IntelRdt>,
     /// Network devices to move in.
     pub net_devices: Vec<NetDevice>,
     /// NUMA policy of memory.
@@ -97,7 +101,6 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
     let linux = spec.linux.clone().unwrap_or_default();
     let namespaces = namespaces::plan(&linux.namespaces, &mut findings);
     let id_maps = idmap::plan(&linux, &namespaces, options.rootless, &mut findings);
-    check_unsupported(&linux, &mut findings);
     for key in spec.annotations.keys().filter(|key| key.is_empty()) {
         findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
     }
@@ -123,6 +126,7 @@ pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
         personality: personality(linux.personality.as_ref(), &mut findings),
+        intel_rdt: intel_rdt::plan(linux.intel_rdt.as_ref(), &options.id, &mut findings),
         net_devices: net_devices::plan(&linux.net_devices, &namespaces, &mut findings),
         memory_policy: memory_policy::plan(linux.memory_policy.as_ref(), &mut findings),
         namespaces,
@@ -182,14 +186,4 @@ fn personality(personality: Option<&spec::Personality>, findings: &mut Findings)
             None
         }
     }
-}
-
-/// What is not built yet is refused, never dropped.
-fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
-    let mut refuse = |present: bool, field: &str| {
-        if present {
-            findings.error(Error::new(format!("linux.{field}: is not supported yet")));
-        }
-    };
-    refuse(linux.intel_rdt.is_some(), "intelRdt");
 }
