@@ -421,3 +421,23 @@ fn r183_check_before_update_refuses_less_than_is_used() {
     out.fails();
     assert_eq!(c.status(), "running");
 }
+
+/// No resctrl, no container; where there is one, the process is in its class.
+#[test]
+fn r211_r212_intel_rdt() {
+    deviates!(["runc", "crun"], "R212: other words");
+    let c =
+        Bundle::sleeper().set("/linux/intelRdt", json!({"enableMonitoring": false})).container();
+    let out = c.create();
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        assert!(out.fails().contains("linux.intelRdt: no resctrl file system is mounted"));
+        assert!(!c.root().join(&c.id).exists());
+        return;
+    }
+    out.ok();
+    let tasks = std::path::Path::new("/sys/fs/resctrl").join(&c.id).join("tasks");
+    let pid = c.pid().as_raw_pid().to_string();
+    assert!(std::fs::read_to_string(&tasks).unwrap().lines().any(|line| line == pid));
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(!tasks.exists(), "R218: the class goes with the container");
+}

@@ -77,6 +77,9 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
         end(init)?;
     }
     record.cgroup.remove()?;
+    if let Some(groups) = &record.rdt {
+        groups.remove()?;
+    }
     dir.remove()?;
     poststop(hooks, record, log);
     Ok(())

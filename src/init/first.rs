@@ -8,7 +8,7 @@ use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, scheduling};
+use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
@@ -55,6 +55,7 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
     wire.expect(ToChild::Go)?;
+    scheduling::reset_affinity()?;
     if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
         // Strangers see us there: they must not reach our descriptors or memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -221,6 +222,7 @@ fn settle(
 ) -> Result<(CString, Vec<CString>)> {
     program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
+    memory::apply(plan.memory_policy.as_ref())?;
     if let Some(domain) = plan.personality {
         process::personality(domain)
             .call(|| format!("linux.personality: personality({domain:#x})"))?;

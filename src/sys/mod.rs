@@ -8,6 +8,7 @@ pub mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod netdevice;
+pub mod netlink;
 pub mod process;
 pub mod sched;
 pub mod seccomp;
