@@ -10,6 +10,7 @@ pub mod process;
 pub mod sched;
 pub mod signal;
 pub mod seccomp;
+pub mod alloc;
 pub mod bpf;
 pub mod mount;
 pub mod userns;
