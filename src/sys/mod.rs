@@ -2,6 +2,7 @@
 //! lacks, each wrapped in a safe and typed function.
 #![allow(unsafe_code)]
 
+pub mod exe;
 pub mod keyring;
 pub mod lock;
 pub mod namespace;
