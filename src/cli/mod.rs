@@ -33,10 +33,13 @@ trait Verb: Arguments + 'static {
     fn run(self, runtime: &Runtime) -> Result<i32>;
 }
 
+/// A command with its arguments.
+type Ready = Box<dyn FnOnce(&Runtime) -> Result<i32>>;
+
 /// What has become of a command's words.
 enum Parsed {
     /// It can run.
-    Ready(Box<dyn FnOnce(&Runtime) -> Result<i32>>),
+    Ready(Ready),
     /// Its help was asked for.
     Help(String),
 }
@@ -48,10 +51,13 @@ struct Entry {
     parse: fn(&Entry, &mut Words) -> Result<Parsed>,
     /// Exit status of a failure.
     failure: i32,
+    /// Whether it runs something in a container, so that our own file must not
+    /// be writable from there.
+    sealed: bool,
 }
 
 const fn entry<V: Verb>(name: &'static str, about: &'static str) -> Entry {
-    Entry { name, about, parse: parse::<V>, failure: 1 }
+    Entry { name, about, parse: parse::<V>, failure: 1, sealed: false }
 }
 
 fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
@@ -69,10 +75,20 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
 }
 
 static COMMANDS: [Entry; 14] = [
-    entry::<create::Create>("create", "Create a container; it waits for `start`"),
+    Entry {
+        sealed: true,
+        ..entry::<create::Create>("create", "Create a container; it waits for `start`")
+    },
     entry::<start::Start>("start", "Run the program of a created container"),
-    entry::<run::Run>("run", "Create and start a container, and stay with it"),
-    Entry { failure: 255, ..entry::<exec::Exec>("exec", "Run a further process in a container") },
+    Entry {
+        sealed: true,
+        ..entry::<run::Run>("run", "Create and start a container, and stay with it")
+    },
+    Entry {
+        failure: 255,
+        sealed: true,
+        ..entry::<exec::Exec>("exec", "Run a further process in a container")
+    },
     entry::<state::State>("state", "Print the state of a container as JSON"),
     entry::<list::List>("list", "List all containers"),
     entry::<ps::Ps>("ps", "List the processes of a container"),

@@ -3,22 +3,25 @@
 
 use super::arguments::{self, Arguments, Stop, Words, columns};
 use super::global::Global;
-use super::{COMMANDS, Entry, Parsed};
+use super::{COMMANDS, Entry, Parsed, Ready};
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
 use crate::spec::OCI_VERSION;
+use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 
 /// Runs the program; returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
-    let words = args.into_iter().skip(1).collect::<Vec<_>>().into_iter();
-    let parsed = take_over_descriptors().and_then(|count| Ok((count, read(words)?)));
-    match parsed {
-        Ok((inherited_fds, Request::Run(global, entry, verb))) => {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut words = args.clone().into_iter();
+    words.next();
+    match read(words).and_then(|request| prepare(request, args)) {
+        Ok((Request::Run(global, entry, verb), inherited_fds)) => {
             run(&global, entry, verb, inherited_fds)
         }
-        Ok((_, Request::Print(text, code))) => {
+        Ok((Request::Print(text, code), _)) => {
             print(&text);
             code
         }
@@ -29,7 +32,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-type Ready = Box<dyn FnOnce(&crate::container::Runtime) -> Result<i32>>;
+/// First from a sealed copy of the program, if it comes to that: descriptors
+/// of the caller pass through it, and only then are taken over.
+fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
+    if matches!(&request, Request::Run(_, entry, _) if entry.sealed) && !exe::is_sealed() {
+        let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
+        let args: std::result::Result<Vec<_>, _> = args.collect();
+        // What came as C strings has no NUL in it.
+        exe::run_sealed(&args.unwrap_or_default())?;
+    }
+    Ok((request, take_over_descriptors()?))
+}
 
 /// What the caller wants.
 enum Request {

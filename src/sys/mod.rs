@@ -2,7 +2,9 @@
 //! lacks, each wrapped in a safe and typed function.
 #![allow(unsafe_code)]
 
+pub mod alloc;
 pub mod bpf;
+pub mod exe;
 pub mod keyring;
 pub mod lock;
 pub mod mount;
