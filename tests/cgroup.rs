@@ -16,7 +16,7 @@ fn writes(
     when: When,
 ) -> Result<Vec<Write>, Error> {
     let mut findings = Findings::default();
-    let writes = cgroup::writes(resources, home, when, &mut findings);
+    let writes = cgroup::writes(resources, &home, when, &mut findings);
     findings.check(writes)
 }
 

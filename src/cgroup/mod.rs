@@ -93,7 +93,8 @@ impl Cgroup {
 
     /// What a new container's resources mean here.
     pub fn writes(&self, resources: &Resources, findings: &mut Findings) -> Vec<Write> {
-        resources::writes(resources, |controller| self.home(controller), When::Create, findings)
+        let home = |controller: &str| self.home(controller);
+        resources::writes(resources, &home, When::Create, findings)
     }
 
     /// What changed resources mean here: device rules are touched only if some
@@ -101,7 +102,7 @@ impl Cgroup {
     pub fn updates(&self, resources: &Resources) -> Result<Vec<Write>> {
         let mut findings = Findings::default();
         let home = |controller: &str| self.home(controller);
-        let writes = resources::writes(resources, home, When::Update, &mut findings);
+        let writes = resources::writes(resources, &home, When::Update, &mut findings);
         findings.check(writes)
     }
 

@@ -34,7 +34,7 @@ pub enum When {
 /// is added to `findings`.
 pub fn writes(
     resources: &Resources,
-    home: impl Fn(&str) -> Home,
+    home: &dyn Fn(&str) -> Home,
     when: When,
     findings: &mut Findings,
 ) -> Vec<Write> {
@@ -61,7 +61,7 @@ pub fn writes(
     }
     if let Some(cpu) = &resources.cpu {
         check_cpu(cpu, findings);
-        all.extend(processors(cpu, &home, when, findings));
+        all.extend(processors(cpu, home, when, findings));
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
         known(home("pids"), "pids", "pids.limit", findings);
@@ -77,7 +77,7 @@ pub fn writes(
             None => {}
         }
     }
-    huge_pages(&resources.hugepage_limits, &home, &mut all, findings);
+    huge_pages(&resources.hugepage_limits, home, &mut all, findings);
     if let Some(network) = &resources.network {
         if network.class_id.is_some() {
             only_v1(home("net_cls"), "net_cls", "network.classID", findings);
@@ -91,14 +91,14 @@ pub fn writes(
         known(home("rdma"), "rdma", &format!("rdma.{device}"), findings);
         all.extend(findings.keep(rdma(device, limit)));
     }
-    unified(resources, &home, &mut all, findings);
+    unified(resources, home, &mut all, findings);
     all
 }
 
 /// Time and places.
 fn processors(
     cpu: &Cpu,
-    home: &impl Fn(&str) -> Home,
+    home: &dyn Fn(&str) -> Home,
     when: When,
     findings: &mut Findings,
 ) -> Vec<Write> {
@@ -125,7 +125,7 @@ fn processors(
 
 fn huge_pages(
     limits: &[HugepageLimit],
-    home: &impl Fn(&str) -> Home,
+    home: &dyn Fn(&str) -> Home,
     all: &mut Vec<Write>,
     findings: &mut Findings,
 ) {
@@ -168,7 +168,7 @@ fn rdma(device: &str, limit: &Rdma) -> Result<Write> {
 /// Files of v2 by name; last, so that they win over what was converted.
 fn unified(
     resources: &Resources,
-    home: &impl Fn(&str) -> Home,
+    home: &dyn Fn(&str) -> Home,
     all: &mut Vec<Write>,
     findings: &mut Findings,
 ) {
