@@ -16,7 +16,9 @@ use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
-use crate::{hooks, log, rootfs, terminal};
+use crate::hooks::{self, Runner};
+use crate::{log, rootfs, terminal};
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -216,8 +218,9 @@ fn make(
         on_hooks: &mut || {
             made.hooks = true;
             let state = state_of(record, Status::Creating);
-            hooks::run_all("prestart", &work.plan.hooks.prestart, &state)?;
-            hooks::run_all("createRuntime", &work.plan.hooks.create_runtime, &state)
+            let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
     conversation.until_ready()?;
@@ -322,6 +325,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
+        // A hook may have left others there. Without a child the cgroup may not
+        // even be ours.
+        left.extend(kill_all(&record.cgroup).err());
     }
     left.extend(record.cgroup.remove().err());
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
@@ -338,6 +344,13 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }
+}
+
+fn kill_all(cgroup: &Cgroup) -> Result<()> {
+    if cgroup.exists() && !cgroup.pids()?.is_empty() {
+        cgroup.kill(Signal::KILL)?;
+    }
+    Ok(())
 }
 
 impl Created {

@@ -13,7 +13,8 @@ use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
-use crate::{hooks, net, terminal};
+use crate::hooks::{self, Runner};
+use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -180,7 +181,8 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state)
+    let preserve_fds = plan.process.as_ref().map_or(0, |process| process.preserve_fds);
+    hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
 }
 
 fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
