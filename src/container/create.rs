@@ -18,6 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::hooks::{self, Runner};
 use crate::{log, rootfs, terminal};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -188,6 +189,7 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
     record.cgroup.apply(&work.writes)?;
+    delegate(work, &record.cgroup)?;
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
@@ -343,6 +345,19 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             let id = &work.plan.id;
             error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
+    }
+}
+
+/// The spec only allows this, so without root's privileges a refusal is no error:
+/// not every user may give a directory away, even to an id of their own.
+fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
+    let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
+    match cgroup.delegate(uid) {
+        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+            work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+            Ok(())
+        }
+        done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
 }
 
