@@ -4,6 +4,7 @@ use super::{Bundle, Runtime, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
@@ -16,7 +17,6 @@ use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
-use crate::hooks::{self, Runner};
 use crate::{log, rootfs, terminal};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -123,7 +123,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set")),
+        Some(_) if !terminal => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )),
         Some(path) => terminal::check_socket(path),
         None if terminal && !settings.relays_terminal => {
             Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))

@@ -4,6 +4,7 @@
 use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
@@ -13,7 +14,6 @@ use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
-use crate::hooks::{self, Runner};
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use std::convert::Infallible;
@@ -201,11 +201,7 @@ fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-fn open_terminal(
-    process: &Process,
-    root: &Root,
-    wire: &ChildEnd,
-) -> Result<Option<OwnedFd>> {
+fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
