@@ -4,6 +4,7 @@ use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
@@ -16,7 +17,9 @@ use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
-use crate::{hooks, log, rootfs, terminal};
+use crate::{log, rootfs, terminal};
+use rustix::io::Errno;
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -196,6 +199,7 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
     record.cgroup.apply(&work.writes)?;
+    delegate(work, &record.cgroup)?;
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
@@ -226,8 +230,9 @@ fn make(
         on_hooks: &mut || {
             made.hooks = true;
             let state = state_of(record, Status::Creating);
-            hooks::run_all("prestart", &work.plan.hooks.prestart, &state)?;
-            hooks::run_all("createRuntime", &work.plan.hooks.create_runtime, &state)
+            let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
     conversation.until_ready()?;
@@ -332,6 +337,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
+        // A hook may have left others there. Without a child the cgroup may not
+        // even be ours.
+        left.extend(kill_all(&record.cgroup).err());
     }
     left.extend(record.cgroup.remove().err());
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
@@ -348,6 +356,26 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }
+}
+
+/// The spec only allows this, so without root's privileges a refusal is no error:
+/// not every user may give a directory away, even to an id of their own.
+fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
+    let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
+    match cgroup.delegate(uid) {
+        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+            work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+            Ok(())
+        }
+        done => done.map_err(|error| error.at("linux.cgroupsPath")),
+    }
+}
+
+fn kill_all(cgroup: &Cgroup) -> Result<()> {
+    if cgroup.exists() && !cgroup.pids()?.is_empty() {
+        cgroup.kill(Signal::KILL)?;
+    }
+    Ok(())
 }
 
 impl Created {

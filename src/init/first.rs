@@ -4,6 +4,7 @@
 use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
@@ -13,7 +14,7 @@ use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
-use crate::{hooks, net, terminal};
+use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
@@ -186,7 +187,8 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state)
+    let preserve_fds = plan.process.as_ref().map_or(0, |process| process.preserve_fds);
+    hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
 }
 
 fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
