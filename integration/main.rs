@@ -22,6 +22,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
+mod resources;
 mod seccomp;
 mod security;
 mod terminal;

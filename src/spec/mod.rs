@@ -21,6 +21,7 @@ pub use seccomp::*;
 pub use state::{ProcessState, State, Status};
 
 use serde::Deserialize;
+use serde::de::Visitor;
 use std::collections::BTreeMap;
 
 /// The version of the runtime-spec that this runtime implements, and reports.
@@ -44,6 +45,7 @@ pub struct Spec {
     /// NIS domain name in the container's UTS namespace.
     pub domainname: Option<String>,
     /// Programs to run at points of the life cycle.
+    #[serde(default, deserialize_with = "object_if_any")]
     pub hooks: Option<Hooks>,
     /// Arbitrary metadata, copied to the state.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -82,6 +84,60 @@ pub struct Mount {
     /// Mapping of an id-mapped mount; both or neither.
     #[serde(default, deserialize_with = "null_as_default")]
     pub gid_mappings: Vec<IdMapping>,
+}
+
+/// As [`null_as_default`], for an object whose members may all be missing: serde
+/// would take a list of nothing for it.
+fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map_or_else(T::default, |object| object.0))
+}
+
+/// The same, told from an object that is not there.
+fn object_if_any<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|object| object.0))
+}
+
+/// The same for each member of an object.
+fn objects<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Option::<BTreeMap<String, Object<T>>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().flatten().map(|(name, object)| (name, object.0)).collect())
+}
+
+/// A struct that is read from an object only.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(FromMap(deserializer)).map(Self)
+    }
+}
+
+struct FromMap<D>(D);
+
+impl<'de, D: serde::Deserializer<'de>> serde::Deserializer<'de> for FromMap<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
 }
 
 /// Reads an explicit `null` as if the field were absent: engines written in Go

@@ -1,6 +1,6 @@
 //! `process` (config.md, "Process"), also the document of `exec --process`.
 
-use super::null_as_default;
+use super::{null_as_default, object, object_if_any};
 use serde::Deserialize;
 
 /// The program to run and everything that belongs to its process.
@@ -29,6 +29,7 @@ pub struct Process {
     /// `AppArmor` profile to enter on exec.
     pub apparmor_profile: Option<String>,
     /// The five capability sets.
+    #[serde(default, deserialize_with = "object_if_any")]
     pub capabilities: Option<Capabilities>,
     /// Whether to set `no_new_privs`.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -45,7 +46,7 @@ pub struct Process {
     #[serde(rename = "execCPUAffinity")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
     /// User and groups.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "object")]
     pub user: User,
 }
 
