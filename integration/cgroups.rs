@@ -86,7 +86,7 @@ fn r165_every_controller_is_joined() {
 }
 
 #[test]
-fn r169_a_cgroup_that_is_not_empty_is_refused() {
+fn r169_r303_a_cgroup_that_is_not_empty_is_refused() {
     let first = Bundle::sleeper().container();
     first.create().ok();
     let own = first.cgroup("pids");
@@ -241,7 +241,7 @@ fn disk() -> Option<(u32, u32)> {
 }
 
 #[test]
-fn r203_r205_unified_on_v1_is_refused() {
+fn r203_r205_r305_unified_on_v1_is_refused() {
     deviates!("crun", "leaves its cgroups after the failed create");
     needs!(v1(), "cgroup v1");
     let c = limited("unified", json!({"memory.max": "1000000"}));
@@ -249,7 +249,7 @@ fn r203_r205_unified_on_v1_is_refused() {
 }
 
 #[test]
-fn r204_unified_of_an_absent_controller() {
+fn r204_r305_unified_of_an_absent_controller() {
     needs!(!v1(), "cgroup v2");
     let c = limited("unified", json!({"nonsense.max": "1"}));
     c.create().fails_with(&["nonsense"]);
@@ -405,7 +405,7 @@ fn r392_update_is_kept_in_the_state() {
 }
 
 #[test]
-fn r183_check_before_update_refuses_less_than_is_used() {
+fn r183_r304_check_before_update_refuses_less_than_is_used() {
     let script =
         "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
     let c = Bundle::sh(script)

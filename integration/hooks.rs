@@ -122,7 +122,7 @@ fn r115_r116_the_pid_in_the_container_is_that_seen_inside() {
 }
 
 #[test]
-fn r113_r114_r115_status_is_creating_in_create() {
+fn r113_r114_r115_r256_status_is_creating_in_create() {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let (_c, state, _) = state_of(kind);
         deviates!("crun", "R113: created");
@@ -549,4 +549,19 @@ fn r116_a_timeout_of_start_container_reaches_start() {
     c.create().ok();
     c.start().fails_with(&["hooks.startContainer[0]"]);
     c.call(["state", &c.id]).run().is_unknown();
+}
+
+/// What a failed hook has said is in the error; a good one's words are nobody's.
+#[test]
+fn r125_hook_output() {
+    let script = "echo to-stdout; echo to-stderr >&2; exit 3";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let c = Bundle::sh("true").set("/hooks/createRuntime", hook).container();
+    let out = c.create();
+    deviates!("crun", "R125: only by annotation");
+    out.fails_with(&["to-stderr"]);
+
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo noise"]}]);
+    let c = Bundle::sh("echo program").set("/hooks/createRuntime", hook).container();
+    assert_eq!(c.output(), "program\n");
 }

@@ -23,6 +23,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;
+mod resources;
 mod scheduling;
 mod seccomp;
 mod security;
