@@ -17,6 +17,7 @@ mod shared;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod usage;
 
 pub use usage::main;
@@ -51,7 +52,7 @@ fn run<V: Verb>(matches: &ArgMatches, runtime: &Runtime) -> Result<i32> {
         .run(runtime)
 }
 
-const COMMANDS: [Entry; 13] = [
+const COMMANDS: [Entry; 14] = [
     entry::<create::Create>("create", "Create a container; it waits for `start`"),
     entry::<start::Start>("start", "Run the program of a created container"),
     entry::<run::Run>("run", "Create and start a container, and stay with it"),
@@ -63,6 +64,7 @@ const COMMANDS: [Entry; 13] = [
     entry::<delete::Delete>("delete", "Remove a stopped container and all that belongs to it"),
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
+    entry::<update::Update>("update", "Change the limits of a container"),
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];
