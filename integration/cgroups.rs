@@ -405,6 +405,115 @@ fn r392_update_is_kept_in_the_state() {
 }
 
 #[test]
+fn r392_a_failed_update_changes_nothing() {
+    deviates!(["runc", "crun"], "R392: what came before the failure stays");
+    let c = created("memory", json!({"limit": 64 << 20}));
+    let files = || {
+        [
+            c.cgroup_value("memory.limit_in_bytes", "memory.max"),
+            c.cgroup_value("cpu.shares", "cpu.weight"),
+            c.cgroup_value("pids.max", "pids.max"),
+        ]
+    };
+    let before = files();
+    let change = json!({"memory": {"limit": 32 << 20}, "cpu": {"shares": 77, "cpus": "4000"},
+                        "pids": {"limit": 5}});
+    let call = c.call(["update", "-r", "-", &c.id]).stdin(&change.to_string());
+    call.run().fails_with(&["linux.resources.cpu.cpus"]);
+    assert_eq!(files(), before);
+    let kept = fs::read_to_string(c.root().join(&c.id).join("config.json")).unwrap();
+    assert!(!kept.contains("4000"), "{kept}");
+}
+
+#[test]
+fn r392_what_is_not_named_is_remembered() {
+    needs!(
+        !v1() || fs::exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").unwrap(),
+        "swap"
+    );
+    deviates!("crun", "R392: only the cgroup is changed");
+    let c = created("memory", json!({"limit": 64 << 20, "swap": 96 << 20}));
+    c.call(["update", "--memory", "32m", &c.id]).run().ok();
+    // v2 has no file for both together: the swap that is left grows.
+    let value = c.cgroup_value("memory.memsw.limit_in_bytes", "memory.swap.max");
+    assert_eq!(value, if v1() { 96 << 20 } else { 64 << 20 }.to_string());
+    c.call(["update", "--memory", "128m", &c.id]).run().fails_with(&["memory"]);
+    assert_eq!(c.cgroup_value("memory.limit_in_bytes", "memory.max"), (32 << 20).to_string());
+    c.call(["update", "--memory=-1", &c.id]).run().ok();
+    assert_eq!(c.cgroup_value("memory.memsw.limit_in_bytes", "memory.swap.max"), unlimited());
+}
+
+fn unlimited() -> &'static str {
+    if v1() { "9223372036854771712" } else { "max" }
+}
+
+#[test]
+fn r384_r386_update_of_burst_and_idle() {
+    let c = created("cpu", json!({"quota": 50_000, "period": 100_000, "shares": 512}));
+    let update = |flag: &str, value: &str| c.call(["update", flag, value, &c.id]).run();
+    let out = update("--cpu-burst", "20000");
+    deviates!(["runc", "crun"], "R384: newer than these");
+    out.ok();
+    assert_eq!(c.cgroup_value("cpu.cfs_burst_us", "cpu.max.burst"), "20000");
+    update("--cpu-burst", "60000").fails_with(&["linux.resources.cpu.burst"]);
+    update("--cpu-idle", "1").ok();
+    assert_eq!(c.cgroup_value("cpu.idle", "cpu.idle"), "1");
+    update("--cpu-share", "256").ok();
+    update("--cpu-idle", "0").ok();
+    let want = if v1() { "256" } else { "33" };
+    assert_eq!(c.cgroup_value("cpu.shares", "cpu.weight"), want, "kept while idle");
+}
+
+#[test]
+fn r382_r391_update_of_what_the_host_lacks_names_the_field() {
+    deviates!(["runc", "crun"], "R391: accepted, or other words");
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let update = |flag: &str, value: &str| c.call(["update", flag, value, &c.id]).run();
+    update("--blkio-weight", "5").fails_with(&["linux.resources.blockIO.weight"]);
+    update("--blkio-weight", "70000").fails_with(&["blockIO.weight"]);
+    update("--l3-cache-schema", "L3:0=f").fails_with(&["--l3-cache-schema"]);
+    update("--mem-bw-schema", "MB:0=20").fails_with(&["--mem-bw-schema"]);
+    update("--cpu-rt-runtime", "-7").fails_with(&["linux.resources.cpu.realtimeRuntime"]);
+}
+
+#[test]
+fn r393_update_of_devices() {
+    needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    deviates!("runc", "R393: SkipDevices");
+    let c = Bundle::sleeper()
+        .set("/linux/resources/devices", json!([{"allow": false, "access": "rwm"}]))
+        .capability("CAP_MKNOD")
+        .capability("CAP_DAC_OVERRIDE")
+        .container()
+        .up();
+    let opens = || c.exec(["sh", "-c", ": < /tmp/n"]).code == 0;
+    let rules = |allow: bool| {
+        json!({"devices": [{"allow": false, "access": "rwm"}, {"allow": allow, "type": "c",
+            "major": 10, "minor": 229, "access": "rwm"}]})
+    };
+    let update = |rules: &serde_json::Value| {
+        c.call(["update", "-r", "-", &c.id]).stdin(&rules.to_string()).run()
+    };
+    update(&rules(true)).ok();
+    c.exec(["mknod", "/tmp/n", "c", "10", "229"]).ok();
+    assert!(opens());
+    update(&rules(false)).ok();
+    assert!(!opens());
+    c.call(["update", "--pids-limit", "50", &c.id]).run().ok();
+    assert!(!opens(), "left alone");
+}
+
+#[test]
+fn r381_update_of_a_paused_container() {
+    let c = Bundle::sleeper().container().up();
+    c.call(["pause", &c.id]).run().ok();
+    c.call(["update", "--pids-limit", "44", &c.id]).run().ok();
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "44");
+    assert_eq!(c.status(), "paused");
+}
+
+#[test]
 fn r183_r304_check_before_update_refuses_less_than_is_used() {
     let script =
         "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";

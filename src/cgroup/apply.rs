@@ -24,7 +24,7 @@ pub(super) fn apply(cgroup: &Cgroup, writes: &[Write]) -> Result<()> {
     writes.iter().try_for_each(|write| step(cgroup, write))
 }
 
-fn step(cgroup: &Cgroup, write: &Write) -> Result<()> {
+pub(super) fn step(cgroup: &Cgroup, write: &Write) -> Result<()> {
     match write {
         Write::File(file) => one(cgroup, file),
         Write::AnyOrder(files) => any_order(cgroup, files),
@@ -49,7 +49,7 @@ fn step(cgroup: &Cgroup, write: &Write) -> Result<()> {
     }
 }
 
-fn node_for<'a>(cgroup: &'a Cgroup, controller: &str, field: &str) -> Result<&'a Node> {
+pub(super) fn node_for<'a>(cgroup: &'a Cgroup, controller: &str, field: &str) -> Result<&'a Node> {
     let mut nodes = cgroup.nodes().iter();
     let found =
         if controller.is_empty() { nodes.next() } else { nodes.find(|node| node.has(controller)) };

@@ -18,6 +18,7 @@
 //! directory in one hierarchy.
 
 mod apply;
+mod change;
 mod create;
 mod devices;
 mod freeze;
@@ -167,6 +168,19 @@ impl Cgroup {
     /// Carries out what [`Cgroup::writes`] or [`Cgroup::updates`] computed.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
         apply::apply(self, writes)
+    }
+
+    /// As [`Cgroup::apply`] for a cgroup in use: a failure puts back what stood
+    /// there. `devices` are the writes that restore the device rules. Returns
+    /// what undoes the change, for [`Cgroup::back`].
+    pub fn change(&self, writes: &[Write], devices: &[Write]) -> Result<Vec<Write>> {
+        change::change(self, writes, devices)
+    }
+
+    /// Undoes a change because of a later failure; returns that, with what
+    /// could not be undone.
+    pub fn back(&self, undo: &[Write], error: Error) -> Error {
+        change::back(self, undo, error)
     }
 
     /// Stops all processes, and returns once they stand still. A failure leaves

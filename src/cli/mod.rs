@@ -19,6 +19,7 @@ mod shared;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod usage;
 
 pub use usage::main;
@@ -74,7 +75,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
 }
 
-static COMMANDS: [Entry; 14] = [
+static COMMANDS: [Entry; 15] = [
     Entry {
         sealed: true,
         ..entry::<create::Create>("create", "Create a container; it waits for `start`")
@@ -97,6 +98,7 @@ static COMMANDS: [Entry; 14] = [
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
     entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
+    entry::<update::Update>("update", "Change the limits of a container"),
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];

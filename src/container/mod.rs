@@ -19,6 +19,7 @@ mod seccomp;
 mod serve;
 mod start;
 mod state;
+mod update;
 
 pub use bundle::Bundle;
 pub use create::{Created, Settings, create};
@@ -34,6 +35,7 @@ pub use ps::pids;
 pub use run::{Ending, run};
 pub use start::start;
 pub use state::state_json;
+pub use update::update;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;

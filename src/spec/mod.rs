@@ -121,6 +121,15 @@ where
     deserializer.deserialize_any(Objects(PhantomData))
 }
 
+/// Reads an object whose values are objects, or `null`.
+fn map_of_objects<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(MapOfObjects(PhantomData))
+}
+
 struct Object<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Object<T> {
@@ -157,6 +166,26 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
         let mut all = Vec::new();
         while let Some(one) = list.next_element_seed(Object(PhantomData))? {
             all.push(one.ok_or_else(|| A::Error::custom("null in a list of objects"))?);
+        }
+        Ok(all)
+    }
+}
+
+struct MapOfObjects<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MapOfObjects<T> {
+    type Value = BTreeMap<String, T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of objects")
+    }
+    fn visit_unit<E>(self) -> Result<BTreeMap<String, T>, E> {
+        Ok(BTreeMap::new())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BTreeMap<String, T>, A::Error> {
+        let mut all = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let one = map.next_value_seed(Object(PhantomData))?;
+            all.insert(key, one.ok_or_else(|| A::Error::custom("null in an object of objects"))?);
         }
         Ok(all)
     }

@@ -1,0 +1,204 @@
+//! `pinnace update`: the options are a table, as each is one field of
+//! `linux.resources`.
+
+use super::Verb;
+use super::arguments::{Argument, Arguments};
+use crate::container::{self, Runtime};
+use crate::error::{Context, Error, Result};
+use crate::spec::{self, Resources};
+use serde_json::{Map, Value};
+use std::io::Read as _;
+
+/// How the value of an option is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Bytes, with a unit, or -1.
+    Size,
+    /// A number.
+    Number,
+    /// As it stands.
+    Text,
+    /// Intel RDT: no container has a class.
+    Rdt,
+}
+
+/// How the help shows the option, object and field of `linux.resources`, kind,
+/// help; without help it is obsolete and not shown.
+type Flag = (&'static str, &'static str, &'static str, Kind, &'static str);
+
+const FLAGS: [Flag; 19] = [
+    ("--blkio-weight N", "blockIO", "weight", Kind::Number, "Weight of block I/O, 10 to 1000"),
+    ("--cpu-period N", "cpu", "period", Kind::Number, "Length of a period in microseconds"),
+    (
+        "--cpu-quota N",
+        "cpu",
+        "quota",
+        Kind::Number,
+        "CPU time in a period in microseconds, -1: no limit",
+    ),
+    ("--cpu-burst N", "cpu", "burst", Kind::Number, "CPU time that may be saved up"),
+    ("--cpu-share N", "cpu", "shares", Kind::Number, "Share of CPU time, 2 to 262144"),
+    ("--cpu-rt-period N", "cpu", "realtimePeriod", Kind::Number, "Length of a real-time period"),
+    ("--cpu-rt-runtime N", "cpu", "realtimeRuntime", Kind::Number, "Real-time part of that period"),
+    ("--cpu-idle N", "cpu", "idle", Kind::Number, "1: run only when nobody else wants to"),
+    ("--cpuset-cpus LIST", "cpu", "cpus", Kind::Text, "CPUs to use, such as 0-3,7"),
+    ("--cpuset-mems LIST", "cpu", "mems", Kind::Text, "Memory nodes to use"),
+    (
+        "--memory BYTES",
+        "memory",
+        "limit",
+        Kind::Size,
+        "Limit of memory: bytes, with k, m or g, -1: none",
+    ),
+    (
+        "--memory-reservation BYTES",
+        "memory",
+        "reservation",
+        Kind::Size,
+        "Memory that is left to it",
+    ),
+    ("--memory-swap BYTES", "memory", "swap", Kind::Size, "Limit of memory and swap together"),
+    ("--kernel-memory BYTES", "memory", "kernel", Kind::Size, "Limit of kernel memory (obsolete)"),
+    (
+        "--kernel-memory-tcp BYTES",
+        "memory",
+        "kernelTCP",
+        Kind::Size,
+        "Limit of TCP buffers (obsolete)",
+    ),
+    ("--pids-limit N", "pids", "limit", Kind::Number, "Limit of tasks, -1: none"),
+    ("--l3-cache-schema SCHEMA", "", "", Kind::Rdt, "Intel RDT: schema of the L3 cache"),
+    ("--mem-bw-schema SCHEMA", "", "", Kind::Rdt, "Intel RDT: schema of memory bandwidth"),
+    (
+        "-r, --resources FILE",
+        "",
+        "",
+        Kind::Text,
+        "File with a linux.resources object, -: standard input",
+    ),
+];
+
+/// Arguments of `update`.
+#[derive(Default)]
+pub struct Update {
+    id: String,
+    values: [Option<String>; FLAGS.len()],
+}
+
+impl Arguments for Update {
+    fn list(&mut self) -> Vec<Argument<'_>> {
+        let options = FLAGS.iter().zip(&mut self.values);
+        let options =
+            options.map(|((usage, _, _, _, help), value)| Argument::new(usage, help, &[], value));
+        let id = Argument::new("CONTAINER", "Name of the container", &[], &mut self.id);
+        options.chain([id]).collect()
+    }
+}
+
+impl Update {
+    /// What was given, each with its place and its name.
+    fn given(self) -> (String, Vec<(Flag, String)>) {
+        let name = |usage: &'static str| {
+            let at = usage.find("--").map_or(0, |at| at + 2);
+            usage[at..].split(' ').next().unwrap_or_default()
+        };
+        let options = FLAGS.into_iter().zip(self.values);
+        let given = options.filter_map(|((usage, object, field, kind, help), value)| {
+            Some(((name(usage), object, field, kind, help), value?))
+        });
+        (self.id, given.collect())
+    }
+}
+
+impl Verb for Update {
+    fn run(self, runtime: &Runtime) -> Result<i32> {
+        let (id, given) = self.given();
+        container::update(runtime, &id, &change(&given)?)?;
+        Ok(0)
+    }
+}
+
+/// The file first, then the options, which so win.
+fn change(given: &[(Flag, String)]) -> Result<Value> {
+    let mut change = Value::Object(Map::new());
+    if let Some((_, file)) = given.iter().find(|(flag, _)| flag.0 == "resources") {
+        change = read(file)?;
+    }
+    for ((name, object, field, kind, _), text) in given.iter().filter(|(f, _)| f.0 != "resources") {
+        let wrong = |what: &str| Error::new(format!("--{name}: {text:?} is no {what}"));
+        let value = match kind {
+            Kind::Text => Value::from(text.as_str()),
+            Kind::Size => size(text).ok_or_else(|| wrong("size such as 64m, or -1"))?.into(),
+            Kind::Number => text.parse::<i64>().map_err(|_| wrong("number"))?.into(),
+            Kind::Rdt => {
+                return Err(Error::new(format!("--{name}: the container has no linux.intelRdt")));
+            }
+        };
+        if change[*object].is_null() {
+            change[*object] = Value::Object(Map::new());
+        }
+        change[*object][*field] = value;
+    }
+    Ok(change)
+}
+
+/// Checked against the types at once, so that the message has the file's lines.
+fn read(file: &str) -> Result<Value> {
+    let mut text = Vec::new();
+    match file {
+        "-" => std::io::stdin().read_to_end(&mut text).map(drop),
+        _ => std::fs::read(file).map(|read| text = read),
+    }
+    .call(|| format!("--resources: read {file}"))?;
+    let name = format!("--resources {file}");
+    spec::parse::<Resources>(&name, &text)?;
+    spec::parse(&name, &text)
+}
+
+/// Bytes: `-1`, or a number, perhaps with a fraction, and a unit by powers of
+/// 1024 (`k`, `m`, `g`, `t`, `p`, also `kb`, `KiB`), as Docker's `go-units`.
+fn size(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let lower = text.to_ascii_lowercase();
+    let end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(end);
+    let unit = unit.trim_start();
+    let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(unit);
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit)?;
+    let bytes = 1_i64 << (10 * power);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    // More digits than these can't change the result.
+    let fraction = &fraction[..fraction.len().min(9)];
+    let part = match fraction {
+        "" => 0,
+        digits => bytes.checked_mul(digits.parse().ok()?)? / 10_i64.pow(digits.len() as u32),
+    };
+    whole.parse::<i64>().ok()?.checked_mul(bytes)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, want) in [
+            ("-1", -1),
+            ("0", 0),
+            ("4096", 4096),
+            ("64k", 65_536),
+            ("32M", 32 << 20),
+            ("32 MiB", 32 << 20),
+            ("1gb", 1 << 30),
+            ("1.5g", 3 << 29),
+            ("2b", 2),
+        ] {
+            assert_eq!(size(text), Some(want), "{text}");
+        }
+        for text in ["", "-2", "m", "1x", "1mm", "+1", "1e3", "9999999999g", ".", "1..5"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! `update`: changes the limits of a container, and its kept configuration
+//! with them, or neither.
+
+use super::{Container, Runtime, not_running};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::spec::{self, Cpu, Resources, Status};
+use serde_json::{Map, Value};
+
+/// Numbers of which 0 says nothing, as for create and for every engine.
+const ZERO_IS_UNSET: [&str; 7] =
+    ["shares", "quota", "period", "realtimePeriod", "swap", "weight", "leafWeight"];
+
+/// Changes what `change`, a `linux.resources` object, names.
+///
+/// # Errors
+/// A container that is not running; what the kernel refuses, with the field's
+/// name. Everything is then as it was.
+pub fn update(runtime: &Runtime, id: &str, change: &Value) -> Result<()> {
+    let found = Container::find(runtime, id)?;
+    let _lock = found.dir.lock()?;
+    let container = Container::find(runtime, id)?;
+    match container.status()? {
+        Status::Created | Status::Running | Status::Paused => {}
+        Status::Stopped => return Err(not_running(id)),
+        Status::Creating => {
+            return Err(Error::new(format!("cannot update container {id}: it is being created")));
+        }
+    }
+    let mut config: Value = spec::parse("config.json", &container.dir.config()?)?;
+    let kept = child(child(&mut config, "linux"), "resources");
+    let old = resources(kept)?;
+    merge(kept, change);
+    forget_swap(kept, change);
+    let wanted = complete(resources(change)?, &resources(kept)?);
+    let cgroup = &container.record.cgroup;
+    let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
+    container
+        .dir
+        .save_config(config.to_string().as_bytes())
+        .map_err(|error| cgroup.back(&undo, error))
+}
+
+/// The typed view of an object, with errors that name the field.
+fn resources(value: &Value) -> Result<Resources> {
+    spec::parse_str("linux.resources", &value.to_string())
+}
+
+/// A field that is an object, made if need be.
+fn child<'a>(value: &'a mut Value, name: &str) -> &'a mut Value {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    let field = &mut value[name];
+    if !field.is_object() {
+        *field = Value::Object(Map::new());
+    }
+    field
+}
+
+/// Lays `change` over `kept`. What is null, empty or unset stays as it is;
+/// limits by device, page size or interface are replaced one by one, as the
+/// kernel does; device rules are an ordered whole.
+fn merge(kept: &mut Value, change: &Value) {
+    let Value::Object(change) = change else { return };
+    for (name, new) in change {
+        let unset = match new {
+            Value::Null => true,
+            Value::String(text) => text.is_empty() && name != "type",
+            Value::Number(n) => n.as_i64() == Some(0) && ZERO_IS_UNSET.contains(&name.as_str()),
+            Value::Array(list) => list.is_empty(),
+            _ => false,
+        };
+        if unset {
+            continue;
+        }
+        let old = &mut kept[name.as_str()];
+        match (old, new) {
+            (Value::Array(old), Value::Array(new)) if name != "devices" => {
+                for item in new {
+                    match old.iter_mut().find(|other| key(other) == key(item)) {
+                        Some(same) => merge(same, item),
+                        None => old.push(item.clone()),
+                    }
+                }
+            }
+            (old @ Value::Object(_), Value::Object(_)) => merge(old, new),
+            (old, new) => *old = new.clone(),
+        }
+    }
+}
+
+/// What an entry of a list is about.
+fn key(item: &Value) -> [&Value; 4] {
+    ["major", "minor", "pageSize", "name"].map(|name| &item[name])
+}
+
+/// No limit of memory means none of memory and swap either, unless it is named.
+fn forget_swap(kept: &mut Value, change: &Value) {
+    let memory = &change["memory"];
+    if memory["limit"].as_i64() == Some(-1) && memory["swap"].as_i64().unwrap_or(0) == 0 {
+        kept["memory"]["swap"] = Value::from(-1);
+    }
+}
+
+/// Adds to a change what the kernel counts together with it: memory with swap
+/// (v2 wants the difference), a burst with its quota, shares with idleness.
+fn complete(mut change: Resources, all: &Resources) -> Resources {
+    if let (Some(memory), Some(all)) = (&mut change.memory, &all.memory)
+        && (memory.limit.is_some() || memory.swap.is_some())
+    {
+        (memory.limit, memory.swap) = (all.limit, all.swap);
+    }
+    if let (Some(cpu), Some(all)) = (&mut change.cpu, &all.cpu) {
+        complete_cpu(cpu, all);
+    }
+    change
+}
+
+fn complete_cpu(cpu: &mut Cpu, all: &Cpu) {
+    if cpu.burst.is_some() {
+        cpu.quota = all.quota;
+    }
+    // An idle cgroup takes no shares, and gets the default back with its end.
+    if cpu.idle == Some(0) {
+        cpu.shares = all.shares;
+    } else if cpu.shares.is_some() && all.idle == Some(1) {
+        cpu.idle = all.idle;
+    }
+}
+
+/// The device rules as they were, should the change fail half way.
+fn restore_devices(cgroup: &Cgroup, old: Resources) -> Result<Vec<crate::cgroup::Write>> {
+    cgroup.updates(&Resources { devices: old.devices, ..Resources::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_change_is_laid_over_what_is_kept() {
+        let mut kept = json!({
+            "memory": {"limit": 100, "swap": 200}, "cpu": {"shares": 512},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 2}],
+            "devices": [{"allow": false}, {"allow": true, "major": 1}],
+        });
+        let change = json!({
+            "memory": {"limit": 50, "swap": 0}, "cpu": {"shares": 0, "cpus": ""}, "network": null,
+            "hugepageLimits": [{"pageSize": "1GB", "limit": 3}],
+            "devices": [{"allow": true}], "pids": {"limit": 0},
+        });
+        merge(&mut kept, &change);
+        let want = json!({
+            "memory": {"limit": 50, "swap": 200}, "cpu": {"shares": 512},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 3}],
+            "devices": [{"allow": true}], "pids": {"limit": 0},
+        });
+        assert_eq!(kept, want);
+    }
+
+    #[test]
+    fn what_belongs_together_is_changed_together() {
+        let all: Resources = resources(&json!({
+            "memory": {"limit": 50, "swap": 200}, "cpu": {"shares": 512, "idle": 1, "quota": 9},
+        }))
+        .unwrap();
+        let memory = complete(resources(&json!({"memory": {"limit": 50}})).unwrap(), &all);
+        assert_eq!(memory.memory, all.memory);
+        let cpu = complete(resources(&json!({"cpu": {"idle": 0, "burst": 3}})).unwrap(), &all);
+        let cpu = cpu.cpu.unwrap();
+        assert_eq!((cpu.shares, cpu.quota, cpu.idle), (Some(512), Some(9), Some(0)));
+    }
+
+    #[test]
+    fn no_limit_of_memory_lifts_that_of_swap() {
+        let mut kept = json!({"memory": {"limit": -1, "swap": 200}});
+        forget_swap(&mut kept, &json!({"memory": {"limit": -1}}));
+        assert_eq!(kept["memory"]["swap"], -1);
+    }
+}
