@@ -53,7 +53,9 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
-    wire.expect(ToChild::Go)?;
+    if waits(plan) {
+        wire.expect(ToChild::Go)?;
+    }
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if init.keyring {
@@ -91,6 +93,11 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         caller_mask: &init.caller_mask,
     };
     confine::and_exec(&last, wire)
+}
+
+/// Whether init has to be told that its ids are mapped before it can begin.
+pub fn waits(plan: &Plan) -> bool {
+    plan.id_maps.is_some()
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
