@@ -1,6 +1,9 @@
 //! The command line from outside: what is printed, where, and the exit status.
 //! How words get to their places is tested beside the parser.
 
+// A failed step of a test is a failed test: `unwrap` says where.
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Output};
 
 fn pinnace(line: &str) -> Output {

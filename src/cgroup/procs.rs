@@ -7,7 +7,7 @@ use super::plan::SubPath;
 use super::{Cgroup, plan};
 use crate::error::{Context, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
 pub(super) fn doors(cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
     let open = |node: &Node| {
         let path = format!("{}/tasks", node.path());
-        let file = open_file(node.dir()?, "tasks", OFlags::WRONLY).call(|| format!("open {path}"))?;
+        let file = open_file(CWD, &path, OFlags::WRONLY).call(|| format!("open {path}"))?;
         Ok((path, file))
     };
     cgroup.nodes().iter().filter(|node| !node.unified()).map(open).collect()

@@ -278,10 +278,10 @@ fn give_birth(
 /// How a mount of type `cgroup` shows the container its own cgroup.
 fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
     let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice() {
-        if only.name.is_none() {
-            return Some(CgroupView::V2(only.source.clone()));
-        }
+    if let [only] = mounts.as_slice()
+        && only.name.is_none()
+    {
+        return Some(CgroupView::V2(only.source.clone()));
     }
     let hierarchy = |mount: CgroupMount| Hierarchy {
         name: mount.name.unwrap_or_default(),

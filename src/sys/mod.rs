@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod exe;
+pub mod file;
 pub mod keyring;
 pub mod lock;
 pub mod namespace;
@@ -11,6 +12,7 @@ pub mod process;
 pub mod sched;
 pub mod signal;
 pub mod seccomp;
+pub mod start;
 pub mod alloc;
 pub mod bpf;
 pub mod mount;
