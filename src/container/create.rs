@@ -207,21 +207,21 @@ fn make(
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
-    if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
-        record.cgroup.attach(pid)?;
-    }
     if let Some(groups) = &record.rdt {
         groups.enter(pid)?;
     }
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
+    made.devices = hand_over_devices(work, pid)?;
+    if first::waits(&work.plan) {
+        wire.send(ToChild::Go)?;
+    }
+    // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
-    made.devices = hand_over_devices(work, pid)?;
     record.init = Some(ProcessId::of(pid)?);
-    wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -285,6 +285,7 @@ fn give_birth(
         attach_at: None,
         copied_host: plan.namespaces.creates(Kind::Mount),
     };
+    let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
     // The child makes these two itself, once it is in its cgroup.
@@ -293,6 +294,7 @@ fn give_birth(
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
         cgroup: record.cgroup.dir()?,
+        doors: &doors,
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let init = Init {

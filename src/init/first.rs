@@ -55,7 +55,9 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
-    wire.expect(ToChild::Go)?;
+    if waits(plan) {
+        wire.expect(ToChild::Go)?;
+    }
     scheduling::reset_affinity()?;
     if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
         // Strangers see us there: they must not reach our descriptors or memory.
@@ -99,6 +101,12 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         caller_mask: &init.caller_mask,
     };
     confine::and_exec(&last, wire)
+}
+
+/// Whether init has to be told that what is done from outside is done before it
+/// can begin: its ids are mapped, its network devices and its class are there.
+pub fn waits(plan: &Plan) -> bool {
+    plan.id_maps.is_some() || !plan.net_devices.is_empty() || plan.intel_rdt.is_some()
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
