@@ -267,7 +267,7 @@ fn config_is_a_loop_of_links() {
     let c = Bundle::sh("true").container();
     fs::remove_file(c.bundle.path().join("config.json")).unwrap();
     std::os::unix::fs::symlink("config.json", c.bundle.path().join("config.json")).unwrap();
-    refused(&c, &["config.json", "too many levels of symbolic links"]);
+    refused(&c, &["config.json", "symbolic link"]);
 }
 
 #[test]

@@ -421,3 +421,100 @@ fn r183_r304_check_before_update_refuses_less_than_is_used() {
     out.fails();
     assert_eq!(c.status(), "running");
 }
+
+/// No resctrl, no container; where there is one, the process is in its class.
+#[test]
+fn r211_r212_intel_rdt() {
+    deviates!(["runc", "crun"], "R212: other words");
+    let c =
+        Bundle::sleeper().set("/linux/intelRdt", json!({"enableMonitoring": false})).container();
+    let out = c.create();
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        assert!(out.fails().contains("linux.intelRdt: no resctrl file system is mounted"));
+        assert!(!c.root().join(&c.id).exists());
+        return;
+    }
+    out.ok();
+    let tasks = std::path::Path::new("/sys/fs/resctrl").join(&c.id).join("tasks");
+    let pid = c.pid().as_raw_pid().to_string();
+    assert!(std::fs::read_to_string(&tasks).unwrap().lines().any(|line| line == pid));
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(!tasks.exists(), "R218: the class goes with the container");
+}
+
+/// A call of the runtime where cgroup v2 is all there is: on a host with v1, in a
+/// mount namespace of its own that has the unified hierarchy in its place.
+fn on_v2(c: &Container) -> crate::harness::Output {
+    let bundle = c.bundle.path();
+    let run = ["run", "--bundle", bundle.to_str().unwrap(), &c.id];
+    if !v1() {
+        return c.call(run).run();
+    }
+    let script = "umount /sys/fs/cgroup/unified 2>/dev/null; \
+                  mount -t cgroup2 none /sys/fs/cgroup || exit 99; exec \"$@\"";
+    crate::harness::Call::new("/usr/bin/unshare")
+        .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh"])
+        .args([crate::harness::runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap()])
+        .args(run)
+        .run()
+}
+
+/// Owners of the container's cgroup and of some of its files.
+const OWNERS: &str = "cd /sys/fs/cgroup; \
+    for f in . cgroup.procs cgroup.subtree_control cgroup.threads cgroup.type cgroup.max.depth; do \
+    [ ! -e $f ] || echo $f $(stat -c %u $f); done; cat /sys/kernel/cgroup/delegate | tr '\\n' ' '";
+
+fn delegating(uid: u32, options: &[&str]) -> Bundle {
+    Bundle::sh(OWNERS).namespace("cgroup", None).set("/process/user/uid", json!(uid)).mount(
+        "cgroup",
+        "cgroup",
+        "/sys/fs/cgroup",
+        options,
+    )
+}
+
+#[test]
+fn r170_the_cgroup_belongs_to_the_containers_user() {
+    let out = on_v2(&delegating(1000, &["nosuid", "noexec", "nodev"]).container());
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    let seen = out.ok();
+    for file in [". ", "cgroup.procs ", "cgroup.subtree_control ", "cgroup.threads "] {
+        assert!(seen.contains(&format!("{file}1000\n")), "{file}: {seen}");
+    }
+    for file in ["cgroup.type ", "cgroup.max.depth "] {
+        assert!(seen.contains(&format!("{file}0\n")), "{file}: {seen}");
+    }
+}
+
+#[test]
+fn r170_the_user_may_make_cgroups_below() {
+    let script =
+        "mkdir /sys/fs/cgroup/mine && ls -d /sys/fs/cgroup/mine; rmdir /sys/fs/cgroup/mine";
+    let c = delegating(1000, &[]).set("/process/args/2", json!(script)).container();
+    let out = on_v2(&c);
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    assert_eq!(out.ok(), "/sys/fs/cgroup/mine\n");
+}
+
+#[test]
+fn r170_in_a_user_namespace_it_is_the_mapped_user() {
+    let c = delegating(7, &[]).user_namespace().container();
+    let out = on_v2(&c);
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    assert!(out.ok().contains("cgroup.procs 7\n"), "{out:?}");
+    assert!(out.stdout.contains("cgroup.max.depth 65534\n"), "{out:?}");
+}
+
+#[test]
+fn r170_without_a_writable_mount_or_a_new_namespace_it_stays_roots() {
+    for bundle in [delegating(1000, &["ro"]), delegating(1000, &[]).without_namespace("cgroup")] {
+        let out = on_v2(&bundle.container());
+        needs!(out.code != 99, "a unified hierarchy");
+        deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+        assert!(out.ok().contains("cgroup.procs 0\n"), "{out:?}");
+    }
+}

@@ -388,7 +388,6 @@ fn r372_features_lists_what_the_spec_knows() {
     has("/linux/memoryPolicy/modes", "MPOL_INTERLEAVE");
     has("/linux/seccomp/knownFlags", "SECCOMP_FILTER_FLAG_TSYNC");
     has("/linux/seccomp/archs", "SCMP_ARCH_X86_64");
-    has("/potentiallyUnsafeConfigAnnotations", "org.criu.config");
     for pointer in [
         "/linux/mountExtensions/idmap/enabled",
         "/linux/netDevices/enabled",

@@ -23,8 +23,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hooks", &["plan", "spec", "sys"]),
     ("terminal", &["plan", "sys"]),
     ("cgroup", &["plan", "spec", "sys"]),
+    ("resctrl", &["plan", "sys"]),
     // What must be found again after a crash is recorded as the value it is.
-    ("store", &["spec", "cgroup", "sys"]),
+    ("store", &["spec", "cgroup", "resctrl", "sys"]),
     ("create", &["plan", "spec", "sync", "namespaces", "sys"]),
     (
         "init",
@@ -54,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "namespaces",
             "rootfs",
             "cgroup",
+            "resctrl",
             "security",
             "net",
             "hooks",

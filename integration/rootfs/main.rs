@@ -547,6 +547,7 @@ fn before_mount_setattr() -> Result<()> {
 fn main() {
     if unsafe { libc::geteuid() } != 0 {
         println!("skipped: needs root");
+        println!("test result: ok. 0 passed; 0 failed; 1 ignored");
         return;
     }
     type Test = (&'static str, fn() -> Result<()>);
@@ -573,13 +574,16 @@ fn main() {
         ("same_as_runc", versus::same_as_runc),
     ];
     let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
-    let mut failed = 0;
+    let (mut passed, mut failed) = (0, 0);
     for (name, test) in tests.iter().filter(|(n, _)| wanted.as_ref().is_none_or(|w| n.contains(w)))
     {
         match test() {
-            Ok(()) => println!("ok     {name}"),
+            Ok(()) => {
+                println!("test {name} ... ok");
+                passed += 1;
+            }
             Err(error) => {
-                println!("FAILED {name}: {error:#}");
+                println!("test {name} ... FAILED: {error:#}");
                 failed += 1;
             }
         }
@@ -587,5 +591,7 @@ fn main() {
     let _ = fs::remove_dir_all(
         std::env::temp_dir().join(format!("rootfs-test-{}", std::process::id())),
     );
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {result}. {passed} passed; {failed} failed; 0 ignored");
     std::process::exit(i32::from(failed > 0));
 }

@@ -1,33 +1,30 @@
 //! The options before the command.
 
+use super::arguments::arguments;
 use crate::container::Runtime;
 use crate::error::{Error, Result};
 use crate::log::{Format, Log};
 use crate::store::Store;
-use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// The options that every command understands.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Write errors to this file, too
-    #[arg(long, value_name = "FILE")]
-    log: Option<String>,
-    /// Format of the log
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
-    /// Log what a person who looks for a fault wants to see
-    #[arg(long)]
-    debug: bool,
-    /// Let systemd make the cgroups
-    #[arg(long)]
-    systemd_cgroup: bool,
-    /// Forgive cgroup errors for lack of privilege: true, false or auto
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["true", "false", "auto"])]
-    rootless: String,
+arguments! {
+    /// The options that every command understands.
+    pub struct Global {
+        /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
+        root: Option<PathBuf> = "--root DIR",
+        /// Write errors to this file, too
+        log: Option<String> = "--log FILE",
+        /// Format of the log
+        log_format: String = "--log-format FORMAT" in ["text", "json"],
+        /// Log what a person who looks for a fault wants to see
+        debug: bool = "--debug",
+        /// Let systemd make the cgroups
+        systemd_cgroup: bool = "--systemd-cgroup",
+        /// Forgive cgroup errors for lack of privilege
+        rootless: String = "--rootless WHEN" in ["auto", "true", "false"],
+        /// Print the versions of the program and of the spec
+        pub version: bool = "-v, --version",
+    }
 }
 
 impl Global {

@@ -1,20 +1,19 @@
 //! `pinnace list`.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::{print, print_json};
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `list`.
-#[derive(Debug, Args)]
-pub struct List {
-    /// Format of the output
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
-    format: String,
-    /// Print the ids only
-    #[arg(short, long)]
-    quiet: bool,
+arguments! {
+    /// Arguments of `list`.
+    pub struct List {
+        /// Format of the output
+        format: String = "-f, --format FORMAT" in ["table", "json"],
+        /// Print the ids only
+        quiet: bool = "-q, --quiet",
+    }
 }
 
 impl Verb for List {

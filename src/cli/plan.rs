@@ -1,26 +1,26 @@
 //! `pinnace plan`.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::{print, print_json};
 use crate::container::{Preview, Runtime};
 use crate::error::Result;
-use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Arguments of `plan`.
-#[derive(Debug, Args)]
-pub struct Plan {
-    /// Directory of the bundle
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    bundle: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+arguments! {
+    /// Arguments of `plan`.
+    pub struct Plan {
+        /// Directory of the bundle [default: .]
+        bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Print JSON
+        json: bool = "--json",
+    }
 }
 
 impl Verb for Plan {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let preview = Preview::open(&self.bundle, runtime.rootless)?;
+        let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
+        let preview = Preview::open(bundle, runtime.rootless)?;
         if self.json {
             print_json(&preview.to_json())?;
             print("\n");

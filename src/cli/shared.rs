@@ -1,39 +1,32 @@
 //! Arguments that `create` and `run` share, and what they and `exec` take from
 //! the environment.
 
+use super::arguments::arguments;
 use crate::container::Settings;
 use crate::error::{Error, Result};
-use clap::Args;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-/// Arguments of `create` and `run`.
-#[derive(Debug, Args)]
-pub struct Creation {
-    /// Directory of the bundle
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    bundle: PathBuf,
-    /// Unix socket that receives the master side of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    console_socket: Option<PathBuf>,
-    /// Unix socket that receives a pidfd of the container's process
-    #[arg(long, value_name = "SOCKET")]
-    pidfd_socket: Option<PathBuf>,
-    /// File that receives the process id
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<PathBuf>,
-    /// Change the root with chroot(2) instead of pivot_root(2), as a ramdisk needs
-    #[arg(long)]
-    no_pivot: bool,
-    /// Keep the session keyring of the caller
-    #[arg(long)]
-    no_new_keyring: bool,
-    /// Pass on that many more file descriptors, from 3 on
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `create` and `run`.
+    pub struct Creation {
+        /// Directory of the bundle [default: .]
+        bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Unix socket that receives the master side of the terminal
+        console_socket: Option<PathBuf> = "--console-socket SOCKET",
+        /// Unix socket that receives a pidfd of the container's process
+        pidfd_socket: Option<PathBuf> = "--pidfd-socket SOCKET",
+        /// File that receives the process id
+        pid_file: Option<PathBuf> = "--pid-file FILE",
+        /// Change the root with chroot(2) instead of pivot_root(2), as a ramdisk needs
+        no_pivot: bool = "--no-pivot",
+        /// Keep the session keyring of the caller
+        no_new_keyring: bool = "--no-new-keyring",
+        /// Pass on that many more file descriptors, from 3 on
+        preserve_fds: u32 = "--preserve-fds N",
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Creation {
@@ -50,7 +43,7 @@ impl Creation {
         let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
-            bundle: self.bundle,
+            bundle: self.bundle.unwrap_or_else(|| ".".into()),
             console_socket: self.console_socket,
             pid_file: self.pid_file,
             pidfd_socket: self.pidfd_socket,

@@ -4,17 +4,22 @@ use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
+use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Kind, Options, Plan};
+use crate::resctrl::{self, Groups};
 use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
-use crate::{hooks, log, rootfs, terminal};
+use crate::{log, rootfs, terminal};
+use rustix::io::Errno;
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -70,12 +75,16 @@ struct Work<'a> {
     filter: Option<filters::Filter>,
     join: Join,
     writes: Vec<Write>,
+    devices: Found,
+    /// What is to be made of it; kept in the record from then on.
+    rdt: Option<Groups>,
 }
 
 /// What has been made so far, for the way back.
 #[derive(Default)]
 struct Made {
     child: Option<Child>,
+    devices: Option<Handed>,
     hooks: bool,
 }
 
@@ -107,7 +116,12 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     check_terminal(&plan, settings)?;
     seccomp::log_skipped(filter.as_ref(), &runtime.log);
     let join = namespaces::open_files(&plan.namespaces)?;
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes };
+    let devices = devices::find(&plan.net_devices)?;
+    let rdt = match &plan.intel_rdt {
+        Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
+        None => None,
+    };
+    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -125,13 +139,14 @@ fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     }
 }
 
-fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
+fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let dir = work.runtime.store.claim(&work.plan.id)?;
-    let mut record = new_record(&work, cgroup)?;
+    let rdt = work.rdt.take();
+    let mut record = new_record(&work, cgroup, rdt)?;
     let mut made = Made::default();
     let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
         Ok(mask) => mask,
-        Err(error) => return Err(undo(&work, &dir, &record, &made, error)),
+        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error)),
     };
     match make(&work, &dir, &mut record, &mut made, caller_mask) {
         Ok((wire, master)) => {
@@ -141,14 +156,14 @@ fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
         }
         Err(error) => {
-            let error = undo(&work, &dir, &record, &made, error);
+            let error = undo(&work, &dir, &record, &mut made, error);
             signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             Err(error)
         }
     }
 }
 
-fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
+fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
     let plan = &work.plan;
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
@@ -161,6 +176,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
         keyring: !work.settings.no_new_keyring,
@@ -183,6 +199,10 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
     record.cgroup.apply(&work.writes)?;
+    delegate(work, &record.cgroup)?;
+    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
+        groups.create(rdt)?;
+    }
     dir.save(record)?;
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
@@ -190,12 +210,16 @@ fn make(
     if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
         record.cgroup.attach(pid)?;
     }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
+    }
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
+    made.devices = hand_over_devices(work, pid)?;
     record.init = Some(ProcessId::of(pid)?);
     wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
@@ -206,8 +230,9 @@ fn make(
         on_hooks: &mut || {
             made.hooks = true;
             let state = state_of(record, Status::Creating);
-            hooks::run_all("prestart", &work.plan.hooks.prestart, &state)?;
-            hooks::run_all("createRuntime", &work.plan.hooks.create_runtime, &state)
+            let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
     conversation.until_ready()?;
@@ -229,6 +254,19 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+/// The process waits, and its network namespace is there: its own, or the one
+/// that it joins.
+fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
+    if work.plan.net_devices.is_empty() {
+        return Ok(None);
+    }
+    match work.join.file(Kind::Network) {
+        Some(file) => devices::hand_over(&work.devices, file),
+        None => devices::hand_over(&work.devices, devices::namespace_of(pid)?.as_fd()),
+    }
+    .map(Some)
 }
 
 fn give_birth(
@@ -293,12 +331,18 @@ fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
 
 /// Takes back what was made, last first. What cannot be taken back is said in
 /// the error, and `delete --force` can try again: the record stays then.
-fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &Made, error: Error) -> Error {
+fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Error) -> Error {
     let mut left = Vec::new();
+    // While their namespace is there.
+    left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
+        // A hook may have left others there. Without a child the cgroup may not
+        // even be ours.
+        left.extend(kill_all(&record.cgroup).err());
     }
     left.extend(record.cgroup.remove().err());
+    left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
     }
@@ -312,6 +356,26 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &Made, error: Error) 
             error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }
+}
+
+/// The spec only allows this, so without root's privileges a refusal is no error:
+/// not every user may give a directory away, even to an id of their own.
+fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
+    let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
+    match cgroup.delegate(uid) {
+        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+            work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+            Ok(())
+        }
+        done => done.map_err(|error| error.at("linux.cgroupsPath")),
+    }
+}
+
+fn kill_all(cgroup: &Cgroup) -> Result<()> {
+    if cgroup.exists() && !cgroup.pids()?.is_empty() {
+        cgroup.kill(Signal::KILL)?;
+    }
+    Ok(())
 }
 
 impl Created {

@@ -7,8 +7,8 @@ use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Exec, join};
 use crate::namespaces::Join;
-use crate::plan::{self, Findings, Kind, Options, Process};
-use crate::security::lsm;
+use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::security::{lsm, scheduling};
 use crate::spec::{self, Spec, Status};
 use crate::store;
 use crate::sync::{self, ParentEnd, ToChild};
@@ -49,6 +49,7 @@ struct Work<'a> {
     container: Container,
     config: Spec,
     process: Process,
+    memory_policy: Option<MemoryPolicy>,
     below: Vec<SubPath>,
 }
 
@@ -78,6 +79,9 @@ pub fn exec(
     };
     let mut findings = Findings::default();
     let process = plan::process::plan(Some(&edit(own)?), &options, &mut findings);
+    let linux = config.linux.as_ref();
+    let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
+    let memory_policy = plan::memory_policy::plan(policy, &mut findings);
     let (process, warnings) = findings.finish(process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
@@ -85,7 +89,7 @@ pub fn exec(
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
-    run(&Work { runtime, request, container, config, process, below })
+    run(&Work { runtime, request, container, config, process, memory_policy, below })
 }
 
 fn check_status(container: &Container, request: &Request) -> Result<()> {
@@ -116,6 +120,9 @@ fn check_terminal(process: &Process, request: &Request) -> Result<()> {
 }
 
 fn run(work: &Work<'_>) -> Result<i32> {
+    // The new process inherits it (config.md: "a runtime parent process to be run on initially").
+    let cpus = work.process.exec_affinity.initial.as_ref();
+    scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let caller_mask = signal::block_all().call(|| "sigprocmask".into())?;
     let (child, wire) = give_birth(work, caller_mask)?;
     let foreground = match settle(work, &child, &wire) {
@@ -150,6 +157,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         process: &work.process,
         join: (!middle).then_some(&join),
         user_namespace: join.has(Kind::User),
+        memory_policy: work.memory_policy.as_ref(),
         filter: filter.as_ref(),
         proc: lsm::open_proc()?,
         caller_mask,
@@ -184,6 +192,9 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
         record.cgroup.attach_below(pid, &work.below).at(|| "--cgroup".into())?;
     } else if record.cgroup.dir()?.is_none() {
         record.cgroup.attach(pid)?;
+    }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
     }
     limits::set_oom_score(child.pid, &work.process, record.rootless)?;
     wire.send(ToChild::Go)?;

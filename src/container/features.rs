@@ -1,13 +1,12 @@
 //! The features document (features.md, features-linux.md of the spec).
 
-use crate::plan::{Kind, NOT_YET, capabilities, hooks, options};
+use crate::plan::{Kind, capabilities, hooks, memory_policy, options};
 use crate::security::seccomp;
 use crate::spec::OCI_VERSION;
 use serde_json::{Value, json};
 
 /// Everything that this runtime recognises, from the tables that parse it.
 pub fn features() -> Value {
-    let enabled = |field| json!({ "enabled": !NOT_YET.contains(&field) });
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
@@ -34,10 +33,13 @@ pub fn features() -> Value {
             // Whatever this host has: both are what we can do.
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": enabled("intelRdt"),
-            "memoryPolicy": { "modes": [], "flags": [] },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": memory_policy::MODES.map(|(name, ..)| name),
+                "flags": memory_policy::FLAGS.map(|(name, _)| name),
+            },
             "mountExtensions": { "idmap": { "enabled": options::find("idmap").is_some() } },
-            "netDevices": enabled("netDevices"),
+            "netDevices": { "enabled": true },
         },
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),

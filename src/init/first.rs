@@ -4,16 +4,17 @@
 use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, scheduling};
+use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
-use crate::{hooks, net, terminal};
+use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
@@ -55,6 +56,7 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
     wire.expect(ToChild::Go)?;
+    scheduling::reset_affinity()?;
     if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
         // Strangers see us there: they must not reach our descriptors or memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -185,7 +187,8 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state)
+    let preserve_fds = plan.process.as_ref().map_or(0, |process| process.preserve_fds);
+    hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
 }
 
 fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
@@ -221,6 +224,7 @@ fn settle(
 ) -> Result<(CString, Vec<CString>)> {
     program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
+    memory::apply(plan.memory_policy.as_ref())?;
     if let Some(domain) = plan.personality {
         process::personality(domain)
             .call(|| format!("linux.personality: personality({domain:#x})"))?;

@@ -3,11 +3,16 @@
 //! bad input fails with nothing to undo, and all findings at once.
 
 pub mod capabilities;
+pub mod delegation;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
+pub mod intel_rdt;
+pub mod mask;
+pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod options;
 pub mod paths;
 pub mod process;
@@ -20,7 +25,10 @@ pub mod sysctl;
 pub use findings::Findings;
 pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
+pub use intel_rdt::IntelRdt;
+pub use memory_policy::MemoryPolicy;
 pub use namespaces::{Kind, Namespaces};
+pub use net_devices::NetDevice;
 pub use process::{Process, Terminal};
 pub use rootfs::Rootfs;
 
@@ -71,12 +79,20 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// Path of the cgroup as configured.
     pub cgroups_path: Option<String>,
+    /// User of the host who is to own the cgroup, on v2.
+    pub cgroup_owner: Option<u32>,
     /// Limits of the cgroup, as configured: unset means to leave alone.
     pub resources: spec::Resources,
     /// The filter, not yet compiled.
     pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
+    /// Class of service and monitoring.
+    pub intel_rdt: Option<IntelRdt>,
+    /// Network devices to move in.
+    pub net_devices: Vec<NetDevice>,
+    /// NUMA policy of memory.
+    pub memory_policy: Option<MemoryPolicy>,
 }
 
 /// Turns the configuration into a plan, which is good only if no error is added
@@ -86,7 +102,6 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     let linux = spec.linux.clone().unwrap_or_default();
     let namespaces = namespaces::plan(&linux.namespaces, findings);
     let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
-    check_unsupported(&linux, findings);
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
     }
@@ -101,10 +116,14 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, findings),
         hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
+        cgroup_owner: delegation::plan(spec, &namespaces, id_maps.as_ref()),
         cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
         personality: personality(linux.personality.as_ref(), findings),
+        intel_rdt: intel_rdt::plan(linux.intel_rdt.as_ref(), &options.id, findings),
+        net_devices: net_devices::plan(&linux.net_devices, &namespaces, findings),
+        memory_policy: memory_policy::plan(linux.memory_policy.as_ref(), findings),
         namespaces,
         id_maps,
     }
@@ -161,18 +180,5 @@ fn personality(personality: Option<&spec::Personality>, findings: &mut Findings)
             )));
             None
         }
-    }
-}
-
-/// Properties of `linux` that are refused because they are not built yet; the
-/// `features` command reads this, too.
-pub const NOT_YET: [&str; 3] = ["netDevices", "intelRdt", "memoryPolicy"];
-
-/// What is not built yet is refused, never dropped.
-fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
-    let used =
-        [!linux.net_devices.is_empty(), linux.intel_rdt.is_some(), linux.memory_policy.is_some()];
-    for (field, _) in NOT_YET.iter().zip(used).filter(|(_, used)| *used) {
-        findings.error(Error::new(format!("linux.{field}: is not supported yet")));
     }
 }

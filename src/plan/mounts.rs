@@ -279,6 +279,7 @@ pub fn plan(
     findings: &mut Findings,
 ) -> Option<Mount> {
     let field = format!("mounts[{index}]");
+    check_text(&field, mount, findings);
     let options = Options::read(&mount.options);
     let destination = destination(&field, &mount.destination, findings);
     let place = destination.as_deref().unwrap_or("/");
@@ -307,6 +308,23 @@ pub fn plan(
         idmap: idmap?,
         destination_nofollow: options.destination_nofollow,
     })
+}
+
+/// No call of the kernel takes a NUL character.
+fn check_text(field: &str, mount: &spec::Mount, findings: &mut Findings) {
+    let named = [
+        ("destination", Some(&mount.destination)),
+        ("type", mount.kind.as_ref()),
+        ("source", mount.source.as_ref()),
+    ];
+    let options = mount.options.iter().map(|option| ("options", Some(option)));
+    for (name, _) in named
+        .into_iter()
+        .chain(options)
+        .filter(|(_, text)| text.is_some_and(|text| text.contains('\0')))
+    {
+        findings.error(Error::new(format!("{field}.{name}: contains a NUL character")));
+    }
 }
 
 fn destination(field: &str, path: &str, findings: &mut Findings) -> Option<String> {

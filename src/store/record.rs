@@ -2,6 +2,7 @@
 
 use super::ProcessId;
 use crate::cgroup::Cgroup;
+use crate::resctrl::Groups;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,9 @@ pub struct Record {
     pub init: Option<ProcessId>,
     /// Where its cgroup is.
     pub cgroup: Cgroup,
+    /// Its class of service and monitoring group.
+    #[serde(default)]
+    pub rdt: Option<Groups>,
     /// Kinds of namespaces that are not the runtime's, by the spec's names.
     pub namespaces: Vec<String>,
     /// Whether cgroup errors are to be forgiven.
