@@ -121,15 +121,6 @@ where
     deserializer.deserialize_any(Objects(PhantomData))
 }
 
-/// Reads an object whose values are objects, or `null`.
-fn map_of_objects<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_any(MapOfObjects(PhantomData))
-}
-
 struct Object<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Object<T> {
@@ -152,6 +143,35 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
     }
 }
 
+/// Reads an object whose members are objects, or `null`.
+fn members<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(Members(PhantomData))
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = BTreeMap<String, T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of objects")
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut all = BTreeMap::new();
+        while let Some(name) = map.next_key()? {
+            let one = map.next_value_seed(Object(PhantomData))?;
+            all.insert(name, one.ok_or_else(|| A::Error::custom("null among objects"))?);
+        }
+        Ok(all)
+    }
+}
+
 struct Objects<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
@@ -166,26 +186,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
         let mut all = Vec::new();
         while let Some(one) = list.next_element_seed(Object(PhantomData))? {
             all.push(one.ok_or_else(|| A::Error::custom("null in a list of objects"))?);
-        }
-        Ok(all)
-    }
-}
-
-struct MapOfObjects<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for MapOfObjects<T> {
-    type Value = BTreeMap<String, T>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of objects")
-    }
-    fn visit_unit<E>(self) -> Result<BTreeMap<String, T>, E> {
-        Ok(BTreeMap::new())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BTreeMap<String, T>, A::Error> {
-        let mut all = BTreeMap::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let one = map.next_value_seed(Object(PhantomData))?;
-            all.insert(key, one.ok_or_else(|| A::Error::custom("null in an object of objects"))?);
         }
         Ok(all)
     }

@@ -13,7 +13,9 @@ pub use record::Record;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file;
 use crate::sys::lock::lock_exclusive;
-use rustix::fs::{AtFlags, RawDir, SeekFrom, Mode, OFlags, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -23,9 +23,10 @@ impl ProcessId {
     /// # Errors
     /// `ENOENT` if it is not.
     pub fn of(pid: i32) -> Result<Self> {
-        let stat = file::read(format!("/proc/{pid}/stat"))
-            .call(|| format!("read /proc/{pid}/stat"))?;
-        let start_time = parse(&String::from_utf8_lossy(&stat)).map_or(0, |(_, start_time)| start_time);
+        let stat =
+            file::read(format!("/proc/{pid}/stat")).call(|| format!("read /proc/{pid}/stat"))?;
+        let start_time =
+            parse(&String::from_utf8_lossy(&stat)).map_or(0, |(_, start_time)| start_time);
         Ok(Self { pid, start_time })
     }
 
