@@ -3,7 +3,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use pinnace::cgroup::{Cgroup, SubPath};
+use pinnace::cgroup::{Cgroup, SubPath, Write};
+use pinnace::plan::Findings;
 use pinnace::spec::Resources;
 use rustix::process::Signal;
 use std::fs;
@@ -17,6 +18,12 @@ fn root() -> bool {
         eprintln!("skipped: needs root");
     }
     root
+}
+
+fn writes(cgroup: &Cgroup, resources: &Resources) -> Vec<Write> {
+    let mut findings = Findings::default();
+    let writes = cgroup.writes(resources, &mut findings);
+    findings.check(writes).unwrap()
 }
 
 fn resources(json: &str) -> Resources {
@@ -39,7 +46,7 @@ impl Place {
     }
 
     fn apply(&self, json: &str) {
-        self.0.apply(&self.0.writes(&resources(json)).unwrap()).unwrap();
+        self.0.apply(&writes(&self.0, &resources(json))).unwrap();
     }
 
     fn update(&self, json: &str) -> pinnace::error::Result<()> {
@@ -476,7 +483,9 @@ fn inner() {
     let mut mine = Cgroup::plan(None, "pinnace-inner", true).unwrap();
     mine.create().unwrap();
     assert!(!mine.exists() && mine.dir().unwrap().is_none());
-    mine.apply(&mine.writes(&resources("{}")).unwrap_or_default()).unwrap();
+    let mut findings = Findings::default();
+    let writes = mine.writes(&resources("{}"), &mut findings);
+    mine.apply(if findings.errors().is_empty() { &writes } else { &[] }).unwrap();
     mine.attach(1).unwrap();
     mine.remove().unwrap();
     let mut named = Cgroup::plan(Some("/pinnace-inner"), "pinnace-inner", true).unwrap();
@@ -499,9 +508,7 @@ fn many_at_once_below_one_directory() {
                     let path = format!("{parent}/a/{i}");
                     let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
                     cgroup.create().unwrap();
-                    cgroup
-                        .apply(&cgroup.writes(&resources(r#"{"pids":{"limit":9}}"#)).unwrap())
-                        .unwrap();
+                    cgroup.apply(&writes(&cgroup, &resources(r#"{"pids":{"limit":9}}"#))).unwrap();
                     cgroup.remove().unwrap();
                 }
             });
@@ -570,13 +577,8 @@ fn a_user_makes_one_beside_the_own() {
     cgroup.create().unwrap();
     let dir = cgroup.path_for("pids").expect("delegated");
     assert_eq!(dir.parent(), Path::new(&format!("/sys/fs/cgroup{own}")).parent());
-    cgroup
-        .apply(
-            &cgroup
-                .writes(&resources(r#"{"pids":{"limit":9},"memory":{"limit":9999360}}"#))
-                .unwrap(),
-        )
-        .unwrap();
+    let limits = resources(r#"{"pids":{"limit":9},"memory":{"limit":9999360}}"#);
+    cgroup.apply(&writes(&cgroup, &limits)).unwrap();
     let place = Place(cgroup);
     assert_eq!(place.read("pids", "pids.max"), "9");
     assert_eq!(place.read("memory", "memory.max"), "9998336");
@@ -620,7 +622,7 @@ fn rounds() {
             at = Instant::now();
         };
         let mut cgroup = Cgroup::plan(None, "pinnace-rounds", false).unwrap();
-        let writes = cgroup.writes(&docker).unwrap();
+        let writes = writes(&cgroup, &docker);
         step(0);
         cgroup.create().unwrap();
         step(1);

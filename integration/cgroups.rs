@@ -472,8 +472,8 @@ fn r382_r391_update_of_what_the_host_lacks_names_the_field() {
     let update = |flag: &str, value: &str| c.call(["update", flag, value, &c.id]).run();
     update("--blkio-weight", "5").fails_with(&["linux.resources.blockIO.weight"]);
     update("--blkio-weight", "70000").fails_with(&["blockIO.weight"]);
-    update("--l3-cache-schema", "L3:0=f").fails_with(&["--l3-cache-schema"]);
-    update("--mem-bw-schema", "MB:0=20").fails_with(&["--mem-bw-schema"]);
+    update("--l3-cache-schema", "L3:0=f").fails_with(&["linux.intelRdt.l3CacheSchema"]);
+    update("--mem-bw-schema", "MB:0=20").fails_with(&["linux.intelRdt.memBwSchema"]);
     update("--cpu-rt-runtime", "-7").fails_with(&["linux.resources.cpu.realtimeRuntime"]);
 }
 
@@ -529,4 +529,24 @@ fn r183_check_before_update_refuses_less_than_is_used() {
     }
     out.fails();
     assert_eq!(c.status(), "running");
+}
+
+/// No resctrl, no container; where there is one, the process is in its class.
+#[test]
+fn r211_r212_intel_rdt() {
+    deviates!(["runc", "crun"], "R212: other words");
+    let c =
+        Bundle::sleeper().set("/linux/intelRdt", json!({"enableMonitoring": false})).container();
+    let out = c.create();
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        assert!(out.fails().contains("linux.intelRdt: no resctrl file system is mounted"));
+        assert!(!c.root().join(&c.id).exists());
+        return;
+    }
+    out.ok();
+    let tasks = std::path::Path::new("/sys/fs/resctrl").join(&c.id).join("tasks");
+    let pid = c.pid().as_raw_pid().to_string();
+    assert!(std::fs::read_to_string(&tasks).unwrap().lines().any(|line| line == pid));
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(!tasks.exists(), "R218: the class goes with the container");
 }

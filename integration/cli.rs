@@ -388,7 +388,6 @@ fn r372_features_lists_what_the_spec_knows() {
     has("/linux/memoryPolicy/modes", "MPOL_INTERLEAVE");
     has("/linux/seccomp/knownFlags", "SECCOMP_FILTER_FLAG_TSYNC");
     has("/linux/seccomp/archs", "SCMP_ARCH_X86_64");
-    has("/potentiallyUnsafeConfigAnnotations", "org.criu.config");
     for pointer in [
         "/linux/mountExtensions/idmap/enabled",
         "/linux/netDevices/enabled",
@@ -397,18 +396,6 @@ fn r372_features_lists_what_the_spec_knows() {
     ] {
         assert_eq!(features.pointer(pointer), Some(&json!(true)), "{pointer}");
     }
-}
-
-/// podman asks so whether `restore` can take a mount context.
-#[test]
-fn r416_restore_tells_podman_that_the_flag_exists() {
-    deviates!("crun", "R411: built without CRIU");
-    let out = Call::new(&runtime().path).args(["restore", "--lsm-mount-context"]).run();
-    out.fails();
-    let text = format!("{}{}", out.stdout, out.stderr);
-    deviates!("runc", "R416: added after runc 1.1");
-    let known = ["flag needs an argument", "requires an argument"];
-    assert!(known.iter().any(|words| text.contains(words)), "{text}");
 }
 
 fn is_rfc3339(text: &str) -> bool {

@@ -3,7 +3,10 @@
 //! directory of the host that must stay as it is.
 
 use crate::harness::{Bundle, Call, deviates, is_pinnace, json, runtime};
+use pinnace::sys::mount::{Attributes, Change, RDONLY, mount_setattr};
+use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +84,27 @@ fn init_of_a_created_container_does_not_run_the_hosts_binary() {
         let opened = fs::OpenOptions::new().append(true).open(&exe);
         assert!(opened.is_err(), "init's binary is the host's, and can be written");
     }
+}
+
+/// CVE-2019-5736: what runs init is read-only for good, whoever asks. Root of the
+/// host can do no less than root of a container.
+#[test]
+fn the_program_of_init_stays_read_only() {
+    deviates!("crun", "CVE-2019-5736: a copy of its own kind");
+    deviates!("runc", "CVE-2019-5736: a copy of its own kind");
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let exe = fs::File::open(format!("/proc/{}/exe", c.pid().as_raw_pid())).unwrap();
+    if rustix::fs::fcntl_get_seals(&exe).is_ok_and(|s| s.contains(rustix::fs::SealFlags::WRITE)) {
+        return;
+    }
+    let flags = rustix::fs::fstatvfs(&exe).unwrap().f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{flags:?}");
+    let attributes = Attributes { set: 0, clear: RDONLY };
+    let change = Change { attributes, ..Change::default() };
+    assert_eq!(mount_setattr(exe.as_fd(), &change), Err(rustix::io::Errno::INVAL));
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    assert!(open_tree(&exe, "", clone).is_err(), "cloned");
 }
 
 /// CVE-2016-9962

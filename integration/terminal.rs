@@ -160,17 +160,25 @@ fn r080_foreground_run_relays_the_terminal() {
 }
 
 #[test]
-fn r340_the_size_follows_the_users_terminal() {
-    deviates!("crun", "R340: the size comes after the start");
+fn r080_the_size_is_there_before_the_program_starts() {
+    deviates!(["runc", "crun"], "R080: the size is set while the program already runs");
     let terminal = Terminal::new(30, 90);
-    let script = "trap 'stty size; exit 0' WINCH; stty size; echo ready; \
-                  while :; do sleep 1000 & wait; done";
+    let c = with_terminal("stty size").container();
+    let run = run_on(&terminal, &c);
+    read_until(&terminal.master, "30 90");
+    run.wait().ok();
+}
+
+#[test]
+fn r340_the_size_follows_the_users_terminal() {
+    let terminal = Terminal::new(30, 90);
+    let script = "is() { until [ \"$(stty size 2>/dev/null)\" = \"$1\" ]; do sleep 0.02; done; }; \
+                  is '30 90'; echo ready; is '33 99'; echo resized";
     let c = with_terminal(script).container();
     let run = run_on(&terminal, &c);
-    let text = read_until(&terminal.master, "ready");
-    assert!(text.contains("30 90"), "{text}");
+    read_until(&terminal.master, "ready");
     terminal.resize(33, 99);
-    read_until(&terminal.master, "33 99");
+    read_until(&terminal.master, "resized");
     run.wait().ok();
 }
 
@@ -192,7 +200,11 @@ fn r349_exec_with_the_users_terminal() {
     let c = Bundle::sleeper().container().up();
     let root = c.root();
     let args = ["--root", root.to_str().unwrap(), "exec", "-t", &c.id];
-    let args = [&args[..], &["sh", "-c", "stty size; test -t 0 && echo yes; exit 5"]].concat();
+    let args = [
+        &args[..],
+        &["sh", "-c", "until stty size 2>/dev/null; do :; done; test -t 0 && echo yes; exit 5"],
+    ]
+    .concat();
     let exec = terminal.call(&runtime().path, &args).spawn();
     let text = read_until(&terminal.master, "yes");
     assert!(text.contains("24 80"), "{text}");

@@ -47,7 +47,9 @@ pub fn run(hook: &Hook, state: &State<'_>) -> Result<()> {
         Err(error) => Err(error.at(path)),
         Ok(false) => {
             let seconds = hook.timeout.unwrap_or_default().as_secs();
-            Err(Error::new(format!("{path}: not finished after its timeout of {seconds} s{output}")))
+            Err(Error::new(format!(
+                "{path}: not finished after its timeout of {seconds} s{output}"
+            )))
         }
         Ok(true) => match child.wait().call(|| format!("wait for {path}"))? {
             status if status.success() => Ok(()),
@@ -109,13 +111,11 @@ impl Conversation {
         let pid = Pid::from_raw(child.id() as i32).ok_or_else(|| Error::new("no pid"))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).call(|| "pidfd_open".into())?;
         let stdin = child.stdin.take().map(OwnedFd::from);
-        let outputs: Vec<_> = [
-            child.stdout.take().map(OwnedFd::from),
-            child.stderr.take().map(OwnedFd::from),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let outputs: Vec<_> =
+            [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)]
+                .into_iter()
+                .flatten()
+                .collect();
         for fd in stdin.iter().chain(&outputs) {
             rustix::io::ioctl_fionbio(fd, true).call(|| "ioctl(FIONBIO)".into())?;
         }

@@ -16,6 +16,7 @@ pub mod log;
 pub mod namespaces;
 pub mod net;
 pub mod plan;
+pub mod resctrl;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

@@ -2,9 +2,9 @@
 //! or those of a running container.
 
 use crate::error::{Context, Error, Result};
-use crate::plan::Kind;
+use crate::plan::{Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
-use crate::sys::process::Namespaces;
+use crate::sys::process::Namespaces as Flags;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ pub enum Join {
     /// `linux.namespaces[].path`, opened.
     Files(Vec<(Kind, OwnedFd)>),
     /// Those kinds of the process behind a pidfd.
-    Process(OwnedFd, Namespaces),
+    Process(OwnedFd, Flags),
 }
 
 impl Join {
@@ -49,11 +49,11 @@ impl Join {
 ///
 /// # Errors
 /// A missing file, or one of another kind (config-linux.md, "Namespaces").
-pub fn open_files(paths: &[(Kind, PathBuf)]) -> Result<Join> {
-    let one = |(kind, path): &(Kind, PathBuf)| {
-        let field = || format!("linux.namespaces: {} path {}", kind.name(), path.display());
+pub fn open_files(planned: &Namespaces) -> Result<Join> {
+    let one = |((kind, path), field): (&(Kind, PathBuf), &String)| {
+        let field = || format!("{field}: {}", path.display());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| format!("{}: open", field()))?;
+            .call(|| format!("{}: open {}", field(), kind.name()))?;
         match kind_of(file.as_fd()) {
             Ok(found) if found == kind.flag() => Ok((*kind, file)),
             Ok(found) => {
@@ -64,7 +64,8 @@ pub fn open_files(paths: &[(Kind, PathBuf)]) -> Result<Join> {
             Err(_) => Err(Error::new(format!("{}: is not a namespace file", field()))),
         }
     };
-    Ok(Join::Files(paths.iter().map(one).collect::<Result<_>>()?))
+    let entries = planned.join.iter().zip(&planned.join_fields);
+    Ok(Join::Files(entries.map(one).collect::<Result<_>>()?))
 }
 
 impl Join {
@@ -104,13 +105,11 @@ pub fn setns(kind: Kind) -> String {
     format!("linux.namespaces: setns to the {} namespace", kind.name())
 }
 
-fn enter_process(pidfd: BorrowedFd<'_>, kinds: Namespaces) -> Result<()> {
+fn enter_process(pidfd: BorrowedFd<'_>, kinds: Flags) -> Result<()> {
     let call = || "setns to the container's namespaces".to_owned();
     match join(pidfd, kinds) {
         // EINVAL: the container shares our user namespace after all.
-        Err(Errno::INVAL) => {
-            join(pidfd, Namespaces(kinds.0 & !Kind::User.flag().0)).call(call)
-        }
+        Err(Errno::INVAL) => join(pidfd, Flags(kinds.0 & !Kind::User.flag().0)).call(call),
         joined => joined.call(call),
     }
 }

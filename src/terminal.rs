@@ -34,9 +34,7 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), how)
         .call(|| "open /dev/pts/ptmx in the container".into())
-        .map_err(|error| {
-            error.at("process.terminal").hint("mounts needs a devpts at /dev/pts")
-        })?;
+        .map_err(|error| error.at("process.terminal").hint("mounts needs a devpts at /dev/pts"))?;
     let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;
     let kind = rustix::fs::fstatfs(&master).call(|| "statfs /dev/pts/ptmx".into())?.f_type;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice

@@ -3,9 +3,28 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use pinnace::cgroup::{Home, When, policy, program, rules, writes};
+use pinnace::cgroup::{self, Home, When, Write, policy, program};
+use pinnace::error::Error;
+use pinnace::plan::Findings;
 use pinnace::spec::{DeviceRule, Resources};
 use pinnace::sys::bpf::Insn;
+
+/// The writes, or all that is wrong in one line.
+fn writes(
+    resources: &Resources,
+    home: impl Fn(&str) -> Home,
+    when: When,
+) -> Result<Vec<Write>, Error> {
+    let mut findings = Findings::default();
+    let writes = cgroup::writes(resources, &home, when, &mut findings);
+    findings.check(writes)
+}
+
+fn rules(list: &[DeviceRule]) -> Result<Vec<cgroup::Rule>, Error> {
+    let mut findings = Findings::default();
+    let rules = cgroup::rules(list, &mut findings);
+    findings.check(rules)
+}
 
 fn told(json: &str, home: Home, when: When) -> String {
     let resources: Resources = serde_json::from_str(json).expect(json);
@@ -84,7 +103,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         r#"{"memory":{"swappiness":101}}"#,
         "error: linux.resources.memory.swappiness: 101 is above 100",
-        "error: linux.resources.memory.swappiness: 101 is above 100",
+        "error: 2 problems: linux.resources.memory.swappiness: 101 is above 100; \
+         linux.resources.memory.swappiness: cgroup v2 has nothing like it",
     ),
     (
         r#"{"memory":{"disableOOMKiller":true}}"#,
@@ -128,7 +148,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         r#"{"cpu":{"realtimeRuntime":95000,"realtimePeriod":100000}}"#,
         "cpu.rt_period_us = 100000 & cpu.rt_runtime_us = 95000",
-        "error: linux.resources.cpu.realtimeRuntime: cgroup v2 has nothing like it",
+        "error: 2 problems: linux.resources.cpu.realtimeRuntime: cgroup v2 has nothing like it; \
+         linux.resources.cpu.realtimePeriod: cgroup v2 has nothing like it",
     ),
     (
         r#"{"cpu":{"realtimePeriod":100000}}"#,
@@ -206,7 +227,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":500},{"name":"eth1","priority":1000}]}}"#,
         "net_cls.classid = 1048577; net_prio.ifpriomap = eth0 500; net_prio.ifpriomap = eth1 1000",
-        "error: linux.resources.network.classID: cgroup v2 has nothing like it",
+        "error: 2 problems: linux.resources.network.classID: cgroup v2 has nothing like it; \
+         linux.resources.network.priorities: cgroup v2 has nothing like it",
     ),
     (r#"{"network":{}}"#, "", ""),
     (

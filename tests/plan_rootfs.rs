@@ -2,6 +2,7 @@
 //! directions, and every error by the name of its field.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use pinnace::plan::Findings;
 use pinnace::plan::mounts::{Kind, Maps, Mount};
 use pinnace::plan::options::{
     PRIVATE, Propagation, Reach, SHARED, SLAVE, Super, UNBINDABLE, find, names,
@@ -25,13 +26,21 @@ fn config(change: impl FnOnce(&mut Value)) -> Spec {
     spec::parse_str("config.json", &config.to_string()).unwrap()
 }
 
+fn planned(change: impl FnOnce(&mut Value)) -> Result<(Rootfs, Vec<String>), Findings> {
+    let mut findings = Findings::default();
+    let rootfs = plan(&config(change), Path::new("/bundle"), &mut findings);
+    match findings.errors() {
+        [] => Ok((rootfs, findings.warnings().to_vec())),
+        _ => Err(findings),
+    }
+}
+
 fn good(change: impl FnOnce(&mut Value)) -> (Rootfs, Vec<String>) {
-    plan(&config(change), Path::new("/bundle")).unwrap()
+    planned(change).map_err(|findings| format!("{findings:?}")).unwrap()
 }
 
 fn errors(change: impl FnOnce(&mut Value)) -> Vec<String> {
-    let errors = plan(&config(change), Path::new("/bundle")).unwrap_err();
-    errors.iter().map(ToString::to_string).collect()
+    planned(change).unwrap_err().errors().iter().map(ToString::to_string).collect()
 }
 
 #[track_caller]
@@ -255,9 +264,9 @@ fn destinations() {
     let at = |destination: &str, kind: &str, options: Value| {
         let mount =
             json!({"destination": destination, "type": kind, "source": "/s", "options": options});
-        plan(&config(|c| c["mounts"] = json!([mount])), Path::new("/bundle"))
+        planned(|c| c["mounts"] = json!([mount]))
             .map(|_| ())
-            .map_err(|errors| errors[0].to_string())
+            .map_err(|findings| findings.errors()[0].to_string())
     };
     for path in "/proc/cpuinfo /proc/diskstats /proc/meminfo /proc/stat /proc/swaps /proc/uptime \
         /proc/loadavg /proc/slabinfo /proc/sys/kernel/ns_last_pid /proc/sys/crypto/fips_enabled \

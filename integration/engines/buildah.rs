@@ -6,13 +6,15 @@ use anyhow::{Result, ensure};
 
 use crate::call::Call;
 use crate::machine::{IMAGE, Machine};
-use crate::podman::settings;
+use crate::podman::{says, settings};
 use crate::{Engine, Test};
 
 pub struct Buildah {
     globals: Vec<String>,
     directory: String,
     runtime: String,
+    /// Its containers' cgroup, one after another: buildah makes no name of its own below.
+    parent: String,
 }
 
 impl Engine for Buildah {
@@ -36,6 +38,7 @@ impl Engine for Buildah {
             globals: [globals.as_slice(), &["--storage-driver=overlay".to_owned()]].concat(),
             directory,
             runtime: machine.runtime(),
+            parent: format!("--cgroup-parent=/{}/buildah", machine.unique),
         };
         let archive = format!("docker-archive:{}", machine.archive.display());
         engine.buildah(&["pull", "--quiet", &archive]).ok()?;
@@ -65,7 +68,7 @@ impl Buildah {
 
     /// A working container around `work`.
     fn container(&self, name: &str, work: impl FnOnce(&str) -> Result<()>) -> Result<()> {
-        self.buildah(&["from", "--pull-never", "--name", name, IMAGE]).ok()?;
+        self.buildah(&["from", "--pull-never", &self.parent, "--name", name, IMAGE]).ok()?;
         work(name)?;
         self.buildah(&["rm", name]).ok().map(drop)
     }
@@ -82,7 +85,7 @@ fn run(engine: &Buildah) -> Result<()> {
             .run(name, &volume, &["sh", "-c", "test -e /mnt/manifest.json && ! touch /mnt/x"])
             .ok()?;
         let missing = engine.run(name, &[], &["/nothing/here"]).run()?;
-        ensure!(missing.code != 0 && missing.stderr.contains("no such file"), "{missing}");
+        ensure!(missing.code != 0 && says(&missing, "no such file"), "{missing}");
         Ok(())
     })
 }
@@ -102,7 +105,15 @@ fn build(engine: &Buildah) -> Result<()> {
         "FROM {IMAGE}\nRUN echo built >/built\nRUN test -s /built\nUSER nobody\nRUN ! touch /x\n"
     );
     fs::write(format!("{context}/Containerfile"), steps)?;
-    let options = ["build", "--runtime", &engine.runtime, "--isolation", "oci", "--pull-never"];
+    let options = [
+        "build",
+        "--runtime",
+        &engine.runtime,
+        "--isolation",
+        "oci",
+        "--pull-never",
+        &engine.parent,
+    ];
     engine.buildah(&options).args(&["--tag", "localhost/built", &context]).ok()?;
     engine.buildah(&["rmi", "localhost/built"]).ok().map(drop)
 }

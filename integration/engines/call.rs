@@ -133,6 +133,18 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// What an engine that is installed cannot do: skipped, also in CI.
+#[derive(Debug)]
+pub struct Lacks(pub &'static str);
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "skipped: {}", self.0)
+    }
+}
+
+impl std::error::Error for Lacks {}
+
 /// Ends a test as skipped unless `program` is installed.
 pub fn needs(program: &'static str) -> Result<()> {
     if installed(program) { Ok(()) } else { Err(Missing(program).into()) }

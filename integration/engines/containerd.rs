@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::call::{Call, at_once, until};
 use crate::leftovers::process;
 use crate::machine::{IMAGE, Machine, cgroup_file};
+use crate::podman::says;
 use crate::{Engine, Test};
 
 const SOCKET: &str = "/run/engines/containerd/socket";
@@ -147,7 +148,7 @@ fn exec(engine: &Containerd) -> Result<()> {
     ensure!(processes.contains("sleep 1000") && processes.lines().count() == 3, "{processes}");
     exec("b", &["sh", "-c", "exit 9"]).code(9)?;
     let output = exec("c", &["/nothing/here"]).run()?;
-    ensure!(output.code != 0 && output.stderr.contains("no such file"), "{output}");
+    ensure!(output.code != 0 && says(&output, "no such file"), "{output}");
     engine.end("exec")
 }
 
@@ -248,11 +249,11 @@ fn default_seccomp_profile(engine: &Containerd) -> Result<()> {
 fn missing_command(engine: &Containerd) -> Result<()> {
     for (id, command, words) in [
         ("missing", "/nothing/here", "no such file or directory"),
-        ("unknown", "nothing-here", "executable file not found in $PATH"),
+        ("unknown", "nothing-here", "not found in $path"),
         ("denied", "/etc/passwd", "permission denied"),
     ] {
         let output = engine.run(&["--rm"], id, &[command]).run()?;
-        ensure!(output.code != 0 && output.stderr.contains(words), "expected {words:?}:\n{output}");
+        ensure!(output.code != 0 && says(&output, words), "expected {words:?}:\n{output}");
         // `run --rm` of a failed create leaves the record of it in containerd.
         engine.ctr(&["container", "delete", id]).run()?;
     }

@@ -23,22 +23,25 @@ const INSIDE: &str = "PINNACE_ENGINES";
 const SETUP: &str = r#"
 set -e
 mount --make-rshared /
-if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then
+    umount /sys/fs/cgroup/unified
+    mount -t tmpfs none /sys/fs/cgroup/unified  # or the directories that crun makes there would stay
+fi
 mount -t tmpfs -o mode=755 run /run
-mkdir -p /run/engines/etc /run/lock /run/user/61234 /run/engines/user
+mkdir -p /run/engines/etc /run/engines/work /run/lock /run/user/61234 /run/engines/user
 ip link set lo up
-for file in passwd group subuid subgid; do
-    if [ -e /etc/$file ]; then cp /etc/$file /run/engines/etc/$file; else >/run/engines/etc/$file; >/etc/$file; fi
-done
-cd /run/engines/etc
-echo engines:x:61234:61234::/run/engines/user:/bin/sh >>passwd
-echo engines:x:61234: >>group
-echo engines:2000000000:65536 | tee subuid >subgid
-for file in passwd group subuid subgid; do mount --bind $file /etc/$file; done
+mount -t overlay -o lowerdir=/etc,upperdir=/run/engines/etc,workdir=/run/engines/work etc /etc
+rm -rf /etc/containers
+mkdir /etc/containers
+echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
+echo engines:x:61234:61234::/run/engines/user:/bin/sh >>/etc/passwd
+touch /etc/hosts /etc/resolv.conf
+echo engines:x:61234: >>/etc/group
+echo engines:2000000000:65536 | tee /etc/subuid >/etc/subgid
 chown 61234:61234 /run/user/61234 /run/engines/user
 chmod 700 /run/user/61234
-if [ -e /dev/net/tun ]; then mknod -m 666 tun c 10 200; mount --bind tun /dev/net/tun; fi
 cd /run/engines
+if [ -e /dev/net/tun ]; then mknod -m 666 tun c 10 200; mount --bind tun /dev/net/tun; fi
 set +e
 "$@"
 exit $?
@@ -134,7 +137,7 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
     let mut open = vec![(PathBuf::from("/sys/fs/cgroup"), false)];
     while let Some((directory, ours)) = open.pop() {
         let ours = ours || directory.ends_with(name);
-        if ours {
+        if ours && is_cgroup(&directory) {
             found.push(directory.clone());
         }
         // One that goes away while we look is as good as gone.
@@ -147,6 +150,12 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
     }
     found.reverse();
     Ok(found)
+}
+
+/// Not so where the v2 half is hidden: crun makes plain directories in its place.
+fn is_cgroup(directory: &Path) -> bool {
+    const TYPES: [i64; 2] = [0x27_e0eb, 0x6367_7270];
+    rustix::fs::statfs(directory).is_ok_and(|fs| TYPES.contains(&fs.f_type))
 }
 
 /// One of a container's cgroup files, of v1 (`memory`, `memory.limit_in_bytes`) or of v2 (`memory.max`).

@@ -147,7 +147,7 @@ fn keep_id(engine: &Rootless) -> Result<()> {
 fn failing_commands(engine: &Rootless) -> Result<()> {
     for (command, code, words) in [
         ("/nothing/here", 127, "no such file or directory"),
-        ("nothing-here", 127, "executable file not found in $path"),
+        ("nothing-here", 127, "not found in $path"),
         ("/etc/passwd", 126, "permission denied"),
     ] {
         let output = engine.run(&[], &[command]).run()?;

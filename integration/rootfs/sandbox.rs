@@ -102,8 +102,9 @@ impl Bundle {
     }
 
     fn parent(&self, spec: &Spec, check: &dyn Fn() -> Result<()>) -> Result<()> {
-        let (plan, _) = pinnace::plan::rootfs::plan(spec, &self.dir)
-            .map_err(|errors| anyhow::anyhow!("{}", errors.first().unwrap()))?;
+        let mut findings = pinnace::plan::Findings::default();
+        let plan = pinnace::plan::rootfs::plan(spec, &self.dir, &mut findings);
+        let (plan, _) = findings.finish(plan)?;
         // As on a host with systemd: everything is shared, so that a mount which
         // is not cut off shows here.
         ensure!(unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0);

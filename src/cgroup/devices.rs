@@ -16,6 +16,7 @@
 //!   as the list, and refuses a list that no set can mean.
 
 use crate::error::{Error, Result};
+use crate::plan::Findings;
 use crate::spec::DeviceRule;
 use crate::sys::bpf::Insn;
 use std::fmt;
@@ -180,9 +181,11 @@ const DEFAULTS: [Devices; 11] = [
 
 /// Reads the list and completes it: the first rule covers everything, the
 /// defaults are in their place.
-pub fn rules(list: &[DeviceRule]) -> Result<Vec<Rule>> {
-    let read: Vec<Rule> =
-        list.iter().enumerate().map(|(i, r)| rule(i, r)).collect::<Result<_>>()?;
+pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
+    let mut read: Vec<Rule> = Vec::with_capacity(list.len());
+    for (i, entry) in list.iter().enumerate() {
+        read.extend(findings.keep(rule(i, entry)));
+    }
     let anew = read.iter().rposition(|rule| rule.devices.is_all());
     let everything = Devices { kind: None, major: None, minor: None, access: ALL };
     let first = anew.map_or(Rule { allow: false, devices: everything, index: None }, |i| read[i]);
@@ -197,7 +200,7 @@ pub fn rules(list: &[DeviceRule]) -> Result<Vec<Rule>> {
             all.push(*rule);
         }
     }
-    Ok(all)
+    all
 }
 
 fn rule(index: usize, rule: &DeviceRule) -> Result<Rule> {

@@ -39,6 +39,7 @@ pub use resources::{Home, When, writes};
 pub use write::{File, Missing, Write};
 
 use crate::error::{Error, Result};
+use crate::plan::Findings;
 use crate::spec::Resources;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::Signal;
@@ -92,14 +93,18 @@ impl Cgroup {
     }
 
     /// What a new container's resources mean here.
-    pub fn writes(&self, resources: &Resources) -> Result<Vec<Write>> {
-        resources::writes(resources, |controller| self.home(controller), When::Create)
+    pub fn writes(&self, resources: &Resources, findings: &mut Findings) -> Vec<Write> {
+        let home = |controller: &str| self.home(controller);
+        resources::writes(resources, &home, When::Create, findings)
     }
 
     /// What changed resources mean here: device rules are touched only if some
     /// are named, and a period keeps the quota that it meets.
     pub fn updates(&self, resources: &Resources) -> Result<Vec<Write>> {
-        resources::writes(resources, |controller| self.home(controller), When::Update)
+        let mut findings = Findings::default();
+        let home = |controller: &str| self.home(controller);
+        let writes = resources::writes(resources, &home, When::Update, &mut findings);
+        findings.check(writes)
     }
 
     /// Where a controller lives on this host. On v2 every one is taken to be

@@ -3,11 +3,12 @@
 
 use super::resources::When;
 use super::write::{File, Write};
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, Memory, Network, ThrottleDevice};
 
 /// `memory.*` (memory.rst).
-pub fn memory(memory: &Memory, when: When) -> Result<Vec<Write>> {
+pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write> {
     let file = |name, value: i64, field| File::new("memory", name, value, field);
     let limit =
         memory.limit.map(|n| file("memory.limit_in_bytes", n, "linux.resources.memory.limit"));
@@ -16,9 +17,9 @@ pub fn memory(memory: &Memory, when: When) -> Result<Vec<Write>> {
         // No limit of memory means none of memory and swap either.
         (Some(-1), None) | (_, Some(-1)) => Some(memsw(-1).or_holds()),
         (None, Some(_)) if when == When::Create => {
-            return Err(
-                Error::new("needs memory.limit beside it").at("linux.resources.memory.swap")
-            );
+            let message = "linux.resources.memory.swap: needs memory.limit beside it";
+            findings.error(Error::new(message));
+            None
         }
         (_, swap) => swap.map(memsw),
     };
@@ -67,11 +68,11 @@ pub fn memory(memory: &Memory, when: When) -> Result<Vec<Write>> {
         );
     }
     // checkBeforeUpdate: the kernel itself refuses a limit below the use.
-    Ok(all)
+    all
 }
 
 /// `cpu.*` (scheduler/sched-bwc.rst, sched-rt-group.rst). 0 means unset.
-pub fn cpu(cpu: &Cpu) -> Result<Vec<Write>> {
+pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
     let mut all = Vec::new();
     let idle = |n| File::new("cpu", "cpu.idle", n, "linux.resources.cpu.idle").into();
     if cpu.idle == Some(0) {
@@ -80,8 +81,8 @@ pub fn cpu(cpu: &Cpu) -> Result<Vec<Write>> {
     // An idle cgroup has the least shares there are, whatever was asked for.
     if let Some(shares) = cpu.shares.filter(|&n| n != 0 && cpu.idle != Some(1)) {
         if !(2..=262_144).contains(&shares) {
-            return Err(Error::new(format!("{shares} is not from 2 to 262144"))
-                .at("linux.resources.cpu.shares"));
+            let message = format!("{shares} is not from 2 to 262144");
+            findings.error(Error::new(message).at("linux.resources.cpu.shares"));
         }
         all.push(File::new("cpu", "cpu.shares", shares, "linux.resources.cpu.shares").into());
     }
@@ -120,7 +121,7 @@ pub fn cpu(cpu: &Cpu) -> Result<Vec<Write>> {
     if cpu.idle == Some(1) {
         all.push(idle(1));
     }
-    Ok(all)
+    all
 }
 
 /// `blkio.*` (blkio-controller.rst, block/bfq-iosched.rst). 0 removes a rate.
@@ -183,7 +184,7 @@ pub fn block_io(block_io: &BlockIo) -> Vec<Write> {
 }
 
 /// `net_cls.*` and `net_prio.*` (net_cls.rst, net_prio.rst).
-pub fn network(network: &Network) -> Result<Vec<Write>> {
+pub fn network(network: &Network, findings: &mut Findings) -> Vec<Write> {
     let mut all = Vec::new();
     if let Some(class) = network.class_id {
         all.push(
@@ -194,12 +195,12 @@ pub fn network(network: &Network) -> Result<Vec<Write>> {
     for (i, entry) in network.priorities.iter().enumerate() {
         let field = format!("linux.resources.network.priorities[{i}]");
         if entry.name.is_empty() || entry.name.contains(char::is_whitespace) {
-            return Err(
-                Error::new(format!("{:?} is not the name of an interface", entry.name)).at(field)
-            );
+            let message = format!("{:?} is not the name of an interface", entry.name);
+            findings.error(Error::new(message).at(field));
+            continue;
         }
         let text = format!("{} {}", entry.name, entry.priority);
         all.push(File::new("net_prio", "net_prio.ifpriomap", text, field).into());
     }
-    Ok(all)
+    all
 }

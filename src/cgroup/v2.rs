@@ -3,7 +3,8 @@
 
 use super::resources::When;
 use super::write::{File, Write};
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, Memory, ThrottleDevice};
 use std::collections::BTreeMap;
 
@@ -17,19 +18,19 @@ fn max(n: i64) -> String {
 }
 
 /// `memory.*`. A `swap` of 0 means unset, as for every engine and runc.
-pub fn memory(memory: &Memory) -> Result<Vec<Write>> {
+pub fn memory(memory: &Memory, findings: &mut Findings) -> Vec<Write> {
     if memory.swappiness.is_some() {
-        return Err(cannot("linux.resources.memory.swappiness"));
+        findings.error(cannot("linux.resources.memory.swappiness"));
     }
     if memory.disable_oom_killer == Some(true) {
-        return Err(cannot("linux.resources.memory.disableOOMKiller"));
+        findings.error(cannot("linux.resources.memory.disableOOMKiller"));
     }
     if memory.use_hierarchy == Some(false) {
-        return Err(cannot("linux.resources.memory.useHierarchy")); // it is always on
+        findings.error(cannot("linux.resources.memory.useHierarchy")); // it is always on
     }
     for (field, value) in [("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)] {
         if value.is_some_and(|value| value != -1) {
-            return Err(cannot(&format!("linux.resources.memory.{field}")));
+            findings.error(cannot(&format!("linux.resources.memory.{field}")));
         }
     }
     let file = |name, text: String, field| File::new("memory", name, text, field);
@@ -47,10 +48,11 @@ pub fn memory(memory: &Memory) -> Result<Vec<Write>> {
     let swap = match (memory.limit, memory.swap.filter(|&swap| swap != 0)) {
         (Some(-1), None) | (_, Some(-1)) => Some(-1),
         (None, Some(_)) => {
-            return Err(Error::new("is memory and swap, so it needs memory.limit beside it")
-                .at("linux.resources.memory.swap"));
+            let message = "is memory and swap, so it needs memory.limit beside it";
+            findings.error(Error::new(message).at("linux.resources.memory.swap"));
+            None
         }
-        (Some(limit), Some(swap)) => Some(swap - limit), // equal: 0, no swap
+        (Some(limit), Some(swap)) => Some(swap.saturating_sub(limit)), // equal: 0, no swap
         (_, None) => None,
     };
     if let Some(swap) = swap {
@@ -65,16 +67,16 @@ pub fn memory(memory: &Memory) -> Result<Vec<Write>> {
     if let Some(n) = memory.reservation {
         all.push(file("memory.low", max(n), "linux.resources.memory.reservation").into());
     }
-    Ok(all)
+    all
 }
 
 /// `cpu.*`. 0 means unset, but for `idle`, `burst` and `realtimeRuntime`.
-pub fn cpu(cpu: &Cpu, when: When) -> Result<Vec<Write>> {
+pub fn cpu(cpu: &Cpu, when: When, findings: &mut Findings) -> Vec<Write> {
     if cpu.realtime_runtime.is_some_and(|n| n != 0) {
-        return Err(cannot("linux.resources.cpu.realtimeRuntime"));
+        findings.error(cannot("linux.resources.cpu.realtimeRuntime"));
     }
     if cpu.realtime_period.is_some_and(|n| n != 0) {
-        return Err(cannot("linux.resources.cpu.realtimePeriod"));
+        findings.error(cannot("linux.resources.cpu.realtimePeriod"));
     }
     let mut all = Vec::new();
     if let Some(idle) = cpu.idle {
@@ -113,7 +115,7 @@ pub fn cpu(cpu: &Cpu, when: When) -> Result<Vec<Write>> {
         (Some(max), Some(burst)) => all.push(Write::AnyOrder(vec![max, burst])),
         (one, other) => all.extend(one.or(other).map(Write::from)),
     }
-    Ok(all)
+    all
 }
 
 /// `cpu.shares` (2 to 262144, 1024) as `cpu.weight` (1 to 10000, 100): the
@@ -133,10 +135,10 @@ pub fn weight(shares: u64) -> u64 {
 
 /// `io.*`: bfq's own weights if the kernel has them, else `io.weight` by
 /// conversion from 10..1000 to 1..10000.
-pub fn block_io(block_io: &BlockIo) -> Result<Vec<Write>> {
+pub fn block_io(block_io: &BlockIo, findings: &mut Findings) -> Vec<Write> {
     let field = |name: &str| format!("linux.resources.blockIO.{name}");
     if block_io.leaf_weight.is_some_and(|n| n != 0) {
-        return Err(cannot(&field("leafWeight")));
+        findings.error(cannot(&field("leafWeight")));
     }
     let mut all = Vec::new();
     let weigh = |device: &str, n: u16, field: String| {
@@ -151,7 +153,7 @@ pub fn block_io(block_io: &BlockIo) -> Result<Vec<Write>> {
     }
     for (i, device) in block_io.weight_device.iter().enumerate() {
         if device.leaf_weight.is_some_and(|n| n != 0) {
-            return Err(cannot(&field(&format!("weightDevice[{i}].leafWeight"))));
+            findings.error(cannot(&field(&format!("weightDevice[{i}].leafWeight"))));
         }
         if let Some(n) = device.weight {
             let numbers = format!("{}:{} ", device.major, device.minor);
@@ -176,5 +178,5 @@ pub fn block_io(block_io: &BlockIo) -> Result<Vec<Write>> {
     for ((major, minor), (field, line)) in rates {
         all.push(File::new("io", "io.max", format!("{major}:{minor}{line}"), field).into());
     }
-    Ok(all)
+    all
 }

@@ -1,19 +1,18 @@
 //! `pinnace delete`.
 
 use super::Verb;
+use super::arguments::arguments;
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `delete`.
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// Kill what runs; a container that does not exist is no error
-    #[arg(short, long)]
-    force: bool,
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `delete`.
+    pub struct Delete {
+        /// Kill what runs; a container that does not exist is no error
+        force: bool = "-f, --force",
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Verb for Delete {

@@ -1,80 +1,58 @@
 //! `pinnace exec`.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec;
-use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Arguments of `exec`.
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// File with the process, instead of a command
-    #[arg(short, long, value_name = "FILE")]
-    process: Option<PathBuf>,
-    /// Unix socket that receives the master side of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    console_socket: Option<PathBuf>,
-    /// Unix socket that receives a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pidfd_socket: Option<PathBuf>,
-    /// Working directory in the container
-    #[arg(long, value_name = "DIR")]
-    cwd: Option<String>,
-    /// Add a variable to the environment
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// Give the process a terminal
-    #[arg(short, long)]
-    tty: bool,
-    /// Run as this user and group, by number
-    #[arg(short, long, value_name = "UID[:GID]")]
-    user: Option<String>,
-    /// Add a supplementary group, by number
-    #[arg(short = 'g', long, value_name = "GID")]
-    additional_gids: Vec<String>,
-    /// Return as soon as the program runs
-    #[arg(short, long)]
-    detach: bool,
-    /// File that receives the process id
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<PathBuf>,
-    /// SELinux label of the process
-    #[arg(long, value_name = "LABEL")]
-    process_label: Option<String>,
-    /// AppArmor profile of the process
-    #[arg(long, value_name = "PROFILE")]
-    apparmor: Option<String>,
-    /// Keep the process from gaining privileges
-    #[arg(long)]
-    no_new_privs: bool,
-    /// Add a capability
-    #[arg(short, long, value_name = "NAME")]
-    cap: Vec<String>,
-    /// Pass on that many more file descriptors, from 3 on
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
-    /// Put the process into a cgroup below the container's
-    #[arg(long, value_name = "[CONTROLLER:]PATH")]
-    cgroup: Vec<String>,
-    /// Go on even if the container is paused
-    #[arg(long)]
-    ignore_paused: bool,
-    /// Name of the container, then the command with its arguments
-    #[arg(
-        value_name = "CONTAINER [COMMAND]...",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    rest: Vec<String>,
+arguments! {
+    /// Arguments of `exec`.
+    pub struct Exec {
+        /// File with the process, instead of a command
+        process: Option<PathBuf> = "-p, --process FILE",
+        /// Unix socket that receives the master side of the terminal
+        console_socket: Option<PathBuf> = "--console-socket SOCKET",
+        /// Unix socket that receives a pidfd of the process
+        pidfd_socket: Option<PathBuf> = "--pidfd-socket SOCKET",
+        /// Working directory in the container
+        cwd: Option<String> = "--cwd DIR",
+        /// Add a variable to the environment
+        env: Vec<String> = "-e, --env NAME=VALUE",
+        /// Give the process a terminal
+        tty: bool = "-t, --tty",
+        /// Run as this user and group, by number
+        user: Option<String> = "-u, --user UID[:GID]",
+        /// Add a supplementary group, by number
+        additional_gids: Vec<String> = "-g, --additional-gids GID",
+        /// Return as soon as the program runs
+        detach: bool = "-d, --detach",
+        /// File that receives the process id
+        pid_file: Option<PathBuf> = "--pid-file FILE",
+        /// SELinux label of the process
+        process_label: Option<String> = "--process-label LABEL",
+        /// AppArmor profile of the process
+        apparmor: Option<String> = "--apparmor PROFILE",
+        /// Keep the process from gaining privileges
+        no_new_privs: bool = "--no-new-privs",
+        /// Add a capability
+        cap: Vec<String> = "-c, --cap NAME",
+        /// Pass on that many more file descriptors, from 3 on
+        preserve_fds: u32 = "--preserve-fds N",
+        /// Put the process into a cgroup below the container's
+        cgroup: Vec<String> = "--cgroup [CONTROLLER:]PATH",
+        /// Go on even if the container is paused
+        ignore_paused: bool = "--ignore-paused",
+        /// Name of the container, then the command with its arguments
+        rest: Vec<String> = "CONTAINER [COMMAND]...",
+    }
 }
 
 impl Verb for Exec {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let (preserve_fds, extra_env) = inherited(self.preserve_fds)?;
+        let (preserve_fds, extra_env) = inherited(self.preserve_fds, runtime.inherited_fds)?;
         let id = self.rest.first().cloned().ok_or_else(|| Error::new("CONTAINER is missing"))?;
         let request = Request {
             id,
@@ -161,10 +139,9 @@ fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 
 fn number(option: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|id| digits && *id != u32::MAX)
-        .ok_or_else(|| Error::new(format!("{option}: {text:?} is not a number from 0 to 4294967294")))
+    text.parse().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| {
+        Error::new(format!("{option}: {text:?} is not a number from 0 to 4294967294"))
+    })
 }
 
 #[cfg(test)]

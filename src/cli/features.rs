@@ -2,14 +2,16 @@
 //! the configuration, so that it cannot lie (features.md, features-linux.md).
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::print;
 use crate::container::{Runtime, features};
 use crate::error::{Error, Result};
-use clap::Args;
 
-/// Arguments of `features`: none.
-#[derive(Debug, Args)]
-pub struct Features {}
+arguments! {
+    /// Arguments of `features`: none.
+    pub struct Features {
+    }
+}
 
 impl Verb for Features {
     fn run(self, _runtime: &Runtime) -> Result<i32> {

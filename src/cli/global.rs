@@ -1,33 +1,30 @@
 //! The options before the command.
 
+use super::arguments::arguments;
 use crate::container::Runtime;
 use crate::error::{Error, Result};
 use crate::log::{Format, Log};
 use crate::store::Store;
-use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// The options that every command understands.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Write errors to this file, too
-    #[arg(long, value_name = "FILE")]
-    log: Option<String>,
-    /// Format of the log
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
-    /// Log what a person who looks for a fault wants to see
-    #[arg(long)]
-    debug: bool,
-    /// Let systemd make the cgroups
-    #[arg(long)]
-    systemd_cgroup: bool,
-    /// Forgive cgroup errors for lack of privilege: true, false or auto
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["true", "false", "auto"])]
-    rootless: String,
+arguments! {
+    /// The options that every command understands.
+    pub struct Global {
+        /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
+        root: Option<PathBuf> = "--root DIR",
+        /// Write errors to this file, too
+        log: Option<String> = "--log FILE",
+        /// Format of the log
+        log_format: String = "--log-format FORMAT" in ["text", "json"],
+        /// Log what a person who looks for a fault wants to see
+        debug: bool = "--debug",
+        /// Let systemd make the cgroups
+        systemd_cgroup: bool = "--systemd-cgroup",
+        /// Forgive cgroup errors for lack of privilege
+        rootless: String = "--rootless WHEN" in ["auto", "true", "false"],
+        /// Print the versions of the program and of the spec
+        pub version: bool = "-v, --version",
+    }
 }
 
 impl Global {
@@ -36,7 +33,7 @@ impl Global {
     /// # Errors
     /// A log that cannot be opened, what is not supported yet; with the log to
     /// write it to.
-    pub fn runtime(&self) -> std::result::Result<Runtime, (Log, Error)> {
+    pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
         let log = Log::open(self.log.as_deref(), format, self.debug)
             .map_err(|error| (Log::default(), error))?;
@@ -49,7 +46,7 @@ impl Global {
             "false" => false,
             _ => is_rootless(),
         };
-        Ok(Runtime { store, log, rootless })
+        Ok(Runtime { store, log, rootless, inherited_fds })
     }
 
     fn check(&self) -> Result<()> {

@@ -1,22 +1,20 @@
 //! `pinnace kill`.
 
 use super::Verb;
+use super::arguments::arguments;
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `kill`.
-#[derive(Debug, Args)]
-pub struct Kill {
-    /// Send the signal to all processes of the container (obsolete)
-    #[arg(short, long)]
-    all: bool,
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
-    /// Name or number [default: the image's stop signal, or TERM]
-    #[arg(value_name = "SIGNAL")]
-    signal: Option<String>,
+arguments! {
+    /// Arguments of `kill`.
+    pub struct Kill {
+        /// Send the signal to all processes of the container (obsolete)
+        all: bool = "-a, --all",
+        /// Name of the container
+        id: String = "CONTAINER",
+        /// Name or number [default: the image's stop signal, or TERM]
+        signal: Option<String> = "[SIGNAL]",
+    }
 }
 
 impl Verb for Kill {

@@ -1,20 +1,19 @@
 //! `pinnace list`.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::{print, print_json};
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `list`.
-#[derive(Debug, Args)]
-pub struct List {
-    /// Format of the output
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
-    format: String,
-    /// Print the ids only
-    #[arg(short, long)]
-    quiet: bool,
+arguments! {
+    /// Arguments of `list`.
+    pub struct List {
+        /// Format of the output
+        format: String = "-f, --format FORMAT" in ["table", "json"],
+        /// Print the ids only
+        quiet: bool = "-q, --quiet",
+    }
 }
 
 impl Verb for List {
@@ -68,7 +67,9 @@ fn owner_name(uid: u32) -> String {
 /// Columns as wide as their widest cell and three spaces, at least 12: as
 /// runc's.
 fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12));
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12))
+    };
     let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |row: &[String; 6]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));

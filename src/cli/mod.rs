@@ -1,8 +1,9 @@
 //! What the caller typed: one file a command, with its arguments (their docs
 //! are its `--help`), one call, and what it prints.
 //!
-//! Only the arguments of the chosen command are built: the others cost nothing.
+//! Only the table of the chosen command is built: the others cost nothing.
 
+mod arguments;
 mod create;
 mod delete;
 mod exec;
@@ -11,6 +12,7 @@ mod global;
 mod kill;
 mod list;
 mod pause;
+mod plan;
 mod ps;
 mod run;
 mod shared;
@@ -24,39 +26,70 @@ pub use usage::main;
 
 use crate::container::Runtime;
 use crate::error::Result;
-use clap::{ArgMatches, Args, Command};
+use arguments::{Arguments, Stop, Words};
 
-/// A command: its arguments parse themselves, and then it runs.
-trait Verb: Args {
+/// A command: its arguments are in a table, and with them it runs.
+trait Verb: Arguments + 'static {
     /// Does it; returns the exit status.
     fn run(self, runtime: &Runtime) -> Result<i32>;
+}
+
+/// A command with its arguments.
+type Ready = Box<dyn FnOnce(&Runtime) -> Result<i32>>;
+
+/// What has become of a command's words.
+enum Parsed {
+    /// It can run.
+    Ready(Ready),
+    /// Its help was asked for.
+    Help(String),
 }
 
 /// One row of the table of commands.
 struct Entry {
     name: &'static str,
     about: &'static str,
-    arguments: fn(Command) -> Command,
-    run: fn(&ArgMatches, &Runtime) -> Result<i32>,
+    parse: fn(&Entry, &mut Words) -> Result<Parsed>,
     /// Exit status of a failure.
     failure: i32,
+    /// Whether it runs something in a container, so that our own file must not
+    /// be writable from there.
+    sealed: bool,
 }
 
 const fn entry<V: Verb>(name: &'static str, about: &'static str) -> Entry {
-    Entry { name, about, arguments: V::augment_args, run: run::<V>, failure: 1 }
+    Entry { name, about, parse: parse::<V>, failure: 1, sealed: false }
 }
 
-fn run<V: Verb>(matches: &ArgMatches, runtime: &Runtime) -> Result<i32> {
-    V::from_arg_matches(matches)
-        .map_err(|error| usage::explain(&error))?
-        .run(runtime)
+fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
+    let mut verb = V::default();
+    let mut list = verb.list();
+    match arguments::parse(&mut list, words)? {
+        Stop::End => arguments::finish(list)?,
+        Stop::Word(word) => return Err(arguments::unknown(&word)),
+        Stop::Help => {
+            let name = format!("pinnace {}", entry.name);
+            return Ok(Parsed::Help(arguments::help(entry.about, &name, &list)));
+        }
+    }
+    Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
 }
 
-const COMMANDS: [Entry; 14] = [
-    entry::<create::Create>("create", "Create a container; it waits for `start`"),
+static COMMANDS: [Entry; 15] = [
+    Entry {
+        sealed: true,
+        ..entry::<create::Create>("create", "Create a container; it waits for `start`")
+    },
     entry::<start::Start>("start", "Run the program of a created container"),
-    entry::<run::Run>("run", "Create and start a container, and stay with it"),
-    Entry { failure: 255, ..entry::<exec::Exec>("exec", "Run a further process in a container") },
+    Entry {
+        sealed: true,
+        ..entry::<run::Run>("run", "Create and start a container, and stay with it")
+    },
+    Entry {
+        failure: 255,
+        sealed: true,
+        ..entry::<exec::Exec>("exec", "Run a further process in a container")
+    },
     entry::<state::State>("state", "Print the state of a container as JSON"),
     entry::<list::List>("list", "List all containers"),
     entry::<ps::Ps>("ps", "List the processes of a container"),
@@ -65,6 +98,7 @@ const COMMANDS: [Entry; 14] = [
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
     entry::<update::Update>("update", "Change the limits of a container"),
+    entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];

@@ -1,24 +1,24 @@
 //! `pinnace pause` and `pinnace resume`.
 
 use super::Verb;
+use super::arguments::arguments;
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `pause`.
-#[derive(Debug, Args)]
-pub struct Pause {
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `pause`.
+    pub struct Pause {
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
-/// Arguments of `resume`.
-#[derive(Debug, Args)]
-pub struct Resume {
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `resume`.
+    pub struct Resume {
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Verb for Pause {

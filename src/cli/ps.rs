@@ -1,26 +1,20 @@
 //! `pinnace ps`: the host's ps(1), reduced to the container's processes.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::print;
 use crate::container::{self, Runtime};
 use crate::error::{Context, Error, Result};
-use clap::Args;
 use std::process::Command;
 
-/// Arguments of `ps`.
-#[derive(Debug, Args)]
-pub struct Ps {
-    /// Format of the output
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
-    format: String,
-    /// Name of the container, then options for ps(1) [default: -ef]
-    #[arg(
-        value_name = "CONTAINER [PS OPTION]...",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    rest: Vec<String>,
+arguments! {
+    /// Arguments of `ps`.
+    pub struct Ps {
+        /// Format of the output
+        format: String = "-f, --format FORMAT" in ["table", "json"],
+        /// Name of the container, then options for ps(1) [default: -ef]
+        rest: Vec<String> = "CONTAINER [PS OPTION]...",
+    }
 }
 
 impl Verb for Ps {

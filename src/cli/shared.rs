@@ -1,40 +1,32 @@
 //! Arguments that `create` and `run` share, and what they and `exec` take from
 //! the environment.
 
+use super::arguments::arguments;
 use crate::container::Settings;
 use crate::error::{Error, Result};
-use clap::Args;
-use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use std::ffi::CString;
 use std::path::PathBuf;
 
-/// Arguments of `create` and `run`.
-#[derive(Debug, Args)]
-pub struct Creation {
-    /// Directory of the bundle
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    bundle: PathBuf,
-    /// Unix socket that receives the master side of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    console_socket: Option<PathBuf>,
-    /// Unix socket that receives a pidfd of the container's process
-    #[arg(long, value_name = "SOCKET")]
-    pidfd_socket: Option<PathBuf>,
-    /// File that receives the process id
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<PathBuf>,
-    /// Change the root with chroot(2) instead of pivot_root(2), as a ramdisk needs
-    #[arg(long)]
-    no_pivot: bool,
-    /// Keep the session keyring of the caller
-    #[arg(long)]
-    no_new_keyring: bool,
-    /// Pass on that many more file descriptors, from 3 on
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `create` and `run`.
+    pub struct Creation {
+        /// Directory of the bundle [default: .]
+        bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Unix socket that receives the master side of the terminal
+        console_socket: Option<PathBuf> = "--console-socket SOCKET",
+        /// Unix socket that receives a pidfd of the container's process
+        pidfd_socket: Option<PathBuf> = "--pidfd-socket SOCKET",
+        /// File that receives the process id
+        pid_file: Option<PathBuf> = "--pid-file FILE",
+        /// Change the root with chroot(2) instead of pivot_root(2), as a ramdisk needs
+        no_pivot: bool = "--no-pivot",
+        /// Keep the session keyring of the caller
+        no_new_keyring: bool = "--no-new-keyring",
+        /// Pass on that many more file descriptors, from 3 on
+        preserve_fds: u32 = "--preserve-fds N",
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Creation {
@@ -42,11 +34,16 @@ impl Creation {
     ///
     /// # Errors
     /// A descriptor to be passed on that is not open.
-    pub fn settings(self, starts_itself: bool, relays_terminal: bool) -> Result<Settings> {
-        let (preserve_fds, extra_env) = inherited(self.preserve_fds)?;
+    pub fn settings(
+        self,
+        inherited_fds: u32,
+        starts_itself: bool,
+        relays_terminal: bool,
+    ) -> Result<Settings> {
+        let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
-            bundle: self.bundle,
+            bundle: self.bundle.unwrap_or_else(|| ".".into()),
             console_socket: self.console_socket,
             pid_file: self.pid_file,
             pidfd_socket: self.pidfd_socket,
@@ -61,37 +58,25 @@ impl Creation {
 }
 
 /// How many descriptors the process gets, socket activation included
-/// (`sd_listen_fds(3)`), and the variables that tell it of them.
+/// (`sd_listen_fds(3)`), and the variables that tell it of them. `open` are there.
 ///
 /// # Errors
-/// A descriptor to be passed on that is not open, or is one of our own.
-pub fn inherited(preserve: u32) -> Result<(u32, Vec<CString>)> {
+/// A descriptor to be passed on that is not open.
+pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
     let listen = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok());
     let listen = listen.filter(|count| *count > 0);
     let mut env = Vec::new();
     if let Some(count) = listen {
         // The process will be 1 in its pid namespace, as a rule.
-        let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
+        let names =
+            std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
         let texts = [Some(format!("LISTEN_FDS={count}")), Some("LISTEN_PID=1".into()), names];
         env.extend(texts.into_iter().flatten().filter_map(|text| CString::new(text).ok()));
     }
     let total = preserve.saturating_add(listen.unwrap_or(0));
-    for number in (3..).take(total as usize) {
-        match flags_of(number) {
-            Ok(flags) if !flags.contains(FdFlags::CLOEXEC) => {}
-            _ => {
-                let option = if number < 3 + preserve as i32 { "--preserve-fds" } else { "LISTEN_FDS" };
-                return Err(Error::new(format!("{option}: file descriptor {number} is not open")));
-            }
-        }
+    if total > open {
+        let option = if preserve > open { "--preserve-fds" } else { "LISTEN_FDS" };
+        return Err(Error::new(format!("{option}: file descriptor {} is not open", 3 + open)));
     }
     Ok((total, env))
 }
-
-fn flags_of(number: i32) -> rustix::io::Result<FdFlags> {
-    if number < 0 {
-        return Err(Errno::BADF);
-    }
-    fcntl_getfd(crate::sys::process::borrow_inherited(number))
-}
-

@@ -1,30 +1,29 @@
 //! `pinnace spec`: an example configuration to begin with.
 
 use super::Verb;
+use super::arguments::arguments;
 use crate::container::Runtime;
 use crate::error::{Context, Error, Result};
-use clap::Args;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 /// As root: what runc's `spec` writes, with today's masked paths.
 const ROOT: &str = include_str!("spec.json");
 
-/// Arguments of `spec`.
-#[derive(Debug, Args)]
-pub struct Spec {
-    /// Directory of the bundle
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    bundle: PathBuf,
-    /// For a user without root's privileges
-    #[arg(long)]
-    rootless: bool,
+arguments! {
+    /// Arguments of `spec`.
+    pub struct Spec {
+        /// Directory of the bundle [default: .]
+        bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// For a user without root's privileges
+        rootless: bool = "--rootless",
+    }
 }
 
 impl Verb for Spec {
     fn run(self, _runtime: &Runtime) -> Result<i32> {
         let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
-        let path = self.bundle.join("config.json");
+        let path = self.bundle.unwrap_or_default().join("config.json");
         let call = || format!("write {}", path.display());
         // Never over somebody's work.
         let mut file = std::fs::File::create_new(&path)
@@ -93,7 +92,9 @@ mod tests {
                 bundle: "/".into(),
                 ..crate::plan::Options::default()
             };
-            crate::plan::create(&spec, &options).unwrap();
+            let mut findings = crate::plan::Findings::default();
+            crate::plan::create(&spec, &options, &mut findings);
+            findings.finish(()).unwrap();
         }
     }
 }

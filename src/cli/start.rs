@@ -1,16 +1,16 @@
 //! `pinnace start`.
 
 use super::Verb;
+use super::arguments::arguments;
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `start`.
-#[derive(Debug, Args)]
-pub struct Start {
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `start`.
+    pub struct Start {
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Verb for Start {

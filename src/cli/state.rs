@@ -1,17 +1,17 @@
 //! `pinnace state`.
 
 use super::Verb;
+use super::arguments::arguments;
 use super::usage::print;
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use clap::Args;
 
-/// Arguments of `state`.
-#[derive(Debug, Args)]
-pub struct State {
-    /// Name of the container
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+arguments! {
+    /// Arguments of `state`.
+    pub struct State {
+        /// Name of the container
+        id: String = "CONTAINER",
+    }
 }
 
 impl Verb for State {

@@ -2,10 +2,10 @@
 //! `linux.resources`.
 
 use super::Verb;
-use crate::container::{self, Runtime};
+use super::arguments::{Argument, Arguments};
+use crate::container::{self, Change, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Resources};
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value};
 use std::io::Read as _;
 
@@ -18,82 +18,53 @@ enum Kind {
     Number,
     /// As it stands.
     Text,
-    /// Intel RDT: no container has a class.
+    /// A field of `linux.intelRdt`.
     Rdt,
+    /// The whole object, in a file.
+    File,
 }
 
-/// Option, object and field of `linux.resources`, kind, help.
+/// Usage, object and field of `linux.resources`, kind, help.
 type Flag = (&'static str, &'static str, &'static str, Kind, &'static str);
 
+/// The file first: the options are laid over it, and so win.
 const FLAGS: [Flag; 19] = [
-    ("blkio-weight", "blockIO", "weight", Kind::Number, "Weight of block I/O, 10 to 1000"),
-    ("cpu-period", "cpu", "period", Kind::Number, "Length of a period in microseconds"),
-    (
-        "cpu-quota",
-        "cpu",
-        "quota",
-        Kind::Number,
-        "CPU time in a period in microseconds, -1: no limit",
-    ),
-    ("cpu-burst", "cpu", "burst", Kind::Number, "CPU time that may be saved up"),
-    ("cpu-share", "cpu", "shares", Kind::Number, "Share of CPU time, 2 to 262144"),
-    ("cpu-rt-period", "cpu", "realtimePeriod", Kind::Number, "Length of a real-time period"),
-    ("cpu-rt-runtime", "cpu", "realtimeRuntime", Kind::Number, "Real-time part of that period"),
-    ("cpu-idle", "cpu", "idle", Kind::Number, "1: run only when nobody else wants to"),
-    ("cpuset-cpus", "cpu", "cpus", Kind::Text, "CPUs to use, such as 0-3,7"),
-    ("cpuset-mems", "cpu", "mems", Kind::Text, "Memory nodes to use"),
-    ("memory", "memory", "limit", Kind::Size, "Limit of memory: bytes, with k, m or g, -1: none"),
-    ("memory-reservation", "memory", "reservation", Kind::Size, "Memory that is left to it"),
-    ("memory-swap", "memory", "swap", Kind::Size, "Limit of memory and swap together"),
-    ("kernel-memory", "memory", "kernel", Kind::Size, ""),
-    ("kernel-memory-tcp", "memory", "kernelTCP", Kind::Size, ""),
-    ("pids-limit", "pids", "limit", Kind::Number, "Limit of tasks, -1: none"),
-    ("l3-cache-schema", "", "", Kind::Rdt, "Intel RDT: schema of the L3 cache"),
-    ("mem-bw-schema", "", "", Kind::Rdt, "Intel RDT: schema of memory bandwidth"),
-    ("resources", "", "", Kind::Text, "File with a linux.resources object, -: standard input"),
+    ("-r, --resources FILE", "", "", Kind::File, "File with a linux.resources object, -: stdin"),
+    ("--blkio-weight N", "blockIO", "weight", Kind::Number, "Weight of block I/O, 10 to 1000"),
+    ("--cpu-period N", "cpu", "period", Kind::Number, "Length of a period in microseconds"),
+    ("--cpu-quota N", "cpu", "quota", Kind::Number, "CPU time in a period, -1: no limit"),
+    ("--cpu-burst N", "cpu", "burst", Kind::Number, "CPU time that may be saved up"),
+    ("--cpu-share N", "cpu", "shares", Kind::Number, "Share of CPU time, 2 to 262144"),
+    ("--cpu-rt-period N", "cpu", "realtimePeriod", Kind::Number, "Length of a real-time period"),
+    ("--cpu-rt-runtime N", "cpu", "realtimeRuntime", Kind::Number, "Real-time part of it"),
+    ("--cpu-idle N", "cpu", "idle", Kind::Number, "1: run only when nobody else wants to"),
+    ("--cpuset-cpus LIST", "cpu", "cpus", Kind::Text, "CPUs to use, such as 0-3,7"),
+    ("--cpuset-mems LIST", "cpu", "mems", Kind::Text, "Memory nodes to use"),
+    ("--memory BYTES", "memory", "limit", Kind::Size, "Limit: bytes, or with k, m, g; -1: none"),
+    ("--memory-reservation BYTES", "memory", "reservation", Kind::Size, "Memory it is left"),
+    ("--memory-swap BYTES", "memory", "swap", Kind::Size, "Limit of memory and swap together"),
+    ("--kernel-memory BYTES", "memory", "kernel", Kind::Size, "(obsolete)"),
+    ("--kernel-memory-tcp BYTES", "memory", "kernelTCP", Kind::Size, "(obsolete)"),
+    ("--pids-limit N", "pids", "limit", Kind::Number, "Limit of tasks, -1: none"),
+    ("--l3-cache-schema LINE", "", "l3CacheSchema", Kind::Rdt, "Intel RDT: the L3 cache"),
+    ("--mem-bw-schema LINE", "", "memBwSchema", Kind::Rdt, "Intel RDT: memory bandwidth"),
 ];
 
 /// Arguments of `update`.
+#[derive(Debug, Default)]
 pub struct Update {
+    given: [Option<String>; FLAGS.len()],
     id: String,
-    given: Vec<(Flag, String)>,
 }
 
-impl Args for Update {
-    fn augment_args(command: Command) -> Command {
-        let options = FLAGS.iter().map(|&(name, _, _, kind, help)| {
-            let arg = Arg::new(name).long(name).help(help).hide(help.is_empty());
-            let arg = if name == "resources" { arg.short('r') } else { arg };
-            arg.allow_hyphen_values(true).value_name(match kind {
-                Kind::Size => "BYTES",
-                Kind::Number => "N",
-                _ if name == "resources" => "FILE",
-                _ => "LIST",
-            })
-        });
-        let id =
-            Arg::new("id").value_name("CONTAINER").required(true).help("Name of the container");
-        command.args(options).arg(id)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Update {
-    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let get = |name: &str| matches.get_one::<String>(name).cloned();
-        let given = FLAGS.iter().filter_map(|flag| Some((*flag, get(flag.0)?)));
-        Ok(Self { id: get("id").unwrap_or_default(), given: given.collect() })
-    }
-
-    fn update_from_arg_matches(
-        &mut self,
-        matches: &ArgMatches,
-    ) -> std::result::Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+impl Arguments for Update {
+    fn list(&mut self) -> Vec<Argument<'_>> {
+        let options = FLAGS.iter().zip(&mut self.given);
+        let mut list: Vec<_> = options
+            .map(|(&(usage, .., help), value)| Argument::new(usage, help, &[], value))
+            .collect();
+        list.push(Argument::new("CONTAINER", "Name of the container", &[], &mut self.id));
+        list
     }
 }
 
@@ -104,26 +75,32 @@ impl Verb for Update {
     }
 }
 
-/// The file first, then the options, which so win.
-fn change(given: &[(Flag, String)]) -> Result<Value> {
-    let mut change = Value::Object(Map::new());
-    if let Some((_, file)) = given.iter().find(|(flag, _)| flag.0 == "resources") {
-        change = read(file)?;
-    }
-    for ((name, object, field, kind, _), text) in given.iter().filter(|(f, _)| f.0 != "resources") {
-        let wrong = |what: &str| Error::new(format!("--{name}: {text:?} is no {what}"));
+fn change(given: &[Option<String>]) -> Result<Change> {
+    let mut change = Change::default();
+    for (&(usage, object, field, kind, _), text) in FLAGS.iter().zip(given) {
+        let Some(text) = text else { continue };
+        let wrong = |what: &str| {
+            let name = usage.split(' ').next().unwrap_or_default();
+            Error::new(format!("{name}: {text:?} is no {what}"))
+        };
         let value = match kind {
             Kind::Text => Value::from(text.as_str()),
             Kind::Size => size(text).ok_or_else(|| wrong("size such as 64m, or -1"))?.into(),
             Kind::Number => text.parse::<i64>().map_err(|_| wrong("number"))?.into(),
             Kind::Rdt => {
-                return Err(Error::new(format!("--{name}: the container has no linux.intelRdt")));
+                change.rdt.push((field, text.clone()));
+                continue;
+            }
+            Kind::File => {
+                change.resources = read(text)?;
+                continue;
             }
         };
-        if change[*object].is_null() {
-            change[*object] = Value::Object(Map::new());
+        let object = &mut change.resources[object];
+        if object.is_null() {
+            *object = Value::Object(Map::new());
         }
-        change[*object][*field] = value;
+        object[field] = value;
     }
     Ok(change)
 }

@@ -1,126 +1,113 @@
-//! From `argv` to an exit status: finds the command, builds its parser, runs it,
+//! From `argv` to an exit status: finds the command, parses its words, runs it,
 //! and prints the one error if there is one.
 
+use super::arguments::{self, Arguments, Stop, Words, columns};
 use super::global::Global;
-use super::{COMMANDS, Entry};
-use crate::error::{Error, Result};
+use super::{COMMANDS, Entry, Parsed, Ready};
+use crate::error::{Context, Error, Result};
 use crate::log::Log;
 use crate::spec::OCI_VERSION;
-use clap::error::{ContextKind, ErrorKind};
-use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
-use std::ffi::OsString;
+use crate::sys::exe;
+use crate::sys::process::{close_on_exec_from, count_inherited};
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 
 /// Runs the program; returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
-    let args = two_dashes(args);
-    let matches = match command().try_get_matches_from(args) {
-        Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => {
-            print(&error.to_string());
-            return 0;
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut words = args.clone().into_iter();
+    words.next();
+    match read(words).and_then(|request| prepare(request, args)) {
+        Ok((Request::Run(global, entry, verb), inherited_fds)) => {
+            run(&global, entry, verb, inherited_fds)
+        }
+        Ok((Request::Print(text, code), _)) => {
+            print(&text);
+            code
         }
         Err(error) => {
-            Log::default().error(&explain(&error));
-            return 1;
+            Log::default().error(&error);
+            1
         }
-    };
-    if matches.get_flag("version") {
-        print(&version());
-        return 0;
     }
-    let chosen = matches
-        .subcommand()
-        .and_then(|(name, rest)| Some((COMMANDS.iter().find(|entry| entry.name == name)?, rest)));
-    let Some((entry, rest)) = chosen else {
-        print(&command().render_help().to_string());
-        return 1;
+}
+
+/// First from a sealed copy of the program, if it comes to that: descriptors
+/// of the caller pass through it, and only then are taken over.
+fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
+    if matches!(&request, Request::Run(_, entry, _) if entry.sealed) && !exe::is_sealed() {
+        let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
+        let args: std::result::Result<Vec<_>, _> = args.collect();
+        // What came as C strings has no NUL in it.
+        exe::run_sealed(&args.unwrap_or_default())?;
+    }
+    Ok((request, take_over_descriptors()?))
+}
+
+/// What the caller wants.
+enum Request {
+    /// This text, and this exit status.
+    Print(String, i32),
+    /// A command.
+    Run(Global, &'static Entry, Ready),
+}
+
+fn read(mut words: Words) -> Result<Request> {
+    let mut global = Global::default();
+    let mut list = global.list();
+    let word = match arguments::parse(&mut list, &mut words)? {
+        Stop::Help => return Ok(Request::Print(help(), 0)),
+        Stop::Word(word) => Some(word),
+        Stop::End => None,
     };
-    let global = match Global::from_arg_matches(&matches) {
-        Ok(global) => global,
-        Err(error) => {
-            Log::default().error(&explain(&error));
-            return 1;
-        }
-    };
-    let runtime = match global.runtime() {
+    arguments::finish(list)?;
+    if global.version {
+        return Ok(Request::Print(version(), 0));
+    }
+    let Some(word) = word else { return Ok(Request::Print(help(), 1)) };
+    if word == "help" {
+        return Ok(Request::Print(help(), 0));
+    }
+    let entry = COMMANDS.iter().find(|entry| word == entry.name).ok_or_else(|| {
+        Error::new(format!("unknown command {:?}", word.to_string_lossy()))
+            .hint("--help lists what there is")
+    })?;
+    Ok(match (entry.parse)(entry, &mut words)? {
+        Parsed::Help(text) => Request::Print(text, 0),
+        Parsed::Ready(verb) => Request::Run(global, entry, verb),
+    })
+}
+
+fn run(global: &Global, entry: &Entry, verb: Ready, inherited_fds: u32) -> i32 {
+    let runtime = match global.runtime(inherited_fds) {
         Ok(runtime) => runtime,
         Err((log, error)) => {
             log.error(&error);
             return entry.failure;
         }
     };
-    match (entry.run)(rest, &runtime) {
-        Ok(code) => code,
-        Err(error) => {
-            runtime.log.error(&error);
-            entry.failure
-        }
-    }
+    verb(&runtime).unwrap_or_else(|error| {
+        runtime.log.error(&error);
+        entry.failure
+    })
 }
 
-fn command() -> Command {
-    let version = Arg::new("version")
-        .short('v')
-        .long("version")
-        .action(ArgAction::SetTrue)
-        .help("Print the versions of the program and of the spec");
-    let sub = |entry: &Entry| Command::new(entry.name).about(entry.about).defer(entry.arguments);
-    Global::augment_args(Command::new("pinnace"))
-        .about("A low-level OCI container runtime")
-        .args_override_self(true)
-        .arg(version)
-        .subcommands(COMMANDS.iter().map(sub))
+/// What our caller has left open is nobody's but the container's, and only what
+/// it is meant to have (`--preserve-fds`): no hook and no helper gets any of it.
+fn take_over_descriptors() -> Result<u32> {
+    let count = count_inherited();
+    close_on_exec_from(3).call(|| "close_range".into())?;
+    Ok(count)
 }
 
-/// Callers that know Go's flags write `-no-subreaper` with one dash. What
-/// follows the id of `exec` is the user's and stays as it is.
-fn two_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut is_exec = false;
-    let one = |arg: OsString| {
-        is_exec |= arg == "exec";
-        let long = arg.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|rest| {
-            rest.len() > 3 && rest.contains('-') && rest.starts_with(|c: char| c.is_ascii_lowercase())
-        });
-        if !long || is_exec {
-            return arg;
-        }
-        let mut fixed = OsString::from("-");
-        fixed.push(arg);
-        fixed
-    };
-    args.into_iter().map(one).collect()
-}
-
-/// clap's many lines as one of ours.
-pub(super) fn explain(error: &clap::Error) -> Error {
-    let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
-    let argument = context(ContextKind::InvalidArg);
-    let value = context(ContextKind::InvalidValue);
-    let message = match error.kind() {
-        // podman looks for these words to see whether an option is known.
-        ErrorKind::InvalidValue if value.is_empty() => {
-            format!("{argument}: flag needs an argument")
-        }
-        ErrorKind::InvalidValue => {
-            let valid = context(ContextKind::ValidValue);
-            format!("{argument}: {value:?} is not one of {valid}")
-        }
-        ErrorKind::ValueValidation => {
-            let reason = std::error::Error::source(error).map(ToString::to_string);
-            format!("{argument}: {value:?}: {}", reason.unwrap_or_default())
-        }
-        ErrorKind::UnknownArgument => format!("{argument}: unknown flag or argument"),
-        ErrorKind::InvalidSubcommand => {
-            format!("unknown command {:?}", context(ContextKind::InvalidSubcommand))
-        }
-        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
-        _ => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            line.trim_start_matches("error: ").to_owned()
-        }
-    };
-    Error::new(message).hint("--help lists what there is")
+/// The help of the program: its commands, and the options before them.
+fn help() -> String {
+    let row = |entry: &Entry| (entry.name.to_owned(), entry.about.to_owned());
+    let commands: Vec<_> = COMMANDS.iter().map(row).collect();
+    let about = format!("A low-level OCI container runtime\n\nCommands:\n{}", columns(&commands));
+    let mut global = Global::default();
+    let text = arguments::help(about.trim_end(), "pinnace", &global.list());
+    text.replacen("[OPTION]...", "[OPTION]... COMMAND [ARGUMENT]...", 1)
 }
 
 fn version() -> String {

@@ -22,8 +22,7 @@ impl Bundle {
     /// A missing directory or file, malformed JSON with line, column and field.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let absolute =
-            std::fs::canonicalize(path).call(|| format!("--bundle: open {shown}"))?;
+        let absolute = std::fs::canonicalize(path).call(|| format!("--bundle: open {shown}"))?;
         if !absolute.is_dir() {
             return Err(Error::new(format!("--bundle: {shown} is not a directory")));
         }
@@ -31,9 +30,10 @@ impl Bundle {
             return Err(Error::new(format!("--bundle: {shown} is not a path in UTF-8")));
         }
         let file = absolute.join("config.json");
-        let text = std::fs::read(&file).call(|| format!("read {}", file.display())).map_err(
-            |error| error.hint("`pinnace spec` writes one; --bundle names another directory"),
-        )?;
+        let text =
+            std::fs::read(&file).call(|| format!("read {}", file.display())).map_err(|error| {
+                error.hint("`pinnace spec` writes one; --bundle names another directory")
+            })?;
         let spec = spec::parse("config.json", &text)?;
         Ok(Self { path: absolute, text, spec })
     }

@@ -1,13 +1,15 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Runtime, seccomp, serve, state_of};
+use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
+use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{self, Kind, Options, Plan};
+use crate::plan::{Findings, Kind, Options, Plan};
+use crate::resctrl::{self, Groups};
 use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
@@ -70,12 +72,16 @@ struct Work<'a> {
     filter: Option<filters::Filter>,
     join: Join,
     writes: Vec<Write>,
+    devices: Found,
+    /// What is to be made of it; kept in the record from then on.
+    rdt: Option<Groups>,
 }
 
 /// What has been made so far, for the way back.
 #[derive(Default)]
 struct Made {
     child: Option<Child>,
+    devices: Option<Handed>,
     hooks: bool,
 }
 
@@ -85,31 +91,43 @@ struct Made {
 /// Whatever fails; nothing is left then.
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     store::check_id(&settings.id)?;
-    let bundle = Bundle::open(&settings.bundle)?;
+    let mut bundle = Bundle::open(&settings.bundle)?;
+    let mut settings = settings.clone();
+    if notify::supervisor().is_some() {
+        let state = runtime.store.root().join(&settings.id);
+        bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
+    }
+    let settings = &settings;
     let options = Options {
         id: settings.id.clone(),
         bundle: bundle.path.clone(),
-        rootless: runtime.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: settings.preserve_fds,
     };
-    let (plan, warnings) = plan::create(&bundle.spec, &options)?;
+    let mut findings = Findings::default();
+    let decided = Decided::new(&bundle.spec, &options, runtime.rootless, &mut findings);
+    let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    let Decided { plan, filter, cgroup, writes } = decided;
+    let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     check_terminal(&plan, settings)?;
-    let filter = seccomp::compile(plan.seccomp.as_ref(), &runtime.log)?;
-    if let Some(process) = &plan.process {
-        lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
-    }
-    let join = namespaces::open_files(&plan.namespaces.join)?;
-    let cgroup = Cgroup::plan(plan.cgroups_path.as_deref(), &plan.id, runtime.rootless)?;
-    let writes = cgroup.writes(&plan.resources)?;
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes };
+    seccomp::log_skipped(filter.as_ref(), &runtime.log);
+    let join = namespaces::open_files(&plan.namespaces)?;
+    let devices = devices::find(&plan.net_devices)?;
+    let rdt = match &plan.intel_rdt {
+        Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
+        None => None,
+    };
+    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
 fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set")),
+        Some(_) if !terminal => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )),
         Some(path) => terminal::check_socket(path),
         None if terminal && !settings.relays_terminal => {
             Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
@@ -118,13 +136,14 @@ fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
     }
 }
 
-fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
+fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let dir = work.runtime.store.claim(&work.plan.id)?;
-    let mut record = new_record(&work, cgroup)?;
+    let rdt = work.rdt.take();
+    let mut record = new_record(&work, cgroup, rdt)?;
     let mut made = Made::default();
     let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
         Ok(mask) => mask,
-        Err(error) => return Err(undo(&work, &dir, &record, &made, error)),
+        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error)),
     };
     match make(&work, &dir, &mut record, &mut made, caller_mask) {
         Ok((wire, master)) => {
@@ -134,14 +153,14 @@ fn make_or_undo(work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
         }
         Err(error) => {
-            let error = undo(&work, &dir, &record, &made, error);
+            let error = undo(&work, &dir, &record, &mut made, error);
             signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             Err(error)
         }
     }
 }
 
-fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
+fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
     let plan = &work.plan;
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
@@ -154,9 +173,10 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup) -> Result<Record> {
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
-        notify_socket: None,
+        keyring: !work.settings.no_new_keyring,
     })
 }
 
@@ -169,10 +189,16 @@ fn make(
     caller_mask: Mask,
 ) -> Result<(ParentEnd, Option<OwnedFd>)> {
     dir.save_config(&work.bundle.text)?;
+    if notify::supervisor().is_some() {
+        notify::prepare(dir)?;
+    }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     record.cgroup.create()?;
     record.cgroup.apply(&work.writes)?;
+    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
+        groups.create(rdt)?;
+    }
     dir.save(record)?;
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
@@ -180,12 +206,16 @@ fn make(
     if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
         record.cgroup.attach(pid)?;
     }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
+    }
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
+    made.devices = hand_over_devices(work, pid)?;
     record.init = Some(ProcessId::of(pid)?);
     wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
@@ -219,6 +249,19 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+/// The process waits, and its network namespace is there: its own, or the one
+/// that it joins.
+fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
+    if work.plan.net_devices.is_empty() {
+        return Ok(None);
+    }
+    match work.join.file(Kind::Network) {
+        Some(file) => devices::hand_over(&work.devices, file),
+        None => devices::hand_over(&work.devices, devices::namespace_of(pid)?.as_fd()),
+    }
+    .map(Some)
 }
 
 fn give_birth(
@@ -268,10 +311,10 @@ fn give_birth(
 /// How a mount of type `cgroup` shows the container its own cgroup.
 fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
     let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice() {
-        if only.name.is_none() {
-            return Some(CgroupView::V2(only.source.clone()));
-        }
+    if let [only] = mounts.as_slice()
+        && only.name.is_none()
+    {
+        return Some(CgroupView::V2(only.source.clone()));
     }
     let hierarchy = |mount: CgroupMount| Hierarchy {
         name: mount.name.unwrap_or_default(),
@@ -283,12 +326,15 @@ fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
 
 /// Takes back what was made, last first. What cannot be taken back is said in
 /// the error, and `delete --force` can try again: the record stays then.
-fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &Made, error: Error) -> Error {
+fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Error) -> Error {
     let mut left = Vec::new();
+    // While their namespace is there.
+    left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
     }
     left.extend(record.cgroup.remove().err());
+    left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
     }
@@ -315,6 +361,7 @@ impl Created {
     /// # Errors
     /// None in practice.
     pub fn leave(self) -> Result<()> {
+        self.wire.send(ToChild::Done)?;
         signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
         debug_assert!(self.dir.has(START));
         Ok(())

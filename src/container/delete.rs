@@ -6,7 +6,7 @@ use crate::hooks;
 use crate::log::Log;
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec, Status};
-use crate::store::{Dir, ProcessId, Record};
+use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -20,8 +20,10 @@ const PATIENCE: i64 = 10;
 /// # Errors
 /// A container that does not exist (without `force`), or is not stopped.
 pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    store::check_id(id)?;
     let container = match Container::find(runtime, id) {
-        Err(error) if error.get_kind() == Kind::NoContainer => {
+        // Nothing there, or a record that nobody can read any more.
+        Err(error) if force || error.get_kind() == Kind::NoContainer => {
             return missing(runtime, id, force, error);
         }
         found => found?,
@@ -50,7 +52,8 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote
-/// one, and then nothing but the directory can be there.
+/// one, and then nothing but the directory can be there. A record that has been
+/// damaged names nothing, and must not stay for ever.
 fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()> {
     match runtime.store.get(id) {
         Ok(dir) if force => dir.remove(),
@@ -74,6 +77,9 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
         end(init)?;
     }
     record.cgroup.remove()?;
+    if let Some(groups) = &record.rdt {
+        groups.remove()?;
+    }
     dir.remove()?;
     poststop(hooks, record, log);
     Ok(())

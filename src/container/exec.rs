@@ -7,8 +7,8 @@ use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Exec, join};
 use crate::namespaces::Join;
-use crate::plan::{self, Findings, Kind, Options, Process};
-use crate::security::lsm;
+use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::security::{lsm, scheduling};
 use crate::spec::{self, Spec, Status};
 use crate::store;
 use crate::sync::{self, ParentEnd, ToChild};
@@ -49,6 +49,7 @@ struct Work<'a> {
     container: Container,
     config: Spec,
     process: Process,
+    memory_policy: Option<MemoryPolicy>,
     below: Vec<SubPath>,
 }
 
@@ -66,18 +67,21 @@ pub fn exec(
     let container = Container::find(runtime, &request.id)?;
     check_status(&container, request)?;
     let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    let own = config.process.clone().unwrap_or_else(|| spec::Process {
-        cwd: "/".into(),
-        ..spec::Process::default()
-    });
+    let own = config
+        .process
+        .clone()
+        .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
     let options = Options {
         id: request.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
-        rootless: container.record.rootless,
+        unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: request.preserve_fds,
     };
     let mut findings = Findings::default();
     let process = plan::process::plan(Some(&edit(own)?), &options, &mut findings);
+    let linux = config.linux.as_ref();
+    let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
+    let memory_policy = plan::memory_policy::plan(policy, &mut findings);
     let (process, warnings) = findings.finish(process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
@@ -85,7 +89,7 @@ pub fn exec(
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
-    run(&Work { runtime, request, container, config, process, below })
+    run(&Work { runtime, request, container, config, process, memory_policy, below })
 }
 
 fn check_status(container: &Container, request: &Request) -> Result<()> {
@@ -94,16 +98,19 @@ fn check_status(container: &Container, request: &Request) -> Result<()> {
         Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
-        Status::Stopped => Err(super::not_running(&request.id).at("cannot exec in a stopped container")),
+        Status::Stopped => {
+            Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
+        }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
     }
 }
 
 fn check_terminal(process: &Process, request: &Request) -> Result<()> {
     match &request.console_socket {
-        Some(_) if process.terminal.is_none() => {
-            Err(Error::new("--console-socket: a console socket is given, but process.terminal is not set").hint("add --tty"))
-        }
+        Some(_) if process.terminal.is_none() => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )
+        .hint("add --tty")),
         Some(path) => terminal::check_socket(path),
         None if process.terminal.is_some() && request.detach => {
             Err(Error::new("--detach: a terminal needs --console-socket then"))
@@ -113,6 +120,9 @@ fn check_terminal(process: &Process, request: &Request) -> Result<()> {
 }
 
 fn run(work: &Work<'_>) -> Result<i32> {
+    // The new process inherits it (config.md: "a runtime parent process to be run on initially").
+    let cpus = work.process.exec_affinity.initial.as_ref();
+    scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let caller_mask = signal::block_all().call(|| "sigprocmask".into())?;
     let (child, wire) = give_birth(work, caller_mask)?;
     let foreground = match settle(work, &child, &wire) {
@@ -147,11 +157,12 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         process: &work.process,
         join: (!middle).then_some(&join),
         user_namespace: join.has(Kind::User),
+        memory_policy: work.memory_policy.as_ref(),
         filter: filter.as_ref(),
         proc: lsm::open_proc()?,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: true,
+        keyring: record.keyring,
     };
     let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
     match born {
@@ -182,6 +193,9 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     } else if record.cgroup.dir()?.is_none() {
         record.cgroup.attach(pid)?;
     }
+    if let Some(groups) = &record.rdt {
+        groups.enter(pid)?;
+    }
     limits::set_oom_score(child.pid, &work.process, record.rootless)?;
     wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
@@ -202,7 +216,7 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     }
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground = Foreground::new(master)?;
+    let foreground = Foreground::new(master, None)?;
     let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     start::begin(wire, record, profile, work.runtime)?;
     if let Some(path) = &request.pid_file {

@@ -1,21 +1,17 @@
 //! The features document (features.md, features-linux.md of the spec).
 
-use crate::plan::{Kind, capabilities, options};
-use crate::security::{lsm, seccomp};
+use crate::plan::{Kind, capabilities, hooks, memory_policy, options};
+use crate::security::seccomp;
 use crate::spec::OCI_VERSION;
 use serde_json::{Value, json};
 
 /// Everything that this runtime recognises, from the tables that parse it.
 pub fn features() -> Value {
-    let mut mount_options: Vec<&str> = options::names().collect();
-    mount_options.sort_unstable();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": [
-            "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
-        ],
-        "mountOptions": mount_options,
+        "hooks": hooks::KINDS,
+        "mountOptions": options::names().collect::<Vec<_>>(),
         "linux": {
             "namespaces": Kind::ALL.map(Kind::name),
             "capabilities": capabilities::NAMES.as_slice(),
@@ -34,12 +30,16 @@ pub fn features() -> Value {
                     .map(|(name, ..)| *name)
                     .collect::<Vec<_>>(),
             },
+            // Whatever this host has: both are what we can do.
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": lsm::selinux_enabled() },
-            "intelRdt": { "enabled": false },
-            "memoryPolicy": { "modes": [], "flags": [] },
-            "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": memory_policy::MODES.map(|(name, ..)| name),
+                "flags": memory_policy::FLAGS.map(|(name, _)| name),
+            },
+            "mountExtensions": { "idmap": { "enabled": options::find("idmap").is_some() } },
+            "netDevices": { "enabled": true },
         },
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,7 @@
 //! Staying with a process: its exit status becomes ours, our signals become
 //! its, and its terminal is relayed to the one that the user sits at.
 
+use super::notify::Relay;
 use super::serve::reap;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::Child;
@@ -27,6 +28,8 @@ struct Pipe {
 pub struct Foreground {
     signals: OwnedFd,
     master: Option<OwnedFd>,
+    /// Passes on what the container tells its supervisor.
+    pub(super) relay: Option<Relay>,
     /// Puts the user's terminal back when dropped.
     raw: Option<Raw>,
     input: Pipe,
@@ -38,7 +41,7 @@ impl Foreground {
     ///
     /// # Errors
     /// Those of signalfd(2) and tcsetattr(3).
-    pub fn new(master: Option<OwnedFd>) -> Result<Self> {
+    pub(super) fn new(master: Option<OwnedFd>, relay: Option<Relay>) -> Result<Self> {
         let signals = signalfd_all().call(|| "signalfd".into())?;
         let mut raw = None;
         if let Some(master) = &master {
@@ -46,7 +49,7 @@ impl Foreground {
             terminal::copy_size(stdin(), master.as_fd())?;
             raw = Raw::enter(stdin())?;
         }
-        Ok(Self { signals, master, raw, input: Pipe::default(), output: Pipe::default() })
+        Ok(Self { signals, master, relay, raw, input: Pipe::default(), output: Pipe::default() })
     }
 
     /// Until the process ends; returns its exit status as a shell would.
@@ -89,11 +92,20 @@ impl Foreground {
             output_at = fds.len();
             fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::OUT));
         }
+        let mut relay_at = usize::MAX;
+        if let Some(relay) = &self.relay {
+            relay_at = fds.len();
+            fds.push(PollFd::from_borrowed_fd(relay.fd(), PollFlags::IN));
+        }
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         let (ended, signalled) = (ready(0), ready(1));
         let (input_ready, output_ready) = (ready(input_at), ready(output_at));
+        let notified = ready(relay_at);
         drop(fds);
+        if let Some(relay) = self.relay.as_ref().filter(|_| notified) {
+            relay.pass_on(child.pid.as_raw_nonzero().get())?;
+        }
         if signalled {
             self.forward_signals(child)?;
         }
@@ -105,8 +117,9 @@ impl Foreground {
         while let Some(number) = next_signal(self.signals.as_fd()) {
             match number {
                 // As a subreaper we inherit what the container leaves behind.
-                libc::SIGCHLD => reap_others(child.pid.as_raw_nonzero().get())
-                    .call(|| "waitid".into())?,
+                libc::SIGCHLD => {
+                    reap_others(child.pid.as_raw_nonzero().get()).call(|| "waitid".into())?
+                }
                 libc::SIGPIPE | libc::SIGURG => {}
                 libc::SIGWINCH if self.master.is_some() => {
                     if let Some(master) = &self.master {

@@ -55,9 +55,8 @@ const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 /// # Errors
 /// For anything else.
 pub fn parse_signal(text: &str) -> Result<Option<Signal>> {
-    let unknown = || {
-        Error::new(format!("unknown signal {text:?}")).hint("a number, or a name such as TERM")
-    };
+    let unknown =
+        || Error::new(format!("unknown signal {text:?}")).hint("a number, or a name such as TERM");
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };

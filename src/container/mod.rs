@@ -3,13 +3,16 @@
 
 mod bundle;
 mod create;
+mod decide;
 mod delete;
 mod exec;
 mod features;
 mod foreground;
 mod kill;
 mod list;
+mod notify;
 mod pause;
+mod preview;
 mod ps;
 mod run;
 mod seccomp;
@@ -20,17 +23,19 @@ mod update;
 
 pub use bundle::Bundle;
 pub use create::{Created, Settings, create};
+pub use decide::Decided;
 pub use delete::delete;
 pub use exec::{Request, exec};
 pub use features::features;
 pub use kill::{kill, parse_signal};
 pub use list::{Entry, list};
 pub use pause::{pause, resume};
+pub use preview::Preview;
 pub use ps::pids;
 pub use run::{Ending, run};
 pub use start::start;
 pub use state::state_json;
-pub use update::update;
+pub use update::{Change, update};
 
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
@@ -46,6 +51,8 @@ pub struct Runtime {
     pub log: Log,
     /// Whether we lack root's privileges over the host.
     pub rootless: bool,
+    /// How many descriptors from 3 on our caller has left open to us.
+    pub inherited_fds: u32,
 }
 
 /// A container that exists on disk.

@@ -1,6 +1,7 @@
 //! `run`: create, start, stay with it, delete.
 
 use super::foreground::Foreground;
+use super::notify::Relay;
 use super::{Created, Runtime, Settings, create, delete, start};
 use crate::error::{Context, Result};
 use crate::sys::signal;
@@ -28,7 +29,8 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     }
     let mut created = create(runtime, settings)?;
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground = Foreground::new(created.master.take());
+    let foreground =
+        Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
     let profile = created.plan.seccomp.as_ref();
     let begun = foreground.and_then(|foreground| {
         start::begin(&created.wire, &created.record, profile, runtime)?;
@@ -43,6 +45,9 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     };
     start::after(&created.dir, &created.record, &created.plan.hooks, runtime)?;
     if ending.detach {
+        if let Some(relay) = &foreground.relay {
+            relay.until_ready(&created.child.pidfd, created.pid())?;
+        }
         signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
     }

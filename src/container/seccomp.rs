@@ -3,22 +3,42 @@
 use super::state_of;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::security::seccomp::{self as filters, Filter};
+use crate::plan::Findings;
+use crate::security::seccomp::{self as filters, Filter, Handover};
 use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
 use crate::store::Record;
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Compiles the profile. Names that no kernel we know has are told only to
-/// those who look for a fault: profiles list calls of many kernels.
+/// Compiles a profile, and checks that init can hand its listener over.
+pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter> {
+    let filter = filters::compile(profile, findings)?;
+    if filter.listener.as_ref().is_some_and(|listener| listener.handover != Handover::Sendmsg) {
+        findings.error(
+            Error::new("linux.seccomp.syscalls: sendmsg must be allowed beside SCMP_ACT_NOTIFY")
+                .hint("the listener is handed over with it, after the filter is in force"),
+        );
+        return None;
+    }
+    Some(filter)
+}
+
+/// Compiles the profile of a container that exists.
 pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
-    let Some(profile) = profile else { return Ok(None) };
-    let filter = filters::compile(profile)?;
-    if !filter.skipped.is_empty() {
+    let mut findings = Findings::default();
+    let filter = profile.and_then(|profile| plan(profile, &mut findings));
+    let filter = findings.check(filter)?;
+    log_skipped(filter.as_ref(), log);
+    Ok(filter)
+}
+
+/// Names that no kernel we know has are told only to those who look for a
+/// fault: profiles list calls of many kernels.
+pub(super) fn log_skipped(filter: Option<&Filter>, log: &Log) {
+    if let Some(filter) = filter.filter(|filter| !filter.skipped.is_empty()) {
         log.debug(|| format!("linux.seccomp: unknown calls: {}", filter.skipped.join(", ")));
     }
-    Ok(Some(filter))
 }
 
 /// Hands the notification fd to `linux.seccomp.listenerPath`.

@@ -11,9 +11,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen as listen_on,
     socket_with,
 };
-use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
-};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Hears a new process out until it is ready to be started.
@@ -103,8 +101,9 @@ pub(super) fn end(child: &Child) -> Result<()> {
 /// Those of bind(2).
 pub(super) fn listen(dir: &Dir) -> Result<OwnedFd> {
     let call = || format!("bind {}/{START}", dir.path().display());
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .call(call)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .call(call)?;
     bind(&socket, &address(dir)?).call(call)?;
     listen_on(&socket, 1).call(call)?;
     Ok(socket)
@@ -116,8 +115,9 @@ pub(super) fn listen(dir: &Dir) -> Result<OwnedFd> {
 /// `ECONNREFUSED` if init is gone.
 pub(super) fn connect_to(dir: &Dir) -> Result<ParentEnd> {
     let call = || format!("connect {}/{START}", dir.path().display());
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .call(call)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .call(call)?;
     connect(&socket, &address(dir)?).call(call)?;
     Ok(ParentEnd::from_socket(socket))
 }

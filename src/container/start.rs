@@ -1,6 +1,7 @@
 //! `start`: tells the waiting init to become the user's program, and hears
 //! whether it did.
 
+use super::notify::Relay;
 use super::{Container, Runtime, delete, seccomp, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks;
@@ -20,7 +21,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
     let hooks = plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default());
-    {
+    let relay = {
         let _lock = container.dir.lock()?;
         match container.status()? {
             Status::Created => {}
@@ -34,6 +35,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
                 )));
             }
         }
+        let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
         let profile = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
         let begun = begin(&wire, &container.record, profile, runtime);
@@ -41,8 +43,16 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         if let Err(error) = begun {
             return Err(give_up(error, &container.dir, &container.record, &hooks, runtime));
         }
+        relay
+    };
+    after(&container.dir, &container.record, &hooks, runtime)?;
+    match (relay, container.record.init) {
+        (Some(relay), Some(init)) => match init.open()? {
+            Some(pidfd) => relay.until_ready(&pidfd, init.pid),
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
-    after(&container.dir, &container.record, &hooks, runtime)
 }
 
 /// Says `Start` and listens until execve(2) has closed the other end.
@@ -79,13 +89,7 @@ pub(super) fn after(dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime
 /// After a failed hook the life cycle goes on at step 12: the container is
 /// destroyed. A program that could not be run leaves a stopped container, as
 /// with runc: its caller deletes it.
-fn give_up(
-    error: Error,
-    dir: &Dir,
-    record: &Record,
-    hooks: &Hooks,
-    runtime: &Runtime,
-) -> Error {
+fn give_up(error: Error, dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime) -> Error {
     if error.get_kind() != Kind::Hook {
         return error;
     }

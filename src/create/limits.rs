@@ -12,13 +12,13 @@ use rustix::process::{Pid, Rlimit, prlimit};
 /// # Errors
 /// `EPERM` for a hard limit above ours without `CAP_SYS_RESOURCE`.
 pub fn set_rlimits(pid: Pid, process: &Process) -> Result<()> {
-    for limit in &process.rlimits {
+    for (i, limit) in process.rlimits.iter().enumerate() {
         let new = Rlimit { current: limit.soft, maximum: limit.hard };
         prlimit(Some(pid), limit.resource, new)
             .call(|| {
                 let show = |value: Option<u64>| value.map_or("unlimited".into(), |v| v.to_string());
                 format!(
-                    "process.rlimits: prlimit({}, soft {}, hard {})",
+                    "process.rlimits[{i}]: prlimit({}, soft {}, hard {})",
                     limit.name,
                     show(limit.soft),
                     show(limit.hard)
@@ -42,7 +42,9 @@ pub fn set_oom_score(pid: Pid, process: &Process, rootless: bool) -> Result<()> 
     let written = std::fs::write(&path, score.to_string())
         .call(|| format!("process.oomScoreAdj: write {score} to {path}"));
     match written {
-        Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => Ok(()),
+        Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => {
+            Ok(())
+        }
         written => written,
     }
 }

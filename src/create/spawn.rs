@@ -92,16 +92,10 @@ fn spawn_by_middle(
     }
 }
 
-fn middle_main(
-    birth: &Birth<'_>,
-    wire: ChildEnd,
-    body: impl FnOnce(ChildEnd) -> Infallible,
-) -> ! {
+fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) -> Infallible) -> ! {
     let args = CloneArgs { namespaces: birth.create, cgroup: None, sibling: true };
-    let made = birth
-        .join
-        .enter()
-        .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
+    let made =
+        birth.join.enter().and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
     let message = match made {
         Ok(None) => match body(wire) {},
         Ok(Some(child)) => ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd),

@@ -7,7 +7,7 @@ use crate::plan::Process;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
 use crate::sync::{ChildEnd, ToParent};
-use crate::sys::process::{close_on_exec_from, execve};
+use crate::sys::process::{close_on_exec_from, execve, keep_inherited};
 use crate::sys::seccomp;
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Uid};
@@ -75,9 +75,11 @@ pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
     rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
-    set_gid(process.gid).call(|| format!("process.user.gid: setresgid({})", process.gid))
+    set_gid(process.gid)
+        .call(|| format!("process.user.gid: setresgid({})", process.gid))
         .or_hint("is the id mapped in linux.gidMappings?")?;
-    set_uid(process.uid).call(|| format!("process.user.uid: setresuid({})", process.uid))
+    set_uid(process.uid)
+        .call(|| format!("process.user.uid: setresuid({})", process.uid))
         .or_hint("is the id mapped in linux.uidMappings?")?;
     // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
     let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
@@ -88,7 +90,8 @@ pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     ));
     signal::default_sigpipe();
     signal::set_mask(last.caller_mask).call(|| "sigprocmask".into())?;
-    close_on_exec_from(3 + process.preserve_fds).call(|| "close_range".into())?;
+    close_on_exec_from(3).call(|| "close_range".into())?;
+    keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
     exec(last, wire)
 }
 

@@ -8,13 +8,14 @@ use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, scheduling};
+use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
 use crate::{hooks, net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,6 +55,12 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
     wire.expect(ToChild::Go)?;
+    scheduling::reset_affinity()?;
+    if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
+        // Strangers see us there: they must not reach our descriptors or memory.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    }
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if init.keyring {
@@ -198,11 +205,7 @@ fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-fn open_terminal(
-    process: &Process,
-    root: &Root,
-    wire: &ChildEnd,
-) -> Result<Option<OwnedFd>> {
+fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
@@ -219,6 +222,7 @@ fn settle(
 ) -> Result<(CString, Vec<CString>)> {
     program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
+    memory::apply(plan.memory_policy.as_ref())?;
     if let Some(domain) = plan.personality {
         process::personality(domain)
             .call(|| format!("linux.personality: personality({domain:#x})"))?;

@@ -31,7 +31,9 @@ pub fn become_root() -> Result<()> {
     for result in [set_gid(0), set_uid(0)] {
         match result {
             Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => return Err(errno).call(|| "setresuid 0 in the joined user namespace".into()),
+            Err(errno) => {
+                return Err(errno).call(|| "setresuid 0 in the joined user namespace".into());
+            }
         }
     }
     Ok(())

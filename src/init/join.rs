@@ -4,10 +4,10 @@ use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
-use crate::plan::Process;
+use crate::plan::{MemoryPolicy, Process};
 use crate::rootfs::Root;
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, lsm, scheduling};
+use crate::security::{keyring, lsm, memory, scheduling};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use rustix::fs::Mode;
@@ -27,6 +27,8 @@ pub struct Exec<'a> {
     pub join: Option<&'a Join>,
     /// Whether the container has a user namespace of its own.
     pub user_namespace: bool,
+    /// The container's NUMA policy.
+    pub memory_policy: Option<&'a MemoryPolicy>,
     /// The container's filter.
     pub filter: Option<&'a Filter>,
     /// The host's procfs.
@@ -50,6 +52,9 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     wire.expect(ToChild::Go)?;
+    // We are in the container's cgroup by now.
+    let cpus = exec.process.exec_affinity.last.as_ref();
+    scheduling::set_affinity("process.execCPUAffinity.final", cpus)?;
     if let Some(join) = exec.join {
         join.enter()?;
     }
@@ -71,6 +76,7 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     program::change_directory(&root, process)?;
     scheduling::apply(process.scheduling)?;
+    memory::apply(exec.memory_policy)?;
     confine::set_groups(process)?;
     let program = program::find(process)?;
     let mut extra_env = exec.extra_env.clone();

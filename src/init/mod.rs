@@ -4,8 +4,8 @@
 
 pub mod confine;
 pub mod first;
-pub mod join;
 mod identity;
+pub mod join;
 mod program;
 mod start;
 

@@ -13,6 +13,8 @@ use std::os::fd::OwnedFd;
 /// If the other end goes away before it said so.
 pub fn wait(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<()> {
     if let Some(socket) = socket {
+        // The runtime has recorded us. If it ends before, nobody would find us.
+        wire.expect(ToChild::Done)?;
         let connection = rustix::io::retry_on_intr(|| accept_with(&socket, SocketFlags::CLOEXEC))
             .call(|| "accept on the start socket".into())?;
         *wire = ChildEnd::from_socket(connection);

@@ -1,5 +1,8 @@
 //! The container's network devices.
 
+pub mod devices;
+mod netlink;
+
 use crate::error::{Context, Result};
 use crate::sys::netdevice;
 

@@ -68,6 +68,15 @@ pub fn bit(name: &str) -> Option<u64> {
     NAMES.iter().position(|known| *known == name).map(|number| 1 << number)
 }
 
+/// The names of a mask's bits.
+pub fn names(mask: u64) -> impl Iterator<Item = &'static str> {
+    NAMES
+        .into_iter()
+        .enumerate()
+        .filter(move |(bit, _)| mask & (1 << bit) != 0)
+        .map(|(_, name)| name)
+}
+
 /// Turns the names into masks; an unknown one is a warning, as the spec says.
 ///
 /// Without `process.capabilities` the process has none: that is what the peers

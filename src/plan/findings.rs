@@ -1,13 +1,39 @@
 //! Collects everything that is wrong with a configuration, so that one run
 //! tells it all.
 
+use super::sections::section;
 use crate::error::{Error, Result};
 
-/// What the checks found so far.
+/// What the checks found so far: the one list that every planner adds to.
 #[derive(Debug, Default)]
 pub struct Findings {
     errors: Vec<Error>,
     warnings: Vec<String>,
+    advice: Vec<String>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// A MUST is broken, or we cannot do what is asked: nothing is made.
+    Error,
+    /// A SHOULD of the configuration is broken: logged, and we go on.
+    Warning,
+    /// Legal, and perhaps not meant: told by `pinnace plan` alone.
+    Advice,
+}
+
+/// One finding, taken apart for those who read it by program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Path of the field, as `mounts[3].destination`; empty if it is about the host.
+    pub field: String,
+    /// What is wrong with it.
+    pub rule: String,
+    /// Where the spec speaks of the field.
+    pub section: &'static str,
 }
 
 impl Findings {
@@ -21,42 +47,105 @@ impl Findings {
         self.warnings.push(warning.into());
     }
 
+    /// Something that only a person who asks wants to hear.
+    pub fn advise(&mut self, advice: impl Into<String>) {
+        self.advice.push(advice.into());
+    }
+
     /// The value of `result`, or its error noted and `None`.
     pub fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.errors.push(error)).ok()
     }
 
-    /// The value of a part that collects by itself.
-    pub fn absorb<T>(&mut self, part: std::result::Result<(T, Vec<String>), Vec<Error>>) -> Option<T> {
-        match part {
-            Ok((value, warnings)) => {
-                self.warnings.extend(warnings);
-                Some(value)
-            }
-            Err(errors) => {
-                self.errors.extend(errors);
-                None
-            }
-        }
+    /// The errors so far.
+    pub fn errors(&self) -> &[Error] {
+        &self.errors
     }
 
-    /// All errors as one.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn fail<T>(self) -> Result<T> {
-        let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
-        match self.errors.into_iter().next() {
-            Some(only) if all.len() == 1 => Err(only.at("config.json")),
-            _ => Err(Error::new(format!("config.json: {} problems: {}", all.len(), all.join("; ")))),
-        }
+    /// The warnings so far.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
-    /// `value` and the warnings, or all errors as one.
+    /// All findings, the worst first, in the order of the checks.
+    pub fn list(&self) -> Vec<Finding> {
+        let errors = self.errors.iter().map(|error| split(Severity::Error, &error.to_string()));
+        let warnings = self.warnings.iter().map(|text| split(Severity::Warning, text));
+        let advice = self.advice.iter().map(|text| split(Severity::Advice, text));
+        errors.chain(warnings).chain(advice).collect()
+    }
+
+    /// `value`, or all errors as one line.
     ///
     /// # Errors
     /// If there was any.
-    pub fn finish<T>(self, value: T) -> Result<(T, Vec<String>)> {
-        if self.errors.is_empty() { Ok((value, self.warnings)) } else { self.fail() }
+    pub fn check<T>(self, value: T) -> Result<T> {
+        let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
+        match self.errors.into_iter().next() {
+            None => Ok(value),
+            Some(only) if all.len() == 1 => Err(only),
+            Some(_) => Err(Error::new(format!("{} problems: {}", all.len(), all.join("; ")))),
+        }
+    }
+
+    /// `value` and the warnings, or all errors of `config.json` as one line.
+    ///
+    /// # Errors
+    /// If there was any.
+    pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<String>)> {
+        let warnings = std::mem::take(&mut self.warnings);
+        self.check((value, warnings)).map_err(|error| error.at("config.json"))
+    }
+}
+
+/// Every message begins with its field, if it has one.
+fn split(severity: Severity, text: &str) -> Finding {
+    let (field, rule) = match text.split_once(": ") {
+        Some((field, rule)) if !section(field).is_empty() => (field, rule),
+        _ => ("", text),
+    };
+    Finding { severity, field: field.into(), rule: rule.into(), section: section(field) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(errors: &[&str]) -> Findings {
+        let mut findings = Findings::default();
+        errors.iter().for_each(|text| findings.error(Error::new(*text)));
+        findings
+    }
+
+    #[test]
+    fn all_errors_are_one_line() {
+        assert!(findings(&[]).finish(1).is_ok());
+        let line = |texts: &[&str]| findings(texts).finish(()).unwrap_err().to_string();
+        assert_eq!(line(&["root: required"]), "config.json: root: required");
+        assert_eq!(line(&["a: b", "c: d"]), "config.json: 2 problems: a: b; c: d");
+    }
+
+    #[test]
+    fn a_finding_has_field_rule_and_section() {
+        let mut findings =
+            findings(&["process.rlimits[1].type: twice", "no cgroup: here", "linux.seccomp.x: y"]);
+        findings.warn("mounts[0].destination: is relative");
+        findings.advise("mounts: no /proc");
+        let list = findings.list();
+        let seen: Vec<_> = list.iter().map(|f| (f.field.as_str(), f.section)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("process.rlimits[1].type", "config.md, POSIX process"),
+                ("", ""),
+                ("linux.seccomp.x", "config-linux.md, Seccomp"),
+                ("mounts[0].destination", "config.md, Mounts"),
+                ("mounts", "config.md, Mounts"),
+            ]
+        );
+        assert_eq!(
+            (list[1].rule.as_str(), list[3].severity),
+            ("no cgroup: here", Severity::Warning)
+        );
     }
 }

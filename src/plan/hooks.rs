@@ -36,11 +36,33 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+impl Hooks {
+    /// The six kinds by name, in the order of a container's life.
+    pub fn all(&self) -> [(&'static str, &[Hook]); 6] {
+        let [one, two, three, four, five, six] = KINDS;
+        [
+            (one, &self.prestart),
+            (two, &self.create_runtime),
+            (three, &self.create_container),
+            (four, &self.start_container),
+            (five, &self.poststart),
+            (six, &self.poststop),
+        ]
+    }
+}
+
+/// The names of the six kinds.
+pub const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 /// Checks every hook.
 pub fn plan(hooks: Option<&spec::Hooks>, findings: &mut Findings) -> Hooks {
     let Some(hooks) = hooks else { return Hooks::default() };
     let mut all = |kind: &str, list: &[spec::Hook]| -> Vec<Hook> {
-        list.iter().enumerate().map(|(i, hook)| one(&format!("hooks.{kind}[{i}]"), hook, findings)).collect()
+        list.iter()
+            .enumerate()
+            .map(|(i, hook)| one(&format!("hooks.{kind}[{i}]"), hook, findings))
+            .collect()
     };
     Hooks {
         prestart: all("prestart", &hooks.prestart),

@@ -28,7 +28,7 @@ pub fn text(map: &[IdMapping]) -> String {
 pub fn plan(
     linux: &Linux,
     namespaces: &Namespaces,
-    rootless: bool,
+    unprivileged: bool,
     findings: &mut Findings,
 ) -> Option<IdMaps> {
     let maps = IdMaps { uids: linux.uid_mappings.clone(), gids: linux.gid_mappings.clone() };
@@ -39,8 +39,10 @@ pub fn plan(
         for (field, map) in [("uidMappings", &maps.uids), ("gidMappings", &maps.gids)] {
             if map.is_empty() {
                 findings.error(
-                    Error::new(format!("linux.{field}: is empty, but a new user namespace needs it"))
-                        .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
+                    Error::new(format!(
+                        "linux.{field}: is empty, but a new user namespace needs it"
+                    ))
+                    .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
                 );
             }
         }
@@ -52,7 +54,7 @@ pub fn plan(
                 .hint("add {\"type\": \"user\"} to linux.namespaces"),
         );
     }
-    if rootless && !namespaces.has(Kind::User) {
+    if unprivileged && !namespaces.has(Kind::User) {
         findings.error(
             Error::new("linux.namespaces: without root's privileges a user namespace is needed")
                 .hint("`pinnace spec --rootless` writes a configuration that has one"),

@@ -6,24 +6,32 @@ pub mod capabilities;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
+pub mod intel_rdt;
+pub mod mask;
+pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod options;
 pub mod paths;
 pub mod process;
 pub mod rlimits;
 pub mod rootfs;
 pub mod scheduling;
+pub mod sections;
 pub mod sysctl;
 
 pub use findings::Findings;
 pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
+pub use intel_rdt::IntelRdt;
+pub use memory_policy::MemoryPolicy;
 pub use namespaces::{Kind, Namespaces};
+pub use net_devices::NetDevice;
 pub use process::{Process, Terminal};
 pub use rootfs::Rootfs;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::spec::{self, Spec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,8 +43,8 @@ pub struct Options {
     pub id: String,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// Whether we run without root's privileges over the host.
-    pub rootless: bool,
+    /// Whether we are not even uid 0 of our own user namespace.
+    pub unprivileged: bool,
     /// How many fds from 3 on the process inherits.
     pub preserve_fds: u32,
 }
@@ -76,48 +84,45 @@ pub struct Plan {
     pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
+    /// Class of service and monitoring.
+    pub intel_rdt: Option<IntelRdt>,
+    /// Network devices to move in.
+    pub net_devices: Vec<NetDevice>,
+    /// NUMA policy of memory.
+    pub memory_policy: Option<MemoryPolicy>,
 }
 
-/// Turns the configuration into a plan.
-///
-/// # Errors
-/// All findings at once, in the words of one line, each with its field.
-pub fn create(spec: &Spec, options: &Options) -> Result<(Plan, Vec<String>)> {
-    let mut findings = Findings::default();
-    check_version(&spec.oci_version, &mut findings);
+/// Turns the configuration into a plan, which is good only if no error is added
+/// to `findings`: every part is checked, whatever is wrong with another.
+pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
+    check_version(&spec.oci_version, findings);
     let linux = spec.linux.clone().unwrap_or_default();
-    let namespaces = namespaces::plan(&linux.namespaces, &mut findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.rootless, &mut findings);
-    check_unsupported(&linux, &mut findings);
-    for key in spec.annotations.keys().filter(|key| key.is_empty()) {
-        findings.error(Error::new(format!("annotations: the key {key:?} is empty (config.md, Annotations)")));
+    let namespaces = namespaces::plan(&linux.namespaces, findings);
+    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
+    if spec.annotations.contains_key("") {
+        findings.error(Error::new("annotations: a key is empty"));
     }
-    let Some(rootfs) = findings.absorb(rootfs::plan(spec, &options.bundle)) else {
-        // The other parts are still checked, so that all findings come at once.
-        process::plan(spec.process.as_ref(), options, &mut findings);
-        sysctl::plan(&linux.sysctl, &namespaces, &mut findings);
-        hooks::plan(spec.hooks.as_ref(), &mut findings);
-        return findings.fail();
-    };
-    let plan = Plan {
+    Plan {
         id: options.id.clone(),
         bundle: options.bundle.clone(),
-        rootfs,
-        process: process::plan(spec.process.as_ref(), options, &mut findings),
-        hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, &mut findings),
-        domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, &mut findings),
-        sysctl: sysctl::plan(&linux.sysctl, &namespaces, &mut findings),
-        time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, &mut findings),
-        hooks: hooks::plan(spec.hooks.as_ref(), &mut findings),
+        rootfs: rootfs::plan(spec, &options.bundle, findings),
+        process: process::plan(spec.process.as_ref(), options, findings),
+        hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, findings),
+        domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, findings),
+        sysctl: sysctl::plan(&linux.sysctl, &namespaces, findings),
+        time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, findings),
+        hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
         cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,
-        personality: personality(linux.personality.as_ref(), &mut findings),
+        personality: personality(linux.personality.as_ref(), findings),
+        intel_rdt: intel_rdt::plan(linux.intel_rdt.as_ref(), &options.id, findings),
+        net_devices: net_devices::plan(&linux.net_devices, &namespaces, findings),
+        memory_policy: memory_policy::plan(linux.memory_policy.as_ref(), findings),
         namespaces,
         id_maps,
-    };
-    findings.finish(plan)
+    }
 }
 
 /// `ociVersion` is a `SemVer` of major version 1 (config.md, "Specification version").
@@ -130,7 +135,8 @@ fn check_version(version: &str, findings: &mut Findings) {
             Error::new(format!("ociVersion: {version:?} is not supported"))
                 .hint(format!("versions 1.0.0 to {} are", spec::OCI_VERSION)),
         ),
-        _ => findings.error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
+        _ => findings
+            .error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
     }
 }
 
@@ -171,16 +177,4 @@ fn personality(personality: Option<&spec::Personality>, findings: &mut Findings)
             None
         }
     }
-}
-
-/// What is not built yet is refused, never dropped.
-fn check_unsupported(linux: &spec::Linux, findings: &mut Findings) {
-    let mut refuse = |present: bool, field: &str| {
-        if present {
-            findings.error(Error::new(format!("linux.{field}: is not supported yet")));
-        }
-    };
-    refuse(!linux.net_devices.is_empty(), "netDevices");
-    refuse(linux.intel_rdt.is_some(), "intelRdt");
-    refuse(linux.memory_policy.is_some(), "memoryPolicy");
 }

@@ -1,12 +1,13 @@
 //! `mounts` of `config.json` as the list of mounts to make. Source:
 //! runtime-spec 1.3 config.md, "Mounts".
 
-use super::options::{Effect, Gathered, Propagation, Reach, Super, find};
+use super::Findings;
+use super::options::{Effect, Gathered, OPTIONS, Propagation, Reach, Super, find};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec;
 pub use crate::spec::IdMapping;
-use crate::sys::mount::RDONLY;
+use crate::sys::mount::{ATIME_FIELD, RDONLY};
 use std::path::{Path, PathBuf};
 
 /// One mount, decided.
@@ -136,10 +137,51 @@ impl Mount {
         matches!(self.kind, Kind::Remount { .. }) || is_under(&self.destination, "/proc")
     }
 
+    /// The options in force, by name: what the list of options comes down to.
+    pub fn options(&self) -> Vec<&'static str> {
+        OPTIONS.iter().filter(|(_, effect)| self.has(*effect)).map(|(name, _)| *name).collect()
+    }
+
+    fn has(&self, effect: Effect) -> bool {
+        let of =
+            |reach| if reach == Reach::All { self.attributes.all } else { self.attributes.one };
+        let fs = match &self.kind {
+            Kind::FileSystem(fs) | Kind::Remount { file_system: fs, .. } => Some(fs),
+            _ => None,
+        };
+        let bind = match &self.kind {
+            Kind::Bind(bind) => Some(bind),
+            _ => None,
+        };
+        match effect {
+            Effect::Set(bit, reach) => of(reach).set & bit != 0,
+            Effect::Clear(bit, reach) => of(reach).clear & !of(reach).set & bit != 0,
+            Effect::Atime(mode, reach) => {
+                of(reach).clear & ATIME_FIELD != 0 && of(reach).set & ATIME_FIELD == mode
+            }
+            Effect::Nothing | Effect::NotAtime(..) => false,
+            Effect::Super(flag, on) => fs.is_some_and(|fs| fs.flags.contains(&(flag, on))),
+            Effect::Bind(reach) => bind.is_some_and(|bind| bind.recursive == (reach == Reach::All)),
+            Effect::Remount => matches!(self.kind, Kind::Remount { .. }),
+            Effect::Propagate(propagation) => self.propagation.contains(&propagation),
+            Effect::IdMap(reach) => self.idmap.as_ref().is_some_and(|idmap| idmap.reach == reach),
+            Effect::TmpCopyUp => fs.is_some_and(|fs| fs.copy_up),
+            Effect::CopySymlink => bind.is_some_and(|bind| bind.copy_symlink),
+            Effect::SourceNoFollow => bind.is_some_and(|bind| bind.nofollow && !bind.copy_symlink),
+            Effect::DestinationNoFollow => self.destination_nofollow,
+        }
+    }
+
     /// The field of the configuration, for messages.
     pub fn field(&self) -> String {
         format!("mounts[{}]", self.index)
     }
+}
+
+/// The option that sets a propagation type.
+pub fn propagation_name(propagation: Propagation) -> Option<&'static str> {
+    let wanted = Effect::Propagate(propagation);
+    OPTIONS.iter().find(|(_, effect)| *effect == wanted).map(|(name, _)| *name)
 }
 
 /// What the list of options of one mount says.
@@ -228,47 +270,72 @@ fn split_data(option: &str) -> Vec<(String, Option<String>)> {
     parts.iter().filter(|part| !part.is_empty()).map(pair).collect()
 }
 
-/// Plans `mounts[index]`. Adds what is only doubtful to `warnings`.
+/// Plans `mounts[index]`; `None` if it is wrong.
 pub fn plan(
     index: usize,
     mount: &spec::Mount,
     bundle: &Path,
     userns: UserNamespace<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Mount, Error> {
+    findings: &mut Findings,
+) -> Option<Mount> {
     let field = format!("mounts[{index}]");
+    check_text(&field, mount, findings);
     let options = Options::read(&mount.options);
-    let destination = destination(&field, &mount.destination, warnings)?;
+    let destination = destination(&field, &mount.destination, findings);
+    let place = destination.as_deref().unwrap_or("/");
     let kind = if options.remount {
         let bind = options.bind.is_some();
-        Kind::Remount { bind, file_system: file_system("", mount, &options, &destination) }
+        Some(Kind::Remount { bind, file_system: file_system("", mount, &options, place) })
     } else if let Some(reach) = options.bind {
-        Kind::Bind(bind(&field, mount, &options, reach, bundle, warnings)?)
+        bind(&field, mount, &options, reach, bundle, findings).map(Kind::Bind)
     } else {
-        new_file_system(&field, mount, &options, &destination)?
+        findings.keep(new_file_system(&field, mount, &options, place))
     };
-    let idmap = idmap(&field, mount, &options, userns)?;
-    check_copy_up(&field, &kind, &options)?;
-    check_proc(&field, &destination, &kind)?;
-    Ok(Mount {
+    let idmap = findings.keep(idmap(&field, mount, &options, userns));
+    if options.idmap.is_none() && !mount.uid_mappings.is_empty() {
+        let rule = "a mapping without the option \"idmap\" or \"ridmap\": taken for idmap";
+        findings.warn(format!("{field}.uidMappings: {rule}"));
+    }
+    let (destination, kind) = (destination?, kind?);
+    let fits = findings.keep(check_copy_up(&field, &kind, &options));
+    findings.keep(check_proc(&field, &destination, &kind)).and(fits)?;
+    Some(Mount {
         index,
         destination,
         kind,
         attributes: options.attributes,
         propagation: options.propagation,
-        idmap,
+        idmap: idmap?,
         destination_nofollow: options.destination_nofollow,
     })
 }
 
-fn destination(field: &str, path: &str, warnings: &mut Vec<String>) -> Result<String, Error> {
+/// No call of the kernel takes a NUL character.
+fn check_text(field: &str, mount: &spec::Mount, findings: &mut Findings) {
+    let named = [
+        ("destination", Some(&mount.destination)),
+        ("type", mount.kind.as_ref()),
+        ("source", mount.source.as_ref()),
+    ];
+    let options = mount.options.iter().map(|option| ("options", Some(option)));
+    for (name, _) in named
+        .into_iter()
+        .chain(options)
+        .filter(|(_, text)| text.is_some_and(|text| text.contains('\0')))
+    {
+        findings.error(Error::new(format!("{field}.{name}: contains a NUL character")));
+    }
+}
+
+fn destination(field: &str, path: &str, findings: &mut Findings) -> Option<String> {
     if path.is_empty() {
-        return Err(Error::new(format!("{field}.destination: must not be empty")));
+        findings.error(Error::new(format!("{field}.destination: must not be empty")));
+        return None;
     }
     if !path.starts_with('/') {
-        warnings.push(format!("{field}.destination: {path:?} is relative, taken from /"));
+        findings.warn(format!("{field}.destination: {path:?} is relative, taken from /"));
     }
-    Ok(clean(path))
+    Some(clean(path))
 }
 
 fn bind(
@@ -277,26 +344,26 @@ fn bind(
     options: &Options,
     reach: Reach,
     bundle: &Path,
-    warnings: &mut Vec<String>,
-) -> Result<Bind, Error> {
-    if let Some(&place) = options.unknown.first() {
-        let option = mount.options.get(place).map_or("", String::as_str);
-        return Err(Error::new(format!(
-            "{field}.options[{place}]: {option:?} is unknown, and a bind mount passes nothing on to a file system"
+    findings: &mut Findings,
+) -> Option<Bind> {
+    let option = |place: usize| mount.options.get(place).map_or("", String::as_str);
+    for &place in &options.unknown {
+        findings.error(Error::new(format!(
+            "{field}.options[{place}]: {:?} is unknown, and a bind mount passes nothing on to a file system",
+            option(place)
         )));
     }
-    for place in &options.super_flags {
-        let option = mount.options.get(*place).map_or("", String::as_str);
-        warnings.push(format!(
-            "{field}.options[{place}]: {option:?} belongs to the file system: no effect on a bind mount"
+    for &place in &options.super_flags {
+        findings.warn(format!(
+            "{field}.options[{place}]: {:?} belongs to the file system: no effect on a bind mount",
+            option(place)
         ));
     }
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
-    let source =
-        source.ok_or_else(|| Error::new(format!("{field}.source: required for a bind mount")))?;
-    Ok(Bind {
+    let missing = || Error::new(format!("{field}.source: required for a bind mount"));
+    Some(Bind {
         // `join` takes an absolute source as it is.
-        source: bundle.join(source),
+        source: bundle.join(findings.keep(source.ok_or_else(missing))?),
         recursive: reach == Reach::All,
         nofollow: options.source_nofollow || options.copy_symlink,
         copy_symlink: options.copy_symlink,

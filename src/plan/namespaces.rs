@@ -84,6 +84,8 @@ pub struct Namespaces {
     pub create: Vec<Kind>,
     /// To be joined, with the file of each.
     pub join: Vec<(Kind, PathBuf)>,
+    /// Where each of `join` stands in the configuration.
+    pub join_fields: Vec<String>,
 }
 
 impl Namespaces {
@@ -127,10 +129,13 @@ pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces 
         }
         match entry.path.as_deref().filter(|path| !path.is_empty()) {
             None => namespaces.create.push(kind),
-            Some(path) if !Path::new(path).is_absolute() => findings.error(Error::new(format!(
-                "{field}.path: {path:?} is not absolute (config-linux.md, Namespaces)"
-            ))),
-            Some(path) => namespaces.join.push((kind, PathBuf::from(path))),
+            Some(path) if !Path::new(path).is_absolute() => {
+                findings.error(Error::new(format!("{field}.path: {path:?} is not absolute")));
+            }
+            Some(path) => {
+                namespaces.join.push((kind, PathBuf::from(path)));
+                namespaces.join_fields.push(format!("{field}.path"));
+            }
         }
     }
     namespaces

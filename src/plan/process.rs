@@ -1,6 +1,7 @@
 //! `process`: the user's program and everything that belongs to it.
 
 use super::capabilities::{self, Capabilities};
+use super::mask::{self, Mask};
 use super::rlimits::{self, Rlimit};
 use super::scheduling::{self, Scheduling};
 use super::{Findings, Options};
@@ -42,8 +43,19 @@ pub struct Process {
     pub selinux_label: Option<String>,
     /// CPU and I/O scheduling.
     pub scheduling: Scheduling,
+    /// CPUs of a process of `exec`; the container's own ignores them.
+    pub exec_affinity: ExecAffinity,
     /// How many fds from 3 on are inherited.
     pub preserve_fds: u32,
+}
+
+/// `process.execCPUAffinity`; `None` leaves it to the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecAffinity {
+    /// CPUs of the runtime, before the process is in the container's cgroup.
+    pub initial: Option<Mask>,
+    /// CPUs of the process, once it is there.
+    pub last: Option<Mask>,
 }
 
 /// A pseudo-terminal for the process.
@@ -64,7 +76,8 @@ pub fn plan(
         findings.error(Error::new("process.args: is empty").hint("name at least a program"));
     }
     if !process.cwd.starts_with('/') {
-        findings.error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
+        findings
+            .error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
     }
     if process.cwd.contains('\0') {
         findings.error(Error::new("process.cwd: contains a NUL character"));
@@ -76,9 +89,6 @@ pub fn plan(
     }
     if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
         findings.error(Error::new(format!("process.user.umask: {mask} is above 511 (octal 777)")));
-    }
-    if process.exec_cpu_affinity.is_some() {
-        findings.error(Error::new("process.execCPUAffinity: is not supported yet"));
     }
     for (field, id) in [("uid", process.user.uid), ("gid", process.user.gid)] {
         if id == u32::MAX {
@@ -102,8 +112,25 @@ pub fn plan(
         apparmor_profile: process.apparmor_profile.clone().filter(|name| !name.is_empty()),
         selinux_label: process.selinux_label.clone().filter(|label| !label.is_empty()),
         scheduling: scheduling::plan(process, findings),
+        exec_affinity: exec_affinity(process.exec_cpu_affinity.as_ref(), findings),
         preserve_fds: options.preserve_fds,
     })
+}
+
+/// config.md, "Linux Process": an empty list is as none.
+fn exec_affinity(
+    affinity: Option<&spec::ExecCpuAffinity>,
+    findings: &mut Findings,
+) -> ExecAffinity {
+    let Some(affinity) = affinity else { return ExecAffinity::default() };
+    let mut list = |name: &str, list: Option<&str>| {
+        let list = list.map(str::trim).filter(|list| !list.is_empty())?;
+        mask::parse(&format!("process.execCPUAffinity.{name}"), list, findings)
+    };
+    ExecAffinity {
+        initial: list("initial", affinity.initial.as_deref()),
+        last: list("final", affinity.last.as_deref()),
+    }
 }
 
 fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CString> {
@@ -121,9 +148,9 @@ fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CStrin
 fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
     for (i, entry) in env.iter().enumerate() {
         if entry.find('=').is_none_or(|at| at == 0) {
-            findings.error(
-                Error::new(format!("process.env[{i}]: {entry:?} is not of the form NAME=value")),
-            );
+            findings.error(Error::new(format!(
+                "process.env[{i}]: {entry:?} is not of the form NAME=value"
+            )));
         }
     }
     let mut seen = HashSet::with_capacity(env.len());

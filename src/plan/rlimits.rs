@@ -50,7 +50,7 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
             continue;
         };
         if planned.iter().any(|other| other.name == *name) {
-            findings.error(Error::new(format!("{field}.type: {name} is listed twice (config.md, rlimits)")));
+            findings.error(Error::new(format!("{field}.type: {name} is listed twice")));
         }
         if limit.soft > limit.hard {
             findings.error(Error::new(format!(
@@ -59,7 +59,12 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
             )));
         }
         let finite = |value: u64| (value != u64::MAX).then_some(value);
-        planned.push(Rlimit { resource: *resource, name, soft: finite(limit.soft), hard: finite(limit.hard) });
+        planned.push(Rlimit {
+            resource: *resource,
+            name,
+            soft: finite(limit.soft),
+            hard: finite(limit.hard),
+        });
     }
     planned
 }

@@ -2,9 +2,10 @@
 //! hidden or read-only in it. Source: runtime-spec 1.3 config.md ("Root",
 //! "Mounts") and config-linux.md.
 
+use super::Findings;
 use super::mounts::{self, Kind, Mount, UserNamespace};
 use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
-use super::paths::clean;
+use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec::{self, Linux, Spec};
 use std::path::{Path, PathBuf};
@@ -108,45 +109,29 @@ const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
 /// Mode of a device that names none.
 const DEFAULT_MODE: u32 = 0o666;
 
-/// The parts of a plan that may be wrong in several places at once.
-#[derive(Default)]
-struct Findings {
-    errors: Vec<Error>,
-    warnings: Vec<String>,
-}
-
-impl Findings {
-    fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
-        result.map_err(|error| self.errors.push(error)).ok()
-    }
-    fn error(&mut self, message: String) {
-        self.errors.push(Error::new(message));
-    }
-}
-
-/// Plans the tree of the bundle at `bundle`, an absolute path. Returns the plan
-/// and warnings, or everything that is wrong.
-pub fn plan(spec: &Spec, bundle: &Path) -> Result<(Rootfs, Vec<String>), Vec<Error>> {
-    let mut findings = Findings::default();
+/// Plans the tree of the bundle at `bundle`, an absolute path. The plan is good
+/// only if it adds no error to `findings`.
+pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
     let none = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
     let userns = user_namespace(linux);
-    let mounts = plan_mounts(spec, bundle, userns, &mut findings);
+    let mounts = plan_mounts(spec, bundle, userns, findings);
     let rootfs = Rootfs {
-        path: root_path(spec, bundle, &mut findings),
+        path: root_path(spec, bundle, findings),
         readonly: spec.root.as_ref().is_some_and(|root| root.readonly),
-        propagation: propagation(linux, &mut findings),
+        propagation: propagation(linux, findings),
         mount_namespace: has_namespace(linux, "mount"),
         user_namespace: userns != UserNamespace::Host,
-        devices: devices(&linux.devices, &mut findings),
+        devices: devices(&linux.devices, findings),
         populate_dev: !mounts.iter().any(covers_dev),
         mounts,
-        masked_paths: absolute("linux.maskedPaths", &linux.masked_paths, &mut findings),
-        readonly_paths: absolute("linux.readonlyPaths", &linux.readonly_paths, &mut findings),
+        masked_paths: absolute("linux.maskedPaths", &linux.masked_paths, findings),
+        readonly_paths: absolute("linux.readonlyPaths", &linux.readonly_paths, findings),
         mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
     };
-    check_mount_namespace(&rootfs, &mut findings);
-    if findings.errors.is_empty() { Ok((rootfs, findings.warnings)) } else { Err(findings.errors) }
+    check_mount_namespace(&rootfs, findings);
+    check_default_filesystems(&rootfs, findings);
+    rootfs
 }
 
 fn has_namespace(linux: &Linux, kind: &str) -> bool {
@@ -171,8 +156,7 @@ fn plan_mounts(
 ) -> Vec<Mount> {
     let mut list = Vec::with_capacity(spec.mounts.len());
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let planned = mounts::plan(index, mount, bundle, userns, &mut findings.warnings);
-        list.extend(findings.keep(planned));
+        list.extend(mounts::plan(index, mount, bundle, userns, findings));
     }
     list
 }
@@ -183,9 +167,11 @@ fn covers_dev(mount: &Mount) -> bool {
 
 fn root_path(spec: &Spec, bundle: &Path, findings: &mut Findings) -> PathBuf {
     match &spec.root {
-        Some(root) if root.path.is_empty() => findings.error("root.path: must not be empty".into()),
+        Some(root) if root.path.is_empty() => {
+            findings.error(Error::new("root.path: must not be empty"))
+        }
         Some(root) => return bundle.join(&root.path),
-        None => findings.error("root: required on Linux".into()),
+        None => findings.error(Error::new("root: required on Linux")),
     }
     PathBuf::new()
 }
@@ -202,9 +188,9 @@ fn propagation(linux: &Linux, findings: &mut Findings) -> Option<Propagation> {
         Some("rprivate") => (PRIVATE, Reach::All),
         Some("runbindable") => (UNBINDABLE, Reach::All),
         Some(other) => {
-            findings.error(format!(
+            findings.error(Error::new(format!(
                 "linux.rootfsPropagation: {other:?} is none of shared, slave, private, unbindable"
-            ));
+            )));
             return None;
         }
     };
@@ -217,7 +203,8 @@ fn absolute(field: &str, list: &[String], findings: &mut Findings) -> Vec<String
         if path.starts_with('/') {
             paths.push(clean(path));
         } else {
-            findings.error(format!("{field}[{index}]: {path:?} must be an absolute path"));
+            let message = format!("{field}[{index}]: {path:?} must be an absolute path");
+            findings.error(Error::new(message));
         }
     }
     paths
@@ -239,11 +226,18 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
         if device.path == "/dev/ptmx" {
             continue;
         }
+        let same = |known: &&Device| known.kind == device.kind && known.path != device.path;
+        if let Some(twin) = planned.iter().find(same).filter(|_| device.kind != DeviceKind::Fifo) {
+            findings.warn(format!(
+                "linux.devices[{index}]: {} is the same device as {}",
+                device.path, twin.path
+            ));
+        }
         match planned.iter_mut().find(|known| known.path == device.path) {
             None => planned.push(device),
             Some(default) if default.index.is_none() => *default = device,
             Some(twin) if twin.kind == device.kind => {
-                findings.warnings.push(format!(
+                findings.warn(format!(
                     "linux.devices[{index}].path: {} is listed again: ignored",
                     device.path
                 ));
@@ -254,7 +248,7 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
                     device.path,
                     twin.field()
                 );
-                findings.error(message);
+                findings.error(Error::new(message));
             }
         }
     }
@@ -303,7 +297,25 @@ fn check_mount_namespace(rootfs: &Rootfs, findings: &mut Findings) {
         ("linux.readonlyPaths", !rootfs.readonly_paths.is_empty()),
     ] {
         if used {
-            findings.error(format!("{field}: needs a mount namespace in linux.namespaces"));
+            let message = format!("{field}: needs a mount namespace in linux.namespaces");
+            findings.error(Error::new(message));
+        }
+    }
+}
+
+/// config-linux.md, "Default Filesystems": these SHOULD be there. An engine that
+/// leaves one out may mean it, so it is no more than told.
+fn check_default_filesystems(rootfs: &Rootfs, findings: &mut Findings) {
+    for (path, kind) in
+        [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs")]
+    {
+        let there = |mount: &Mount| match &mount.kind {
+            // A whole tree of the host, as /dev or /sys in a privileged container.
+            Kind::Bind(_) => is_under(path, &mount.destination),
+            _ => mount.destination == path,
+        };
+        if rootfs.mount_namespace && !rootfs.mounts.iter().any(there) {
+            findings.advise(format!("default filesystems: no {kind} is mounted on {path}"));
         }
     }
 }

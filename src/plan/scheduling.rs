@@ -25,19 +25,30 @@ pub struct CpuScheduling {
     pub runtime: u64,
     pub deadline: u64,
     pub period: u64,
+    pub util_max: u32,
+    /// The policy's name, for messages.
+    pub name: &'static str,
 }
 
-/// linux/sched.h. There is no `SCHED_ISO` in the kernel: number 4 is reserved
-/// for it and refused with EINVAL.
-pub const POLICIES: [(&str, u32); 7] = [
+/// linux/sched.h. `SCHED_ISO` is not among them: the kernel has reserved number
+/// 4 for it since 2002 and has never had it.
+pub const POLICIES: [(&str, u32); 6] = [
     ("SCHED_OTHER", 0),
     ("SCHED_FIFO", 1),
     ("SCHED_RR", 2),
     ("SCHED_BATCH", 3),
-    ("SCHED_ISO", 4),
     ("SCHED_IDLE", 5),
     ("SCHED_DEADLINE", 6),
 ];
+
+/// The shortest `runtime` in nanoseconds, `sched_setattr(2)`: 1024, the grain of
+/// the kernel's arithmetic.
+const GRAIN: u64 = 1024;
+
+/// `util_max` when `SCHED_FLAG_UTIL_CLAMP_MAX` is set. The spec has no field for
+/// the value; 0, as the peers pass, would let the process hardly run at all,
+/// so it is the whole of a CPU (`SCHED_CAPACITY_SCALE`).
+const WHOLE_CPU: u32 = 1024;
 
 /// linux/sched.h, `SCHED_FLAG_*`.
 pub const FLAGS: [(&str, u64); 7] = [
@@ -54,6 +65,11 @@ pub const FLAGS: [(&str, u64); 7] = [
 const IO_CLASSES: [(&str, u16); 3] =
     [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
+/// The name of a policy.
+pub fn policy_name(number: u32) -> Option<&'static str> {
+    POLICIES.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
 /// Checks both.
 pub fn plan(process: &spec::Process, findings: &mut Findings) -> Scheduling {
     Scheduling {
@@ -64,11 +80,17 @@ pub fn plan(process: &spec::Process, findings: &mut Findings) -> Scheduling {
 
 fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
     let policy = POLICIES.iter().find(|(name, _)| *name == scheduler.policy);
-    if policy.is_none() {
-        findings.error(Error::new(format!(
-            "process.scheduler.policy: unknown policy {:?}",
-            scheduler.policy
-        )));
+    if scheduler.policy == "SCHED_ISO" {
+        findings.error(
+            Error::new("process.scheduler.policy: no Linux kernel has SCHED_ISO")
+                .hint("the number is reserved only (sched(7)); SCHED_RR may be what is meant"),
+        );
+    } else if policy.is_none() {
+        let known = POLICIES.map(|(name, _)| name).join(", ");
+        findings.error(
+            Error::new(format!("process.scheduler.policy: unknown policy {:?}", scheduler.policy))
+                .hint(format!("one of {known}")),
+        );
     }
     let mut flags = 0;
     for (i, flag) in scheduler.flags.iter().enumerate() {
@@ -78,7 +100,7 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
                 .error(Error::new(format!("process.scheduler.flags[{i}]: unknown flag {flag:?}"))),
         }
     }
-    let policy = policy.map_or(0, |(_, number)| *number);
+    let (name, policy) = policy.copied().unwrap_or(("SCHED_OTHER", 0));
     if !(-20..=19).contains(&scheduler.nice) {
         findings.error(Error::new(format!(
             "process.scheduler.nice: {} is not between -20 and 19",
@@ -87,15 +109,23 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
     }
     let real_time = policy == 1 || policy == 2;
     if scheduler.priority != 0 && !real_time {
-        findings.error(Error::new(
-            "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one",
-        ));
+        findings
+            .error(Error::new("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one"));
     }
-    let deadline = scheduler.runtime | scheduler.deadline | scheduler.period;
-    if deadline != 0 && policy != 6 {
-        findings.error(Error::new(
-            "process.scheduler: runtime, deadline and period belong to SCHED_DEADLINE",
-        ));
+    if real_time && !(1..=99).contains(&scheduler.priority) {
+        findings.error(Error::new(format!(
+            "process.scheduler.priority: {} is not between 1 and 99 (sched(7))",
+            scheduler.priority
+        )));
+    }
+    if name == "SCHED_DEADLINE" {
+        deadline(scheduler, flags, findings);
+    } else {
+        for (field, value) in times(scheduler).into_iter().filter(|(_, value)| *value != 0) {
+            findings.error(Error::new(format!(
+                "process.scheduler.{field}: {value} is set, but it belongs to SCHED_DEADLINE only"
+            )));
+        }
     }
     CpuScheduling {
         policy,
@@ -105,6 +135,40 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
         runtime: scheduler.runtime,
         deadline: scheduler.deadline,
         period: scheduler.period,
+        util_max: WHOLE_CPU,
+        name,
+    }
+}
+
+fn times(scheduler: &spec::Scheduler) -> [(&'static str, u64); 3] {
+    let spec::Scheduler { runtime, deadline, period, .. } = *scheduler;
+    [("runtime", runtime), ("deadline", deadline), ("period", period)]
+}
+
+/// The kernel answers all of this with EINVAL (`sched_setattr(2)`): runtime <=
+/// deadline <= period, where a period of 0 means the deadline.
+fn deadline(scheduler: &spec::Scheduler, flags: u64, findings: &mut Findings) {
+    let spec::Scheduler { runtime, deadline, period, .. } = *scheduler;
+    let mut wrong = |field: &str, value: u64, why: String| {
+        findings.error(Error::new(format!("process.scheduler.{field}: {value} ns {why}")));
+    };
+    for (field, value) in times(scheduler).into_iter().filter(|(_, value)| *value >> 63 != 0) {
+        wrong(field, value, "is above 9223372036854775807".into());
+    }
+    if runtime < GRAIN {
+        wrong("runtime", runtime, format!("is below {GRAIN}, the least that SCHED_DEADLINE takes"));
+    }
+    if runtime > deadline {
+        wrong("runtime", runtime, format!("is above the deadline of {deadline}"));
+    }
+    if period != 0 && deadline > period {
+        wrong("deadline", deadline, format!("is above the period of {period}"));
+    }
+    let [(_, reset_on_fork), ..] = FLAGS;
+    if flags & reset_on_fork == 0 {
+        findings.warn(
+            "process.scheduler: a SCHED_DEADLINE process cannot fork without SCHED_FLAG_RESET_ON_FORK",
+        );
     }
 }
 

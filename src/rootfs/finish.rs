@@ -2,7 +2,7 @@
 //! any more.
 
 use super::root::{Links, Node, Root};
-use super::{mask, mount};
+use super::{mask, mount, pivot};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::sys::mount::{Attributes, Change, RDONLY};
@@ -30,7 +30,7 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if plan.readonly {
         read_only(root.fd()).at(|| "root.readonly".into())?;
     }
-    Ok(())
+    pivot::propagate(plan, root)
 }
 
 fn read_only(mount: BorrowedFd<'_>) -> Result<()> {

@@ -22,8 +22,7 @@ pub fn enter(plan: &Rootfs, root: &Root, no_pivot: bool) -> Result<()> {
         (true, true) => move_root(root)?,
         (true, false) => pivot()?,
     }
-    chdir("/").call(|| "chdir /".into())?;
-    propagate(plan, root)
+    chdir("/").call(|| "chdir /".into())
 }
 
 /// `pivot_root(".", ".")` stacks the old root upon the new one, so that no
@@ -74,9 +73,9 @@ fn point_and_kind(line: &str) -> Option<(String, &str)> {
     Some((point, kind))
 }
 
-/// pivot_root(2) refuses a shared root, and an unbindable one could not have
-/// been copied: so these come last.
-fn propagate(plan: &Rootfs, root: &Root) -> Result<()> {
+/// pivot_root(2) refuses a shared root, and nothing can be bound from an
+/// unbindable one: so these come last of all.
+pub(super) fn propagate(plan: &Rootfs, root: &Root) -> Result<()> {
     match plan.propagation {
         Some(wanted) if wanted.flag == SHARED || wanted.flag == UNBINDABLE => {
             let recursive = wanted.reach == Reach::All;

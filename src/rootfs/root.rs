@@ -6,7 +6,8 @@
 use crate::error::{Context, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat,
+    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
+    openat2, readlinkat,
 };
 use rustix::io::Errno;
 
@@ -126,6 +127,7 @@ impl Root {
             let last = left.is_empty();
             let wanted = if last { node } else { Node::Dir };
             let here = walked.last().unwrap_or(&self.fd);
+            refuse_procfs(here.as_fd()).call(|| format!("make mount point {path}"))?;
             let (fd, kind) = step(here.as_fd(), &name, wanted)
                 .call(|| format!("make mount point {path}: {}", show(&name)))?;
             if kind != FileType::Symlink || (last && links == Links::NotLast) {
@@ -148,6 +150,12 @@ impl Root {
             None => self.open("/", Links::Follow).call(|| "open the root".into()),
         }
     }
+}
+
+/// Nothing can be made in a procfs, and its links may lead out of the root: a
+/// walk that gets there is after something else (CVE-2024-21626).
+fn refuse_procfs(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    if fstatfs(dir)?.f_type == PROC_SUPER_MAGIC { Err(Errno::NOENT) } else { Ok(()) }
 }
 
 /// The names of a path, last one first.

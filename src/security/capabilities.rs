@@ -18,7 +18,8 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 /// Those of capget(2).
 pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<&'static str>)> {
     let own = capabilities(None).call(|| "capget".into())?.permitted.bits();
-    let missing = (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;
+    let missing =
+        (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;
     let names = (0..NAMES.len()).filter(|n| missing >> n & 1 == 1).map(|n| NAMES[n]).collect();
     let granted = Capabilities {
         effective: wanted.effective & wanted.permitted & own,

@@ -22,6 +22,7 @@ pub fn join(id: &str) -> Result<()> {
     };
     let description = keyring::describe(key).call(|| "keyctl(KEYCTL_DESCRIBE)".into())?;
     let mask = description.split(';').nth(3).and_then(|field| u32::from_str_radix(field, 16).ok());
-    let mask = mask.ok_or_else(|| Error::new(format!("keyctl(KEYCTL_DESCRIBE): {description:?}")))?;
+    let mask =
+        mask.ok_or_else(|| Error::new(format!("keyctl(KEYCTL_DESCRIBE): {description:?}")))?;
     keyring::set_permissions(key, mask | USER_SEARCH).call(|| "keyctl(KEYCTL_SETPERM)".into())
 }

@@ -1,8 +1,9 @@
 //! What confines the process, one mechanism a module: capabilities, labels,
-//! keyring, scheduling, system-call filter.
+//! keyring, scheduling, memory policy, system-call filter.
 
 pub mod capabilities;
 pub mod keyring;
 pub mod lsm;
+pub mod memory;
 pub mod scheduling;
 pub mod seccomp;

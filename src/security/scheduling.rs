@@ -1,8 +1,33 @@
 //! CPU and I/O scheduling of the new process.
 
-use crate::error::{Context, Result};
+use crate::error::{At, Context, Error, Result};
+use crate::plan::mask::Mask;
 use crate::plan::scheduling::Scheduling;
 use crate::sys::sched::{self, SchedAttr};
+use rustix::io::Errno;
+
+/// All CPUs that any kernel can have.
+const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
+
+/// Lets this process run on all CPUs of its cpuset: those of whoever called the
+/// runtime are not those of the container (runc does so too).
+///
+/// # Errors
+/// Those of `sched_setaffinity(2)`.
+pub fn reset_affinity() -> Result<()> {
+    sched::set_affinity(&ALL_CPUS).call(|| "sched_setaffinity(all CPUs)".into())
+}
+
+/// Lets this process run on those CPUs only; `field` says who wants it.
+///
+/// # Errors
+/// `EINVAL` if none of them is there and in the cpuset.
+pub fn set_affinity(field: &str, cpus: Option<&Mask>) -> Result<()> {
+    let Some(cpus) = cpus else { return Ok(()) };
+    sched::set_affinity(cpus)
+        .call(|| format!("{field}: sched_setaffinity"))
+        .or_hint("none of the CPUs is online and in the cpuset")
+}
 
 /// Applies what is set, to this process.
 ///
@@ -18,11 +43,13 @@ pub fn apply(scheduling: Scheduling) -> Result<()> {
             runtime: cpu.runtime,
             deadline: cpu.deadline,
             period: cpu.period,
+            util_min: 0,
+            util_max: cpu.util_max,
             ..SchedAttr::default()
         };
         sched::set_attributes(attributes)
-            .call(|| format!("sched_setattr(policy {}, nice {})", cpu.policy, cpu.nice))
-            .map_err(|error| error.at("process.scheduler"))?;
+            .call(|| format!("process.scheduler: sched_setattr({}, nice {})", cpu.name, cpu.nice))
+            .map_err(|error| explain(error, cpu.name))?;
     }
     if let Some(priority) = scheduling.io {
         sched::set_io_priority(priority)
@@ -30,4 +57,25 @@ pub fn apply(scheduling: Scheduling) -> Result<()> {
             .map_err(|error| error.at("process.ioPriority"))?;
     }
     Ok(())
+}
+
+/// sched(7) and `sched_setattr(2)` name more than one cause for most of these.
+fn explain(error: Error, policy: &str) -> Error {
+    match (error.errno(), policy) {
+        (Some(Errno::BUSY), "SCHED_DEADLINE") => {
+            error.hint("the deadlines already granted leave no room for runtime / period")
+        }
+        (Some(Errno::PERM), "SCHED_DEADLINE") => error.hint(
+            "needs CAP_SYS_NICE and the use of all CPUs: no linux.resources.cpu.cpus",
+        ),
+        (Some(Errno::INVAL), "SCHED_DEADLINE") => error.hint(
+            "the period must lie between those of /proc/sys/kernel/sched_deadline_period_min_us and _max_us",
+        ),
+        (Some(Errno::PERM), "SCHED_FIFO" | "SCHED_RR") => error.hint(
+            "needs CAP_SYS_NICE, and on cgroup v1 linux.resources.cpu.realtimeRuntime",
+        ),
+        (Some(Errno::PERM), _) => error.hint("needs CAP_SYS_NICE"),
+        (Some(Errno::OPNOTSUPP), _) => error.hint("this kernel has no utilisation clamp"),
+        _ => error,
+    }
 }

@@ -1,6 +1,6 @@
 //! `linux` (config-linux.md) without resources and seccomp.
 
-use super::{Resources, Seccomp, null_as_default};
+use super::{Resources, Seccomp, null_as_default, object, objects};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 pub struct Linux {
     /// uid map of a new user namespace.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub uid_mappings: Vec<IdMapping>,
     /// gid map of a new user namespace.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub gid_mappings: Vec<IdMapping>,
     /// Offsets of the clocks of a new time namespace.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -21,19 +21,21 @@ pub struct Linux {
     #[serde(default, deserialize_with = "null_as_default")]
     pub sysctl: BTreeMap<String, String>,
     /// Limits of the container's cgroup.
+    #[serde(default, deserialize_with = "object")]
     pub resources: Option<Resources>,
     /// Path of the container's cgroup.
     pub cgroups_path: Option<String>,
     /// Namespaces to make or to join.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub namespaces: Vec<Namespace>,
     /// Device nodes to supply.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub devices: Vec<Device>,
     /// Network devices to move into the container, by host name.
     #[serde(default, deserialize_with = "null_as_default")]
     pub net_devices: BTreeMap<String, NetDevice>,
     /// System-call filter.
+    #[serde(default, deserialize_with = "object")]
     pub seccomp: Option<Seccomp>,
     /// Propagation of the root mount.
     pub rootfs_propagation: Option<String>,
@@ -46,10 +48,13 @@ pub struct Linux {
     /// `SELinux` context of the mounts.
     pub mount_label: Option<String>,
     /// Intel RDT class.
+    #[serde(default, deserialize_with = "object")]
     pub intel_rdt: Option<IntelRdt>,
     /// NUMA policy.
+    #[serde(default, deserialize_with = "object")]
     pub memory_policy: Option<MemoryPolicy>,
     /// Execution domain.
+    #[serde(default, deserialize_with = "object")]
     pub personality: Option<Personality>,
 }
 

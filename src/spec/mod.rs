@@ -20,8 +20,12 @@ pub use resources::*;
 pub use seccomp::*;
 pub use state::{ProcessState, State, Status};
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The version of the runtime-spec that this runtime implements, and reports.
 pub const OCI_VERSION: &str = "1.3.0";
@@ -33,22 +37,26 @@ pub struct Spec {
     /// `SemVer` of the spec that the bundle complies with.
     pub oci_version: String,
     /// The root filesystem.
+    #[serde(default, deserialize_with = "object")]
     pub root: Option<Root>,
     /// Mounts in the order in which they are to be made.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub mounts: Vec<Mount>,
     /// The container's process; absent is legal at `create`.
+    #[serde(default, deserialize_with = "object")]
     pub process: Option<Process>,
     /// Host name in the container's UTS namespace.
     pub hostname: Option<String>,
     /// NIS domain name in the container's UTS namespace.
     pub domainname: Option<String>,
     /// Programs to run at points of the life cycle.
+    #[serde(default, deserialize_with = "object")]
     pub hooks: Option<Hooks>,
     /// Arbitrary metadata, copied to the state.
     #[serde(default, deserialize_with = "null_as_default")]
     pub annotations: BTreeMap<String, String>,
     /// Everything that is particular to Linux.
+    #[serde(default, deserialize_with = "object")]
     pub linux: Option<Linux>,
 }
 
@@ -77,10 +85,10 @@ pub struct Mount {
     #[serde(default, deserialize_with = "null_as_default")]
     pub options: Vec<String>,
     /// Mapping of an id-mapped mount; both or neither.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub uid_mappings: Vec<IdMapping>,
     /// Mapping of an id-mapped mount; both or neither.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub gid_mappings: Vec<IdMapping>,
 }
 
@@ -88,8 +96,68 @@ pub struct Mount {
 /// print their nil slices and maps so.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads an object or `null`. serde alone would take a list for an object, its
+/// items for the fields.
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(Object(PhantomData))
+}
+
+/// Reads a list of objects, or `null`.
+fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(Objects(PhantomData))
+}
+
+struct Object<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Object<T> {
+    type Value = Option<T>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+    type Value = Option<T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+}
+
+struct Objects<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+    type Value = Vec<T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element_seed(Object(PhantomData))? {
+            all.push(one.ok_or_else(|| A::Error::custom("null in a list of objects"))?);
+        }
+        Ok(all)
+    }
 }

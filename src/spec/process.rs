@@ -1,6 +1,6 @@
 //! `process` (config.md, "Process"), also the document of `exec --process`.
 
-use super::null_as_default;
+use super::{null_as_default, object, objects};
 use serde::Deserialize;
 
 /// The program to run and everything that belongs to its process.
@@ -11,6 +11,7 @@ pub struct Process {
     #[serde(default, deserialize_with = "null_as_default")]
     pub terminal: bool,
     /// Initial size of that terminal.
+    #[serde(default, deserialize_with = "object")]
     pub console_size: Option<ConsoleSize>,
     /// Working directory, absolute.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -24,11 +25,12 @@ pub struct Process {
     /// Only for Windows; ignored.
     pub command_line: Option<String>,
     /// Resource limits.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub rlimits: Vec<Rlimit>,
     /// `AppArmor` profile to enter on exec.
     pub apparmor_profile: Option<String>,
     /// The five capability sets.
+    #[serde(default, deserialize_with = "object")]
     pub capabilities: Option<Capabilities>,
     /// Whether to set `no_new_privs`.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -36,13 +38,15 @@ pub struct Process {
     /// Value for `/proc/self/oom_score_adj`; unset leaves it alone.
     pub oom_score_adj: Option<i32>,
     /// CPU scheduler attributes.
+    #[serde(default, deserialize_with = "object")]
     pub scheduler: Option<Scheduler>,
     /// `SELinux` label of the process.
     pub selinux_label: Option<String>,
     /// I/O scheduling class.
+    #[serde(default, deserialize_with = "object")]
     pub io_priority: Option<IoPriority>,
     /// CPUs of `exec`ed processes.
-    #[serde(rename = "execCPUAffinity")]
+    #[serde(rename = "execCPUAffinity", default, deserialize_with = "object")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
     /// User and groups.
     #[serde(default, deserialize_with = "null_as_default")]

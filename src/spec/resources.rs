@@ -1,7 +1,7 @@
 //! `linux.resources` (config-linux.md, "Control groups"), also the document of
 //! `update --resources`.
 
-use super::null_as_default;
+use super::{null_as_default, object, objects};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -10,21 +10,25 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Allowed device list, applied in order.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub devices: Vec<DeviceRule>,
     /// Memory controller.
+    #[serde(default, deserialize_with = "object")]
     pub memory: Option<Memory>,
     /// CPU and cpuset controllers.
+    #[serde(default, deserialize_with = "object")]
     pub cpu: Option<Cpu>,
     /// Pids controller.
+    #[serde(default, deserialize_with = "object")]
     pub pids: Option<Pids>,
     /// Block I/O controller.
-    #[serde(rename = "blockIO")]
+    #[serde(rename = "blockIO", default, deserialize_with = "object")]
     pub block_io: Option<BlockIo>,
     /// Huge pages.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub hugepage_limits: Vec<HugepageLimit>,
     /// Network classifier and priorities.
+    #[serde(default, deserialize_with = "object")]
     pub network: Option<Network>,
     /// RDMA, by device.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -116,19 +120,19 @@ pub struct BlockIo {
     /// 10 to 1000, against the child cgroups.
     pub leaf_weight: Option<u16>,
     /// Weights by device.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub weight_device: Vec<WeightDevice>,
     /// Bytes a second.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub throttle_read_bps_device: Vec<ThrottleDevice>,
     /// Bytes a second.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
     /// Operations a second.
-    #[serde(rename = "throttleReadIOPSDevice", default, deserialize_with = "null_as_default")]
+    #[serde(rename = "throttleReadIOPSDevice", default, deserialize_with = "objects")]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
     /// Operations a second.
-    #[serde(rename = "throttleWriteIOPSDevice", default, deserialize_with = "null_as_default")]
+    #[serde(rename = "throttleWriteIOPSDevice", default, deserialize_with = "objects")]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
@@ -174,7 +178,7 @@ pub struct Network {
     #[serde(rename = "classID")]
     pub class_id: Option<u32>,
     /// Priorities by interface.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub priorities: Vec<InterfacePriority>,
 }
 

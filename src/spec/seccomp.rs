@@ -1,6 +1,6 @@
 //! `linux.seccomp` (config-linux.md, "Seccomp").
 
-use super::null_as_default;
+use super::{null_as_default, objects};
 use serde::Deserialize;
 
 /// A seccomp profile as the bundle writes it.
@@ -21,7 +21,7 @@ pub struct Seccomp {
     /// Opaque data for the listener.
     pub listener_metadata: Option<String>,
     /// The rules.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub syscalls: Vec<SyscallRule>,
 }
 
@@ -37,7 +37,7 @@ pub struct SyscallRule {
     /// errno or trace value of the action.
     pub errno_ret: Option<u32>,
     /// Conditions on the arguments.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub args: Vec<SyscallArg>,
 }
 

@@ -71,7 +71,8 @@ impl Store {
             Err(Errno::NOENT) => {
                 std::fs::create_dir_all(&self.root)
                     .call(|| format!("--root: mkdir {}", self.root.display()))?;
-                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o711))
+                // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
+                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o1711))
                     .call(|| format!("--root: chmod {}", self.root.display()))?;
                 make()
             }
@@ -116,11 +117,8 @@ impl Store {
         for entry in entries {
             let entry = entry.call(call)?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if let (true, Ok(id)) = (is_dir, entry.file_name().into_string()) {
-                if id::check(&id).is_ok() {
-                    ids.push(id);
-                }
-            }
+            let name = entry.file_name().into_string().ok();
+            ids.extend(name.filter(|id| is_dir && id::check(id).is_ok()));
         }
         ids.sort_unstable();
         Ok(ids)
@@ -148,8 +146,8 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let text = serde_json::to_vec(record)
-            .map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
+        let text =
+            serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
         self.write(RECORD, &text)
     }
 
@@ -191,9 +189,7 @@ impl Dir {
     pub fn remove_file(&self, name: &str) -> Result<()> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => {
-                Err(Error::os(format!("unlink {}/{name}", self.path.display()), errno))
-            }
+            Err(errno) => Err(Error::os(format!("unlink {}/{name}", self.path.display()), errno)),
         }
     }
 
@@ -229,7 +225,7 @@ impl Dir {
         for entry in entries {
             let name = entry.call(call)?.file_name();
             if let Some(name) = name.to_str().filter(|name| *name != RECORD) {
-                self.remove_file(name)?;
+                self.remove_entry(name)?;
             }
         }
         self.remove_file(RECORD)?;
@@ -239,10 +235,24 @@ impl Dir {
         }
     }
 
+    /// A file, or a directory of ours with files in it.
+    fn remove_entry(&self, name: &str) -> Result<()> {
+        let call = || format!("remove {}/{name}", self.path.display());
+        match self.remove_file(name) {
+            Err(error) if error.errno() == Some(Errno::ISDIR) => {}
+            removed => return removed,
+        }
+        for entry in std::fs::read_dir(self.path.join(name)).call(call)? {
+            std::fs::remove_file(entry.call(call)?.path()).call(call)?;
+        }
+        unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
+    }
+
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", rustix::process::getpid());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;

@@ -2,9 +2,9 @@
 
 use super::ProcessId;
 use crate::cgroup::Cgroup;
+use crate::resctrl::Groups;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Written before the first thing that could leak, and again when the
 /// container is created.
@@ -28,10 +28,13 @@ pub struct Record {
     pub init: Option<ProcessId>,
     /// Where its cgroup is.
     pub cgroup: Cgroup,
+    /// Its class of service and monitoring group.
+    #[serde(default)]
+    pub rdt: Option<Groups>,
     /// Kinds of namespaces that are not the runtime's, by the spec's names.
     pub namespaces: Vec<String>,
     /// Whether cgroup errors are to be forgiven.
     pub rootless: bool,
-    /// Where `NOTIFY_SOCKET` of the container's supervisor is.
-    pub notify_socket: Option<PathBuf>,
+    /// Whether it has a session keyring of its own.
+    pub keyring: bool,
 }

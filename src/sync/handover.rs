@@ -20,8 +20,8 @@ use std::path::Path;
 /// If nobody listens there.
 pub fn send_fd(path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
     let call = || format!("connect {}", path.display());
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).call(call)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .call(call)?;
     // Through a descriptor: the path may be longer than a socket's name can be.
     let at = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(call)?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", at.as_raw_fd())).call(call)?;

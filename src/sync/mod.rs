@@ -9,7 +9,8 @@
 //! Done
 //!                                     Console + fd      the terminal's master side
 //!                                     Ready             everything but the last chapter is done
-//! Start          (or a connection on the container's start socket)
+//! Done           recorded (`create` only, which is left alone now)
+//! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the filter is loaded and has a notification fd
 //!                                     end of file       execve has succeeded
 //! ```
@@ -24,8 +25,8 @@ use crate::error::{Context, Error, Kind, Result};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg,
-    socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -117,9 +118,9 @@ impl ParentEnd {
             Err(errno) => return Err(Error::os("recvmsg from init", errno)),
         };
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
-        decode(*kind, body, fd)
-            .map(Some)
-            .ok_or_else(|| Error::new(format!("init sent a packet of kind {kind} that makes no sense")))
+        decode(*kind, body, fd).map(Some).ok_or_else(|| {
+            Error::new(format!("init sent a packet of kind {kind} that makes no sense"))
+        })
     }
 }
 
@@ -224,7 +225,11 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     })
 }
 
-fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> rustix::io::Result<()> {
+fn send(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = fd.map(|fd| [fd]);

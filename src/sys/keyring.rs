@@ -15,7 +15,8 @@ const KEYCTL_DESCRIBE: c_long = 6;
 /// `ENOSYS` where keyrings are not built in, `EDQUOT`, `EPERM` under seccomp.
 pub fn join_session(name: &CStr) -> Result<i32, Errno> {
     // SAFETY: the name is a C string that outlives the call.
-    let key = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let key =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     if key < 0 { Err(last_errno()) } else { Ok(key as i32) }
 }
 

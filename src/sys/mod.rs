@@ -2,14 +2,17 @@
 //! lacks, each wrapped in a safe and typed function.
 #![allow(unsafe_code)]
 
+pub mod alloc;
+pub mod bpf;
+pub mod exe;
 pub mod keyring;
 pub mod lock;
+pub mod mount;
 pub mod namespace;
 pub mod netdevice;
+pub mod netlink;
 pub mod process;
 pub mod sched;
-pub mod signal;
 pub mod seccomp;
-pub mod bpf;
-pub mod mount;
+pub mod signal;
 pub mod userns;

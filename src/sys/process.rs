@@ -1,6 +1,6 @@
 //! Making processes: clone3(2), execve(2), unshare(2), `_exit`(2).
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use std::ffi::{CStr, c_char, c_int};
@@ -153,11 +153,25 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     }
 }
 
-/// A descriptor that our caller may have left open to us; only for asking
-/// whether it did.
-pub fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
-    // SAFETY: not -1 (the caller passes 3 and above), and only fcntl(F_GETFD) is
-    // done with it, which fails for one that is not open.
+/// How many descriptors from 3 on our caller has left open to us, without a
+/// gap. To be asked before anything is opened.
+pub fn count_inherited() -> u32 {
+    (3..).take_while(|number| fcntl_getfd(borrow_inherited(*number)).is_ok()).count() as u32
+}
+
+/// Lets those descriptors outlive execve(2) again.
+///
+/// # Errors
+/// `EBADF` if one is not open.
+pub fn keep_inherited(count: u32) -> Result<(), Errno> {
+    (3..)
+        .take(count as usize)
+        .try_for_each(|number| fcntl_setfd(borrow_inherited(number), FdFlags::empty()))
+}
+
+fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: not -1 (counted from 3), and only fcntl(2) on its flags is done
+    // with it, which fails for one that is not open.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 

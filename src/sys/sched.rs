@@ -1,4 +1,5 @@
-//! `sched_setattr(2)` and `ioprio_set(2)`.
+//! `sched_setattr(2)`, `sched_setaffinity(2)`, `ioprio_set(2)` and
+//! `set_mempolicy(2)`.
 
 use super::process::last_errno;
 use rustix::io::Errno;
@@ -34,6 +35,37 @@ pub fn set_attributes(attributes: SchedAttr) -> Result<(), Errno> {
     }
 }
 
+/// Sets the CPUs that this process may run on. The kernel leaves out those that
+/// are not there or not in its cpuset.
+///
+/// # Errors
+/// `EINVAL` if none is left.
+pub fn set_affinity(cpus: &[u64]) -> Result<(), Errno> {
+    // SAFETY: the mask outlives the call and its size in bytes is passed.
+    match unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) }
+    {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the policy by which this process and its children get memory; `mode`
+/// holds its flags too.
+///
+/// # Errors
+/// `EINVAL` for nodes that are not there, not in the cpuset, or do not go with
+/// the mode; `ENOSYS` for a kernel without NUMA.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // One more than there are bits: get_nodes() of the kernel takes one away.
+    let bits = if nodes.is_empty() { 0 } else { size_of_val(nodes) * 8 + 1 };
+    let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the mask, if there is one, outlives the call and holds that many bits.
+    match unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
 /// Sets the I/O priority of this process group.
 ///
 /// # Errors
@@ -41,9 +73,8 @@ pub fn set_attributes(attributes: SchedAttr) -> Result<(), Errno> {
 pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
     const IOPRIO_WHO_PGRP: c_long = 2;
     // SAFETY: takes integers only; 0 is the caller's own group.
-    match unsafe {
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, c_long::from(priority))
-    } {
+    match unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, c_long::from(priority)) }
+    {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }

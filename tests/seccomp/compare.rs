@@ -2,8 +2,8 @@
 
 use crate::oracle::{cut, oracle};
 use crate::plain::{conditions, default_verdict, plain};
-use crate::{ENOSYS, X32_BIT};
-use pinnace::security::seccomp::{Arch, KILL_THREAD, Program, compile};
+use crate::{ENOSYS, X32_BIT, compile};
+use pinnace::security::seccomp::{Arch, KILL_THREAD, Program};
 use pinnace::spec::{Seccomp, SyscallArg};
 use pinnace::sys::seccomp::Instruction;
 

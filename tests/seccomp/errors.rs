@@ -1,7 +1,7 @@
 //! Every refusal names its field.
 
-use crate::parse;
-use pinnace::security::seccomp::{Handover, LOG, TRACE, USER_NOTIF, compile};
+use crate::{compile, parse};
+use pinnace::security::seccomp::{Handover, LOG, TRACE, USER_NOTIF};
 use pinnace::sys::seccomp as sys;
 
 #[test]

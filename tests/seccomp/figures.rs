@@ -2,8 +2,8 @@
 //! `cargo test --release --test seccomp -- --ignored --nocapture figures`
 
 use crate::oracle::{cut, oracle};
-use crate::{DOCKER, PODMAN, parse};
-use pinnace::security::seccomp::{ARCHS, Arch, Program, compile};
+use crate::{DOCKER, PODMAN, compile, parse};
+use pinnace::security::seccomp::{ARCHS, Arch, Program};
 use pinnace::sys::seccomp as sys;
 use std::time::{Duration, Instant};
 

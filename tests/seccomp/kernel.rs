@@ -1,7 +1,7 @@
 //! The kernel's opinion: filters on a thread, and what its calls then give.
 
-use crate::{DOCKER, PODMAN, parse};
-use pinnace::security::seccomp::{FLAGS, Filter, compile};
+use crate::{DOCKER, PODMAN, compile, parse};
+use pinnace::security::seccomp::{FLAGS, Filter};
 use pinnace::sys::seccomp as sys;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};

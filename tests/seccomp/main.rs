@@ -28,6 +28,13 @@ const ENOSYS: u32 = ERRNO | 38;
 const DOCKER: &str = include_str!("../fixtures/seccomp/docker.json");
 const PODMAN: &str = include_str!("../fixtures/seccomp/podman.json");
 
+/// The filter, or all that is wrong in one line.
+fn compile(profile: &Seccomp) -> Result<seccomp::Filter, pinnace::error::Error> {
+    let mut findings = pinnace::plan::Findings::default();
+    let filter = seccomp::compile(profile, &mut findings);
+    findings.check(filter).map(Option::unwrap)
+}
+
 fn parse(json: &str) -> Seccomp {
     serde_json::from_str(json).unwrap()
 }

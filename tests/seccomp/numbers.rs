@@ -1,7 +1,7 @@
 //! Numbers that the profile does not name: newer calls, x32, other architectures.
 
-use crate::{DOCKER, ENOSYS, PODMAN, X32_BIT, parse};
-use pinnace::security::seccomp::{ALLOW, ARCHS, Arch, ERRNO, KILL_THREAD, Program, TRAP, compile};
+use crate::{DOCKER, ENOSYS, PODMAN, X32_BIT, compile, parse};
+use pinnace::security::seccomp::{ALLOW, ARCHS, Arch, ERRNO, KILL_THREAD, Program, TRAP};
 
 const X86_64: u32 = 0xc000_003e;
 

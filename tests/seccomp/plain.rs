@@ -1,7 +1,7 @@
 //! What a profile says, read plainly.
 
-use crate::parse;
-use pinnace::security::seccomp::{Arch, compile};
+use crate::{compile, parse};
+use pinnace::security::seccomp::Arch;
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
 
 /// A rule's conditions as they apply to a number, if the rule speaks of it: as

@@ -1,6 +1,7 @@
 //! An error that knows which field of `linux.seccomp` it is about.
 
 use crate::error::Error;
+use crate::plan::Findings;
 
 /// A finding, and the way to its field.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ impl Bad {
     pub(super) fn into_error(self) -> Error {
         self.error.at(format!("linux.seccomp.{}", self.field))
     }
+}
+
+/// The value, or its finding noted with the whole path of the field.
+pub(super) fn keep<T>(result: Result<T>, findings: &mut Findings) -> Option<T> {
+    findings.keep(result.map_err(Bad::into_error))
 }
 
 /// Puts the outer field in front.

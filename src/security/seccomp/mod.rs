@@ -31,9 +31,10 @@ pub use resolve::{
     TRACE, TRAP, USER_NOTIF,
 };
 
-use crate::error::Result;
+use crate::plan::Findings;
 use crate::spec::Seccomp;
-use field::Bad;
+use field::{Bad, keep};
+use resolve::Profile;
 
 /// A compiled profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,24 +96,27 @@ impl Filter {
     }
 }
 
-/// Compiles `linux.seccomp`. Errors name the field.
-pub fn compile(config: &Seccomp) -> Result<Filter> {
-    filter(config).map_err(Bad::into_error)
-}
-
-fn filter(config: &Seccomp) -> field::Result<Filter> {
-    let profile = resolve::profile(config)?;
-    let program = Program { instructions: bpf::program(&rules::verdicts(&profile)?)? };
-    let notifies = program.instructions.iter().any(|instruction| {
-        instruction.code == bpf::op::RETURN && instruction.k & ACTION_MASK == USER_NOTIF
-    });
+/// Compiles `linux.seccomp`; `None` if an error was added to `findings`.
+pub fn compile(config: &Seccomp, findings: &mut Findings) -> Option<Filter> {
+    let before = findings.errors().len();
+    let profile = resolve::profile(config, findings);
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if set(&config.listener_metadata) && !set(&config.listener_path) {
-        return Err(Bad::new("listenerMetadata", "must not be set without listenerPath"));
+        let bad = Bad::new("listenerMetadata", "must not be set without listenerPath");
+        findings.error(bad.into_error());
     }
-    let flags = resolve::flags(config, notifies)?;
-    let listener = if notifies { Some(listener(config, &program)?) } else { None };
-    Ok(Filter { program, flags, listener, skipped: profile.skipped })
+    let program = profile.as_ref().and_then(|profile| keep(code(profile), findings));
+    // Without a program nobody knows: then no flag is wrong for that.
+    let notifies = program.as_ref().is_none_or(Program::notifies);
+    let flags = resolve::flags(config, notifies, findings);
+    let (profile, program) = (profile?, program?);
+    let listener = if notifies { Some(keep(listener(config, &program), findings)?) } else { None };
+    let filter = Filter { program, flags, listener, skipped: profile.skipped };
+    (findings.errors().len() == before).then_some(filter)
+}
+
+fn code(profile: &Profile) -> field::Result<Program> {
+    Ok(Program { instructions: bpf::program(&rules::verdicts(profile)?)? })
 }
 
 fn listener(config: &Seccomp, program: &Program) -> field::Result<Listener> {

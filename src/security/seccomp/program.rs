@@ -2,7 +2,7 @@
 
 use super::arch::is_little_endian;
 use super::bpf::{ARCH, ARGS, NR, op};
-use super::resolve::KILL_THREAD;
+use super::resolve::{ACTION_MASK, KILL_THREAD, USER_NOTIF};
 use crate::sys::seccomp::Instruction;
 
 /// A filter ready for [`crate::sys::seccomp::load`].
@@ -17,6 +17,14 @@ impl Program {
     /// the kernel would refuse kills.
     pub fn verdict(&self, nr: u32, arch: u32, args: [u64; 6]) -> u32 {
         self.run(|offset| load(nr, arch, args, offset)).unwrap_or(KILL_THREAD)
+    }
+
+    /// Whether any call may ask the listener.
+    pub fn notifies(&self) -> bool {
+        let asks = |instruction: &Instruction| {
+            instruction.code == op::RETURN && instruction.k & ACTION_MASK == USER_NOTIF
+        };
+        self.instructions.iter().any(asks)
     }
 
     /// The answer if it is the same for all arguments of the call.

@@ -2,8 +2,9 @@
 //! from the one table that also says what is supported.
 
 use super::arch::Arch;
-use super::field::{Bad, Result, Within};
+use super::field::{Bad, Result, Within, keep};
 use super::table::Row;
+use crate::plan::Findings;
 use crate::spec::{Seccomp, SyscallArg, SyscallRule};
 use crate::sys::seccomp as sys;
 
@@ -113,20 +114,24 @@ pub(super) struct Profile {
     pub(super) skipped: Vec<String>,
 }
 
-/// Resolves all but the flags and the listener.
-pub(super) fn profile(config: &Seccomp) -> Result<Profile> {
+/// Resolves all but the flags and the listener; `None` if a rule is wrong.
+pub(super) fn profile(config: &Seccomp, findings: &mut Findings) -> Option<Profile> {
     let default = action(
         ["defaultAction", "defaultErrnoRet"],
         &config.default_action,
         config.default_errno_ret,
-    )?;
-    let archs = archs(&config.architectures)?;
+    );
+    let default = keep(default, findings);
+    let archs = archs(&config.architectures, findings);
     let mut skipped = Vec::new();
     let mut rules = Vec::with_capacity(config.syscalls.len());
     for (index, entry) in config.syscalls.iter().enumerate() {
-        rules.push(rule(entry, &mut skipped).within(|| format!("syscalls[{index}]"))?);
+        let rule = rule(entry, &mut skipped).within(|| format!("syscalls[{index}]"));
+        rules.extend(keep(rule, findings));
     }
-    Ok(Profile { default, archs, rules, skipped })
+    // Later messages count the rules: they must be those of the configuration.
+    let complete = rules.len() == config.syscalls.len();
+    complete.then_some(Profile { default: default?, archs, rules, skipped })
 }
 
 fn lookup<T: Copy>(field: &str, table: &[(&str, T)], name: &str) -> Result<T> {
@@ -157,31 +162,32 @@ fn action(fields: [&str; 2], name: &str, errno: Option<u32>) -> Result<u32> {
     Ok(action | data)
 }
 
-fn archs(names: &[String]) -> Result<Vec<&'static Arch>> {
+fn archs(names: &[String], findings: &mut Findings) -> Vec<&'static Arch> {
     // The native one is in every filter, listed or not: so does libseccomp.
     let mut archs = vec![Arch::native()];
     for (index, name) in names.iter().enumerate() {
         let arch = Arch::find(name).ok_or_else(|| {
             Bad::new(format!("architectures[{index}]"), format!("unknown architecture {name:?}"))
-        })?;
-        if !archs.contains(&arch) {
-            archs.push(arch);
-        }
+        });
+        archs.extend(keep(arch, findings).filter(|arch| !archs.contains(arch)));
     }
-    Ok(archs)
+    archs
 }
 
 /// The flags to load with. Unset leaves the choice to us: SPEC_ALLOW, as runc.
-pub(super) fn flags(config: &Seccomp, notifies: bool) -> Result<u32> {
+pub(super) fn flags(config: &Seccomp, notifies: bool, findings: &mut Findings) -> u32 {
     let mut flags = 0;
     for (index, name) in config.flags.iter().flatten().enumerate() {
         let field = format!("flags[{index}]");
-        let flag = lookup(&field, &FLAGS, name)?;
-        if flag == sys::FLAG_WAIT_KILLABLE_RECV && !notifies {
-            // seccomp(2) answers EINVAL: there is nobody to wait for.
-            return Err(Bad::new(field, format!("{name} has no meaning without SCMP_ACT_NOTIFY")));
-        }
-        flags |= flag;
+        let flag = lookup(&field, &FLAGS, name).and_then(|flag| {
+            if flag == sys::FLAG_WAIT_KILLABLE_RECV && !notifies {
+                // seccomp(2) answers EINVAL: there is nobody to wait for.
+                let message = format!("{name} has no meaning without SCMP_ACT_NOTIFY");
+                return Err(Bad::new(field.clone(), message));
+            }
+            Ok(flag)
+        });
+        flags |= keep(flag, findings).unwrap_or_default();
     }
     if config.flags.is_none() {
         flags = sys::FLAG_SPEC_ALLOW;
@@ -193,7 +199,7 @@ pub(super) fn flags(config: &Seccomp, notifies: bool) -> Result<u32> {
             flags |= sys::FLAG_TSYNC_ESRCH;
         }
     }
-    Ok(flags)
+    flags
 }
 
 fn rule(entry: &SyscallRule, skipped: &mut Vec<String>) -> Result<Rule> {

@@ -1,0 +1,128 @@
+# hack/ledger.awk features.tsv not-yet.tsv LOG: the text of docs/conformance.md.
+
+BEGIN {
+    # Rows that runc 1.5.1, crun 1.29.1 and youki 0.7.0 have: yes/partial/no, from reading their source.
+    split("spec errors cli beyond all", sums, " ")
+    about["spec"] = "the spec (1.1 to 1.9)"; peers["spec"] = "213/60/17 | 207/47/36 | 164/61/64"
+    about["errors"] = "errors that it demands (1.10)"; peers["errors"] = "12/7/3 | 11/7/4 | 10/9/3"
+    about["cli"] = "command line (2)"; peers["cli"] = "90/2/13 | 78/5/22 | 52/13/40"
+    about["beyond"] = "beyond the spec (3)"; peers["beyond"] = "19/6/30 | 40/3/12 | 16/6/33"
+    about["all"] = "all"; peers["all"] = "334/75/63 | 336/62/74 | 242/89/140"
+    split("1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8 1.9 1.10 2.1 2.2 2.3 2.4 2.5 2.6 3.1 3.2 3.3", parts, " ")
+    split("version, root, mounts;mount options;process, user, extensibility;hooks;" \
+        "file systems, namespaces, devices, network devices;cgroups;" \
+        "RDT, NUMA, sysctl, seccomp, propagation, masks, personality;state and operations;features;" \
+        "errors that the spec demands;global options;create, run, start;exec;" \
+        "state, list, ps, events, features;kill, delete, pause, resume, update, spec;" \
+        "checkpoint and restore;annotations;executors, libraries, builds;security and plumbing", names, ";")
+}
+
+FILENAME != file { file = FILENAME; number++ }
+
+number == 1 {
+    if ($1 != "id") { order[++count] = $1; part[$1] = $2; title[$1] = $3 }
+    next
+}
+
+number == 2 {
+    if ($1 ~ /^R[0-9]+$/) {
+        if (!($1 in title)) { print "docs/not-yet.tsv: no such row: " $1 > "/dev/stderr"; exit 1 }
+        reason[$1] = $2
+    }
+    next
+}
+
+# With one thread libtest prints the name first, and what the test says comes in between.
+/^test .* \.\.\. / {
+    name = $0; sub(/^test /, "", name); sub(/ \.\.\. .*/, "", name); sub(/ - should panic$/, "", name)
+    verdict = $0; sub(/^.* \.\.\. /, "", verdict)
+    open = ""
+    if (verdict == "ok") result[name] = "ok"
+    else if (verdict ~ /^FAILED/) result[name] = "failed"
+    else { open = name; said($0) }
+    next
+}
+$0 == "ok" && open != "" { result[open] = "ok"; open = ""; next }
+$0 == "FAILED" && open != "" { result[open] = "failed"; open = ""; next }
+/^skipped: / { said($0) }
+
+# `skipped: RUNTIME: TEST: why`: passed without having shown anything.
+function said(line,    words) {
+    if (line ~ /skipped: /) {
+        sub(/^.*skipped: /, "", line)
+        if (split(line, words, ": ") >= 3) skipped[words[2]] = substr(line, length(words[1] words[2]) + 5)
+        else if (open != "") skipped[open] = line
+    }
+}
+
+function rows_of(name,    base) {
+    base = name; sub(/^.*::/, "", base)
+    while (base ~ /^r[0-9][0-9][0-9](_|$)/) {
+        claim("R" substr(base, 2, 3), name)
+        base = substr(base, 6)
+    }
+}
+
+function claim(id, name) {
+    if (!(id in title)) { print "a test claims a row that is not there: " name > "/dev/stderr"; return }
+    if (name in skipped) waits[id] = skipped[name]
+    else if (result[name] == "ok") tests[id] = tests[id] (tests[id] == "" ? "" : ", ") "`" name "`"
+    else fails[id] = name
+}
+
+function group(id) {
+    if (part[id] == "1.10") return "errors"
+    if (part[id] ~ /^1/) return "spec"
+    return part[id] ~ /^2/ ? "cli" : "beyond"
+}
+
+END {
+    for (name in result) sorted[++n] = name
+    sort(n)
+    for (i = 1; i <= n; i++) rows_of(sorted[i])
+    for (i = 1; i <= count; i++) {
+        id = order[i]; g = group(id)
+        all[g]++; all["all"]++
+        if (id in fails) why[id] = "`" fails[id] "` fails"
+        else if (tests[id] == "") why[id] = (id in reason) ? reason[id] : ((id in waits) ? "not shown here: " waits[id] : "no test yet")
+        else { yes[g]++; yes["all"]++ }
+        if ((id in reason) && tests[id] != "") print "docs/not-yet.tsv: " id " has tests now" > "/dev/stderr"
+    }
+    print "# Conformance"
+    print ""
+    print "Written by `make ledger` from the tests that passed; do not edit. Rows and titles are in `docs/features.tsv`."
+    print "A row is yes when every test whose name begins with its id passed, and at least one did."
+    print "The peers' figures (yes/partial/no) come from reading their source, not from tests."
+    print ""
+    print "| part | rows | pinnace yes/no | runc 1.5.1 | crun 1.29.1 | youki 0.7.0 |"
+    print "|---|---|---|---|---|---|"
+    for (i = 1; i in sums; i++) {
+        g = sums[i]
+        printf "| %s | %d | %d/%d | %s |\n", about[g], all[g], yes[g], all[g] - yes[g], peers[g]
+    }
+    for (i = 1; i in parts; i++) {
+        printf "\n## %s %s\n\n| id | what | state | tests, or why not |\n|---|---|---|---|\n", parts[i], names[i]
+        for (j = 1; j <= count; j++) {
+            id = order[j]
+            if (part[id] == parts[i]) printf "| %s | %s | %s | %s |\n", id, title[id], (id in why) ? "no" : "yes", (id in why) ? why[id] : tests[id]
+        }
+    }
+}
+
+# Heap sort: mawk has none of its own, and the order of `in` is nobody's.
+function sort(n,    i, last) {
+    for (i = int(n / 2); i >= 1; i--) sink(i, n)
+    for (last = n; last > 1; last--) {
+        swap(1, last)
+        sink(1, last - 1)
+    }
+}
+function sink(i, n,    child) {
+    while ((child = 2 * i) <= n) {
+        if (child < n && sorted[child] < sorted[child + 1]) child++
+        if (sorted[i] >= sorted[child]) return
+        swap(i, child)
+        i = child
+    }
+}
+function swap(i, j,    held) { held = sorted[i]; sorted[i] = sorted[j]; sorted[j] = held }

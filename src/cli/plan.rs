@@ -1,0 +1,32 @@
+//! `pinnace plan`.
+
+use super::Verb;
+use super::arguments::arguments;
+use super::usage::{print, print_json};
+use crate::container::{Preview, Runtime};
+use crate::error::Result;
+use std::path::{Path, PathBuf};
+
+arguments! {
+    /// Arguments of `plan`.
+    pub struct Plan {
+        /// Directory of the bundle [default: .]
+        bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Print JSON
+        json: bool = "--json",
+    }
+}
+
+impl Verb for Plan {
+    fn run(self, runtime: &Runtime) -> Result<i32> {
+        let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
+        let preview = Preview::open(bundle, runtime.rootless)?;
+        if self.json {
+            print_json(&preview.to_json())?;
+            print("\n");
+        } else {
+            print(&preview.to_string());
+        }
+        Ok(i32::from(preview.is_refused()))
+    }
+}

@@ -1,0 +1,49 @@
+//! What `create` decides before it makes anything, and what `plan` shows.
+
+use super::seccomp;
+use crate::cgroup::{Cgroup, Write};
+use crate::plan::{self, Findings, Options, Plan};
+use crate::security::lsm;
+use crate::security::seccomp::Filter;
+use crate::spec::Spec;
+
+/// A configuration turned into what will be done, on this host.
+#[derive(Debug)]
+pub struct Decided {
+    /// The plan.
+    pub plan: Plan,
+    /// The system-call filter.
+    pub filter: Option<Filter>,
+    /// The container's place in the cgroups; `None` only with an error.
+    pub cgroup: Option<Cgroup>,
+    /// What is written there.
+    pub writes: Vec<Write>,
+}
+
+impl Decided {
+    /// Every check and every default: reads at most, and is good only if no error
+    /// is added to `findings`.
+    pub fn new(spec: &Spec, options: &Options, rootless: bool, findings: &mut Findings) -> Self {
+        let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+        let cgroup = Cgroup::plan(path, &options.id, rootless);
+        let cgroup = findings.keep(cgroup);
+        Self::on(cgroup, spec, options, findings)
+    }
+
+    /// As [`Decided::new`], for a cgroup that is known.
+    pub fn on(
+        cgroup: Option<Cgroup>,
+        spec: &Spec,
+        options: &Options,
+        findings: &mut Findings,
+    ) -> Self {
+        let plan = plan::create(spec, options, findings);
+        if let Some(process) = &plan.process {
+            let (apparmor, selinux) = (&process.apparmor_profile, &process.selinux_label);
+            findings.keep(lsm::check(apparmor.as_deref(), selinux.as_deref()));
+        }
+        let filter = plan.seccomp.as_ref().and_then(|profile| seccomp::plan(profile, findings));
+        let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));
+        Self { plan, filter, cgroup, writes: writes.unwrap_or_default() }
+    }
+}

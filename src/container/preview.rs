@@ -1,0 +1,401 @@
+//! `plan`: what is wrong with a bundle, and what would be made of it, without
+//! making anything. One set of tables, for people as aligned text and for
+//! programs as JSON.
+
+use super::{Bundle, Decided};
+use crate::cgroup::Cgroup;
+use crate::error::Result;
+use crate::plan::findings::{Finding, Severity};
+use crate::plan::mounts::{self, Kind};
+use crate::plan::rootfs::{Device, DeviceKind};
+use crate::plan::{self, Findings, Hook, IdMaps, Options, Plan, Process, capabilities, scheduling};
+use crate::security::seccomp::{self, Filter};
+use crate::spec::{self, IdMapping, Spec};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::path::Path;
+
+/// What would be done for a bundle.
+#[derive(Debug)]
+pub struct Preview {
+    findings: Vec<Finding>,
+    /// Empty if there is an error: then nothing would be done.
+    tables: Vec<Table>,
+}
+
+/// One subject: a row a thing. Without columns each row is a name and a value.
+#[derive(Debug)]
+struct Table {
+    name: &'static str,
+    columns: &'static [&'static str],
+    rows: Vec<Vec<Value>>,
+}
+
+impl Preview {
+    /// Reads the bundle at `path` and decides everything. A caller without
+    /// root's privileges sees what root would get, unless the bundle brings a
+    /// user namespace, and so is made for such a caller.
+    ///
+    /// # Errors
+    /// A bundle that cannot be read; whatever else is wrong is a finding.
+    pub fn open(path: &Path, rootless: bool) -> Result<Self> {
+        let bundle = Bundle::open(path)?;
+        let entries = bundle.spec.linux.iter().flat_map(|linux| &linux.namespaces);
+        let rootless = rootless && entries.into_iter().any(|entry| entry.kind == "user");
+        let options = Self::options(&bundle.path);
+        let mut findings = Findings::default();
+        let decided = Decided::new(&bundle.spec, &options, rootless, &mut findings);
+        Ok(Self::of(&decided, &findings))
+    }
+
+    /// As [`Preview::open`], for a configuration at hand and a cgroup that is known.
+    pub fn on(cgroup: Cgroup, spec: &Spec, bundle: &Path) -> Self {
+        let mut findings = Findings::default();
+        let decided = Decided::on(Some(cgroup), spec, &Self::options(bundle), &mut findings);
+        Self::of(&decided, &findings)
+    }
+
+    fn options(bundle: &Path) -> Options {
+        Options { id: "<id>".into(), bundle: bundle.to_owned(), ..Options::default() }
+    }
+
+    fn of(decided: &Decided, findings: &Findings) -> Self {
+        let tables = if findings.errors().is_empty() { tables(decided) } else { Vec::new() };
+        Self { findings: findings.list(), tables }
+    }
+
+    /// Whether nothing would be done.
+    pub fn is_refused(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The document for programs: `findings`, and `plan` unless it is refused.
+    pub fn to_json(&self) -> Value {
+        let plan: Map<String, Value> =
+            self.tables.iter().map(|table| (table.name.into(), table.to_json())).collect();
+        let findings = findings_table(&self.findings).to_json();
+        object([
+            ("findings", findings),
+            ("plan", if self.is_refused() { Value::Null } else { plan.into() }),
+        ])
+    }
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        findings_table(&self.findings).fmt(f)?;
+        self.tables.iter().try_for_each(|table| table.fmt(f))?;
+        if self.is_refused() { f.write_str("nothing would be done\n") } else { Ok(()) }
+    }
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+}
+
+impl Table {
+    fn to_json(&self) -> Value {
+        if self.columns.is_empty() {
+            let pair =
+                |row: &Vec<Value>| Some((row.first()?.as_str()?.into(), row.get(1)?.clone()));
+            return Value::Object(self.rows.iter().filter_map(pair).collect());
+        }
+        let row = |row: &Vec<Value>| match self.columns {
+            [_] => row.first().cloned().unwrap_or_default(),
+            columns => {
+                let cells = columns.iter().zip(row);
+                Value::Object(cells.map(|(name, cell)| ((*name).into(), cell.clone())).collect())
+            }
+        };
+        self.rows.iter().map(row).collect()
+    }
+}
+
+/// A heading, and the rows below it in columns.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let head: Vec<String> = self.columns.iter().map(ToString::to_string).collect();
+        let mut lines: Vec<Vec<String>> =
+            if self.columns.len() > 2 { vec![head] } else { Vec::new() };
+        lines.extend(self.rows.iter().map(|row| row.iter().map(text).collect()));
+        let count = lines.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..count).map(width).collect();
+        writeln!(f, "{}", self.name)?;
+        for line in &lines {
+            let mut padded = String::new();
+            for (cell, width) in line.iter().zip(&widths) {
+                padded.push_str(&format!("  {cell:width$}"));
+            }
+            writeln!(f, "{}", padded.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A cell for people.
+fn text(cell: &Value) -> String {
+    match cell {
+        Value::Null => "-".into(),
+        Value::String(text) if text.is_empty() || text.contains(char::is_control) => {
+            format!("{text:?}")
+        }
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "-".into(),
+        Value::Array(list) => {
+            let word = |cell: &Value| match cell.as_str() {
+                Some(text) if text.contains(' ') => format!("{text:?}"),
+                _ => self::text(cell),
+            };
+            list.iter().map(word).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn strings<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> Value {
+    list.into_iter().map(|text| Value::from(text.as_ref())).collect()
+}
+
+fn octal(mode: u32) -> Value {
+    format!("{mode:04o}").into()
+}
+
+fn findings_table(findings: &[Finding]) -> Table {
+    let row = |finding: &Finding| {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Advice => "advice",
+        };
+        [severity, &finding.field, finding.section, &finding.rule].map(Value::from).to_vec()
+    };
+    let columns = &["severity", "field", "section", "rule"];
+    Table { name: "findings", columns, rows: findings.iter().map(row).collect() }
+}
+
+/// In the order in which things are made.
+fn tables(decided: &Decided) -> Vec<Table> {
+    let plan = &decided.plan;
+    let rootfs = &plan.rootfs;
+    let list = |name, list: &[String]| {
+        let rows = list.iter().map(|text| vec![text.as_str().into()]).collect();
+        Table { name, columns: &["path"], rows }
+    };
+    let dirs = decided.cgroup.as_ref().map(Cgroup::mounts).unwrap_or_default();
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.source.display().to_string()).collect();
+    let writes: Vec<String> = decided.writes.iter().map(ToString::to_string).collect();
+    let sysctl =
+        |(name, value): &(String, String)| vec![name.as_str().into(), value.as_str().into()];
+    let mut all = vec![
+        container(plan),
+        namespaces(plan),
+        id_maps(plan.id_maps.as_ref()),
+        list("cgroup", &dirs),
+        list("cgroupWrites", &writes),
+        list("timeOffsets", &plan.time_offsets),
+        mounts(&rootfs.mounts),
+        devices(&rootfs.devices),
+        Table {
+            name: "sysctl",
+            columns: &["name", "value"],
+            rows: plan.sysctl.iter().map(sysctl).collect(),
+        },
+        list("maskedPaths", &rootfs.masked_paths),
+        list("readonlyPaths", &rootfs.readonly_paths),
+    ];
+    if let Some(process) = &plan.process {
+        all.extend([self::process(process), capability_sets(process), rlimits(process)]);
+    }
+    if let (Some(profile), Some(filter)) = (&plan.seccomp, &decided.filter) {
+        all.push(self::filter(profile, filter));
+    }
+    all.push(hooks(&plan.hooks));
+    all
+}
+
+fn pairs<const N: usize>(name: &'static str, rows: [(&str, Value); N]) -> Table {
+    let given = rows.into_iter().filter(|(_, value)| !value.is_null());
+    let rows = given.map(|(name, value)| vec![name.into(), value]).collect();
+    Table { name, columns: &[], rows }
+}
+
+fn container(plan: &Plan) -> Table {
+    let rootfs = &plan.rootfs;
+    let propagation = rootfs.propagation.and_then(mounts::propagation_name);
+    pairs(
+        "container",
+        [
+            ("root", rootfs.path.display().to_string().into()),
+            ("readonly", rootfs.readonly.into()),
+            ("propagation", propagation.into()),
+            ("mountLabel", rootfs.mount_label.clone().into()),
+            ("hostname", plan.hostname.clone().into()),
+            ("domainname", plan.domainname.clone().into()),
+            ("personality", plan.personality.into()),
+        ],
+    )
+}
+
+fn namespaces(plan: &Plan) -> Table {
+    let new = plan.namespaces.create.iter().map(|kind| vec![kind.name().into(), "new".into()]);
+    let joined = plan.namespaces.join.iter().map(|(kind, path)| {
+        let path = path.display().to_string();
+        vec![kind.name().into(), "joined".into(), path.into()]
+    });
+    Table {
+        name: "namespaces",
+        columns: &["type", "how", "path"],
+        rows: new.chain(joined).collect(),
+    }
+}
+
+fn id_maps(maps: Option<&IdMaps>) -> Table {
+    let rows = |kind: &'static str, lines: &[IdMapping]| -> Vec<Vec<Value>> {
+        let row = |line: &IdMapping| {
+            vec![kind.into(), line.container_id.into(), line.host_id.into(), line.size.into()]
+        };
+        lines.iter().map(row).collect()
+    };
+    let both = maps.map(|maps| [rows("uid", &maps.uids), rows("gid", &maps.gids)].concat());
+    let columns = &["type", "containerID", "hostID", "size"];
+    Table { name: "idMaps", columns, rows: both.unwrap_or_default() }
+}
+
+fn mounts(list: &[mounts::Mount]) -> Table {
+    let row = |mount: &mounts::Mount| {
+        let (kind, source, data) = match &mount.kind {
+            Kind::Bind(bind) => ("bind", Some(bind.source.display().to_string()), None),
+            Kind::FileSystem(fs) => (fs.kind.as_str(), fs.source.clone(), Some(&fs.data)),
+            Kind::Cgroup => ("cgroup", None, None),
+            Kind::Remount { file_system, .. } => ("remount", None, Some(&file_system.data)),
+        };
+        let pair = |(key, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        };
+        vec![
+            mount.destination.as_str().into(),
+            kind.into(),
+            source.into(),
+            strings(mount.options()),
+            strings(data.into_iter().flatten().map(pair)),
+        ]
+    };
+    let columns = &["destination", "type", "source", "options", "data"];
+    Table { name: "mounts", columns, rows: list.iter().map(row).collect() }
+}
+
+fn devices(list: &[Device]) -> Table {
+    let row = |device: &Device| {
+        let (kind, numbers) = match device.kind {
+            DeviceKind::Char(major, minor) => ("c", Some((major, minor))),
+            DeviceKind::Block(major, minor) => ("b", Some((major, minor))),
+            DeviceKind::Fifo => ("p", None),
+        };
+        vec![
+            device.path.as_str().into(),
+            kind.into(),
+            numbers.map(|(major, _)| major).into(),
+            numbers.map(|(_, minor)| minor).into(),
+            octal(device.mode),
+            device.uid.into(),
+            device.gid.into(),
+        ]
+    };
+    let columns = &["path", "type", "major", "minor", "mode", "uid", "gid"];
+    Table { name: "devices", columns, rows: list.iter().map(row).collect() }
+}
+
+fn process(process: &Process) -> Table {
+    let texts =
+        |list: &[std::ffi::CString]| strings(list.iter().map(|text| text.to_string_lossy()));
+    let policy = process.scheduling.cpu.map(|cpu| scheduling::policy_name(cpu.policy));
+    pairs(
+        "process",
+        [
+            ("args", texts(&process.args)),
+            ("cwd", process.cwd.as_str().into()),
+            ("env", texts(&process.env)),
+            ("uid", process.uid.into()),
+            ("gid", process.gid.into()),
+            ("additionalGids", process.groups.as_slice().into()),
+            ("umask", process.umask.map_or(Value::Null, octal)),
+            ("terminal", process.terminal.is_some().into()),
+            ("noNewPrivileges", process.no_new_privileges.into()),
+            ("oomScoreAdj", process.oom_score_adj.into()),
+            ("apparmorProfile", process.apparmor_profile.clone().into()),
+            ("selinuxLabel", process.selinux_label.clone().into()),
+            ("scheduler", policy.into()),
+        ],
+    )
+}
+
+fn capability_sets(process: &Process) -> Table {
+    let sets = &process.capabilities;
+    let names = |mask: u64| strings(capabilities::names(mask));
+    pairs(
+        "capabilities",
+        [
+            ("bounding", names(sets.bounding)),
+            ("effective", names(sets.effective)),
+            ("permitted", names(sets.permitted)),
+            ("inheritable", names(sets.inheritable)),
+            ("ambient", names(sets.ambient)),
+        ],
+    )
+}
+
+fn rlimits(process: &Process) -> Table {
+    let number = |value: Option<u64>| value.map_or("unlimited".into(), Value::from);
+    let row = |limit: &plan::rlimits::Rlimit| {
+        vec![limit.name.into(), number(limit.soft), number(limit.hard)]
+    };
+    let rows = process.rlimits.iter().map(row).collect();
+    Table { name: "rlimits", columns: &["type", "soft", "hard"], rows }
+}
+
+/// The size of the filter, and what each architecture adds to it.
+fn filter(profile: &spec::Seccomp, filter: &Filter) -> Table {
+    let mut table = pairs(
+        "seccomp",
+        [
+            ("instructions", filter.program.instructions.len().into()),
+            ("flags", profile.flags.as_ref().map(strings).into()),
+            ("listenerPath", filter.listener.as_ref().map(|l| l.path.as_str()).into()),
+            ("unknownCalls", strings(&filter.skipped)),
+        ],
+    );
+    let size = |architectures: &[String]| {
+        let profile = spec::Seccomp { architectures: architectures.to_vec(), ..profile.clone() };
+        let filter = seccomp::compile(&profile, &mut Findings::default());
+        filter.map_or(0, |filter| filter.program.instructions.len())
+    };
+    let native = size(&[]);
+    table.rows.push(vec![seccomp::Arch::native().name.into(), native.into()]);
+    let others = profile.architectures.iter().filter(|name| *name != seccomp::Arch::native().name);
+    for name in others {
+        let more = size(std::slice::from_ref(name)).saturating_sub(native);
+        table.rows.push(vec![name.as_str().into(), more.into()]);
+    }
+    table
+}
+
+fn hooks(hooks: &plan::Hooks) -> Table {
+    let mut rows = Vec::new();
+    for (when, list) in hooks.all() {
+        let row = |hook: &Hook| {
+            let seconds = hook.timeout.map(|timeout| timeout.as_secs());
+            let path = hook.path.display().to_string();
+            vec![when.into(), path.into(), strings(&hook.args), seconds.into()]
+        };
+        rows.extend(list.iter().map(row));
+    }
+    Table { name: "hooks", columns: &["when", "path", "args", "timeout"], rows }
+}

@@ -1,0 +1,117 @@
+//! Running from a copy of our own program that nobody can write to: what runs
+//! in a container can reach the runtime's file by `/proc/PID/exe` while the
+//! runtime is there, and as root overwrite it afterwards (CVE-2019-5736).
+//!
+//! The copy is a detached mount of that one file, made read-only. It shares the
+//! page cache, so nothing is copied. While its descriptor is open, a process
+//! with `CAP_SYS_ADMIN` over its own mount namespace could make it writable
+//! again by `mount_setattr(2)`. But the descriptor closes in the execve(2) that
+//! starts the copy, before there is a container; that dissolves the mount, and
+//! the kernel lets nobody change, clone or attach a mount that is nowhere
+//! mounted. What is left of it, for the running program alone, stays read-only.
+//!
+//! Without the privilege for that, and before Linux 5.12, the copy is a memfd
+//! with seals: any open for writing is then refused for ever.
+
+use super::mount::{Attributes, Change, RDONLY, mount_setattr};
+use super::process::last_errno;
+use crate::error::{Context, Result};
+use rustix::fs::{
+    AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, StatxFlags,
+    fcntl_add_seals, fcntl_get_seals, memfd_create, open, sendfile, statvfs, statx,
+};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+const SELF: &str = "/proc/self/exe";
+/// `STATX_ATTR_MOUNT_ROOT`, Linux 5.8.
+const MOUNT_ROOT: u64 = 0x2000;
+const SEALS: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Whether the file of this program can be written to by nobody: asked of the
+/// kernel, as an argument or a variable could be anybody's.
+pub fn is_sealed() -> bool {
+    is_readonly_mount() || open_self().is_ok_and(|file| has_seals(&file))
+}
+
+fn is_readonly_mount() -> bool {
+    // A file that is a mount's root: no ordinary read-only file system, which
+    // the host may make writable later.
+    let root = statx(CWD, SELF, AtFlags::empty(), StatxFlags::empty())
+        .is_ok_and(|stat| stat.stx_attributes.bits() & MOUNT_ROOT != 0);
+    root && statvfs(SELF).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn has_seals(file: &OwnedFd) -> bool {
+    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
+}
+
+fn open_self() -> rustix::io::Result<OwnedFd> {
+    open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Starts the program anew from a sealed copy, with the same arguments and
+/// environment; returns only if that fails.
+///
+/// # Errors
+/// `ENOMEM`, or a `/proc` that is not mounted.
+pub fn run_sealed(args: &[CString]) -> Result<std::convert::Infallible> {
+    if let Ok(mount) = readonly_mount() {
+        // Refused where `/proc` or the mount does not allow it: then the other.
+        execute(&mount, args);
+    }
+    let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
+    let errno = execute(&memfd, args);
+    Err(errno).call(|| "execveat of the sealed program".into())
+}
+
+fn readonly_mount() -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, SELF, flags)?;
+    let attributes = Attributes { set: RDONLY, clear: 0 };
+    mount_setattr(mount.as_fd(), &Change { attributes, ..Change::default() })?;
+    Ok(mount)
+}
+
+fn sealed_memfd() -> rustix::io::Result<OwnedFd> {
+    let file = open_self()?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // MFD_EXEC, Linux 6.3: a sysctl may have made the opposite the default.
+    let exec = MemfdFlags::from_bits_retain(0x10);
+    let copy = match memfd_create("pinnace", flags | exec) {
+        Err(Errno::INVAL) => memfd_create("pinnace", flags)?,
+        made => made?,
+    };
+    while sendfile(&copy, &file, None, 1 << 30)? > 0 {}
+    fcntl_add_seals(&copy, SEALS)?;
+    Ok(copy)
+}
+
+unsafe extern "C" {
+    /// environ(7).
+    static environ: *const *const c_char;
+}
+
+/// `execveat(2)` of an open file: returns only on failure.
+fn execute(file: &OwnedFd, args: &[CString]) -> Errno {
+    let args: Vec<*const c_char> =
+        args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
+    // SAFETY: only read, by a program with one thread that never changes it.
+    let environment = unsafe { environ };
+    // SAFETY: the path is a C string, and both arrays end in a null pointer and
+    // hold C strings; all live until the call returns.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            environment,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}

@@ -1,0 +1,116 @@
+//! The documents that we print.
+
+use super::fixtures;
+use super::schema::Schemas;
+use pinnace::container::features;
+use pinnace::plan::{Kind, capabilities, hooks, options};
+use pinnace::spec::{self, OCI_VERSION, State, Status};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::Command;
+
+fn listed(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+/// What the command prints is valid, and is what the parser's tables have.
+#[test]
+fn r273_r274_r275_r276_r277_features() {
+    let out = Command::new(env!("CARGO_BIN_EXE_pinnace")).arg("features").output().unwrap();
+    assert!(out.status.success());
+    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(Schemas::default().check("features-schema.json", &seen), [""; 0]);
+    assert_eq!(seen, features());
+    assert_eq!(seen["ociVersionMin"], "1.0.0");
+    assert_eq!(seen["ociVersionMax"], OCI_VERSION);
+    assert_eq!(listed(&seen["hooks"]), hooks::KINDS);
+    assert_eq!(listed(&seen["mountOptions"]), options::names().collect::<Vec<_>>());
+    assert_eq!(listed(&seen["linux"]["namespaces"]), Kind::ALL.map(Kind::name));
+    assert_eq!(listed(&seen["linux"]["capabilities"]), capabilities::NAMES);
+}
+
+#[test]
+fn r278_r279_features_of_cgroups() {
+    let cgroup = features()["linux"]["cgroup"].clone();
+    assert!(cgroup["v1"] == true && cgroup["v2"] == true && cgroup["rdma"] == true);
+    // As the option says when it is given.
+    let out = Command::new(env!("CARGO_BIN_EXE_pinnace"))
+        .args(["--systemd-cgroup", "features"])
+        .output()
+        .unwrap();
+    assert_eq!(cgroup["systemd"] == true, out.status.success());
+}
+
+/// Whatever is listed must be taken by the compiler, whatever is known supported
+/// by this kernel or not.
+#[test]
+fn r280_r281_r282_features_of_seccomp() {
+    let document = features();
+    let seccomp = &document["linux"]["seccomp"];
+    assert_eq!(seccomp["enabled"], true);
+    let defs = std::fs::read(fixtures().join("defs-linux.json")).unwrap();
+    let defs: Value = serde_json::from_slice(&defs).unwrap();
+    for (ours, theirs) in [
+        ("actions", "SeccompAction"),
+        ("operators", "SeccompOperators"),
+        ("archs", "SeccompArch"),
+        ("knownFlags", "SeccompFlag"),
+    ] {
+        let mut wanted = listed(&defs["definitions"][theirs]["enum"]);
+        let mut seen = listed(&seccomp[ours]);
+        wanted.sort_unstable();
+        seen.sort_unstable();
+        assert_eq!(seen, wanted, "{ours}");
+    }
+    let known = listed(&seccomp["knownFlags"]);
+    assert!(listed(&seccomp["supportedFlags"]).iter().all(|flag| known.contains(flag)));
+}
+
+/// `enabled` says what a configuration with the property meets.
+#[test]
+fn r283_r284_r285_r286_r287_r288_features_do_not_lie() {
+    let linux = features()["linux"].clone();
+    assert!(linux["apparmor"]["enabled"] == true && linux["selinux"]["enabled"] == true);
+    assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], true);
+    let taken = |part: Value| {
+        let mut config = json!({"ociVersion": "1.3.0", "root": {"path": "r"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "network"}]}});
+        config["linux"].as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        let spec = spec::parse_str("config.json", &config.to_string()).unwrap();
+        !super::preview(&spec).to_string().contains("not supported yet")
+    };
+    let devices = taken(json!({"netDevices": {"eth0": {}}}));
+    assert_eq!(linux["netDevices"]["enabled"] == true, devices);
+    assert_eq!(linux["intelRdt"]["enabled"] == true, taken(json!({"intelRdt": {}})));
+    let modes = listed(&linux["memoryPolicy"]["modes"]);
+    let policy = json!({"memoryPolicy": {"mode": "MPOL_DEFAULT"}});
+    assert_eq!(modes.contains(&"MPOL_DEFAULT"), taken(policy));
+}
+
+#[test]
+fn r289_r290_features_of_annotations() {
+    let document = features();
+    assert!(document["annotations"].as_object().unwrap().values().all(Value::is_string));
+    // No annotation of a configuration has an effect beyond the state.
+    assert_eq!(document["potentiallyUnsafeConfigAnnotations"], json!([]));
+}
+
+#[test]
+fn r255_r258_r259_the_state_is_valid_in_every_status() {
+    let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    for status in [Status::Creating, Status::Created, Status::Running, Status::Stopped] {
+        let state = State {
+            oci_version: OCI_VERSION,
+            id: "x",
+            pid: 1,
+            status,
+            bundle: "/bundle",
+            rootfs: None,
+            created: None,
+            annotations: &annotations,
+            owner: None,
+        };
+        let document = serde_json::to_value(state).unwrap();
+        assert_eq!(Schemas::default().check("state-schema.json", &document), [""; 0]);
+    }
+}
