@@ -14,6 +14,7 @@ mod bad_input;
 mod cgroups;
 mod cli;
 mod devices;
+mod events;
 mod exec;
 mod fds;
 mod hooks;
