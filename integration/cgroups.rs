@@ -472,8 +472,8 @@ fn r382_r391_update_of_what_the_host_lacks_names_the_field() {
     let update = |flag: &str, value: &str| c.call(["update", flag, value, &c.id]).run();
     update("--blkio-weight", "5").fails_with(&["linux.resources.blockIO.weight"]);
     update("--blkio-weight", "70000").fails_with(&["blockIO.weight"]);
-    update("--l3-cache-schema", "L3:0=f").fails_with(&["--l3-cache-schema"]);
-    update("--mem-bw-schema", "MB:0=20").fails_with(&["--mem-bw-schema"]);
+    update("--l3-cache-schema", "L3:0=f").fails_with(&["linux.intelRdt.l3CacheSchema"]);
+    update("--mem-bw-schema", "MB:0=20").fails_with(&["linux.intelRdt.memBwSchema"]);
     update("--cpu-rt-runtime", "-7").fails_with(&["linux.resources.cpu.realtimeRuntime"]);
 }
 

@@ -15,6 +15,7 @@ mod budget;
 mod cgroups;
 mod cli;
 mod devices;
+mod events;
 mod exec;
 mod fds;
 mod hooks;

@@ -105,7 +105,7 @@ impl Groups {
                 });
             }
         };
-        let done = self.limit(rdt).and_then(|()| self.watch());
+        let done = self.limit(&rdt.schemata).and_then(|()| self.watch());
         if done.is_err() && made {
             (self.own, self.monitor) = (false, None);
             return done.map_err(|error| match remove(&self.class) {
@@ -116,9 +116,23 @@ impl Groups {
         done
     }
 
-    fn limit(&self, rdt: &IntelRdt) -> Result<()> {
+    /// Changes limits of the class, or none of them.
+    ///
+    /// # Errors
+    /// A schema that the kernel refuses.
+    pub fn change(&self, lines: &[(String, String)]) -> Result<()> {
         let file = self.class.join("schemata");
-        for (field, line) in &rdt.schemata {
+        let call = || format!("linux.intelRdt: read {}", file.display());
+        let old = std::fs::read_to_string(&file).call(call)?;
+        self.limit(lines).map_err(|error| match append(&file, &old) {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("and undoing it: {second}")),
+        })
+    }
+
+    fn limit(&self, lines: &[(String, String)]) -> Result<()> {
+        let file = self.class.join("schemata");
+        for (field, line) in lines {
             append(&file, &format!("{line}\n"))
                 .call(|| format!("{field}: write {line:?} to {}", file.display()))
                 .map_err(|error| self.explain(error))?;

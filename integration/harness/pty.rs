@@ -107,6 +107,7 @@ pub fn read_until(master: &OwnedFd, word: &str) -> String {
         assert!(wait_for(master, PollFlags::IN), "no {word:?} in {text:?}");
         let count = rustix::io::read(master, &mut buffer)
             .unwrap_or_else(|error| panic!("{error} before {word:?} in {text:?}"));
+        assert!(count > 0, "the end before {word:?} in {text:?}");
         text.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
     text

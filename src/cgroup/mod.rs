@@ -23,10 +23,12 @@ mod create;
 mod devices;
 mod freeze;
 mod node;
+mod oom;
 mod plan;
 mod procs;
 mod remove;
 mod resources;
+mod stats;
 mod v1;
 mod v2;
 mod write;
@@ -34,6 +36,7 @@ mod write;
 pub use devices::{Devices, Exception, Kind, Policy, Rule};
 pub use devices::{policy, program, rules};
 pub use node::Node;
+pub use oom::OomWatch;
 pub use plan::{CgroupMount, SubPath};
 pub use resources::{Home, When, writes};
 pub use write::{File, Missing, Write};
@@ -211,6 +214,17 @@ impl Cgroup {
     /// thaws what is frozen, as nothing frozen can die on v1.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         procs::kill(self, signal)
+    }
+
+    /// What the controllers have counted, as the `data` of runc's `events`.
+    pub fn stats(&self) -> Result<String> {
+        stats::stats(self)
+    }
+
+    /// Tells of processes that are killed for lack of memory; none if there is
+    /// no memory cgroup.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch<'_>>> {
+        oom::watch(self)
     }
 
     /// Removes the cgroup with those below it, and the directories above it that

@@ -6,6 +6,7 @@
 mod arguments;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod global;
@@ -75,7 +76,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
 }
 
-static COMMANDS: [Entry; 15] = [
+static COMMANDS: [Entry; 16] = [
     Entry {
         sealed: true,
         ..entry::<create::Create>("create", "Create a container; it waits for `start`")
@@ -93,12 +94,13 @@ static COMMANDS: [Entry; 15] = [
     entry::<state::State>("state", "Print the state of a container as JSON"),
     entry::<list::List>("list", "List all containers"),
     entry::<ps::Ps>("ps", "List the processes of a container"),
+    entry::<events::Events>("events", "Print what a container uses, and when it lacks memory"),
     entry::<kill::Kill>("kill", "Send a signal to a container's process"),
     entry::<delete::Delete>("delete", "Remove a stopped container and all that belongs to it"),
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
-    entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
     entry::<update::Update>("update", "Change the limits of a container"),
+    entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];

@@ -3,7 +3,7 @@
 
 use super::Verb;
 use super::arguments::{Argument, Arguments};
-use crate::container::{self, Runtime};
+use crate::container::{self, Change, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Resources};
 use serde_json::{Map, Value};
@@ -18,126 +18,89 @@ enum Kind {
     Number,
     /// As it stands.
     Text,
-    /// Intel RDT: no container has a class.
+    /// A field of `linux.intelRdt`.
     Rdt,
+    /// The whole object, in a file.
+    File,
 }
 
-/// How the help shows the option, object and field of `linux.resources`, kind,
-/// help; without help it is obsolete and not shown.
+/// Usage, object and field of `linux.resources`, kind, help.
 type Flag = (&'static str, &'static str, &'static str, Kind, &'static str);
 
+/// The file first: the options are laid over it, and so win.
 const FLAGS: [Flag; 19] = [
+    ("-r, --resources FILE", "", "", Kind::File, "File with a linux.resources object, -: stdin"),
     ("--blkio-weight N", "blockIO", "weight", Kind::Number, "Weight of block I/O, 10 to 1000"),
     ("--cpu-period N", "cpu", "period", Kind::Number, "Length of a period in microseconds"),
-    (
-        "--cpu-quota N",
-        "cpu",
-        "quota",
-        Kind::Number,
-        "CPU time in a period in microseconds, -1: no limit",
-    ),
+    ("--cpu-quota N", "cpu", "quota", Kind::Number, "CPU time in a period, -1: no limit"),
     ("--cpu-burst N", "cpu", "burst", Kind::Number, "CPU time that may be saved up"),
     ("--cpu-share N", "cpu", "shares", Kind::Number, "Share of CPU time, 2 to 262144"),
     ("--cpu-rt-period N", "cpu", "realtimePeriod", Kind::Number, "Length of a real-time period"),
-    ("--cpu-rt-runtime N", "cpu", "realtimeRuntime", Kind::Number, "Real-time part of that period"),
+    ("--cpu-rt-runtime N", "cpu", "realtimeRuntime", Kind::Number, "Real-time part of it"),
     ("--cpu-idle N", "cpu", "idle", Kind::Number, "1: run only when nobody else wants to"),
     ("--cpuset-cpus LIST", "cpu", "cpus", Kind::Text, "CPUs to use, such as 0-3,7"),
     ("--cpuset-mems LIST", "cpu", "mems", Kind::Text, "Memory nodes to use"),
-    (
-        "--memory BYTES",
-        "memory",
-        "limit",
-        Kind::Size,
-        "Limit of memory: bytes, with k, m or g, -1: none",
-    ),
-    (
-        "--memory-reservation BYTES",
-        "memory",
-        "reservation",
-        Kind::Size,
-        "Memory that is left to it",
-    ),
+    ("--memory BYTES", "memory", "limit", Kind::Size, "Limit: bytes, or with k, m, g; -1: none"),
+    ("--memory-reservation BYTES", "memory", "reservation", Kind::Size, "Memory it is left"),
     ("--memory-swap BYTES", "memory", "swap", Kind::Size, "Limit of memory and swap together"),
-    ("--kernel-memory BYTES", "memory", "kernel", Kind::Size, "Limit of kernel memory (obsolete)"),
-    (
-        "--kernel-memory-tcp BYTES",
-        "memory",
-        "kernelTCP",
-        Kind::Size,
-        "Limit of TCP buffers (obsolete)",
-    ),
+    ("--kernel-memory BYTES", "memory", "kernel", Kind::Size, "(obsolete)"),
+    ("--kernel-memory-tcp BYTES", "memory", "kernelTCP", Kind::Size, "(obsolete)"),
     ("--pids-limit N", "pids", "limit", Kind::Number, "Limit of tasks, -1: none"),
-    ("--l3-cache-schema SCHEMA", "", "", Kind::Rdt, "Intel RDT: schema of the L3 cache"),
-    ("--mem-bw-schema SCHEMA", "", "", Kind::Rdt, "Intel RDT: schema of memory bandwidth"),
-    (
-        "-r, --resources FILE",
-        "",
-        "",
-        Kind::Text,
-        "File with a linux.resources object, -: standard input",
-    ),
+    ("--l3-cache-schema LINE", "", "l3CacheSchema", Kind::Rdt, "Intel RDT: the L3 cache"),
+    ("--mem-bw-schema LINE", "", "memBwSchema", Kind::Rdt, "Intel RDT: memory bandwidth"),
 ];
 
 /// Arguments of `update`.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Update {
+    given: [Option<String>; FLAGS.len()],
     id: String,
-    values: [Option<String>; FLAGS.len()],
 }
 
 impl Arguments for Update {
     fn list(&mut self) -> Vec<Argument<'_>> {
-        let options = FLAGS.iter().zip(&mut self.values);
-        let options =
-            options.map(|((usage, _, _, _, help), value)| Argument::new(usage, help, &[], value));
-        let id = Argument::new("CONTAINER", "Name of the container", &[], &mut self.id);
-        options.chain([id]).collect()
-    }
-}
-
-impl Update {
-    /// What was given, each with its place and its name.
-    fn given(self) -> (String, Vec<(Flag, String)>) {
-        let name = |usage: &'static str| {
-            let at = usage.find("--").map_or(0, |at| at + 2);
-            usage[at..].split(' ').next().unwrap_or_default()
-        };
-        let options = FLAGS.into_iter().zip(self.values);
-        let given = options.filter_map(|((usage, object, field, kind, help), value)| {
-            Some(((name(usage), object, field, kind, help), value?))
-        });
-        (self.id, given.collect())
+        let options = FLAGS.iter().zip(&mut self.given);
+        let mut list: Vec<_> = options
+            .map(|(&(usage, .., help), value)| Argument::new(usage, help, &[], value))
+            .collect();
+        list.push(Argument::new("CONTAINER", "Name of the container", &[], &mut self.id));
+        list
     }
 }
 
 impl Verb for Update {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let (id, given) = self.given();
-        container::update(runtime, &id, &change(&given)?)?;
+        container::update(runtime, &self.id, &change(&self.given)?)?;
         Ok(0)
     }
 }
 
-/// The file first, then the options, which so win.
-fn change(given: &[(Flag, String)]) -> Result<Value> {
-    let mut change = Value::Object(Map::new());
-    if let Some((_, file)) = given.iter().find(|(flag, _)| flag.0 == "resources") {
-        change = read(file)?;
-    }
-    for ((name, object, field, kind, _), text) in given.iter().filter(|(f, _)| f.0 != "resources") {
-        let wrong = |what: &str| Error::new(format!("--{name}: {text:?} is no {what}"));
+fn change(given: &[Option<String>]) -> Result<Change> {
+    let mut change = Change::default();
+    for (&(usage, object, field, kind, _), text) in FLAGS.iter().zip(given) {
+        let Some(text) = text else { continue };
+        let wrong = |what: &str| {
+            let name = usage.split(' ').next().unwrap_or_default();
+            Error::new(format!("{name}: {text:?} is no {what}"))
+        };
         let value = match kind {
             Kind::Text => Value::from(text.as_str()),
             Kind::Size => size(text).ok_or_else(|| wrong("size such as 64m, or -1"))?.into(),
             Kind::Number => text.parse::<i64>().map_err(|_| wrong("number"))?.into(),
             Kind::Rdt => {
-                return Err(Error::new(format!("--{name}: the container has no linux.intelRdt")));
+                change.rdt.push((field, text.clone()));
+                continue;
+            }
+            Kind::File => {
+                change.resources = read(text)?;
+                continue;
             }
         };
-        if change[*object].is_null() {
-            change[*object] = Value::Object(Map::new());
+        let object = &mut change.resources[object];
+        if object.is_null() {
+            *object = Value::Object(Map::new());
         }
-        change[*object][*field] = value;
+        object[field] = value;
     }
     Ok(change)
 }

@@ -11,12 +11,21 @@ use serde_json::{Map, Value};
 const ZERO_IS_UNSET: [&str; 7] =
     ["shares", "quota", "period", "realtimePeriod", "swap", "weight", "leafWeight"];
 
-/// Changes what `change`, a `linux.resources` object, names.
+/// What is to be changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// A `linux.resources` object with only the fields that change.
+    pub resources: Value,
+    /// Fields of `linux.intelRdt`, and the lines for `schemata`.
+    pub rdt: Vec<(&'static str, String)>,
+}
+
+/// Changes what `change` names, and nothing else.
 ///
 /// # Errors
 /// A container that is not running; what the kernel refuses, with the field's
 /// name. Everything is then as it was.
-pub fn update(runtime: &Runtime, id: &str, change: &Value) -> Result<()> {
+pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     let found = Container::find(runtime, id)?;
     let _lock = found.dir.lock()?;
     let container = Container::find(runtime, id)?;
@@ -28,21 +37,37 @@ pub fn update(runtime: &Runtime, id: &str, change: &Value) -> Result<()> {
         }
     }
     let mut config: Value = spec::parse("config.json", &container.dir.config()?)?;
-    let kept = child(child(&mut config, "linux"), "resources");
+    let linux = child(&mut config, "linux");
+    let kept = child(linux, "resources");
     let old = resources(kept)?;
-    merge(kept, change);
-    forget_swap(kept, change);
-    let wanted = complete(resources(change)?, &resources(kept)?);
+    merge(kept, &change.resources);
+    forget_swap(kept, &change.resources);
+    let wanted = complete(resources(&change.resources)?, &resources(kept)?);
+    for (field, line) in &change.rdt {
+        child(linux, "intelRdt")[*field] = Value::from(line.as_str());
+    }
     let cgroup = &container.record.cgroup;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
-    container
-        .dir
-        .save_config(config.to_string().as_bytes())
+    change_rdt(&container, change)
+        .and_then(|()| container.dir.save_config(config.to_string().as_bytes()))
         .map_err(|error| cgroup.back(&undo, error))
+}
+
+fn change_rdt(container: &Container, change: &Change) -> Result<()> {
+    let Some((first, _)) = change.rdt.first() else { return Ok(()) };
+    let groups = container.record.rdt.as_ref().ok_or_else(|| {
+        Error::new(format!("linux.intelRdt.{first}: the container has no linux.intelRdt"))
+    })?;
+    let lines =
+        change.rdt.iter().map(|(name, line)| (format!("linux.intelRdt.{name}"), line.clone()));
+    groups.change(&lines.collect::<Vec<_>>())
 }
 
 /// The typed view of an object, with errors that name the field.
 fn resources(value: &Value) -> Result<Resources> {
+    if value.is_null() {
+        return Ok(Resources::default());
+    }
     spec::parse_str("linux.resources", &value.to_string())
 }
 

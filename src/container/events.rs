@@ -1,0 +1,104 @@
+//! `events`: what a container uses, and when it lacks memory.
+
+use super::{Container, Runtime, not_running};
+use crate::cgroup::OomWatch;
+use crate::error::{Context, Result};
+use crate::spec::Status;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// One record of what the container uses now, as runc's JSON.
+///
+/// # Errors
+/// A container that is not running.
+pub fn stats(runtime: &Runtime, id: &str) -> Result<String> {
+    record(&running(runtime, id)?)
+}
+
+fn running(runtime: &Runtime, id: &str) -> Result<Container> {
+    let container = Container::find(runtime, id)?;
+    match container.status()? {
+        Status::Stopped => Err(not_running(id)),
+        _ => Ok(container),
+    }
+}
+
+fn record(container: &Container) -> Result<String> {
+    let id = container.dir.id();
+    let data = container.record.cgroup.stats()?;
+    Ok(format!("{{\"type\":\"stats\",\"id\":\"{id}\",\"data\":{data}}}\n"))
+}
+
+/// A record every `interval`, and one each time that a process was killed for
+/// lack of memory, until the container has ended or `reader`, who gets them
+/// through `print`, has gone.
+///
+/// # Errors
+/// A container that is not running, or has no cgroup.
+pub fn events(
+    runtime: &Runtime,
+    id: &str,
+    interval: Duration,
+    reader: BorrowedFd<'_>,
+    print: fn(&str),
+) -> Result<()> {
+    let container = running(runtime, id)?;
+    let pidfd = match container.record.init {
+        Some(init) => init.open()?,
+        None => None,
+    };
+    let pidfd = pidfd.ok_or_else(|| not_running(id))?;
+    let mut oom = container.record.cgroup.watch_oom()?;
+    let mut next = Instant::now() + interval;
+    loop {
+        let news = wait(pidfd.as_fd(), reader, oom.as_ref(), next)?;
+        if let Some(oom) = oom.as_mut().filter(|_| news.oom)
+            && oom.take()?
+        {
+            print(&format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"));
+        }
+        if news.ended {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if now >= next {
+            match record(&container) {
+                Ok(text) => print(&text),
+                // Between its end and ours somebody may have deleted it.
+                Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            next = now.max(next + interval);
+        }
+    }
+}
+
+/// What one wait has brought.
+struct News {
+    /// The container or the reader.
+    ended: bool,
+    oom: bool,
+}
+
+fn wait(
+    pidfd: BorrowedFd<'_>,
+    reader: BorrowedFd<'_>,
+    oom: Option<&OomWatch<'_>>,
+    until: Instant,
+) -> Result<News> {
+    // Of the reader only the hang-up is wanted, which is told unasked.
+    let mut fds = vec![
+        PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        PollFd::from_borrowed_fd(reader, PollFlags::empty()),
+    ];
+    fds.extend(oom.map(|oom| PollFd::from_borrowed_fd(oom.as_fd(), PollFlags::IN)));
+    let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+    match poll(&mut fds, left.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno).call(|| "poll".into()),
+    }
+    let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+    Ok(News { ended: ready(0) || ready(1), oom: ready(2) })
+}
