@@ -18,7 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::{hooks, log, rootfs, terminal};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -105,7 +105,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.rootless, &mut findings);
+    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
@@ -194,8 +194,12 @@ fn make(
     }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
-    record.cgroup.create()?;
-    record.cgroup.apply(&work.writes)?;
+    // systemd wants a process to make the cgroup around, so there it comes later.
+    let is_unit = record.cgroup.is_unit();
+    if !is_unit {
+        record.cgroup.create()?;
+        record.cgroup.apply(&work.writes)?;
+    }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
@@ -203,7 +207,11 @@ fn make(
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
-    if record.cgroup.dir()?.is_none() || work.plan.namespaces.joins(Kind::User) {
+    if is_unit {
+        record.cgroup.start_unit(pid)?;
+        record.cgroup.apply(&work.writes)?;
+        dir.save(record)?;
+    } else if place(work, record)?.is_none() || work.plan.namespaces.joins(Kind::User) {
         record.cgroup.attach(pid)?;
     }
     if let Some(groups) = &record.rdt {
@@ -264,6 +272,16 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
     .map(Some)
 }
 
+/// The cgroup to be born in, if that can be: a limit of no tasks lets nobody be
+/// born, but does not keep a process from being moved in.
+fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a>>> {
+    let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
+    if record.cgroup.is_unit() || tasks == Some(0) {
+        return Ok(None);
+    }
+    record.cgroup.dir()
+}
+
 fn give_birth(
     work: &Work<'_>,
     record: &Record,
@@ -287,7 +305,7 @@ fn give_birth(
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
-        cgroup: record.cgroup.dir()?,
+        cgroup: place(work, record)?,
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let init = Init {
