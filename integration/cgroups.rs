@@ -124,8 +124,6 @@ written! {
         "memory.limit_in_bytes" "9223372036854771712", "memory.max" "max";
     r176_memory_reservation: "memory", {"reservation": 33_554_432} =>
         "memory.soft_limit_in_bytes" "33554432", "memory.low" "33554432";
-    r180_memory_swappiness: "memory", {"swappiness": 7} =>
-        "memory.swappiness" "7", "memory.max" "max";
     r184_cpu_shares: "cpu", {"shares": 512} =>
         "cpu.shares" "512", "cpu.weight" "59";
     r185_cpu_quota: "cpu", {"quota": 50_000, "period": 200_000} =>
@@ -142,6 +140,19 @@ written! {
         "cpuset.mems" "0", "cpuset.mems" "0";
     r199_pids_limit: "pids", {"limit": 20} => "pids.max" "20", "pids.max" "20";
     r199_pids_unlimited: "pids", {"limit": -1} => "pids.max" "max", "pids.max" "max", not "crun";
+}
+
+#[test]
+fn r180_r206_memory_swappiness() {
+    let c = limited("memory", json!({"swappiness": 7}));
+    let out = c.create();
+    if v1() {
+        out.ok();
+        assert_eq!(c.cgroup_value("memory.swappiness", ""), "7");
+    } else {
+        deviates!("runc", "R180: silently ignored on v2");
+        out.fails_with(&["swappiness"]);
+    }
 }
 
 #[test]
@@ -460,7 +471,7 @@ fn r384_r386_update_of_burst_and_idle() {
     assert_eq!(c.cgroup_value("cpu.idle", "cpu.idle"), "1");
     update("--cpu-share", "256").ok();
     update("--cpu-idle", "0").ok();
-    let want = if v1() { "256" } else { "33" };
+    let want = if v1() { "256" } else { "35" };
     assert_eq!(c.cgroup_value("cpu.shares", "cpu.weight"), want, "kept while idle");
 }
 

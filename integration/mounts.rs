@@ -1,7 +1,7 @@
 //! The tree that the container sees: mounts, their order and places, masks,
 //! read-only paths, propagation of the root.
 
-use crate::harness::{Bundle, Hierarchy, deviates, json, needs};
+use crate::harness::{Bundle, Hierarchy, deviates, is_pinnace, json, needs};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -374,16 +374,25 @@ fn root_tags(value: Option<&str>) -> String {
 fn r248_rootfs_propagation_private() {
     assert_eq!(root_tags(Some("private")), "");
     assert_eq!(root_tags(Some("rprivate")), "");
-    assert_eq!(root_tags(None), "");
+}
+
+#[test]
+fn r248_rootfs_propagation_unset() {
+    // Ours follows the host's unmounts, but nothing of it reaches the host.
+    let want = if is_pinnace() { slave_of_the_host() } else { "" };
+    assert_eq!(root_tags(None), want);
+}
+
+/// A slave of nobody (the host's mounts are private) is private.
+fn slave_of_the_host() -> &'static str {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    if root.is_some_and(|line| line.contains("shared:")) { "master:" } else { "" }
 }
 
 #[test]
 fn r248_rootfs_propagation_slave() {
-    // A slave of nobody (the host's mounts are private) is private.
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-    let host = root.is_some_and(|line| line.contains("shared:"));
-    let want = if host { "master:" } else { "" };
+    let want = slave_of_the_host();
     assert_eq!(root_tags(Some("slave")), want);
     assert_eq!(root_tags(Some("rslave")), want);
 }

@@ -29,6 +29,7 @@ mod procs;
 mod remove;
 mod resources;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 mod write;
@@ -47,6 +48,7 @@ use crate::spec::Resources;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The container's place in the host's cgroups.
@@ -73,6 +75,9 @@ pub struct Unified {
     /// on without.
     exists: bool,
     rules: Rules,
+    /// The unit of systemd that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<systemd::Unit>,
 }
 
 /// What an unprivileged caller may be forgiven.
@@ -93,6 +98,41 @@ impl Cgroup {
     /// the mount table is read only on a host with unusual mount points.
     pub fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Self> {
         plan::plan(path, id, rootless)
+    }
+
+    /// The same with the systemd driver: `path` is `slice:prefix:name`, and the
+    /// unit has the properties that follow from `resources` and `annotations`.
+    /// A rootless caller's is a unit of its own systemd.
+    pub fn plan_unit(
+        path: Option<&str>,
+        id: &str,
+        rootless: bool,
+        resources: &Resources,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        plan::plan_unit(path, id, rootless, resources, annotations)
+    }
+
+    /// Whether systemd makes the cgroup, around a process that is there.
+    pub fn is_unit(&self) -> bool {
+        matches!(self, Self::V2(Unified { unit: Some(_), .. }))
+    }
+
+    /// Lets systemd make the cgroup around a process. The record must have been
+    /// saved before, and must be saved after.
+    pub fn start_unit(&mut self, pid: i32) -> Result<()> {
+        if let Self::V2(Unified { unit: Some(unit), node, .. }) = self {
+            node.path = unit.start(pid)?;
+        }
+        Ok(())
+    }
+
+    /// Tells systemd, if it has the cgroup, of changed limits.
+    pub fn tell(&self, resources: &Resources) -> Result<()> {
+        match self {
+            Self::V2(Unified { unit: Some(unit), .. }) => unit.change(resources),
+            _ => Ok(()),
+        }
     }
 
     /// What a new container's resources mean here.

@@ -1,11 +1,13 @@
 //! Which version, which hierarchies, which path. Reads only.
 
 use super::node::{Node, read};
-use super::{Cgroup, Hierarchies, Rules, Unified};
+use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
+use crate::spec::Resources;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -80,7 +82,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
         let node = node(MOUNT.into(), below, None);
-        return Ok(Cgroup::V2(Unified { node, exists: true, rules }));
+        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
     }
     let own = own()?;
     let mut table = None;
@@ -99,7 +101,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         // Mounted at an unusual place, but alone: v2.
         Some(0) if nodes.len() == 1 => {
             let node = nodes.remove(0);
-            return Ok(Cgroup::V2(Unified { node, exists: true, rules }));
+            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
         }
         Some(i) => {
             let file = format!("{}/cgroup.controllers", nodes[i].root);
@@ -113,6 +115,25 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         None => {}
     }
     Ok(Cgroup::V1(Hierarchies { nodes, rules }))
+}
+
+/// With the systemd driver.
+pub(super) fn plan_unit(
+    path: Option<&str>,
+    id: &str,
+    rootless: bool,
+    resources: &Resources,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Cgroup> {
+    if magic(MOUNT) != Some(V2_MAGIC) {
+        return Err(Error::new("--systemd-cgroup: this host has no cgroup v2 at /sys/fs/cgroup")
+            .hint("systemd 258 and later want it, too; use the cgroupfs driver"));
+    }
+    let (unit, below) = systemd::plan(path, id, rootless, resources, annotations)?;
+    let node = node(MOUNT.into(), below, None);
+    // Whoever asks systemd for it is not content without.
+    let rules = Rules { rootless, default_path: false };
+    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
 }
 
 /// Whether a path has a component that leads upwards.

@@ -5,7 +5,7 @@
 
 use super::freeze::{pause, wait_event};
 use super::node::{Node, children, open_dir};
-use super::{Cgroup, procs};
+use super::{Cgroup, Unified, procs};
 use crate::error::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -18,6 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
     let until = Instant::now() + PATIENCE;
+    if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup {
+        // Without its cgroup the unit ends by itself: a bus that is gone is an
+        // error only if the cgroup stays.
+        let stopped = unit.stop();
+        return remove_node(node, until).map_err(|error| stopped.err().unwrap_or(error));
+    }
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
     for node in cgroup.nodes() {

@@ -2,7 +2,7 @@
 
 use super::arguments::arguments;
 use crate::container::Runtime;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::log::{Format, Log};
 use crate::store::Store;
 use crate::sys::file;
@@ -38,7 +38,7 @@ impl Global {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
         let log = Log::open(self.log.as_deref(), format, self.debug)
             .map_err(|error| (Log::default(), error))?;
-        let store = match self.check().and_then(|()| Store::new(&self.state_root())) {
+        let store = match Store::new(&self.state_root()) {
             Ok(store) => store,
             Err(error) => return Err((log, error)),
         };
@@ -47,15 +47,7 @@ impl Global {
             "false" => false,
             _ => is_rootless(),
         };
-        Ok(Runtime { store, log, rootless, inherited_fds })
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.systemd_cgroup {
-            return Err(Error::new("--systemd-cgroup: the systemd driver is not supported yet")
-                .hint("use the cgroupfs driver of your engine"));
-        }
-        Ok(())
+        Ok(Runtime { store, log, rootless, systemd: self.systemd_cgroup, inherited_fds })
     }
 
     fn state_root(&self) -> PathBuf {

@@ -20,7 +20,7 @@ arguments! {
 impl Verb for Plan {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
-        let preview = Preview::open(bundle, runtime.rootless)?;
+        let preview = Preview::open(bundle, runtime.driver())?;
         if self.json {
             print_json(&preview.to_json())?;
             print("\n");

@@ -21,7 +21,7 @@ use crate::{log, rootfs, terminal};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -108,7 +108,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.rootless, &mut findings);
+    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
@@ -197,9 +197,13 @@ fn make(
     }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
-    record.cgroup.create()?;
-    record.cgroup.apply(&work.writes)?;
-    delegate(work, &record.cgroup)?;
+    // systemd wants a process to make the cgroup around, so there it comes later.
+    let is_unit = record.cgroup.is_unit();
+    if !is_unit {
+        record.cgroup.create()?;
+        record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
+    }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
@@ -207,6 +211,14 @@ fn make(
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
+    if is_unit {
+        record.cgroup.start_unit(pid)?;
+        record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
+        dir.save(record)?;
+    } else if is_outside(work, record)? {
+        record.cgroup.attach(pid)?;
+    }
     if let Some(groups) = &record.rdt {
         groups.enter(pid)?;
     }
@@ -214,7 +226,7 @@ fn make(
         idmap::write(pid, maps)?;
     }
     made.devices = hand_over_devices(work, pid)?;
-    if first::waits(&work.plan) {
+    if waits(work, record)? {
         wire.send(ToChild::Go)?;
     }
     // From here on side by side with the child, which builds its tree.
@@ -269,6 +281,31 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
     .map(Some)
 }
 
+/// The cgroup to be born in, if that can be: a limit of no tasks lets nobody be
+/// born, but does not keep a process from being moved in.
+fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a>>> {
+    let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
+    if record.cgroup.is_unit() || tasks == Some(0) {
+        return Ok(None);
+    }
+    record.cgroup.dir()
+}
+
+/// Whether the process is not born where it belongs.
+fn is_outside(work: &Work<'_>, record: &Record) -> Result<bool> {
+    Ok(place(work, record)?.is_none() && record.cgroup.dir()?.is_some())
+}
+
+/// Whether init has to be told that what is done from outside is done before it
+/// can begin: its ids are mapped, its network devices, its class and its cgroup
+/// are there. Otherwise it begins at once.
+fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
+    let plan = &work.plan;
+    let outside = record.cgroup.is_unit() || is_outside(work, record)?;
+    let devices = !plan.net_devices.is_empty();
+    Ok(outside || devices || plan.id_maps.is_some() || plan.intel_rdt.is_some())
+}
+
 fn give_birth(
     work: &Work<'_>,
     record: &Record,
@@ -293,12 +330,13 @@ fn give_birth(
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
-        cgroup: record.cgroup.dir()?,
+        cgroup: place(work, record)?,
         doors: &doors,
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let init = Init {
         plan,
+        waits: waits(work, record)?,
         sources,
         context,
         join: joins_itself.then_some(&work.join),

@@ -5,7 +5,16 @@ use crate::cgroup::{Cgroup, Write};
 use crate::plan::{self, Findings, Options, Plan};
 use crate::security::lsm;
 use crate::security::seccomp::Filter;
-use crate::spec::Spec;
+use crate::spec::{Resources, Spec};
+
+/// Who makes cgroups, and with whose rights.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Driver {
+    /// Whether we lack root's privileges over the host.
+    pub rootless: bool,
+    /// Whether systemd makes them.
+    pub systemd: bool,
+}
 
 /// A configuration turned into what will be done, on this host.
 #[derive(Debug)]
@@ -23,9 +32,16 @@ pub struct Decided {
 impl Decided {
     /// Every check and every default: reads at most, and is good only if no error
     /// is added to `findings`.
-    pub fn new(spec: &Spec, options: &Options, rootless: bool, findings: &mut Findings) -> Self {
+    pub fn new(spec: &Spec, options: &Options, driver: Driver, findings: &mut Findings) -> Self {
         let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-        let cgroup = Cgroup::plan(path, &options.id, rootless);
+        let cgroup = if driver.systemd {
+            let none = Resources::default();
+            let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+            let resources = resources.unwrap_or(&none);
+            Cgroup::plan_unit(path, &options.id, driver.rootless, resources, &spec.annotations)
+        } else {
+            Cgroup::plan(path, &options.id, driver.rootless)
+        };
         let cgroup = findings.keep(cgroup);
         Self::on(cgroup, spec, options, findings)
     }

@@ -16,7 +16,7 @@ pub fn features() -> Value {
             "namespaces": Kind::ALL.map(Kind::name),
             "capabilities": capabilities::NAMES.as_slice(),
             "cgroup": {
-                "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true
+                "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true
             },
             "seccomp": {
                 "enabled": true,
@@ -44,6 +44,6 @@ pub fn features() -> Value {
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),
         },
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     })
 }

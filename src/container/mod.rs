@@ -24,7 +24,7 @@ mod update;
 
 pub use bundle::Bundle;
 pub use create::{Created, Settings, create};
-pub use decide::Decided;
+pub use decide::{Decided, Driver};
 pub use delete::delete;
 pub use events::{events, stats};
 pub use exec::{Request, exec};
@@ -53,8 +53,17 @@ pub struct Runtime {
     pub log: Log,
     /// Whether we lack root's privileges over the host.
     pub rootless: bool,
+    /// Whether systemd makes the cgroups of new containers.
+    pub systemd: bool,
     /// How many descriptors from 3 on our caller has left open to us.
     pub inherited_fds: u32,
+}
+
+impl Runtime {
+    /// Who makes the cgroup of a new container.
+    pub fn driver(&self) -> Driver {
+        Driver { rootless: self.rootless, systemd: self.systemd }
+    }
 }
 
 /// A container that exists on disk.

@@ -2,7 +2,7 @@
 //! making anything. One set of tables, for people as aligned text and for
 //! programs as JSON.
 
-use super::{Bundle, Decided};
+use super::{Bundle, Decided, Driver};
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::plan::findings::{Finding, Severity};
@@ -38,13 +38,14 @@ impl Preview {
     ///
     /// # Errors
     /// A bundle that cannot be read; whatever else is wrong is a finding.
-    pub fn open(path: &Path, rootless: bool) -> Result<Self> {
+    pub fn open(path: &Path, driver: Driver) -> Result<Self> {
         let bundle = Bundle::open(path)?;
         let entries = bundle.spec.linux.iter().flat_map(|linux| &linux.namespaces);
-        let rootless = rootless && entries.into_iter().any(|entry| entry.kind == "user");
+        let rootless = driver.rootless && entries.into_iter().any(|entry| entry.kind == "user");
         let options = Self::options(&bundle.path);
         let mut findings = Findings::default();
-        let decided = Decided::new(&bundle.spec, &options, rootless, &mut findings);
+        let driver = Driver { rootless, ..driver };
+        let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
         Ok(Self::of(&decided, &findings))
     }
 

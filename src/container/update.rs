@@ -49,6 +49,7 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     let cgroup = &container.record.cgroup;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
     change_rdt(&container, change)
+        .and_then(|()| cgroup.tell(&wanted))
         .and_then(|()| container.dir.save_config(config.to_string().as_bytes()))
         .map_err(|error| cgroup.back(&undo, error))
 }

@@ -26,6 +26,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub struct Init<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// Whether the parent has something to do first, and then says so.
+    pub waits: bool,
     /// The trees that the parent has opened.
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
@@ -55,7 +57,7 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
-    if waits(plan) {
+    if init.waits {
         wire.expect(ToChild::Go)?;
     }
     scheduling::reset_affinity()?;
@@ -101,12 +103,6 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         caller_mask: &init.caller_mask,
     };
     confine::and_exec(&last, wire)
-}
-
-/// Whether init has to be told that what is done from outside is done before it
-/// can begin: its ids are mapped, its network devices and its class are there.
-pub fn waits(plan: &Plan) -> bool {
-    plan.id_maps.is_some() || !plan.net_devices.is_empty() || plan.intel_rdt.is_some()
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.

@@ -19,6 +19,17 @@ pub fn selinux_enabled() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
 
+/// False if it surely is not: the kernel's list may be out of reach, and stacks,
+/// namespaces and children of profiles are left to the kernel at the exec.
+fn is_loaded(profile: &str) -> bool {
+    let Ok(list) = std::fs::read_to_string("/sys/kernel/security/apparmor/profiles") else {
+        return true;
+    };
+    let plain = !profile.contains("//") && !profile.starts_with(':') && profile != "unconfined";
+    let is_it = |line: &str| line.rsplit_once(" (").is_some_and(|(name, _)| name == profile);
+    !plain || list.lines().any(is_it)
+}
+
 /// Refuses labels that would have no effect here.
 ///
 /// # Errors
@@ -26,6 +37,12 @@ pub fn selinux_enabled() -> bool {
 pub fn check(apparmor: Option<&str>, selinux: Option<&str>) -> Result<()> {
     if apparmor.is_some() && !apparmor_enabled() {
         return Err(Error::new("process.apparmorProfile: AppArmor is not enabled on this host"));
+    }
+    if let Some(profile) = apparmor.filter(|profile| !is_loaded(profile)) {
+        return Err(Error::new(format!(
+            "process.apparmorProfile: no profile {profile:?} is loaded"
+        ))
+        .hint("apparmor_parser loads one"));
     }
     if selinux.is_some() && !selinux_enabled() {
         return Err(Error::new("process.selinuxLabel: SELinux is not enabled on this host"));

@@ -1,0 +1,278 @@
+//! A connection to the bus on which systemd listens: the caller's own, or the
+//! system's. Calls are sent together where they can be: what counts for
+//! systemd is how many messages there are (one each to ask and to answer).
+
+use super::wire::{Message, Target, Value, call, take};
+use crate::error::{Context, Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use std::time::{Duration, Instant};
+
+/// How long systemd may take for one of our wishes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const BUS: Target = Target {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
+const MANAGER: Target = Target {
+    destination: "org.freedesktop.systemd1",
+    path: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.systemd1.Manager",
+};
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Bus {
+    socket: OwnedFd,
+    serial: u32,
+    received: Vec<u8>,
+    /// What was said before it was asked for.
+    signals: Vec<Message>,
+    until: Instant,
+}
+
+impl Bus {
+    /// Connects; `user`: to the bus of the caller.
+    ///
+    /// # Errors
+    /// No bus there; one that does not know us.
+    pub fn connect(user: bool) -> Result<Self> {
+        let address = address(user);
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .call(|| "socket".into())?;
+        let name = match address.strip_prefix('@') {
+            Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+            None => SocketAddrUnix::new(&address),
+        };
+        let call = || format!("--systemd-cgroup: connect to the bus at {address}");
+        connect(&socket, &name.call(call)?).call(call).map_err(|error| {
+            error.hint("systemd and its D-Bus must run; or use the cgroupfs driver")
+        })?;
+        let until = Instant::now() + PATIENCE;
+        let mut bus = Self { socket, serial: 0, received: Vec::new(), signals: Vec::new(), until };
+        bus.authenticate()?;
+        let hello = bus.next(BUS, "Hello", &[]);
+        bus.send(&hello)?;
+        Ok(bus)
+    }
+
+    /// EXTERNAL without an identity: the bus takes that of the socket's peer,
+    /// which it knows better than we do in a user namespace.
+    fn authenticate(&mut self) -> Result<()> {
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        // Asked for the identity, and then accepted.
+        for expected in ["DATA", "OK "] {
+            let line = loop {
+                if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
+                    break self.received.drain(..end + 2).collect::<Vec<_>>();
+                }
+                self.receive()?;
+            };
+            if !line.starts_with(expected.as_bytes()) {
+                let line = String::from_utf8_lossy(&line).trim().to_owned();
+                return Err(Error::new(format!("--systemd-cgroup: the bus said {line:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, to: Target, member: &str, arguments: &[Value]) -> Vec<u8> {
+        self.serial += 1;
+        call(self.serial, to, member, arguments)
+    }
+
+    /// Calls a method of the manager and hears its answer.
+    ///
+    /// # Errors
+    /// What systemd answers: its error's name is in [`Failure`].
+    pub fn call(&mut self, member: &str, arguments: &[Value]) -> Answer<()> {
+        let bytes = self.next(MANAGER, member, arguments);
+        self.send(&bytes)?;
+        self.answer(member).map(drop)
+    }
+
+    /// Calls a method that starts a job on `unit`, and waits for its end.
+    ///
+    /// # Errors
+    /// As [`Bus::call`]; a job that did not end well.
+    pub fn job(&mut self, member: &str, unit: &str, arguments: &[Value]) -> Answer<()> {
+        // Only what is said of this unit: at other times PID 1 has much to say.
+        let rule = format!(
+            "type='signal',interface='{}',member='JobRemoved',arg2='{unit}'",
+            MANAGER.interface
+        );
+        let mut bytes = self.next(BUS, "AddMatch", &[Value::text(rule)]);
+        bytes.extend(self.next(MANAGER, member, arguments));
+        self.send(&bytes)?;
+        let job = self.answer(member)?.texts.into_iter().next().unwrap_or_default();
+        loop {
+            let message = match self.signals.pop() {
+                Some(message) => message,
+                None => self.receive_message()?,
+            };
+            if message.kind != 4 || message.name != "JobRemoved" {
+                continue;
+            }
+            // id, job, unit, result
+            if let [removed, _, result] = &message.texts[..]
+                && *removed == job
+            {
+                return match result.as_str() {
+                    "done" => Ok(()),
+                    result => {
+                        let text = format!("systemd: {member} {unit} ended with {result:?}");
+                        Err(Error::new(text).hint(format!("journalctl -u {unit} may say why")))?
+                    }
+                };
+            }
+        }
+    }
+
+    /// The answer to the last call. What comes before belongs to earlier ones.
+    fn answer(&mut self, member: &str) -> Answer<Message> {
+        loop {
+            let message = self.receive_message()?;
+            match message.kind {
+                3 => {
+                    let said = message.texts.first().map(String::as_str).unwrap_or_default();
+                    let error = Error::new(format!("systemd: {member}: {said}"));
+                    return Err(Failure { name: message.name, error });
+                }
+                2 if message.reply_to == self.serial => return Ok(message),
+                4 => self.signals.push(message),
+                _ => {}
+            }
+        }
+    }
+
+    fn receive_message(&mut self) -> Result<Message> {
+        loop {
+            if let Some(message) = take(&mut self.received)? {
+                return Ok(message);
+            }
+            self.receive()?;
+        }
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        self.wait(PollFlags::IN)?;
+        let mut buffer = [0; 4096];
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        match rustix::net::recv(&self.socket, &mut buffer[..], flags) {
+            Ok((0, _)) => Err(Error::new("--systemd-cgroup: the bus has hung up")),
+            Ok((count, _)) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(errno) => Err(Error::os("--systemd-cgroup: receive from the bus", errno)),
+        }
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
+        use rustix::net::SendFlags;
+        while !bytes.is_empty() {
+            self.wait(PollFlags::OUT)?;
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(&self.socket, bytes, flags) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("--systemd-cgroup: send to the bus", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A bus that hangs must not make us hang.
+    fn wait(&self, events: PollFlags) -> Result<()> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Error::new("a time too long"))?;
+        match poll(&mut [PollFd::new(&self.socket, events)], Some(&left)) {
+            Ok(0) => Err(Error::new(format!(
+                "--systemd-cgroup: systemd has not answered within {} s",
+                PATIENCE.as_secs()
+            ))),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(Error::os("poll", errno)),
+        }
+    }
+}
+
+/// What comes of a call.
+pub type Answer<T> = std::result::Result<T, Failure>;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub struct Failure {
+    /// Such as `org.freedesktop.systemd1.NoSuchUnit`; empty if the bus failed.
+    pub name: String,
+    /// For the user.
+    pub error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { name: String::new(), error }
+    }
+}
+
+impl Failure {
+    /// Whether systemd says that.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.strip_prefix("org.freedesktop.systemd1.") == Some(name)
+    }
+}
+
+/// Path of the bus's socket; `@` in front of an abstract name.
+fn address(user: bool) -> String {
+    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
+    let given = std::env::var(variable).unwrap_or_default();
+    if let Some(path) = given.split(';').find_map(unix_path) {
+        return path;
+    }
+    match std::env::var("XDG_RUNTIME_DIR") {
+        _ if !user => "/run/dbus/system_bus_socket".into(),
+        Ok(dir) if !dir.is_empty() => format!("{dir}/bus"),
+        _ => format!("/run/user/{}/bus", super::owner()),
+    }
+}
+
+/// `unix:path=/run/user/1000/bus,guid=...` (D-Bus Specification, "Server
+/// Addresses").
+fn unix_path(address: &str) -> Option<String> {
+    let mut pairs = address.strip_prefix("unix:")?.split(',');
+    pairs.find_map(|pair| match pair.split_once('=')? {
+        ("path", path) => Some(unescape(path)),
+        ("abstract", name) => Some(format!("@{}", unescape(name))),
+        _ => None,
+    })
+}
+
+fn unescape(text: &str) -> String {
+    let mut parts = text.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte {
+            Some(byte) => format!("{text}{}{}", char::from(byte), &part[2..]),
+            None => format!("{text}%{part}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unix_path;
+
+    #[test]
+    fn addresses_of_buses() {
+        assert_eq!(unix_path("unix:path=/run/a%20b,guid=1").unwrap(), "/run/a b");
+        assert_eq!(unix_path("unix:guid=1,abstract=/tmp/x").unwrap(), "@/tmp/x");
+        assert_eq!(unix_path("tcp:host=x"), None);
+    }
+}

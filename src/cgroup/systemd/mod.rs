@@ -1,0 +1,251 @@
+//! The systemd driver: a container's cgroup is that of a transient unit, a
+//! scope as a rule (systemd.scope(5), org.freedesktop.systemd1(5)). systemd
+//! makes the cgroup and hands it over (`Delegate=`); everything else is done
+//! through the file system, as without it (cgroup v2 only).
+//!
+//! Messages of one container's life: three to make the unit (Hello, AddMatch,
+//! StartTransientUnit) and three to end it (Hello, AddMatch, StopUnit). Limits
+//! are told to systemd in the first of these, and again when they change: what
+//! it does not know it would reset on `daemon-reload`. The device rules are a
+//! program of our own, which systemd does not touch as the unit has none.
+
+mod annotations;
+mod bus;
+mod properties;
+mod wire;
+
+pub use properties::properties;
+pub use wire::Value;
+
+use crate::error::{At, Context, Error, Result};
+use crate::spec::Resources;
+use bus::{Bus, Failure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A property of a unit.
+pub type Property = (String, Value);
+
+/// A transient unit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Unit {
+    /// Such as `pinnace-c1.scope`.
+    name: String,
+    /// Such as `machine.slice`.
+    slice: String,
+    /// Whether the caller's own systemd has it.
+    user: bool,
+    /// What it begins with.
+    #[serde(skip)]
+    properties: Vec<Property>,
+}
+
+/// Decides unit and path below the root of the hierarchy. `path` is
+/// `linux.cgroupsPath`: `slice:prefix:name`, or nothing.
+pub(super) fn plan(
+    path: Option<&str>,
+    id: &str,
+    user: bool,
+    resources: &Resources,
+    annotations: &BTreeMap<String, String>,
+) -> Result<(Unit, String)> {
+    let default = format!(":pinnace:{id}");
+    let path = path.filter(|path| !path.is_empty()).unwrap_or(&default);
+    let wrong = |what: &str| Error::new(format!("{path:?} {what}")).at("linux.cgroupsPath");
+    let mut parts = path.split(':');
+    let (Some(slice), Some(prefix), Some(name), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(wrong("is not slice:prefix:name, as --systemd-cgroup wants it"));
+    };
+    let slice = match (slice, user) {
+        ("", true) => "user.slice",
+        ("", false) => "system.slice",
+        (slice, _) => slice,
+    };
+    let expanded = expand(slice).ok_or_else(|| wrong("has no valid name of a slice"))?;
+    let name = match prefix {
+        _ if name.ends_with(".slice") => name.to_owned(),
+        "" => format!("{name}.scope"),
+        prefix => format!("{prefix}-{name}.scope"),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if name.starts_with('.') || name.len() > 255 || !name.chars().all(fits) {
+        return Err(wrong("does not make the name of a unit"));
+    }
+    if name.ends_with(".slice") {
+        return Err(wrong("names a slice; a container needs a scope"));
+    }
+    let base = if user { manager() } else { String::new() };
+    let whole = [base.as_str(), &expanded, &name];
+    let whole: Vec<_> = whole.into_iter().filter(|part| !part.is_empty()).collect();
+    let whole = whole.join("/");
+    let mut all = properties(resources)?;
+    all.extend(annotations::properties(annotations)?);
+    let unit = Unit { name, slice: slice.to_owned(), user, properties: all };
+    Ok((unit, whole))
+}
+
+/// `a-b.slice` is `a.slice/a-b.slice`, `-.slice` the root (systemd.slice(5)).
+fn expand(slice: &str) -> Option<String> {
+    let name = slice.strip_suffix(".slice")?;
+    if name == "-" {
+        return Some(String::new());
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.\\@".contains(c);
+    if name.split('-').any(str::is_empty) || !name.chars().all(fits) {
+        return None;
+    }
+    let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    Some(ends.map(|end| format!("{}.slice", &name[..end])).collect::<Vec<_>>().join("/"))
+}
+
+/// The user that we are to the host: in a user namespace of an ordinary user,
+/// 0 is that user.
+fn owner() -> u32 {
+    let uid = rustix::process::geteuid().as_raw();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let inside = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
+        let (first, outer, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let offset = uid.checked_sub(first).filter(|offset| *offset < count)?;
+        outer.checked_add(offset)
+    };
+    map.lines().find_map(inside).unwrap_or(uid)
+}
+
+/// The cgroup of the caller's systemd: one that we live in, or where logind
+/// puts it.
+fn manager() -> String {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let uid = owner();
+    let service = format!("user@{uid}.service");
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    match path.find(&service) {
+        Some(at) => path[..at + service.len()].to_owned(),
+        None => format!("user.slice/user-{uid}.slice/{service}"),
+    }
+}
+
+impl Unit {
+    /// Makes the unit around a process; returns where its cgroup is, below the
+    /// root of the hierarchy.
+    pub(super) fn start(&self, pid: i32) -> Result<String> {
+        let mut bus = Bus::connect(self.user)?;
+        let fixed = [
+            ("Description", Value::text(format!("container {}", self.name))),
+            ("Slice", Value::text(self.slice.as_str())),
+            ("Delegate", Value::Bool(true)),
+            ("DefaultDependencies", Value::Bool(false)),
+            // A unit that has failed goes by itself, too.
+            ("CollectMode", Value::text("inactive-or-failed")),
+            ("PIDs", Value::Array("u".into(), vec![Value::Number(b'u', pid.into())])),
+        ];
+        let given = |name: &str| self.properties.iter().any(|(other, _)| other == name);
+        let fixed = fixed.into_iter().filter(|(name, _)| !given(name));
+        let all = fixed.map(|(name, value)| (name.to_owned(), value));
+        let all: Vec<_> = all.chain(self.properties.iter().cloned()).collect();
+        let arguments = [
+            Value::text(self.name.as_str()),
+            Value::text("fail"),
+            dictionary(&all),
+            Value::Array("(sa(sv))".into(), Vec::new()),
+        ];
+        let mut started = bus.job("StartTransientUnit", &self.name, &arguments);
+        if started.as_ref().is_err_and(|failure| failure.is("UnitExists")) {
+            // One that has failed and was kept is in nobody's use.
+            let reset = bus.call("ResetFailedUnit", &[Value::text(self.name.as_str())]);
+            if reset.is_ok() {
+                started = bus.job("StartTransientUnit", &self.name, &arguments);
+            }
+        }
+        started.map_err(|failure| match failure.is("UnitExists") {
+            true => failure
+                .error
+                .at("linux.cgroupsPath")
+                .hint(format!("{} is in use; `systemctl status` tells by whom", self.name)),
+            false => failure.error,
+        })?;
+        let file = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&file).call(|| format!("read {file}"))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        if !path.ends_with(&self.name) {
+            return Err(Error::new(format!(
+                "systemd made {}, but /{path} has the process",
+                self.name
+            )));
+        }
+        Ok(path.to_owned())
+    }
+
+    /// Tells systemd of changed limits.
+    pub(super) fn change(&self, resources: &Resources) -> Result<()> {
+        let all = properties(resources)?;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let arguments = [Value::text(self.name.as_str()), Value::Bool(true), dictionary(&all)];
+        let done = Bus::connect(self.user)?.call("SetUnitProperties", &arguments);
+        done.map_err(|failure| failure.error).at(|| "update".into())
+    }
+
+    /// Ends the unit, whose processes are gone; one that is gone is fine.
+    pub(super) fn stop(&self) -> Result<()> {
+        let arguments = [Value::text(self.name.as_str()), Value::text("replace")];
+        let gone = |failure: &Failure| failure.is("NoSuchUnit");
+        match Bus::connect(self.user)?.job("StopUnit", &self.name, &arguments) {
+            Err(failure) if !gone(&failure) => Err(failure.error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `a(sv)`.
+fn dictionary(all: &[Property]) -> Value {
+    let pair = |(name, value): &Property| {
+        Value::all([Value::text(name.as_str()), Value::Variant(Box::new(value.clone()))])
+    };
+    Value::Array("(sv)".into(), all.iter().map(pair).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: Option<&str>) -> Result<String> {
+        plan(text, "c1", false, &Resources::default(), &BTreeMap::new()).map(|(_, path)| path)
+    }
+
+    #[test]
+    fn units_and_their_places() {
+        for (text, want) in [
+            (None, "system.slice/pinnace-c1.scope"),
+            (Some("machine.slice:libpod:x"), "machine.slice/libpod-x.scope"),
+            (Some("a-b-c.slice:p:n"), "a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
+            (Some("-.slice:p:n"), "p-n.scope"),
+            (Some("::n"), "system.slice/n.scope"),
+        ] {
+            assert_eq!(path(text).unwrap(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_refused() {
+        for text in [
+            "/a/b",
+            "a.slice:b",
+            "a.slice:b:c:d",
+            "a:b:c",
+            "a/b.slice:c:d",
+            "-a.slice:b:c",
+            "a--b.slice:c:d",
+            "a.slice:b:c/d",
+            "a.slice:b:c d",
+            "a.slice::",
+            "a.slice:b:c.slice",
+        ] {
+            let error = path(Some(text)).unwrap_err().to_string();
+            assert!(error.starts_with("linux.cgroupsPath: "), "{error}");
+        }
+    }
+}
