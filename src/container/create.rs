@@ -1,6 +1,6 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
+use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of, template};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// The command line of `create` and `run`.
@@ -278,7 +278,7 @@ fn give_birth(
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
-    let context = rootfs::Context {
+    let mut context = rootfs::Context {
         cgroup: view.as_ref(),
         cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
         joined_user_namespace: work.join.file(Kind::User),
@@ -287,9 +287,18 @@ fn give_birth(
     };
     let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
+    let template = match sources.are_complete() {
+        true => template::choose(work.runtime, work.settings, plan, &context),
+        false => None,
+    };
     let proc = lsm::open_proc()?;
     // The child makes these two itself, once it is in its cgroup.
-    let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let mut late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    if template.is_some() {
+        late |= Kind::Mount.flag().0;
+        context.attach_at = Some(Path::new(rootfs::template::SEAT));
+        context.copied_host = false;
+    }
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
@@ -301,6 +310,8 @@ fn give_birth(
         plan,
         sources,
         context,
+        template,
+        creator: std::process::id(),
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
         proc,
@@ -347,6 +358,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
+        template::release(work.runtime.store.root(), &work.runtime.log);
     }
     if made.hooks {
         super::delete::poststop(&work.plan.hooks, record, &work.runtime.log);

@@ -1,6 +1,6 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Runtime, state_of};
+use super::{Container, Runtime, state_of, template};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
@@ -48,7 +48,7 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         Err(_) => None,
     };
     let hooks = plan::hooks::plan(hooks.as_ref(), &mut Findings::default());
-    destroy(&container.dir, &container.record, &hooks, &runtime.log)
+    destroy(runtime, &container.dir, &container.record, &hooks)
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote
@@ -56,7 +56,11 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 /// damaged names nothing, and must not stay for ever.
 fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()> {
     match runtime.store.get(id) {
-        Ok(dir) if force => dir.remove(),
+        Ok(dir) if force => {
+            dir.remove()?;
+            template::release(runtime.store.root(), &runtime.log);
+            Ok(())
+        }
         _ if force => Ok(()),
         _ => Err(error),
     }
@@ -67,7 +71,7 @@ fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()>
 ///
 /// # Errors
 /// A process that does not die, a cgroup that cannot be removed.
-pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
+pub(super) fn destroy(runtime: &Runtime, dir: &Dir, record: &Record, hooks: &Hooks) -> Result<()> {
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
     if record.cgroup.exists() && !record.cgroup.pids()?.is_empty() {
@@ -81,7 +85,8 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
         groups.remove()?;
     }
     dir.remove()?;
-    poststop(hooks, record, log);
+    template::release(runtime.store.root(), &runtime.log);
+    poststop(hooks, record, &runtime.log);
     Ok(())
 }
 

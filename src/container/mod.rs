@@ -20,6 +20,7 @@ mod seccomp;
 mod serve;
 mod start;
 mod state;
+mod template;
 mod update;
 
 pub use bundle::Bundle;

@@ -59,5 +59,5 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
 }
 
 fn destroy(runtime: &Runtime, created: &Created) -> Result<()> {
-    delete::destroy(&created.dir, &created.record, &created.plan.hooks, &runtime.log)
+    delete::destroy(runtime, &created.dir, &created.record, &created.plan.hooks)
 }

@@ -94,7 +94,7 @@ fn give_up(error: Error, dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Ru
     if error.get_kind() != Kind::Hook {
         return error;
     }
-    match delete::destroy(dir, record, hooks, &runtime.log) {
+    match delete::destroy(runtime, dir, record, hooks) {
         Ok(()) => error,
         Err(second) => error.hint(format!("and then: {second}")),
     }

@@ -30,6 +30,10 @@ pub struct Init<'a> {
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
     pub context: rootfs::Context<'a>,
+    /// The mount namespace to copy instead of the host's.
+    pub template: Option<OwnedFd>,
+    /// The runtime's process, by its number in `proc`.
+    pub creator: u32,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// The compiled filter.
@@ -71,6 +75,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     enter_namespaces(&init)?;
     name_the_host(plan)?;
+    leave_the_host(&mut init)?;
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
@@ -154,6 +159,16 @@ fn new_time_namespace(init: &Init<'_>) -> Result<()> {
     )
     .call(call)?;
     namespace::join(file.as_fd(), Kind::Time.flag()).call(call)
+}
+
+/// Where no copy of the host's mounts was made with us.
+fn leave_the_host(init: &mut Init<'_>) -> Result<()> {
+    let Some(template) = init.template.take() else { return Ok(()) };
+    if !rootfs::template::enter(template.as_fd(), &init.proc, init.creator)? {
+        init.context.attach_at = None;
+        init.context.copied_host = true;
+    }
+    Ok(())
 }
 
 fn name_the_host(plan: &Plan) -> Result<()> {

@@ -22,6 +22,7 @@ mod mount;
 mod pivot;
 mod root;
 mod sources;
+pub mod template;
 
 pub use build::build;
 pub use finish::finish;

@@ -27,7 +27,7 @@ pub fn enter(plan: &Rootfs, root: &Root, no_pivot: bool) -> Result<()> {
 
 /// `pivot_root(".", ".")` stacks the old root upon the new one, so that no
 /// directory of the container is needed for it (`pivot_root(2)`, "Notes").
-fn pivot() -> Result<()> {
+pub(super) fn pivot() -> Result<()> {
     pivot_root(".", ".")
         .call(|| "pivot_root . .".into())
         .map_err(|error| error.hint("a root on an initramfs cannot be left: see --no-pivot"))?;

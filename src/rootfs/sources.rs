@@ -40,6 +40,13 @@ pub(super) struct Taken {
 }
 
 impl Sources {
+    /// Whether all that the tree is made of has been taken, so that the host need
+    /// not be seen any more.
+    pub fn are_complete(&self) -> bool {
+        let later = |taken: &Taken| matches!(taken.bind, Some(Source::Later));
+        self.rootfs.is_some() && !self.mounts.iter().any(later)
+    }
+
     /// The user namespace whose mapping the mount at `index` takes.
     pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
         let place = self.mounts.get(index)?.idmap?;
