@@ -27,4 +27,5 @@ mod process;
 mod scheduling;
 mod seccomp;
 mod security;
+mod systemd;
 mod terminal;
