@@ -29,4 +29,5 @@ mod resources;
 mod scheduling;
 mod seccomp;
 mod security;
+mod systemd;
 mod terminal;

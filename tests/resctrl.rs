@@ -223,3 +223,18 @@ fn r212_the_mount_is_found_by_its_type() {
     assert_eq!(find(table), Some(PathBuf::from("/sys/fs/resctrl")));
     assert_eq!(find("22 1 0:21 / /sys rw - sysfs sysfs rw\n"), None);
 }
+
+#[test]
+fn r391_an_update_writes_one_line_a_schema() {
+    let tree = tree();
+    let groups = create("{}", tree.path()).unwrap();
+    fill(&tree.path().join("box"));
+    let line = |field: &str, line: &str| (format!("linux.intelRdt.{field}"), line.to_owned());
+    let lines = [line("l3CacheSchema", "L3:0=f"), line("memBwSchema", "MB:0=20")];
+    groups.change(&lines).unwrap();
+    let schemata = read(tree.path().join("box/schemata"));
+    assert_eq!(schemata, format!("{DEFAULT}L3:0=f\nMB:0=20\n"));
+    empty(&tree.path().join("box"));
+    let error = groups.change(&lines).unwrap_err().to_string();
+    assert!(error.starts_with("linux.intelRdt: read "), "{error}");
+}

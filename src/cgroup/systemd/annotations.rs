@@ -39,14 +39,18 @@ pub fn properties(annotations: &BTreeMap<String, String>) -> Result<Vec<Property
 
 /// The GVariant text format, without dictionaries, floats and maybes.
 fn value(text: &str) -> Option<Value> {
-    let mut reader = Reader { left: text };
+    let mut reader = Reader { left: text, depth: 0 };
     let value = reader.value(None)?;
     reader.skip();
     reader.left.is_empty().then_some(value)
 }
 
+/// How deep values may be nested: no property needs more.
+const DEPTH: usize = 8;
+
 struct Reader<'a> {
     left: &'a str,
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -73,6 +77,13 @@ impl Reader<'_> {
     /// A value, of type `kind` if that is known.
     fn value(&mut self, kind: Option<&str>) -> Option<Value> {
         self.skip();
+        self.depth += 1;
+        let value = if self.depth > DEPTH { None } else { self.value_here(kind) };
+        self.depth -= 1;
+        value
+    }
+
+    fn value_here(&mut self, kind: Option<&str>) -> Option<Value> {
         match self.left.chars().next()? {
             quote @ ('\'' | '"') => self.text(quote, kind),
             '[' => self.list(kind),
@@ -214,6 +225,7 @@ mod tests {
         ] {
             assert_eq!(value(text), Some(want), "{text}");
         }
+        assert_eq!(value(&"[".repeat(1 << 20)), None);
         for text in ["", "x", "'a", "[1, 'a']", "[]", "5 6", "byte 256", "@t -1", "()", "uint64"] {
             assert_eq!(value(text), None, "{text}");
         }

@@ -103,7 +103,8 @@ fn cpu_properties(cpu: &Cpu) -> Vec<Property> {
             Err(_) => INFINITY,
             // Up to 10 ms, as it shows them in percent.
             Ok(quota) => (quota.saturating_mul(1_000_000) / period.unwrap_or(100_000))
-                .next_multiple_of(10_000),
+                .checked_next_multiple_of(10_000)
+                .unwrap_or(INFINITY),
         };
         all.push(("CPUQuotaPerSecUSec".into(), Value::number(second)));
     }
