@@ -534,6 +534,7 @@ fn r183_r304_check_before_update_refuses_less_than_is_used() {
         .up_and_ready();
     let resources = json!({"memory": {"limit": 4 << 20, "checkBeforeUpdate": true}}).to_string();
     let out = c.call(["update", "-r", "-", &c.id]).stdin(&resources).run();
+    assert!(!out.stderr.contains("unknown command"), "{out:?}");
     if out.code == 0 && v1() {
         // The kernel of v1 reclaims what it can (swap), and may so succeed.
         return;

@@ -44,7 +44,7 @@ fn refused_on_v2(resources: &str, value: serde_json::Value, field: &str) {
 }
 
 #[test]
-fn r182_r206_memory_use_hierarchy() {
+fn r182_memory_use_hierarchy() {
     if !v1() {
         return refused_on_v2("memory", json!({"useHierarchy": false}), "memory.useHierarchy");
     }
@@ -56,7 +56,7 @@ fn r182_r206_memory_use_hierarchy() {
 
 /// The kernel takes no other limit of kernel memory any more than none.
 #[test]
-fn r178_r206_memory_kernel() {
+fn r178_memory_kernel() {
     if !v1() {
         return refused_on_v2("memory", json!({"kernel": 1 << 24}), "memory.kernel");
     }
@@ -66,7 +66,7 @@ fn r178_r206_memory_kernel() {
 }
 
 #[test]
-fn r179_r206_memory_kernel_tcp() {
+fn r179_memory_kernel_tcp() {
     if !v1() {
         return refused_on_v2("memory", json!({"kernelTCP": 1 << 24}), "memory.kernelTCP");
     }
@@ -77,7 +77,7 @@ fn r179_r206_memory_kernel_tcp() {
 }
 
 #[test]
-fn r187_r206_cpu_realtime() {
+fn r187_cpu_realtime() {
     let value = json!({"realtimeRuntime": 1000, "realtimePeriod": 500_000});
     if !v1() {
         return refused_on_v2("cpu", value, "cpu.realtimeRuntime");
@@ -104,7 +104,7 @@ fn r190_block_io_weight() {
 }
 
 #[test]
-fn r191_r193_r206_leaf_weights_are_refused_where_there_are_none() {
+fn r191_r193_leaf_weights_are_refused_where_there_are_none() {
     let device = json!([{"major": 7, "minor": 0, "leafWeight": 100}]);
     for (field, value) in [
         ("leafWeight", json!({"leafWeight": 100})),
@@ -162,7 +162,7 @@ fn r195_r196_huge_pages() {
 }
 
 #[test]
-fn r197_r206_network_class() {
+fn r197_network_class() {
     let value = json!({"classID": 1_048_577});
     if !v1() {
         return refused_on_v2("network", value, "network.classID");
@@ -174,7 +174,7 @@ fn r197_r206_network_class() {
 }
 
 #[test]
-fn r198_r206_network_priorities() {
+fn r198_network_priorities() {
     let value = json!({"priorities": [{"name": "lo", "priority": 7}]});
     if !v1() {
         return refused_on_v2("network", value, "network.priorities");

@@ -264,7 +264,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn resources_of_a_new_container() {
+fn r206_resources_of_a_new_container() {
     for (json, v1, v2) in TABLE {
         assert_eq!(told(json, Home::V1, When::Create), *v1, "v1 {json}");
         assert_eq!(told(json, Home::V2, When::Create), *v2, "v2 {json}");

@@ -80,7 +80,7 @@ fn r088_r111_r120_r123_r138_r202_r235_r237_r251_r291_r295_r297_told_at_once() {
 
 /// The SHOULDs: told, and not in the way.
 #[test]
-fn r006_r011_r091_r129_r152_r296_shoulds_are_no_errors() {
+fn r006_r011_r091_r152_r296_shoulds_are_no_errors() {
     let preview = preview(
         r#"{"ociVersion": "1.3.0", "root": {"path": "r"},
         "process": {"cwd": "/", "args": ["x"], "capabilities": {"bounding": ["CAP_X"]}},
