@@ -312,7 +312,7 @@ fn devices() {
         )
         .unwrap();
     assert_eq!(try_devices(&place), "write null");
-    if let Some(dir) = place.0.dir().unwrap() {
+    if let (Cgroup::V2(_), Some(dir)) = (&place.0, place.0.dir().unwrap()) {
         assert_eq!(
             pinnace::sys::bpf::attached(dir).unwrap().len(),
             1,

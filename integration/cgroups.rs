@@ -86,7 +86,7 @@ fn r165_every_controller_is_joined() {
 }
 
 #[test]
-fn r169_a_cgroup_that_is_not_empty_is_refused() {
+fn r169_r303_a_cgroup_that_is_not_empty_is_refused() {
     let first = Bundle::sleeper().container();
     first.create().ok();
     let own = first.cgroup("pids");
@@ -252,7 +252,7 @@ fn disk() -> Option<(u32, u32)> {
 }
 
 #[test]
-fn r203_r205_unified_on_v1_is_refused() {
+fn r203_r205_r305_unified_on_v1_is_refused() {
     deviates!("crun", "leaves its cgroups after the failed create");
     needs!(v1(), "cgroup v1");
     let c = limited("unified", json!({"memory.max": "1000000"}));
@@ -260,7 +260,7 @@ fn r203_r205_unified_on_v1_is_refused() {
 }
 
 #[test]
-fn r204_unified_of_an_absent_controller() {
+fn r204_r305_unified_of_an_absent_controller() {
     needs!(!v1(), "cgroup v2");
     let c = limited("unified", json!({"nonsense.max": "1"}));
     c.create().fails_with(&["nonsense"]);
@@ -525,7 +525,7 @@ fn r381_update_of_a_paused_container() {
 }
 
 #[test]
-fn r183_check_before_update_refuses_less_than_is_used() {
+fn r183_r304_check_before_update_refuses_less_than_is_used() {
     let script =
         "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
     let c = Bundle::sh(script)
@@ -560,4 +560,81 @@ fn r211_r212_intel_rdt() {
     assert!(std::fs::read_to_string(&tasks).unwrap().lines().any(|line| line == pid));
     c.call(["delete", "--force", &c.id]).run().ok();
     assert!(!tasks.exists(), "R218: the class goes with the container");
+}
+
+/// A call of the runtime where cgroup v2 is all there is: on a host with v1, in a
+/// mount namespace of its own that has the unified hierarchy in its place.
+fn on_v2(c: &Container) -> crate::harness::Output {
+    let bundle = c.bundle.path();
+    let run = ["run", "--bundle", bundle.to_str().unwrap(), &c.id];
+    if !v1() {
+        return c.call(run).run();
+    }
+    let script = "umount /sys/fs/cgroup/unified 2>/dev/null; \
+                  mount -t cgroup2 none /sys/fs/cgroup || exit 99; exec \"$@\"";
+    crate::harness::Call::new("/usr/bin/unshare")
+        .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh"])
+        .args([crate::harness::runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap()])
+        .args(run)
+        .run()
+}
+
+/// Owners of the container's cgroup and of some of its files.
+const OWNERS: &str = "cd /sys/fs/cgroup; \
+    for f in . cgroup.procs cgroup.subtree_control cgroup.threads cgroup.type cgroup.max.depth; do \
+    [ ! -e $f ] || echo $f $(stat -c %u $f); done; cat /sys/kernel/cgroup/delegate | tr '\\n' ' '";
+
+fn delegating(uid: u32, options: &[&str]) -> Bundle {
+    Bundle::sh(OWNERS).namespace("cgroup", None).set("/process/user/uid", json!(uid)).mount(
+        "cgroup",
+        "cgroup",
+        "/sys/fs/cgroup",
+        options,
+    )
+}
+
+#[test]
+fn r170_the_cgroup_belongs_to_the_containers_user() {
+    let out = on_v2(&delegating(1000, &["nosuid", "noexec", "nodev"]).container());
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    let seen = out.ok();
+    for file in [". ", "cgroup.procs ", "cgroup.subtree_control ", "cgroup.threads "] {
+        assert!(seen.contains(&format!("{file}1000\n")), "{file}: {seen}");
+    }
+    for file in ["cgroup.type ", "cgroup.max.depth "] {
+        assert!(seen.contains(&format!("{file}0\n")), "{file}: {seen}");
+    }
+}
+
+#[test]
+fn r170_the_user_may_make_cgroups_below() {
+    let script =
+        "mkdir /sys/fs/cgroup/mine && ls -d /sys/fs/cgroup/mine; rmdir /sys/fs/cgroup/mine";
+    let c = delegating(1000, &[]).set("/process/args/2", json!(script)).container();
+    let out = on_v2(&c);
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    assert_eq!(out.ok(), "/sys/fs/cgroup/mine\n");
+}
+
+#[test]
+fn r170_in_a_user_namespace_it_is_the_mapped_user() {
+    let c = delegating(7, &[]).user_namespace().container();
+    let out = on_v2(&c);
+    needs!(out.code != 99, "a unified hierarchy");
+    deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+    assert!(out.ok().contains("cgroup.procs 7\n"), "{out:?}");
+    assert!(out.stdout.contains("cgroup.max.depth 65534\n"), "{out:?}");
+}
+
+#[test]
+fn r170_without_a_writable_mount_or_a_new_namespace_it_stays_roots() {
+    for bundle in [delegating(1000, &["ro"]), delegating(1000, &[]).without_namespace("cgroup")] {
+        let out = on_v2(&bundle.container());
+        needs!(out.code != 99, "a unified hierarchy");
+        deviates!("crun", "R170: refuses the host's hybrid hierarchy");
+        assert!(out.ok().contains("cgroup.procs 0\n"), "{out:?}");
+    }
 }

@@ -122,7 +122,7 @@ fn r115_r116_the_pid_in_the_container_is_that_seen_inside() {
 }
 
 #[test]
-fn r113_r114_r115_status_is_creating_in_create() {
+fn r113_r114_r115_r256_status_is_creating_in_create() {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let (_c, state, _) = state_of(kind);
         deviates!("crun", "R113: created");
@@ -405,4 +405,163 @@ fn hooks_do_not_get_the_runtimes_descriptors() {
     // 0, 1, 2 and the directory that ls reads.
     let open = read(&log).lines().filter(|line| line.contains(" -> ")).count();
     assert_eq!(open, 4, "{}", read(&log));
+}
+
+/// A script whose children leave its process group, its session and its tree.
+/// The guard finds what is left by the id in its command line.
+fn fugitives(id: &str) -> String {
+    format!(
+        "sleep='sleep 1000; : {id}'; setsid sh -c \"$sleep\" & (setsid sh -c \"$sleep\" &) & \
+         setsid sh -c \"(setsid sh -c '$sleep' &)\"; trap '' TERM; wait; sleep 1000"
+    )
+}
+
+#[test]
+fn r126_a_timeout_ends_what_has_left_the_session() {
+    deviates!(["runc", "crun"], "R126: only the direct child is killed");
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = Bundle::sh("true");
+        let hook = bundle.script("hook", &fugitives(&bundle.id));
+        let hooks = json!([{"path": hook, "timeout": 1, "env": ["PATH=/usr/bin:/bin"]}]);
+        let c = bundle.set(&format!("/hooks/{kind}"), hooks).container();
+        c.create().fails_with(&[&format!("hooks.{kind}[0]")]);
+        drop(c); // looks for what is left
+    }
+}
+
+/// Without a pid namespace the container's end does not take them along.
+#[test]
+fn r126_the_same_without_a_pid_namespace() {
+    deviates!(["runc", "crun"], "R126: only the direct child is killed");
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        let bundle = Bundle::sh("true").without_namespace("pid");
+        let id = bundle.id.clone();
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", fugitives(&id)], "timeout": 1,
+                           "env": ["PATH=/usr/bin:/bin"]}]);
+        let c = bundle.set(&format!("/hooks/{kind}"), hook).container();
+        let out = c.create();
+        let out = if kind == "startContainer" { c.start() } else { out };
+        out.fails_with(&[&format!("hooks.{kind}[0]")]);
+        drop(c);
+    }
+}
+
+#[test]
+fn r126_a_timeout_of_poststart_and_poststop() {
+    deviates!(["runc", "crun"], "R126: only the direct child is killed");
+    for kind in ["poststart", "poststop"] {
+        let bundle = Bundle::sleeper();
+        let hook = bundle.script("hook", &fugitives(&bundle.id));
+        let hooks = json!([{"path": hook, "timeout": 1, "env": ["PATH=/usr/bin:/bin"]}]);
+        let c = bundle.set(&format!("/hooks/{kind}"), hooks).container();
+        c.create().ok();
+        let started = c.start();
+        if kind == "poststart" {
+            started.fails_with(&["hooks.poststart[0]", "timeout"]);
+            c.call(["state", &c.id]).run().is_unknown();
+        } else {
+            started.ok();
+            let out = c.call(["delete", "--force", &c.id]).run();
+            out.ok();
+            assert!(out.stderr.contains("hooks.poststop[0]"), "R118: warned: {out:?}");
+        }
+        drop(c);
+    }
+}
+
+/// What a hook leaves running on purpose, as pasta and slirp4netns are, lives on,
+/// and so does the container's init.
+#[test]
+fn r126_a_hook_in_time_may_leave_a_daemon() {
+    let bundle = Bundle::sleeper();
+    let file = bundle.dir().join("daemon");
+    let script =
+        format!("setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! > {}", file.display());
+    let hook = bundle.script("hook", &script);
+    let hooks = json!([{"path": hook, "timeout": 60, "env": ["PATH=/usr/bin:/bin"]}]);
+    let c = bundle.set("/hooks/createRuntime", hooks).container().up();
+    let daemon: i32 = read(&file).trim().parse().unwrap();
+    let daemon = rustix::process::Pid::from_raw(daemon).unwrap();
+    let alive = rustix::process::test_kill_process(daemon).is_ok();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).ok();
+    assert!(alive, "the daemon was ended");
+    assert_eq!(c.status(), "running");
+}
+
+/// runtime.md, Lifecycle 7: error, stop, destroy, poststop.
+#[test]
+fn r116_r312_a_failing_start_container_hook_destroys_the_container() {
+    deviates!(["runc", "crun"], "R116: start has returned 0 already");
+    let (bundle, log) = with_log(Bundle::sh("echo program >> /log"));
+    let poststop = format!("cat >/dev/null; echo poststop >> {}", log.display());
+    let c = bundle
+        .bind(&log, "/log", &["bind"])
+        .set(
+            "/hooks",
+            json!({"startContainer": [
+                       {"path": "/bin/sh", "args": ["sh", "-c", "echo sorry >&2; exit 3"]},
+                       {"path": "/bin/sh", "args": ["sh", "-c", "echo second >> /log"]}],
+                   "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", poststop],
+                                 "env": ["PATH=/usr/bin:/bin"]}]}),
+        )
+        .container();
+    c.create().ok();
+    let out = c.start();
+    out.fails_with(&["hooks.startContainer[0]"]);
+    assert!(out.stderr.contains("exit status 3") && out.stderr.contains("sorry"), "R125: {out:?}");
+    c.call(["state", &c.id]).run().is_unknown();
+    assert_eq!(read(&log), "poststop\n");
+}
+
+#[test]
+fn r116_r312_a_failing_start_container_hook_fails_run() {
+    deviates!(["runc", "crun"], "R116: start has returned 0 already");
+    let c = Bundle::sh("echo ran").set("/hooks/startContainer", json!([{"path": "/bin/false"}]));
+    let c = c.container();
+    let out = c.run();
+    out.fails_with(&["hooks.startContainer[0]"]);
+    assert_eq!(out.stdout, "");
+    c.call(["state", &c.id]).run().is_unknown();
+}
+
+#[test]
+fn r117_r312_a_failing_poststart_hook_is_followed_by_poststop() {
+    deviates!(["runc", "crun"], "R117: poststart runs in create, or its failure is dropped");
+    let (bundle, log) = with_log(Bundle::sleeper());
+    let poststop = format!("echo poststop >> {}", log.display());
+    let c = bundle
+        .set(
+            "/hooks",
+            json!({"poststart": [{"path": "/bin/false"}],
+                   "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", poststop]}]}),
+        )
+        .container();
+    c.create().ok();
+    c.start().fails_with(&["hooks.poststart[0]"]);
+    assert_eq!(read(&log), "poststop\n");
+}
+
+#[test]
+fn r116_a_timeout_of_start_container_reaches_start() {
+    deviates!(["runc", "crun"], "R116: start has returned 0 already");
+    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]);
+    let c = Bundle::sh("true").set("/hooks/startContainer", hook).container();
+    c.create().ok();
+    c.start().fails_with(&["hooks.startContainer[0]"]);
+    c.call(["state", &c.id]).run().is_unknown();
+}
+
+/// What a failed hook has said is in the error; a good one's words are nobody's.
+#[test]
+fn r125_hook_output() {
+    let script = "echo to-stdout; echo to-stderr >&2; exit 3";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let c = Bundle::sh("true").set("/hooks/createRuntime", hook).container();
+    let out = c.create();
+    deviates!("crun", "R125: only by annotation");
+    out.fails_with(&["to-stderr"]);
+
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo noise"]}]);
+    let c = Bundle::sh("echo program").set("/hooks/createRuntime", hook).container();
+    assert_eq!(c.output(), "program\n");
 }

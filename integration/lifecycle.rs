@@ -189,7 +189,7 @@ fn r261_ids_may_hold_letters_digits_and_these_signs() {
 }
 
 #[test]
-fn r264_start_needs_a_created_container() {
+fn r264_r310_start_needs_a_created_container() {
     let c = Bundle::sleeper().container();
     c.start().is_unknown();
     c.create().ok();
@@ -450,7 +450,7 @@ fn r380_pause_and_resume_in_the_wrong_state() {
 }
 
 #[test]
-fn r079_create_without_process_start_refuses() {
+fn r079_r310_create_without_process_start_refuses() {
     let c = Bundle::sleeper().unset("", "process").container();
     let out = c.create();
     deviates!(["runc", "crun"], "R079: create refuses a bundle without process");
@@ -475,4 +475,36 @@ fn r459_orphans_of_a_foreground_run_are_reaped() {
     let script = "(sleep 0.05; echo late > /tmp/late) & exit 7";
     let out = Bundle::sh(script).run();
     assert_eq!(out.code, 7);
+}
+
+/// SemVer of any 1.x is taken; the state tells what the runtime itself complies with.
+#[test]
+fn r001_oci_version() {
+    for version in ["1.0.0", "1.0.2-dev", "1.2.1+dev", "1.99.0"] {
+        let c = Bundle::sleeper().set("/ociVersion", json!(version)).container();
+        c.create().ok();
+        deviates!("crun", "R001: 1.0.0 whatever the configuration");
+        assert!(c.state()["ociVersion"].as_str().unwrap().starts_with("1."));
+    }
+}
+
+/// Whatever step fails, the guard finds nothing of the container afterwards.
+#[test]
+fn r262_r309_a_failed_create_leaves_no_trace() {
+    for (at, value) in [
+        ("/process/args", json!(["/no/such/program"])),
+        ("/root/path", json!("no-such-dir")),
+        ("/mounts/0", json!({"destination": "/x", "type": "nonsense", "source": "x"})),
+        ("/hooks", json!({"createRuntime": [{"path": "/bin/false"}]})),
+        ("/hooks", json!({"createContainer": [{"path": "/bin/false"}]})),
+        ("/linux/sysctl", json!({"net.ipv4.no_such_key": "1"})),
+        ("/linux/resources/cpu", json!({"cpus": "4000"})),
+    ] {
+        deviates!("crun", "R262: leaves cgroups after a failed create");
+        let c = Bundle::sleeper().set(at, value).container();
+        c.create().fails();
+        c.call(["state", &c.id]).run().is_unknown();
+        let left = std::fs::read_dir(c.root()).map(|dir| dir.count()).unwrap_or(0);
+        assert_eq!(left, 0, "{at}: the state directory is not empty");
+    }
 }

@@ -11,6 +11,7 @@
 mod harness;
 
 mod bad_input;
+mod budget;
 mod cgroups;
 mod cli;
 mod devices;
@@ -24,6 +25,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;
+mod resources;
 mod scheduling;
 mod seccomp;
 mod security;

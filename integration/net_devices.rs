@@ -1,6 +1,11 @@
 //! Network devices of the host that become the container's.
 
-use crate::harness::{Bundle, Call, Container, Output, Value, deviates, json, needs};
+use crate::harness::{
+    Bundle, Call, Container, Output, Running, Value, deviates, json, needs, wait_for,
+};
+use rustix::event::PollFlags;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,30 +50,31 @@ impl Drop for Device {
     }
 }
 
-/// A network namespace that is not a container's.
-struct Namespace(String);
+/// A network namespace that is not a container's, held by a process. (`ip netns`
+/// would leave a mount behind.)
+struct Namespace(Running);
 
 impl Namespace {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("pn{}x{count}", std::process::id());
-        ip(&format!("netns add {name}")).ok();
-        Self(name)
+        let script = "echo; exec sleep 1000";
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (out, err) = (File::from(OwnedFd::from(writer)), tempfile::tempfile().unwrap());
+        let call = Call::new("/usr/bin/unshare").args(["--net", "/bin/sh", "-c", script]);
+        let running = call.output_to(out, err).spawn();
+        assert!(wait_for(&reader, PollFlags::IN), "unshare --net");
+        Self(running)
     }
 
     fn path(&self) -> PathBuf {
-        Path::new("/run/netns").join(&self.0)
+        PathBuf::from(format!("/proc/{}/ns/net", self.0.pid().as_raw_pid()))
     }
 
     fn ip(&self, args: &str) -> Output {
-        ip(&format!("-n {} {args}", self.0))
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        ip(&format!("netns del {}", self.0));
+        let namespace = format!("--net={}", self.path().display());
+        Call::new("/usr/bin/nsenter")
+            .args([&*namespace, "/usr/sbin/ip"])
+            .args(args.split(' '))
+            .run()
     }
 }
 

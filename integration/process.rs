@@ -311,6 +311,23 @@ fn r094_r095_scheduler() {
 }
 
 #[test]
+fn r096_scheduler_flags() {
+    let c = Bundle::sleeper()
+        .set(
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
+        )
+        .container();
+    let out = c.create();
+    deviates!(["runc", "crun"], "R096: newer than these");
+    out.ok();
+    c.start().ok();
+    let pid = c.pid().as_raw_nonzero().to_string();
+    let out = crate::harness::Call::new("/usr/bin/chrt").args(["-p", &pid]).run();
+    assert!(out.ok().contains("SCHED_BATCH|SCHED_RESET_ON_FORK"), "{out:?}");
+}
+
+#[test]
 fn r094_scheduler_idle() {
     let out = Bundle::new(["awk", "{print $41}", "/proc/self/stat"])
         .set("/process/scheduler", json!({"policy": "SCHED_IDLE"}))

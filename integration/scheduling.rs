@@ -315,3 +315,20 @@ fn r099_exec_has_its_own_io_priority() {
     });
     assert_eq!(out.ok(), "best-effort: prio 5\n");
 }
+
+/// Every flag of the spec is passed on: the kernel takes it, or what it says is
+/// told with the field.
+#[test]
+fn r096_r097_every_flag_reaches_the_kernel() {
+    deviates!(["runc", "crun"], "R096: newer than these");
+    for flag in ["RESET_ON_FORK", "KEEP_POLICY", "KEEP_PARAMS", "UTIL_CLAMP_MIN", "UTIL_CLAMP_MAX"]
+    {
+        let flags = [format!("SCHED_FLAG_{flag}")];
+        let out = stat_with(json!({"policy": "SCHED_BATCH", "flags": flags}));
+        if out.code != 0 {
+            let told = "process.scheduler: sched_setattr(SCHED_BATCH";
+            assert!(flag.starts_with("UTIL") && out.stderr.contains(told), "{flag}: {out:?}");
+            assert!(out.stderr.contains("no utilisation clamp"), "{flag}: {out:?}");
+        }
+    }
+}

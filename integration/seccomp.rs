@@ -280,6 +280,33 @@ fn r239_r234_r236_notify_sends_the_state_and_a_descriptor() {
 }
 
 #[test]
+fn r232_a_call_waits_for_its_listener_unless_killed() {
+    use crate::harness::FdSocket;
+    let bundle = Bundle::sh("mkdir /tmp/x");
+    let socket = FdSocket::new(bundle.dir());
+    let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(socket.path);
+    profile["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    deviates!(["runc", "crun"], "R232: newer than these");
+    let c = bundle.set("/linux/seccomp", profile).container();
+    let run = c.spawn_run();
+    let (listener, _) = socket.receive();
+    assert_eq!(c.status(), "running");
+    c.kill("KILL").ok();
+    assert_eq!(run.wait().code, 137, "a call that nobody answers can be killed");
+    drop(listener);
+}
+
+/// The listener is not there: the error says so, and nothing is left.
+#[test]
+fn r307_a_listener_that_does_not_listen() {
+    let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!("/no/such/socket");
+    deviates!("crun", "R307: another message");
+    run("mkdir /tmp/x", profile).fails_with(&["listenerPath", "/no/such/socket"]);
+}
+
+#[test]
 fn r239_notify_without_a_listener_path_is_refused() {
     deviates!("crun", "R239: accepted when unused");
     let out = run("true", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}])));
@@ -308,11 +335,11 @@ refused! {
     r110_unknown_default_action: "defaultAction" = "SCMP_ACT_NONSENSE" => ["linux.seccomp.defaultAction"];
     r110_unknown_action: "syscalls/0/action" = "SCMP_ACT_NONSENSE" => ["linux.seccomp.syscalls[0].action"];
     r110_unknown_arch: "architectures" = ["SCMP_ARCH_NONSENSE"] => ["linux.seccomp.architectures[0]"], not "crun";
-    r233_unknown_flag: "flags" = ["SECCOMP_FILTER_FLAG_NONSENSE"] => ["linux.seccomp.flags[0]"];
+    r233_r307_unknown_flag: "flags" = ["SECCOMP_FILTER_FLAG_NONSENSE"] => ["linux.seccomp.flags[0]"];
     r110_unknown_operator: "syscalls/0/args" = [{"index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE"}] => ["linux.seccomp.syscalls[0].args[0].op"];
     r110_argument_index_6: "syscalls/0/args" = [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}] => ["linux.seccomp.syscalls[0].args[0].index"];
     r237_no_names: "syscalls/0/names" = [] => ["linux.seccomp.syscalls[0].names"], not ["runc", "crun"];
-    r227_default_errno_of_an_action_without: "defaultErrnoRet" = 5 => ["linux.seccomp.defaultErrnoRet"], not ["runc", "crun"];
-    r240_errno_of_an_action_without: "syscalls/0" = {"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5} => ["linux.seccomp.syscalls[0].errnoRet"], not ["runc", "crun"];
+    r227_r307_default_errno_of_an_action_without: "defaultErrnoRet" = 5 => ["linux.seccomp.defaultErrnoRet"], not ["runc", "crun"];
+    r240_r307_errno_of_an_action_without: "syscalls/0" = {"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5} => ["linux.seccomp.syscalls[0].errnoRet"], not ["runc", "crun"];
     r235_metadata_without_path: "listenerMetadata" = "x" => ["linux.seccomp.listenerMetadata"], not ["runc", "crun"];
 }

@@ -188,7 +188,7 @@ fn mount_points_are_not_made_behind_a_link_that_a_hook_swaps_in() {
 
 /// CVE-2024-21626
 #[test]
-fn cwd_through_a_leaked_descriptor_is_refused() {
+fn r083_cwd_through_a_leaked_descriptor_is_refused() {
     for n in 3..16 {
         let c = Bundle::sh("pwd; ls").set("/process/cwd", json!(format!("/proc/self/fd/{n}")));
         let c = c.container();
@@ -199,7 +199,7 @@ fn cwd_through_a_leaked_descriptor_is_refused() {
 
 /// CVE-2024-21626, by a link of the image, and by exec.
 #[test]
-fn cwd_through_a_link_to_a_descriptor_is_refused() {
+fn r083_cwd_through_a_link_to_a_descriptor_is_refused() {
     let c = Bundle::sleeper().container();
     for n in 3..12 {
         symlink(format!("/proc/self/fd/{n}"), c.bundle.rootfs(&format!("fd{n}"))).unwrap();

@@ -2,9 +2,12 @@
 //! (config.md, "POSIX-platform Hooks"). Each gets the state on stdin; what it
 //! prints is shown when it fails.
 
+mod tree;
+
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Hook;
 use crate::spec::State;
+use crate::sys::process::close_on_exec_from;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -12,17 +15,33 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tree::Tree;
 
 /// How much of a hook's output is kept for the message.
 const OUTPUT: usize = 2048;
+
+/// Who runs a hook, which decides how far its children can be followed when its
+/// time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// The runtime: all of them.
+    Runtime,
+    /// The container's init: its process group. The rest ends with the container,
+    /// which does not outlive a hook that failed.
+    Init {
+        /// How many descriptors from 3 on are not to be closed: the container's
+        /// program gets them.
+        preserve_fds: u32,
+    },
+}
 
 /// Runs the hooks of one kind in order; the first failure ends it.
 ///
 /// # Errors
 /// A hook that cannot be started, fails, or takes too long.
-pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>) -> Result<()> {
+pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        run(hook, state)
+        run(hook, state, runner)
             .map_err(|error| error.at(format!("hooks.{kind}[{i}]")).kind(Kind::Hook))?;
     }
     Ok(())
@@ -32,16 +51,38 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>) -> Result<()> {
 ///
 /// # Errors
 /// If it cannot be started, fails, or takes too long.
-pub fn run(hook: &Hook, state: &State<'_>) -> Result<()> {
+pub fn run(hook: &Hook, state: &State<'_>, runner: Runner) -> Result<()> {
+    let first = match runner {
+        Runner::Runtime => 3,
+        Runner::Init { preserve_fds } => 3 + preserve_fds,
+    };
+    // What our caller has left open is not the hook's.
+    close_on_exec_from(first).call(|| "close_range".into())?;
+    if hook.timeout.is_none() || runner != Runner::Runtime {
+        return follow(hook, state, None);
+    }
+    let mut tree = Tree::watch(state.pid)?;
+    let result = follow(hook, state, Some(&mut tree));
+    tree.let_go()?;
+    result
+}
+
+fn follow(hook: &Hook, state: &State<'_>, mut tree: Option<&mut Tree>) -> Result<()> {
     let document =
         serde_json::to_vec(state).map_err(|error| Error::new(format!("state: {error}")))?;
     let path = hook.path.display();
     let mut child = spawn(hook).call(|| format!("execve {path}"))?;
+    if let Some(tree) = &mut tree {
+        tree.began(child.id() as i32);
+    }
     let mut conversation = Conversation::new(&mut child, document, hook.timeout)?;
     let finished = conversation.hold();
     let output = conversation.output();
     if !matches!(finished, Ok(true)) {
         end(&mut child)?;
+        if let Some(tree) = tree {
+            tree.end().map_err(|error| error.at(&path))?;
+        }
     }
     match finished {
         Err(error) => Err(error.at(path)),

@@ -1,9 +1,8 @@
 //! The `pinnace` program: parse, call, print the error once, exit code.
+#![cfg_attr(not(test), no_main)]
 
 #[global_allocator]
 static ALLOCATOR: pinnace::sys::alloc::Bump = pinnace::sys::alloc::Bump::new();
 
-fn main() -> std::process::ExitCode {
-    let code = pinnace::cli::main(std::env::args_os());
-    std::process::ExitCode::from(u8::try_from(code).unwrap_or(255))
-}
+#[cfg(not(test))]
+pinnace::program!(pinnace::cli::main);

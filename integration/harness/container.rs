@@ -175,7 +175,7 @@ impl Container {
         fs::read(self.bundle.dir().join(name)).unwrap_or_default()
     }
 
-    fn log(&self, name: &str) -> File {
+    pub fn log(&self, name: &str) -> File {
         File::options()
             .read(true)
             .append(true)

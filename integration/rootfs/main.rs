@@ -554,6 +554,7 @@ fn before_mount_setattr() -> Result<()> {
 fn main() {
     if unsafe { libc::geteuid() } != 0 {
         println!("skipped: needs root");
+        println!("test result: ok. 0 passed; 0 failed; 1 ignored");
         return;
     }
     type Test = (&'static str, fn() -> Result<()>);
@@ -585,11 +586,11 @@ fn main() {
     {
         match test() {
             Ok(()) => {
-                println!("ok     {name}");
+                println!("test {name} ... ok");
                 passed += 1;
             }
             Err(error) => {
-                println!("FAILED {name}: {error:#}");
+                println!("test {name} ... FAILED: {error:#}");
                 failed += 1;
             }
         }
@@ -597,8 +598,7 @@ fn main() {
     let _ = fs::remove_dir_all(
         std::env::temp_dir().join(format!("rootfs-test-{}", std::process::id())),
     );
-    // As libtest says it, for those who count.
-    let verdict = if failed > 0 { "FAILED" } else { "ok" };
-    println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {result}. {passed} passed; {failed} failed; 0 ignored");
     std::process::exit(i32::from(failed > 0));
 }

@@ -224,8 +224,8 @@ pub(super) fn delegate(cgroup: &Cgroup, uid: u32) -> Result<()> {
     let Cgroup::V2(v2) = cgroup else {
         return Ok(()); // v1: the spec says not to, it is not secure
     };
-    if !v2.exists {
-        return Ok(());
+    if !v2.exists || rustix::process::geteuid().as_raw() == uid {
+        return Ok(()); // there is none, or it is that user's already
     }
     let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
     let list =

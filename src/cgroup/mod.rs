@@ -8,7 +8,7 @@
 //!    it takes them away again. [`Cgroup::apply`] carries out the writes, with
 //!    the device rules (a list on v1, an eBPF program on v2) among them.
 //! 3. On v2 the process is born inside (clone3 with [`Cgroup::dir`] and
-//!    CLONE_INTO_CGROUP); on v1 [`Cgroup::attach`] moves it while it waits.
+//!    CLONE_INTO_CGROUP); on v1 it enters by itself through [`Cgroup::doors`].
 //! 4. The value is kept in the container's record: it is all that pausing,
 //!    updating, killing and removing need, from any later process.
 //!
@@ -177,12 +177,15 @@ impl Cgroup {
         create::delegate(self, uid)
     }
 
-    /// v2: the directory, for CLONE_INTO_CGROUP.
+    /// The directory in the unified hierarchy, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
-        match self {
-            Self::V2(v2) if v2.exists => v2.node.dir().map(Some),
-            _ => Ok(None),
-        }
+        self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
+    }
+
+    /// v1: the files by which a new process enters, opened, with their paths:
+    /// it writes `0` to each of them.
+    pub fn doors(&self) -> Result<Vec<(String, OwnedFd)>> {
+        procs::doors(self)
     }
 
     /// Moves a process in, in every hierarchy.

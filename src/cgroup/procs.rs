@@ -2,11 +2,12 @@
 
 use super::apply::write_file;
 use super::freeze;
-use super::node::{Node, children, open_dir, read};
+use super::node::{Node, children, open_dir, open_file, read};
 use super::plan::SubPath;
 use super::{Cgroup, plan};
 use crate::error::{Context, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
@@ -61,6 +62,21 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
             _ => error,
         }
     })
+}
+
+/// v1's files in which a process of one thread moves itself by writing `0`.
+///
+/// `cgroup.procs` would do, too, from outside; but that keeps all processes of the
+/// host from forking meanwhile, and to begin with waits for an RCU grace period:
+/// 10 ms and more. One thread that moves itself needs no such lock
+/// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, Linux 5.5).
+pub(super) fn doors(cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
+    let open = |node: &Node| {
+        let path = format!("{}/tasks", node.path());
+        let file = open_file(CWD, &path, OFlags::WRONLY).call(|| format!("open {path}"))?;
+        Ok((path, file))
+    };
+    cgroup.nodes().iter().filter(|node| !node.unified()).map(open).collect()
 }
 
 /// The same place as another process of the container, which must be within it.

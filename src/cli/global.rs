@@ -5,6 +5,7 @@ use crate::container::Runtime;
 use crate::error::Error;
 use crate::log::{Format, Log};
 use crate::store::Store;
+use crate::sys::file;
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -66,7 +67,8 @@ fn is_rootless() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    let in_host_namespace = std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
+        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    });
     !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

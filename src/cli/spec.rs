@@ -23,6 +23,7 @@ arguments! {
 impl Verb for Spec {
     fn run(self, _runtime: &Runtime) -> Result<i32> {
         let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
+        let text = if is_unified() { with_cgroup_namespace(&text) } else { text };
         let path = self.bundle.unwrap_or_default().join("config.json");
         let call = || format!("write {}", path.display());
         // Never over somebody's work.
@@ -32,6 +33,18 @@ impl Verb for Spec {
         file.write_all(text.as_bytes()).call(call)?;
         Ok(0)
     }
+}
+
+/// Whether this host has cgroup v2 alone (statfs(2), `CGROUP2_SUPER_MAGIC`).
+fn is_unified() -> bool {
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == 0x6367_7270)
+}
+
+/// On v2 the container's own cgroup is the root of what it sees, as with runc.
+fn with_cgroup_namespace(text: &str) -> String {
+    let list = "\t\t\"namespaces\": [\n";
+    let first = format!("{list}\t\t\t{{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}},\n");
+    text.replacen(list, &first, 1)
 }
 
 /// The differences: a user namespace that maps the caller to root, no network
@@ -85,7 +98,9 @@ mod tests {
 
     #[test]
     fn both_configurations_are_ours_to_run() {
-        for text in [ROOT.to_owned(), rootless().unwrap()] {
+        let unified = with_cgroup_namespace(ROOT);
+        assert!(unified.contains("\"cgroup\"\n"));
+        for text in [ROOT.to_owned(), rootless().unwrap(), unified] {
             let spec: crate::spec::Spec = crate::spec::parse_str("config.json", &text).unwrap();
             let options = crate::plan::Options {
                 id: "x".into(),

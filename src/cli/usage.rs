@@ -13,8 +13,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
 /// Runs the program; returns its exit status.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
-    let args: Vec<OsString> = args.into_iter().collect();
+pub fn main(args: Vec<OsString>) -> i32 {
     let mut words = args.clone().into_iter();
     words.next();
     match read(words).and_then(|request| prepare(request, args)) {
@@ -35,13 +34,24 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 /// First from a sealed copy of the program, if it comes to that: descriptors
 /// of the caller pass through it, and only then are taken over.
 fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
-    if matches!(&request, Request::Run(_, entry, _) if entry.sealed) && !exe::is_sealed() {
+    if entry_of(&request).is_some_and(|entry| entry.sealed) && !exe::is_sealed() {
         let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
         let args: std::result::Result<Vec<_>, _> = args.collect();
         // What came as C strings has no NUL in it.
         exe::run_sealed(&args.unwrap_or_default())?;
     }
+    if entry_of(&request).is_some_and(|entry| entry.sealed) {
+        // execveat(2) has named us by the number of a descriptor.
+        rustix::thread::set_name(c"pinnace").call(|| "prctl(PR_SET_NAME)".into())?;
+    }
     Ok((request, take_over_descriptors()?))
+}
+
+fn entry_of(request: &Request) -> Option<&'static Entry> {
+    match request {
+        Request::Run(_, entry, _) => Some(entry),
+        Request::Print(..) => None,
+    }
 }
 
 /// What the caller wants.
@@ -120,8 +130,12 @@ fn version() -> String {
 
 /// Prints to stdout. A reader who has gone away wants no more.
 pub(super) fn print(text: &str) {
-    use std::io::Write as _;
-    let _nobody_reads = std::io::stdout().write_all(text.as_bytes()).is_err();
+    let mut left = text.as_bytes();
+    while let Ok(count @ 1..) =
+        rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), left))
+    {
+        left = &left[count..];
+    }
 }
 
 /// A document as JSON on stdout.

@@ -2,6 +2,12 @@
 
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Spec};
+use crate::sys::file;
+use rustix::fs::{Mode, OFlags, open, readlink};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// A bundle, read once: later changes of the file do not matter.
@@ -22,16 +28,24 @@ impl Bundle {
     /// A missing directory or file, malformed JSON with line, column and field.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let absolute = std::fs::canonicalize(path).call(|| format!("--bundle: open {shown}"))?;
-        if !absolute.is_dir() {
-            return Err(Error::new(format!("--bundle: {shown} is not a directory")));
-        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = match open(path, flags, Mode::empty()) {
+            Err(Errno::NOTDIR) if path.exists() => {
+                return Err(Error::new(format!("--bundle: {shown} is not a directory")));
+            }
+            dir => dir.call(|| format!("--bundle: open {shown}"))?,
+        };
+        // The kernel knows its whole path, without links.
+        let absolute = readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())
+            .call(|| format!("--bundle: readlink {shown}"))?;
+        let absolute = PathBuf::from(OsString::from_vec(absolute.into_bytes()));
         if absolute.to_str().is_none() {
             return Err(Error::new(format!("--bundle: {shown} is not a path in UTF-8")));
         }
-        let file = absolute.join("config.json");
-        let text =
-            std::fs::read(&file).call(|| format!("read {}", file.display())).map_err(|error| {
+        let shown = absolute.join("config.json");
+        let text = file::read_at(dir.as_fd(), "config.json")
+            .call(|| format!("read {}", shown.display()))
+            .map_err(|error| {
                 error.hint("`pinnace spec` writes one; --bundle names another directory")
             })?;
         let spec = spec::parse("config.json", &text)?;

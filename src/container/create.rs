@@ -4,6 +4,7 @@ use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{At, Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
@@ -16,7 +17,9 @@ use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
-use crate::{hooks, log, rootfs, terminal};
+use crate::{log, rootfs, terminal};
+use rustix::io::Errno;
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -199,6 +202,7 @@ fn make(
     if !is_unit {
         record.cgroup.create()?;
         record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
     }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
@@ -210,8 +214,9 @@ fn make(
     if is_unit {
         record.cgroup.start_unit(pid)?;
         record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
         dir.save(record)?;
-    } else if place(work, record)?.is_none() || work.plan.namespaces.joins(Kind::User) {
+    } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
     }
     if let Some(groups) = &record.rdt {
@@ -220,12 +225,15 @@ fn make(
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
+    made.devices = hand_over_devices(work, pid)?;
+    if waits(work, record)? {
+        wire.send(ToChild::Go)?;
+    }
+    // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
-    made.devices = hand_over_devices(work, pid)?;
     record.init = Some(ProcessId::of(pid)?);
-    wire.send(ToChild::Go)?;
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -234,8 +242,9 @@ fn make(
         on_hooks: &mut || {
             made.hooks = true;
             let state = state_of(record, Status::Creating);
-            hooks::run_all("prestart", &work.plan.hooks.prestart, &state)?;
-            hooks::run_all("createRuntime", &work.plan.hooks.create_runtime, &state)
+            let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
     conversation.until_ready()?;
@@ -282,6 +291,21 @@ fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a
     record.cgroup.dir()
 }
 
+/// Whether the process is not born where it belongs.
+fn is_outside(work: &Work<'_>, record: &Record) -> Result<bool> {
+    Ok(place(work, record)?.is_none() && record.cgroup.dir()?.is_some())
+}
+
+/// Whether init has to be told that what is done from outside is done before it
+/// can begin: its ids are mapped, its network devices, its class and its cgroup
+/// are there. Otherwise it begins at once.
+fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
+    let plan = &work.plan;
+    let outside = record.cgroup.is_unit() || is_outside(work, record)?;
+    let devices = !plan.net_devices.is_empty();
+    Ok(outside || devices || plan.id_maps.is_some() || plan.intel_rdt.is_some())
+}
+
 fn give_birth(
     work: &Work<'_>,
     record: &Record,
@@ -298,6 +322,7 @@ fn give_birth(
         attach_at: None,
         copied_host: plan.namespaces.creates(Kind::Mount),
     };
+    let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
     // The child makes these two itself, once it is in its cgroup.
@@ -306,10 +331,12 @@ fn give_birth(
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
         cgroup: place(work, record)?,
+        doors: &doors,
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let init = Init {
         plan,
+        waits: waits(work, record)?,
         sources,
         context,
         join: joins_itself.then_some(&work.join),
@@ -350,6 +377,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
+        // A hook may have left others there. Without a child the cgroup may not
+        // even be ours.
+        left.extend(kill_all(&record.cgroup).err());
     }
     left.extend(record.cgroup.remove().err());
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
@@ -366,6 +396,26 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }
+}
+
+/// The spec only allows this, so without root's privileges a refusal is no error:
+/// not every user may give a directory away, even to an id of their own.
+fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
+    let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
+    match cgroup.delegate(uid) {
+        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+            work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+            Ok(())
+        }
+        done => done.map_err(|error| error.at("linux.cgroupsPath")),
+    }
+}
+
+fn kill_all(cgroup: &Cgroup) -> Result<()> {
+    if cgroup.exists() && !cgroup.pids()?.is_empty() {
+        cgroup.kill(Signal::KILL)?;
+    }
+    Ok(())
 }
 
 impl Created {

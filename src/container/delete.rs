@@ -2,7 +2,7 @@
 
 use super::{Container, Runtime, state_of};
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks;
+use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec, Status};
@@ -89,7 +89,7 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
 pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
     let state = state_of(record, Status::Stopped);
     for (i, hook) in hooks.poststop.iter().enumerate() {
-        if let Err(error) = hooks::run(hook, &state) {
+        if let Err(error) = hooks::run(hook, &state, Runner::Runtime) {
             log.warning(&format!("hooks.poststop[{i}]: {error}"));
         }
     }

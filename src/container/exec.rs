@@ -150,7 +150,8 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let filter = seccomp::compile(profile, &work.runtime.log)?;
     let join = Join::Process(pidfd, kinds);
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
-    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into };
+    let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
+    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
     let exec = Exec {
         id: &record.id,
@@ -169,7 +170,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         // The container's own cgroup has children with controllers, and v2
         // then takes no process: go where its init is.
         Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
-            let birth = Birth { cgroup: None, ..birth };
+            let birth = Birth { cgroup: None, doors: &[], ..birth };
             let (child, wire) = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire))?;
             match record.cgroup.attach_beside(child.pid.as_raw_nonzero().get(), init.pid) {
                 Ok(()) => Ok((child, wire)),
@@ -190,8 +191,6 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     let pid = child.pid.as_raw_nonzero().get();
     if !work.below.is_empty() {
         record.cgroup.attach_below(pid, &work.below).at(|| "--cgroup".into())?;
-    } else if record.cgroup.dir()?.is_none() {
-        record.cgroup.attach(pid)?;
     }
     if let Some(groups) = &record.rdt {
         groups.enter(pid)?;

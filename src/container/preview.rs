@@ -200,7 +200,9 @@ fn tables(decided: &Decided) -> Vec<Table> {
         id_maps(plan.id_maps.as_ref()),
         list("cgroup", &dirs),
         list("cgroupWrites", &writes),
+        schemata(plan),
         list("timeOffsets", &plan.time_offsets),
+        net_devices(plan),
         mounts(&rootfs.mounts),
         devices(&rootfs.devices),
         Table {
@@ -240,6 +242,7 @@ fn container(plan: &Plan) -> Table {
             ("hostname", plan.hostname.clone().into()),
             ("domainname", plan.domainname.clone().into()),
             ("personality", plan.personality.into()),
+            ("memoryPolicy", plan.memory_policy.as_ref().map(|p| p.shown.as_str()).into()),
         ],
     )
 }
@@ -255,6 +258,20 @@ fn namespaces(plan: &Plan) -> Table {
         columns: &["type", "how", "path"],
         rows: new.chain(joined).collect(),
     }
+}
+
+fn schemata(plan: &Plan) -> Table {
+    let lines = plan.intel_rdt.iter().flat_map(|rdt| &rdt.schemata);
+    let rows = lines.map(|(field, line)| vec![field.as_str().into(), line.as_str().into()]);
+    Table { name: "intelRdt", columns: &["field", "line"], rows: rows.collect() }
+}
+
+fn net_devices(plan: &Plan) -> Table {
+    let row = |device: &plan::net_devices::NetDevice| {
+        vec![device.host.as_str().into(), device.inside().into()]
+    };
+    let rows = plan.net_devices.iter().map(row).collect();
+    Table { name: "netDevices", columns: &["host", "inside"], rows }
 }
 
 fn id_maps(maps: Option<&IdMaps>) -> Table {

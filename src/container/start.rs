@@ -4,7 +4,7 @@
 use super::notify::Relay;
 use super::{Container, Runtime, delete, seccomp, serve, state_of};
 use crate::error::{Error, Kind, Result};
-use crate::hooks;
+use crate::hooks::{self, Runner};
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec, Status};
 use crate::store::{Dir, Record, START};
@@ -82,7 +82,8 @@ pub(super) fn begin(
 /// The `poststart` hooks; their failure ends the container (runtime.md,
 /// "Lifecycle", step 9).
 pub(super) fn after(dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime) -> Result<()> {
-    let ran = hooks::run_all("poststart", &hooks.poststart, &state_of(record, Status::Running));
+    let state = state_of(record, Status::Running);
+    let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime);
     ran.map_err(|error| give_up(error, dir, record, hooks, runtime))
 }
 

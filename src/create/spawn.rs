@@ -12,7 +12,7 @@ use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Where a new process belongs.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Birth<'a> {
     pub join: &'a Join,
     /// cgroup v2 directory to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// cgroup v1: files to enter by, with their paths.
+    pub doors: &'a [(String, OwnedFd)],
 }
 
 impl Birth<'_> {
@@ -60,6 +62,9 @@ pub fn spawn(
         Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
+            if let Err(error) = enter_cgroups(birth.doors) {
+                fail(&child, error);
+            }
             // `body` cannot return, so there is nothing to match.
             #[expect(unreachable_code, reason = "the type of `body` says that it never returns")]
             match body(child) {}
@@ -94,15 +99,34 @@ fn spawn_by_middle(
 
 fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) -> Infallible) -> ! {
     let args = CloneArgs { namespaces: birth.create, cgroup: None, sibling: true };
-    let made =
-        birth.join.enter().and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
+    let made = enter_cgroups(birth.doors)
+        .and_then(|()| birth.join.enter())
+        .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
     let message = match made {
         Ok(None) => match body(wire) {},
         Ok(Some(child)) => ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd),
-        Err(error) => ToParent::Failed(error),
+        Err(error) => fail(&wire, error),
     };
     // If this cannot be sent, the end of the file tells the parent.
     exit_now(i32::from(wire.send(&message).is_err()));
+}
+
+fn fail(wire: &ChildEnd, error: Error) -> ! {
+    let _the_parent_is_gone = wire.send(&ToParent::Failed(error)).is_err();
+    exit_now(1)
+}
+
+/// Before anything else: what follows is charged to the container.
+fn enter_cgroups(doors: &[(String, OwnedFd)]) -> Result<()> {
+    for (path, door) in doors {
+        rustix::io::write(door, b"0").call(|| format!("write 0 to {path}")).map_err(|error| {
+            match error.errno() {
+                Some(Errno::NOSPC) => error.hint("its cpuset has no CPUs or no memory nodes"),
+                _ => error,
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn explain(errno: Errno, birth: &Birth<'_>) -> Error {

@@ -4,6 +4,7 @@
 use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Runner};
 use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
@@ -13,7 +14,7 @@ use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::signal::Mask;
 use crate::sys::{namespace, process};
-use crate::{hooks, net, terminal};
+use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
@@ -25,6 +26,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub struct Init<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// Whether the parent has something to do first, and then says so.
+    pub waits: bool,
     /// The trees that the parent has opened.
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
@@ -54,7 +57,9 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 
 fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let plan = init.plan;
-    wire.expect(ToChild::Go)?;
+    if init.waits {
+        wire.expect(ToChild::Go)?;
+    }
     scheduling::reset_affinity()?;
     if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
         // Strangers see us there: they must not reach our descriptors or memory.
@@ -186,7 +191,8 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state)
+    let preserve_fds = plan.process.as_ref().map_or(0, |process| process.preserve_fds);
+    hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
 }
 
 fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {

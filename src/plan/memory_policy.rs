@@ -51,7 +51,7 @@ pub fn plan(policy: Option<&spec::MemoryPolicy>, findings: &mut Findings) -> Opt
     let flags = flags(policy, findings);
     let list = policy.nodes.as_deref().map(str::trim).filter(|list| !list.is_empty());
     let nodes = match list {
-        Some(list) => mask::parse("linux.memoryPolicy.nodes", list, findings)?,
+        Some(list) => mask::parse("linux.memoryPolicy.nodes", list, findings).unwrap_or_default(),
         None => Mask::new(),
     };
     let Some((name, mode, rule)) = MODES.iter().find(|(name, ..)| *name == policy.mode) else {

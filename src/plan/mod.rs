@@ -3,6 +3,7 @@
 //! bad input fails with nothing to undo, and all findings at once.
 
 pub mod capabilities;
+pub mod delegation;
 pub mod findings;
 pub mod hooks;
 pub mod idmap;
@@ -78,6 +79,8 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// Path of the cgroup as configured.
     pub cgroups_path: Option<String>,
+    /// User of the host who is to own the cgroup, on v2.
+    pub cgroup_owner: Option<u32>,
     /// Limits of the cgroup, as configured: unset means to leave alone.
     pub resources: spec::Resources,
     /// The filter, not yet compiled.
@@ -113,6 +116,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, findings),
         hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
+        cgroup_owner: delegation::plan(spec, &namespaces, id_maps.as_ref()),
         cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
         resources: linux.resources.unwrap_or_default(),
         seccomp: linux.seccomp,

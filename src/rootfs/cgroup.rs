@@ -22,9 +22,10 @@ pub(super) fn make(
     context: &Context<'_>,
 ) -> Result<()> {
     let target = target(mount, root, || Ok(Node::Dir))?;
+    let mut taken: Vec<_> = taken.into_iter().map(Some).collect();
     match context.cgroup {
-        Some(CgroupView::V2(_)) => v2(mount, &taken, target.as_fd(), context),
-        Some(CgroupView::V1(list)) => v1(plan, mount, list, &taken, target.as_fd(), context),
+        Some(CgroupView::V2(_)) => v2(mount, &mut taken, target.as_fd(), context),
+        Some(CgroupView::V1(list)) => v1(plan, mount, list, &mut taken, target.as_fd(), context),
         None => hide(mount, target.as_fd()),
     }
 }
@@ -33,7 +34,7 @@ pub(super) fn make(
 /// container's cgroup; without one, the directory of the container's cgroup.
 fn v2(
     mount: &Mount,
-    taken: &[OwnedFd],
+    taken: &mut [Option<OwnedFd>],
     target: BorrowedFd<'_>,
     context: &Context<'_>,
 ) -> Result<()> {
@@ -59,9 +60,10 @@ fn v2(
     }
 }
 
-fn take(taken: &[OwnedFd], index: usize, dir: &std::path::Path) -> Result<OwnedFd> {
-    match taken.get(index) {
-        Some(tree) => tree.try_clone().call(|| "dup".into()),
+/// The tree that the parent has taken, or else one of the child's own.
+fn take(taken: &mut [Option<OwnedFd>], index: usize, dir: &std::path::Path) -> Result<OwnedFd> {
+    match taken.get_mut(index).and_then(Option::take) {
+        Some(tree) => Ok(tree),
         None => {
             mount::clone_path(dir, false, false).call(|| format!("open_tree {}", dir.display()))
         }
@@ -96,7 +98,7 @@ fn v1(
     plan: &Rootfs,
     mount: &Mount,
     list: &[Hierarchy],
-    taken: &[OwnedFd],
+    taken: &mut [Option<OwnedFd>],
     target: BorrowedFd<'_>,
     context: &Context<'_>,
 ) -> Result<()> {
@@ -105,7 +107,7 @@ fn v1(
     attach(mount, top.as_fd(), target)?;
     for (index, hierarchy) in list.iter().enumerate() {
         let name = &hierarchy.name;
-        let one = || -> Result<()> {
+        let mut one = || -> Result<()> {
             mkdirat(&top, name.as_str(), Mode::from_raw_mode(0o755)).call(|| "mkdirat".into())?;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let dir = openat(&top, name.as_str(), flags, Mode::empty()).call(|| "open".into())?;

@@ -1,6 +1,6 @@
 //! `linux` (config-linux.md) without resources and seccomp.
 
-use super::{Resources, Seccomp, null_as_default, object, objects};
+use super::{Resources, Seccomp, members, null_as_default, object, objects};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Linux {
     #[serde(default, deserialize_with = "objects")]
     pub gid_mappings: Vec<IdMapping>,
     /// Offsets of the clocks of a new time namespace.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "members")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
     /// Kernel parameters.
     #[serde(default, deserialize_with = "null_as_default")]

@@ -1,7 +1,7 @@
 //! `linux.resources` (config-linux.md, "Control groups"), also the document of
 //! `update --resources`.
 
-use super::{null_as_default, object, objects};
+use super::{members, null_as_default, object, objects};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct Resources {
     #[serde(default, deserialize_with = "object")]
     pub network: Option<Network>,
     /// RDMA, by device.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "members")]
     pub rdma: BTreeMap<String, Rdma>,
     /// cgroup v2 files, by name.
     #[serde(default, deserialize_with = "null_as_default")]

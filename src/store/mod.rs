@@ -11,9 +11,13 @@ pub use process_id::ProcessId;
 pub use record::Record;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::file;
 use crate::sys::lock::lock_exclusive;
-use rustix::fs::{AtFlags, Mode, OFlags, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -218,14 +222,17 @@ impl Dir {
     /// Those of unlink(2) and rmdir(2).
     pub fn remove(&self) -> Result<()> {
         let call = || format!("remove {}", self.path.display());
-        let entries = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.call(call)?,
-        };
-        for entry in entries {
-            let name = entry.call(call)?.file_name();
-            if let Some(name) = name.to_str().filter(|name| *name != RECORD) {
-                self.remove_entry(name)?;
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).call(call)?;
+        let mut room = [MaybeUninit::uninit(); 2048];
+        let mut entries = RawDir::new(&self.fd, &mut room);
+        while let Some(entry) = entries.next() {
+            let name = match entry {
+                // Somebody else has removed the directory.
+                Err(Errno::NOENT) => break,
+                entry => entry.call(call)?.file_name().to_string_lossy().into_owned(),
+            };
+            if ![".", "..", RECORD].contains(&name.as_str()) {
+                self.remove_entry(&name)?;
             }
         }
         self.remove_file(RECORD)?;
@@ -260,15 +267,10 @@ impl Dir {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let file = match openat(&self.fd, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Err(Errno::NOENT) => return Err(missing(&self.id)),
-            file => file.call(|| format!("open {}/{name}", self.path.display()))?,
-        };
-        let mut text = Vec::new();
-        let mut file = std::fs::File::from(file);
-        std::io::Read::read_to_end(&mut file, &mut text)
-            .call(|| format!("read {}/{name}", self.path.display()))?;
-        Ok(text)
+        match file::read_at(self.fd.as_fd(), name) {
+            Err(Errno::NOENT) => Err(missing(&self.id)),
+            text => text.call(|| format!("read {}/{name}", self.path.display())),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A process that cannot be mistaken for a later one with the same pid.
 
 use crate::error::{Context, Result};
+use crate::sys::file;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -22,16 +23,17 @@ impl ProcessId {
     /// # Errors
     /// `ENOENT` if it is not.
     pub fn of(pid: i32) -> Result<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .call(|| format!("read /proc/{pid}/stat"))?;
-        let start_time = parse(&stat).map_or(0, |(_, start_time)| start_time);
+        let stat =
+            file::read(format!("/proc/{pid}/stat")).call(|| format!("read /proc/{pid}/stat"))?;
+        let start_time =
+            parse(&String::from_utf8_lossy(&stat)).map_or(0, |(_, start_time)| start_time);
         Ok(Self { pid, start_time })
     }
 
     /// Whether it still runs: neither gone, nor a zombie, nor another one.
     pub fn is_alive(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        matches!(parse(&stat), Some((state, start)) if start == self.start_time && !"ZXx".contains(state))
+        let stat = file::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        matches!(parse(&String::from_utf8_lossy(&stat)), Some((state, start)) if start == self.start_time && !"ZXx".contains(state))
     }
 
     /// A pidfd of it, if it is still there; a zombie is.

@@ -4,7 +4,7 @@
 //! ```text
 //! parent                              child
 //!                                     Spawned + pidfd   only if a middle process had to join first
-//! Go             id maps and cgroup are done
+//! Go             id maps are written; exec: the cgroup is entered
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
 //!                                     Console + fd      the terminal's master side
@@ -57,7 +57,7 @@ pub enum ToParent {
 /// What the parent says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToChild {
-    /// Ids are mapped and the cgroup is entered.
+    /// Ids are mapped, or the cgroup is entered.
     Go,
     /// What was asked for is done.
     Done,

@@ -5,6 +5,7 @@
 pub mod alloc;
 pub mod bpf;
 pub mod exe;
+pub mod file;
 pub mod keyring;
 pub mod lock;
 pub mod mount;
@@ -15,4 +16,5 @@ pub mod process;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
+pub mod start;
 pub mod userns;

@@ -118,7 +118,7 @@ fn a_configuration_with_everything_parses() {
 }
 
 #[test]
-fn r110_a_wrong_type_is_refused_by_its_path() {
+fn r110_r299_a_wrong_type_is_refused_by_its_path() {
     let (config, leaves) = maximal();
     let mut wrong = Vec::new();
     for leaf in &leaves {
@@ -152,10 +152,14 @@ fn r110_a_wrong_type_of_a_branch_is_refused_by_its_path() {
     branches.dedup();
     for way in branches {
         let field = field(way);
-        match parse(&with(&config, way, json!("text"))) {
-            Err(error) if error.to_string().contains(&field) => {}
-            Err(error) => wrong.push(format!("{field}: {error}")),
-            Ok(_) => wrong.push(format!("{field} = \"text\" is taken")),
+        let there = config.pointer(&format!("/{}", way.join("/"))).unwrap();
+        let other = if there.is_array() { json!({}) } else { json!([]) };
+        for value in [json!("text"), other] {
+            match parse(&with(&config, way, value.clone())) {
+                Err(error) if error.to_string().contains(&field) => {}
+                Err(error) => wrong.push(format!("{field}: {error}")),
+                Ok(_) => wrong.push(format!("{field} = {value} is taken")),
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -183,7 +187,7 @@ fn r110_a_number_out_of_range_is_refused_by_its_path() {
 }
 
 #[test]
-fn r110_an_unknown_word_is_refused_by_its_path() {
+fn r110_r299_an_unknown_word_is_refused_by_its_path() {
     let (config, leaves) = maximal();
     let mut wrong = Vec::new();
     let lists = |leaf: &&Leaf| leaf.schema.get("enum").or(leaf.schema.get("pattern")).is_some();

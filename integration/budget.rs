@@ -1,0 +1,55 @@
+//! No needless system call: each command has a budget, counted by strace. The
+//! figures are those of cgroup v1 with ten hierarchies, where there are most;
+//! a change that needs more says why, here and in docs/performance.md.
+
+use crate::harness::{Bundle, Call, Container, is_pinnace, runtime, wait_for};
+use rustix::event::PollFlags;
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::fs;
+
+/// The number of calls that `args` makes; with its children's in `whole`.
+fn count(c: &Container, whole: bool, args: &[&str]) -> usize {
+    let trace = c.bundle.dir().join("trace");
+    let strace = Call::new("/usr/bin/strace").args(["-qq", "-o"]).args([&trace]);
+    let strace = if whole { strace.args(["-f"]) } else { strace };
+    strace
+        .args([runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap()])
+        .args(args)
+        .output_to(c.log("stdout"), c.log("stderr"))
+        .run()
+        .ok();
+    let text = fs::read_to_string(&trace).unwrap();
+    let begun =
+        |line: &&str| line.contains('(') && !line.contains(" resumed>") && !line.contains("+++");
+    text.lines().filter(begun).count()
+}
+
+#[test]
+fn no_command_makes_more_calls_than_it_needs() {
+    if !is_pinnace() || !fs::exists("/usr/bin/strace").unwrap() {
+        eprintln!("skipped: counts pinnace's calls with strace");
+        return;
+    }
+    let c = Bundle::sleeper().container();
+    let bundle = c.bundle.path().to_str().unwrap().to_owned();
+    let id = c.id.as_str();
+    let mut wrong = Vec::new();
+    let mut check = |name: &str, budget: usize, got: usize| {
+        if got > budget {
+            wrong.push(format!("{name}: {got}, budget {budget}"));
+        }
+    };
+    check("create, its own side", 176, count(&c, false, &["create", "--bundle", &bundle, id]));
+    check("start", 40, count(&c, false, &["start", id]));
+    check("state", 33, count(&c, false, &["state", id]));
+    check("exec", 208, count(&c, true, &["exec", id, "true"]));
+    let init = pidfd_open(c.pid(), PidfdFlags::empty()).unwrap();
+    check("kill", 38, count(&c, false, &["kill", id, "KILL"]));
+    assert!(wait_for(&init, PollFlags::IN));
+    check("delete", 70, count(&c, false, &["delete", id]));
+    let once = Bundle::new(["true"]).container();
+    let bundle = once.bundle.path().to_str().unwrap().to_owned();
+    check("run", 500, count(&once, true, &["run", "--bundle", &bundle, &once.id]));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,237 @@
+//! Limits that not every machine can set: what has no controller here is
+//! skipped, what the host's version of cgroups has no word for is refused.
+
+use crate::harness::{Bundle, Container, Hierarchy, deviates, json, needs};
+use std::fs;
+
+fn v1() -> bool {
+    Hierarchy::of_host() == Hierarchy::V1
+}
+
+fn limited(resources: &str, value: serde_json::Value) -> Container {
+    Bundle::sleeper().set(&format!("/linux/resources/{resources}"), value).container()
+}
+
+/// Whether the host has a controller, by its names on v1 and on v2.
+fn has(on_v1: &str, on_v2: &str) -> bool {
+    Hierarchy::of_host().has(if v1() { on_v1 } else { on_v2 }) || beside(on_v2)
+}
+
+/// Whether the unified hierarchy beside v1 ("hybrid") has a controller.
+fn beside(name: &str) -> bool {
+    let list = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+    list.unwrap_or_default().split_whitespace().any(|controller| controller == name)
+}
+
+/// As `Container::cgroup_value`, on hybrid hosts, too.
+fn value(c: &Container, on_v1: &str, on_v2: &str) -> String {
+    if !v1() || !beside(on_v2.split('.').next().unwrap()) {
+        return c.cgroup_value(on_v1, on_v2);
+    }
+    let pid = c.pid().as_raw_nonzero();
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    let file = format!("/sys/fs/cgroup/unified{path}/{on_v2}");
+    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}")).trim_end().to_owned()
+}
+
+/// Refused where v2 has no such limit, by the name of the field.
+fn refused_on_v2(resources: &str, value: serde_json::Value, field: &str) {
+    let c = limited(resources, value);
+    let out = c.create();
+    deviates!("runc", "R206: ignored");
+    out.fails_with(&[&format!("linux.resources.{field}: cgroup v2 has nothing like it"), "v2"]);
+}
+
+#[test]
+fn r182_r206_memory_use_hierarchy() {
+    if !v1() {
+        return refused_on_v2("memory", json!({"useHierarchy": false}), "memory.useHierarchy");
+    }
+    let c = limited("memory", json!({"useHierarchy": true, "limit": 64 << 20}));
+    c.create().ok();
+    deviates!("runc", "R182: ignored");
+    assert_eq!(c.cgroup_value("memory.use_hierarchy", ""), "1");
+}
+
+/// The kernel takes no other limit of kernel memory any more than none.
+#[test]
+fn r178_r206_memory_kernel() {
+    if !v1() {
+        return refused_on_v2("memory", json!({"kernel": 1 << 24}), "memory.kernel");
+    }
+    let c = limited("memory", json!({"kernel": -1}));
+    c.create().ok();
+    assert_eq!(c.cgroup_value("memory.kmem.limit_in_bytes", ""), "9223372036854771712");
+}
+
+#[test]
+fn r179_r206_memory_kernel_tcp() {
+    if !v1() {
+        return refused_on_v2("memory", json!({"kernelTCP": 1 << 24}), "memory.kernelTCP");
+    }
+    let c = limited("memory", json!({"kernelTCP": 1 << 24}));
+    c.create().ok();
+    deviates!("runc", "R179: ignored");
+    assert_eq!(c.cgroup_value("memory.kmem.tcp.limit_in_bytes", ""), "16777216");
+}
+
+#[test]
+fn r187_r206_cpu_realtime() {
+    let value = json!({"realtimeRuntime": 1000, "realtimePeriod": 500_000});
+    if !v1() {
+        return refused_on_v2("cpu", value, "cpu.realtimeRuntime");
+    }
+    needs!(fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap(), "CONFIG_RT_GROUP_SCHED");
+    let c = limited("cpu", value);
+    c.create().ok();
+    assert_eq!(c.cgroup_value("cpu.rt_runtime_us", ""), "1000");
+    assert_eq!(c.cgroup_value("cpu.rt_period_us", ""), "500000");
+}
+
+#[test]
+fn r190_block_io_weight() {
+    needs!(has("blkio", "io"), "a block I/O controller");
+    let c = limited("blockIO", json!({"weight": 200}));
+    let out = c.create();
+    let names = ["blkio.bfq.weight", "blkio.weight", "io.bfq.weight", "io.weight"];
+    needs!(out.code == 0 || !out.stderr.contains("no such file"), "weights of block I/O");
+    out.ok();
+    let dir = c.cgroup(if v1() { "blkio" } else { "" });
+    let text = names.iter().find_map(|name| fs::read_to_string(dir.join(name)).ok()).unwrap();
+    // io.weight counts to 10000: 200 of 1000 is 1920.
+    assert!(["200", "1920"].iter().any(|n| text.trim_end().ends_with(n)), "{text:?}");
+}
+
+#[test]
+fn r191_r193_r206_leaf_weights_are_refused_where_there_are_none() {
+    let device = json!([{"major": 7, "minor": 0, "leafWeight": 100}]);
+    for (field, value) in [
+        ("leafWeight", json!({"leafWeight": 100})),
+        ("weightDevice[0].leafWeight", json!({"weightDevice": device})),
+    ] {
+        // They went with CFQ, in Linux 5.0.
+        let c = limited("blockIO", value);
+        let out = c.create();
+        deviates!("runc", "R191: ignored");
+        deviates!("crun", "leaves its cgroups after the failed create");
+        out.fails_with(&[&format!("linux.resources.blockIO.{field}")]);
+    }
+}
+
+/// A whole disk, as throttling wants one.
+fn disk() -> Option<(u32, u32)> {
+    let entry = fs::read_dir("/sys/block").ok()?.flatten().next()?;
+    let text = fs::read_to_string(entry.path().join("dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn r194_throttle_devices() {
+    needs!(has("blkio", "io") && disk().is_some(), "block devices");
+    let (major, minor) = disk().unwrap();
+    let rate = |rate: u32| json!([{"major": major, "minor": minor, "rate": rate}]);
+    let c = limited(
+        "blockIO",
+        json!({"throttleReadBpsDevice": rate(1_000_001), "throttleWriteBpsDevice": rate(1_000_002),
+               "throttleReadIOPSDevice": rate(1_000_003), "throttleWriteIOPSDevice": rate(1_000_004)}),
+    );
+    c.create().ok();
+    for (file, key, rate) in [
+        ("read_bps", "rbps", "1000001"),
+        ("write_bps", "wbps", "1000002"),
+        ("read_iops", "riops", "1000003"),
+        ("write_iops", "wiops", "1000004"),
+    ] {
+        let text = c.cgroup_value(&format!("blkio.throttle.{file}_device"), "io.max");
+        let device = format!("{major}:{minor}");
+        let want = if v1() { format!("{device} {rate}") } else { format!("{key}={rate}") };
+        assert!(text.contains(&device) && text.contains(&want), "{file}: {text}");
+    }
+}
+
+#[test]
+fn r195_r196_huge_pages() {
+    needs!(has("hugetlb", "hugetlb"), "the hugetlb controller");
+    let c = limited("hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}]));
+    c.create().ok();
+    let usage = value(&c, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max");
+    let reserved = value(&c, "hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max");
+    assert_eq!((usage.as_str(), reserved.as_str()), ("4194304", "4194304"));
+}
+
+#[test]
+fn r197_r206_network_class() {
+    let value = json!({"classID": 1_048_577});
+    if !v1() {
+        return refused_on_v2("network", value, "network.classID");
+    }
+    needs!(has("net_cls", ""), "the net_cls controller");
+    let c = limited("network", value);
+    c.create().ok();
+    assert_eq!(c.cgroup_value("net_cls.classid", ""), "1048577");
+}
+
+#[test]
+fn r198_r206_network_priorities() {
+    let value = json!({"priorities": [{"name": "lo", "priority": 7}]});
+    if !v1() {
+        return refused_on_v2("network", value, "network.priorities");
+    }
+    needs!(has("net_prio", ""), "the net_prio controller");
+    let c = limited("network", value);
+    c.create().ok();
+    assert!(c.cgroup_value("net_prio.ifpriomap", "").contains("lo 7"));
+}
+
+#[test]
+fn r201_rdma() {
+    needs!(has("rdma", "rdma"), "the rdma controller");
+    let device = fs::read_dir("/sys/class/infiniband").ok().and_then(|mut dir| dir.next());
+    needs!(device.is_some(), "an RDMA device");
+    let name = device.unwrap().unwrap().file_name().into_string().unwrap();
+    let limit = json!({&name: {"hcaHandles": 3, "hcaObjects": 10_000}});
+    let c = limited("rdma", limit);
+    c.create().ok();
+    let text = value(&c, "rdma.max", "rdma.max");
+    assert!(text.contains(&format!("{name} hca_handle=3 hca_object=10000")), "{text}");
+}
+
+/// What the host has no controller for is refused by name, never dropped.
+#[test]
+fn r110_r303_a_limit_without_a_controller_is_refused() {
+    needs!(v1(), "cgroup v1");
+    for (controller, at, value, field) in [
+        (
+            "hugetlb",
+            "hugepageLimits",
+            json!([{"pageSize": "2MB", "limit": 0}]),
+            "hugepageLimits[0]",
+        ),
+        ("net_cls", "network", json!({"classID": 1}), "network.classID"),
+        (
+            "net_prio",
+            "network",
+            json!({"priorities": [{"name": "lo", "priority": 1}]}),
+            "network.priorities",
+        ),
+    ] {
+        if has(controller, controller) {
+            continue;
+        }
+        let out = limited(at, value).create();
+        deviates!(["runc", "crun"], "R303: ignored, or less said");
+        out.fails_with(&[&format!("linux.resources.{field}: this host has no cgroup controller")]);
+    }
+}
+
+/// Born in its cgroup: whatever init does first, it counts there. The parent's
+/// own cgroup never sees the process.
+#[test]
+fn r210_the_process_is_born_in_its_cgroup() {
+    needs!(!v1(), "cgroup v2");
+    let c = limited("pids", json!({"limit": 1}));
+    c.create().ok();
+    assert_eq!(c.cgroup_value("", "pids.peak"), "1");
+}
