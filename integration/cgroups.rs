@@ -244,7 +244,7 @@ fn r191_r192_blkio_throttle() {
 }
 
 /// A whole disk, as throttling wants one.
-fn disk() -> Option<(u32, u32)> {
+pub(crate) fn disk() -> Option<(u32, u32)> {
     let entry = fs::read_dir("/sys/block").ok()?.flatten().next()?;
     let text = fs::read_to_string(entry.path().join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;

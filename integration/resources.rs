@@ -1,6 +1,7 @@
 //! Limits that not every machine can set: what has no controller here is
 //! skipped, what the host's version of cgroups has no word for is refused.
 
+use crate::cgroups::disk;
 use crate::harness::{Bundle, Container, Hierarchy, deviates, json, needs};
 use std::fs;
 
@@ -117,14 +118,6 @@ fn r191_r193_leaf_weights_are_refused_where_there_are_none() {
         deviates!("crun", "leaves its cgroups after the failed create");
         out.fails_with(&[&format!("linux.resources.blockIO.{field}")]);
     }
-}
-
-/// A whole disk, as throttling wants one.
-fn disk() -> Option<(u32, u32)> {
-    let entry = fs::read_dir("/sys/block").ok()?.flatten().next()?;
-    let text = fs::read_to_string(entry.path().join("dev")).ok()?;
-    let (major, minor) = text.trim().split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[test]

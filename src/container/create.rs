@@ -3,7 +3,7 @@
 use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
-use crate::error::{At, Context, Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
@@ -248,17 +248,10 @@ fn make(
         },
     };
     conversation.until_ready()?;
-    let mut master = conversation.master.take();
-    if let (Some(socket), Some(fd)) = (&work.settings.console_socket, &master) {
-        // The name as data is what runc's callers expect.
-        sync::send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
-        master = None;
-    }
+    let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
+    let master = conversation.hand_over(console.as_deref(), pidfd.as_deref())?;
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
-    }
-    if let Some(socket) = &work.settings.pidfd_socket {
-        sync::send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
     }
     record.creator = None;
     dir.save(record)?;

@@ -16,7 +16,6 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -205,14 +204,8 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
         on_hooks: &mut || Err(Error::new("exec runs no hooks")),
     };
     conversation.until_ready()?;
-    let mut master = conversation.master.take();
-    if let (Some(socket), Some(fd)) = (&request.console_socket, &master) {
-        sync::send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
-        master = None;
-    }
-    if let Some(socket) = &request.pidfd_socket {
-        sync::send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
-    }
+    let (console, pidfd) = (&request.console_socket, &request.pidfd_socket);
+    let master = conversation.hand_over(console.as_deref(), pidfd.as_deref())?;
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;

@@ -1,10 +1,10 @@
 //! The parent's half of the conversation with a new process (see
 //! [`crate::sync`]).
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::log::Log;
 use crate::store::{Dir, START};
-use crate::sync::{ParentEnd, ToChild, ToParent};
+use crate::sync::{ParentEnd, ToChild, ToParent, send_fd};
 use crate::sys::process::Child;
 use rustix::io::Errno;
 use rustix::net::{
@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 /// Hears a new process out until it is ready to be started.
 pub(super) struct Conversation<'a> {
@@ -47,6 +48,30 @@ impl Conversation<'_> {
                 None => return Err(ended_early(self.child)),
             }
         }
+    }
+}
+
+impl Conversation<'_> {
+    /// Gives the process's terminal and its pidfd to those who wait for them;
+    /// returns a terminal that nobody else took.
+    ///
+    /// # Errors
+    /// If nobody listens on a socket.
+    pub fn hand_over(
+        &mut self,
+        console: Option<&Path>,
+        pidfd: Option<&Path>,
+    ) -> Result<Option<OwnedFd>> {
+        let mut master = self.master.take();
+        if let (Some(socket), Some(fd)) = (console, &master) {
+            // The name as data is what runc's callers expect.
+            send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
+            master = None;
+        }
+        if let Some(socket) = pidfd {
+            send_fd(socket, b"pidfd", self.child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
+        }
+        Ok(master)
     }
 }
 
