@@ -90,7 +90,11 @@ fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
 pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
     let path = &plan.path;
     let fd = mount::clone_path(path, true, false)
-        .call(|| format!("root.path: open_tree {}", path.display()))?;
+        .call(|| format!("root.path: open_tree {}", path.display()))
+        .map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => error.hint("the container's files belong there"),
+            _ => error,
+        })?;
     let kind = FileType::from_raw_mode(fstat(&fd).call(|| "root.path: fstat".into())?.st_mode);
     if kind != FileType::Directory {
         return Err(Error::os(format!("root.path: {}", path.display()), Errno::NOTDIR));
