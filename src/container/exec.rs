@@ -16,6 +16,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -46,6 +47,7 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    status: Status,
     config: Spec,
     process: Process,
     memory_policy: Option<MemoryPolicy>,
@@ -64,7 +66,7 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    check_status(&container, request)?;
+    let status = check_status(&container, request)?;
     let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
     let own = config
         .process
@@ -88,13 +90,13 @@ pub fn exec(
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
-    run(&Work { runtime, request, container, config, process, memory_policy, below })
+    run(&Work { runtime, request, container, status, config, process, memory_policy, below })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<()> {
+fn check_status(container: &Container, request: &Request) -> Result<Status> {
     match container.status()? {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if request.ignore_paused => Ok(()),
+        status @ (Status::Running | Status::Created) => Ok(status),
+        Status::Paused if request.ignore_paused => Ok(Status::Paused),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
@@ -210,7 +212,16 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;
     let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    start::begin(wire, record, profile, work.runtime)?;
+    let waiting = start::Waiting {
+        wire,
+        pid,
+        pidfd: child.pidfd.as_fd(),
+        record,
+        status: work.status,
+        profile,
+        log: &work.runtime.log,
+    };
+    waiting.begin()?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, pid)?;
     }

@@ -5,10 +5,14 @@ use super::notify::Relay;
 use super::{Container, Runtime, delete, seccomp, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
+use crate::log::Log;
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec, Status};
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -38,7 +42,18 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
         let profile = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-        let begun = begin(&wire, &container.record, profile, runtime);
+        let init = container.record.init.ok_or_else(|| super::not_running(id))?;
+        let pidfd = init.open()?.ok_or_else(|| super::not_running(id))?;
+        let waiting = Waiting {
+            wire: &wire,
+            pid: init.pid,
+            pidfd: pidfd.as_fd(),
+            record: &container.record,
+            status: Status::Creating,
+            profile,
+            log: &runtime.log,
+        };
+        let begun = waiting.begin();
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
             return Err(give_up(error, &container.dir, &container.record, &hooks, runtime));
@@ -55,26 +70,58 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
 }
 
-/// Says `Start` and listens until execve(2) has closed the other end.
-pub(super) fn begin(
-    wire: &ParentEnd,
-    record: &Record,
-    profile: Option<&spec::Seccomp>,
-    runtime: &Runtime,
-) -> Result<()> {
-    wire.send(ToChild::Start)?;
-    loop {
-        match wire.receive()? {
-            None => return Ok(()),
-            Some(ToParent::Warning(text)) => runtime.log.warning(&text),
-            Some(ToParent::Listener(fd)) => {
-                let pid = record.init.map_or(0, |init| init.pid);
-                seccomp::notify(profile, record, pid, Status::Creating, fd)?;
-            }
-            Some(ToParent::Failed(error)) => return Err(error),
-            Some(other) => {
-                return Err(Error::new(format!("init said {other:?} while it was started")));
-            }
+/// A process that waits to be started.
+pub(super) struct Waiting<'a> {
+    pub wire: &'a ParentEnd,
+    pub pid: i32,
+    pub pidfd: BorrowedFd<'a>,
+    pub record: &'a Record,
+    /// The container's, as a seccomp agent is told.
+    pub status: Status,
+    /// `linux.seccomp`.
+    pub profile: Option<&'a spec::Seccomp>,
+    pub log: &'a Log,
+}
+
+impl Waiting<'_> {
+    /// Says `Start` and listens until execve(2) has closed the other end.
+    ///
+    /// # Errors
+    /// What the process reports. It has ended then, or been killed.
+    pub fn begin(&self) -> Result<()> {
+        self.wire.send(ToChild::Start)?;
+        loop {
+            let heard = match self.wire.receive() {
+                Ok(None) => return Ok(()),
+                // It ends by itself.
+                Ok(Some(ToParent::Failed(error))) => return Err(error),
+                Ok(Some(ToParent::Warning(text))) => {
+                    self.log.warning(&text);
+                    Ok(())
+                }
+                Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
+                Ok(Some(ToParent::Silent(ear))) => {
+                    let done = ear.listen(self.wire, self.pidfd, &mut |fd| self.notify(&fd));
+                    return done.map_err(|error| self.end(error));
+                }
+                Ok(Some(other)) => {
+                    Err(Error::new(format!("init said {other:?} while it was started")))
+                }
+                Err(error) => Err(error),
+            };
+            heard.map_err(|error| self.end(error))?;
+        }
+    }
+
+    fn notify(&self, listener: &OwnedFd) -> Result<()> {
+        seccomp::notify(self.profile, self.record, self.status, self.pid, listener)
+    }
+
+    /// Nobody supervises it, or it waits for an answer: it must not run on.
+    fn end(&self, error: Error) -> Error {
+        match pidfd_send_signal(self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => error,
+            Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
         }
     }
 }
