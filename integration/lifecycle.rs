@@ -389,6 +389,31 @@ fn r270_delete_removes_cgroups_that_the_container_made() {
     assert!(!sub.exists());
 }
 
+/// An administrator, or systemd, may have cleaned up before us.
+#[test]
+fn r270_cgroups_that_were_removed_behind_our_back() {
+    let c = Bundle::sleeper().container().up();
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid().as_raw_pid())).unwrap();
+    c.stop();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (names, path) = (parts.next().unwrap(), parts.next().unwrap());
+        for mount in [names.trim_start_matches("name="), "unified"] {
+            let dir = format!("/sys/fs/cgroup/{mount}{path}");
+            if dir.contains(&c.id) {
+                drop(fs::remove_dir(&dir));
+                assert!(!fs::exists(&dir).unwrap(), "{dir}");
+            }
+        }
+    }
+    assert_eq!(c.status(), "stopped");
+    for args in [["pause", &c.id], ["resume", &c.id], ["ps", &c.id], ["events", &c.id]] {
+        let out = c.call(args).run();
+        assert!(out.code != 0 || args[0] == "ps", "{args:?}: {out:?}");
+    }
+    c.delete().ok();
+}
+
 #[test]
 fn r270_delete_leaves_the_bundle_alone() {
     let c = Bundle::sh("true").container();
