@@ -1,7 +1,7 @@
 //! The state machine: create, start, kill, delete, pause, resume, and what each
 //! says in the wrong state. The words in `fails_with` are matched by engines.
 
-use crate::harness::{Bundle, deviates};
+use crate::harness::{Bundle, Hierarchy, deviates, exits};
 use serde_json::json;
 use std::fs;
 
@@ -362,6 +362,29 @@ fn r378_delete_by_force_ends_a_paused_container() {
     let out = c.call(["delete", "-f", &c.id]).run();
     out.ok();
     c.call(["state", &c.id]).run().fails();
+}
+
+/// What the container itself has frozen cannot even die under v1.
+#[test]
+fn r378_delete_by_force_ends_what_is_frozen_below() {
+    deviates!(["runc", "crun"], "R378: under v1 they wait for a frozen cgroup below");
+    let c = Bundle::sh("sleep 1000 & echo > /ready; wait").container().up_and_ready();
+    let own = c.cgroup("freezer");
+    let below = own.join("below");
+    fs::create_dir(&below).unwrap();
+    let init = c.pid().as_raw_pid().to_string();
+    let pids = fs::read_to_string(own.join("cgroup.procs")).unwrap();
+    let child = pids.lines().find(|pid| *pid != init).unwrap();
+    fs::write(below.join("cgroup.procs"), child).unwrap();
+    let (file, word) = match Hierarchy::of_host() {
+        Hierarchy::V1 => ("freezer.state", "FROZEN"),
+        Hierarchy::V2 => ("cgroup.freeze", "1"),
+    };
+    fs::write(below.join(file), word).unwrap();
+    let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(exits(child));
+    assert!(!below.exists());
 }
 
 #[test]
