@@ -10,8 +10,10 @@
 
 mod harness;
 
+mod apparmor;
 mod bad_input;
 mod budget;
+mod bus;
 mod cgroups;
 mod cli;
 mod devices;

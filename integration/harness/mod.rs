@@ -16,7 +16,7 @@ pub use call::{Call, Output, Running, exits, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
 pub use pty::{FdSocket, Terminal, read_all, read_until};
-pub use runtime::{is_pinnace, known_to_differ, lacks, runtime};
+pub use runtime::{by_systemd, is_pinnace, known_to_differ, lacks, runtime};
 pub use serde_json::{Value, json};
 
 /// Ends the test here for a runtime that is known to behave differently.

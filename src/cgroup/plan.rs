@@ -82,7 +82,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
         let node = node(MOUNT.into(), below, None);
-        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+        return Ok(Cgroup::V2(Unified { node, exists: true, ours: false, rules, unit: None }));
     }
     let own = own()?;
     let mut table = None;
@@ -101,7 +101,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         // Mounted at an unusual place, but alone: v2.
         Some(0) if nodes.len() == 1 => {
             let node = nodes.remove(0);
-            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+            return Ok(Cgroup::V2(Unified { node, exists: true, ours: false, rules, unit: None }));
         }
         Some(i) => {
             let file = format!("{}/cgroup.controllers", nodes[i].root);
@@ -114,7 +114,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         }
         None => {}
     }
-    Ok(Cgroup::V1(Hierarchies { nodes, rules }))
+    Ok(Cgroup::V1(Hierarchies { nodes, ours: false, rules }))
 }
 
 /// With the systemd driver.
@@ -133,7 +133,7 @@ pub(super) fn plan_unit(
     let node = node(MOUNT.into(), below, None);
     // Whoever asks systemd for it is not content without.
     let rules = Rules { rootless, default_path: false };
-    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
+    Ok(Cgroup::V2(Unified { node, exists: true, ours: false, rules, unit: Some(unit) }))
 }
 
 /// Whether a path has a component that leads upwards.

@@ -370,11 +370,13 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
-        // A hook may have left others there. Without a child the cgroup may not
-        // even be ours.
+        // A hook may have left others there.
         left.extend(kill_all(&record.cgroup).err());
     }
-    left.extend(record.cgroup.remove().err());
+    // Else it was refused, being another's, or has been taken back already.
+    if record.cgroup.exists() {
+        left.extend(record.cgroup.remove().err());
+    }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());

@@ -173,6 +173,14 @@ impl Dir {
         self.write(CONFIG, text)
     }
 
+    /// As [`Dir::save_config`], up to the last step, which takes no space.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare_config(&self, text: &[u8]) -> Result<Prepared<'_>> {
+        self.prepare(CONFIG, text)
+    }
+
     /// The kept configuration.
     ///
     /// # Errors
@@ -255,15 +263,20 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
+        self.prepare(name, text)?.commit()
+    }
+
+    fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", rustix::process::getpid());
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
+        let prepared = Prepared { dir: self, name, temporary, done: false };
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;
-        renameat(&self.fd, &*temporary, &self.fd, name).call(|| format!("rename to {}", path()))
+        Ok(prepared)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -271,6 +284,35 @@ impl Dir {
             Err(Errno::NOENT) => Err(missing(&self.id)),
             text => text.call(|| format!("read {}/{name}", self.path.display())),
         }
+    }
+}
+
+/// A file that only wants its name; it goes if it does not get that.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    dir: &'a Dir,
+    name: &'static str,
+    temporary: String,
+    done: bool,
+}
+
+impl Prepared<'_> {
+    /// Puts it in the place of the old one.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    pub fn commit(mut self) -> Result<()> {
+        renameat(&self.dir.fd, &*self.temporary, &self.dir.fd, self.name)
+            .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        // Best effort: the directory is removed with whatever is in it.
+        let _stays_at_worst = !self.done && self.dir.remove_file(&self.temporary).is_err();
     }
 }
 
