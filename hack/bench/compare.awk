@@ -1,7 +1,7 @@
 # compare.awk: raw results of the lanes `old` and `new` -> what the change did, case by case.
 # Values of one round belong together. Whether a difference is more than noise is told by the sign test: how likely is it
 # that so many of the rounds, or more, favour one side if both are the same? Below 1 % it counts as a difference.
-# Of counted things (one value, or values that never vary) every difference is real.
+# Of counted things (one value, or values that never vary) a difference counts from 0.2 % on: pids have more or less digits.
 BEGIN { FS = "\t" }
 /^# unit: / { unit = substr($0, 9) }
 /^# divide: / { divide = substr($0, 11) }
@@ -27,7 +27,8 @@ function chance(n, k,    i, term, sum) {
 }
 function verdict(name,    n, i, less, more, all, p) {
     n = count[name, "old"]
-    if (exact) return old == new ? "the same" : sprintf("%+d", new - old)
+    if (exact && (new - old) ^ 2 <= (0.002 * old) ^ 2) return "the same"
+    if (exact) return sprintf("%s (%+.5g)", new < old ? "LESS" : "MORE", (new - old) / divide)
     for (i = 1; i <= n; i++) {
         less += value[name, "new", i] + 0 < value[name, "old", i] + 0
         more += value[name, "new", i] + 0 > value[name, "old", i] + 0

@@ -56,9 +56,13 @@ static void parse(struct step *step, char *rest, const char *path) {
   if (strncmp(rest, "ended ", 6) && strncmp(rest, "mounts ", 7)) {
     if (!colon) errno = EINVAL, die(rest, path);
     *colon = 0;
-    step->at_once = strtol(rest, &rest, 10);
-    if (step->at_once > MAX_AT_ONCE) errno = E2BIG, die("too many at once", path);
-    if (step->at_once) rest += strspn(rest, "* ");
+    // A case may begin with a number, too.
+    char *star = rest + strspn(rest, "0123456789");
+    if (*star == '*') {
+      step->at_once = atoi(rest);
+      if (step->at_once < 1 || step->at_once > MAX_AT_ONCE) errno = ERANGE, die("N at once", path);
+      rest = star + 1 + strspn(star + 1, " ");
+    }
     step->name = rest;
     rest = colon + 1;
   }
