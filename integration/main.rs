@@ -11,6 +11,7 @@
 mod harness;
 
 mod bad_input;
+mod bare;
 mod budget;
 mod cgroups;
 mod cli;
@@ -19,6 +20,7 @@ mod events;
 mod exec;
 mod fds;
 mod hooks;
+mod killed;
 mod lifecycle;
 mod mount_options;
 mod mounts;
