@@ -313,13 +313,15 @@ fn give_birth(
         cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
         joined_user_namespace: work.join.file(Kind::User),
         attach_at: None,
-        copied_host: plan.namespaces.creates(Kind::Mount),
+        is_copy: plan.namespaces.creates(Kind::Mount),
     };
     let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
-    // The child makes these two itself, once it is in its cgroup.
+    let bare = bare(work, &sources, proc.as_fd());
+    // The child makes these itself, once it is in its cgroup or the bare one.
     let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let late = if bare.is_some() { late | Kind::Mount.flag().0 } else { late };
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
@@ -332,6 +334,7 @@ fn give_birth(
         waits: waits(work, record)?,
         sources,
         context,
+        bare,
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
         proc,
@@ -344,6 +347,14 @@ fn give_birth(
     let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
     made.child = Some(child);
     Ok(wire)
+}
+
+/// The mount namespace to begin with, if not a copy of the host's.
+fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
+    let plan = &work.plan;
+    let copies = work.runtime.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
+    if may { rootfs::Bare::find(proc) } else { None }
 }
 
 /// How a mount of type `cgroup` shows the container its own cgroup.

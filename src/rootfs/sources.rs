@@ -40,6 +40,13 @@ pub(super) struct Taken {
 }
 
 impl Sources {
+    /// Whether all that the tree is made of was taken: then nothing is looked for
+    /// by a path of the host any more.
+    pub fn are_complete(&self) -> bool {
+        let later = |taken: &Taken| matches!(taken.bind, Some(Source::Later));
+        self.rootfs.is_some() && !self.mounts.iter().any(later)
+    }
+
     /// The user namespace whose mapping the mount at `index` takes.
     pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
         let place = self.mounts.get(index)?.idmap?;
