@@ -1,6 +1,7 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Bundle, Decided, Kept, Runtime, notify, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
@@ -62,6 +63,8 @@ pub struct Created {
     pub(super) wire: ParentEnd,
     /// The terminal's master, if our own process relays it.
     pub(super) master: Option<OwnedFd>,
+    /// Who gets the filter's notification fd.
+    pub(super) receiver: Option<Receiver>,
     /// The caller's signal mask, to be put back.
     pub(super) caller_mask: Mask,
 }
@@ -153,7 +156,12 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
-            Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
+            let receiver = Receiver::of(&work.bundle.spec);
+            let Work { plan, bundle, filter, writes, .. } = work;
+            // To free them would write to pages that we share with init: each
+            // would be copied first.
+            std::mem::forget((bundle, filter, writes));
+            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask })
         }
         Err(error) => {
             let error = undo(&work, &dir, &record, &mut made, error);
@@ -180,6 +188,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.runtime.rootless,
         keyring: !work.settings.no_new_keyring,
+        plain: Kept::is_plain(&work.bundle.spec),
     })
 }
 
@@ -234,6 +243,8 @@ fn make(
         limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
     }
     record.init = Some(ProcessId::of(pid)?);
+    record.creator = None;
+    let complete = dir.prepare(record)?;
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -253,8 +264,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
     }
-    record.creator = None;
-    dir.save(record)?;
+    complete.publish()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }

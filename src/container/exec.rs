@@ -1,7 +1,8 @@
 //! `exec`: a further process in a running container.
 
 use super::foreground::Foreground;
-use super::{Container, Runtime, seccomp, serve, start};
+use super::seccomp::{self, Receiver};
+use super::{Container, Runtime, serve, start};
 use crate::cgroup::SubPath;
 use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -145,8 +146,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
     let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
     let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let filter = seccomp::compile(profile, &work.runtime.log)?;
+    let filter = seccomp::compile(work.config.seccomp(), &work.runtime.log)?;
     let join = Join::Process(pidfd, kinds);
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
@@ -209,8 +209,8 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    start::begin(wire, record, profile, work.runtime)?;
+    let receiver = Receiver::of(&work.config);
+    start::begin(wire, record, receiver.as_ref(), work.runtime)?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, pid)?;
     }

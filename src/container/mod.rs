@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod features;
 mod foreground;
+mod kept;
 mod kill;
 mod list;
 mod notify;
@@ -43,6 +44,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::store::{Dir, Record, START, Store};
+use kept::Kept;
 
 /// What every verb works with.
 #[derive(Debug)]

@@ -31,9 +31,8 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground =
         Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
-    let profile = created.plan.seccomp.as_ref();
     let begun = foreground.and_then(|foreground| {
-        start::begin(&created.wire, &created.record, profile, runtime)?;
+        start::begin(&created.wire, &created.record, created.receiver.as_ref(), runtime)?;
         Ok(foreground)
     });
     let foreground = match begun {

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
 use crate::security::seccomp::{self as filters, Filter, Handover};
-use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
+use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Spec, Status};
 use crate::store::Record;
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,25 +41,40 @@ pub(super) fn log_skipped(filter: Option<&Filter>, log: &Log) {
     }
 }
 
+/// Who gets the notification fd.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    path: String,
+    metadata: Option<String>,
+}
+
+impl Receiver {
+    /// The one that a configuration names.
+    pub fn of(config: &Spec) -> Option<Self> {
+        let profile = config.seccomp()?;
+        let path = profile.listener_path.clone()?;
+        Some(Self { path, metadata: profile.listener_metadata.clone() })
+    }
+}
+
 /// Hands the notification fd to `linux.seccomp.listenerPath`.
 pub(super) fn notify(
-    profile: Option<&Seccomp>,
+    receiver: Option<&Receiver>,
     record: &Record,
     pid: i32,
     status: Status,
     listener: OwnedFd,
 ) -> Result<()> {
-    let path = profile.and_then(|profile| profile.listener_path.as_deref());
-    let path = path.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
+    let receiver = receiver.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
     let state = ProcessState {
         oci_version: OCI_VERSION,
         fds: &["seccompFd"],
         pid,
-        metadata: profile.and_then(|profile| profile.listener_metadata.as_deref()),
+        metadata: receiver.metadata.as_deref(),
         state: state_of(record, status),
     };
     let document =
         serde_json::to_vec(&state).map_err(|error| Error::new(format!("state: {error}")))?;
-    send_fd(Path::new(path), &document, listener.as_fd())
+    send_fd(Path::new(&receiver.path), &document, listener.as_fd())
         .map_err(|error| error.at("linux.seccomp.listenerPath"))
 }

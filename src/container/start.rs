@@ -2,11 +2,12 @@
 //! whether it did.
 
 use super::notify::Relay;
-use super::{Container, Runtime, delete, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Container, Kept, Runtime, delete, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
 
@@ -16,11 +17,10 @@ use crate::sync::{ParentEnd, ToChild, ToParent};
 /// If it is not created; if its hooks or its program fail.
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
-    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    if config.process.is_none() {
+    let kept = Kept::of(&container)?;
+    if !kept.process {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
-    let hooks = plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default());
     let relay = {
         let _lock = container.dir.lock()?;
         match container.status()? {
@@ -37,15 +37,14 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         }
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
-        let profile = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-        let begun = begin(&wire, &container.record, profile, runtime);
+        let begun = begin(&wire, &container.record, kept.receiver.as_ref(), runtime);
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
-            return Err(give_up(error, &container.dir, &container.record, &hooks, runtime));
+            return Err(give_up(error, &container.dir, &container.record, &kept.hooks, runtime));
         }
         relay
     };
-    after(&container.dir, &container.record, &hooks, runtime)?;
+    after(&container.dir, &container.record, &kept.hooks, runtime)?;
     match (relay, container.record.init) {
         (Some(relay), Some(init)) => match init.open()? {
             Some(pidfd) => relay.until_ready(&pidfd, init.pid),
@@ -59,7 +58,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
 pub(super) fn begin(
     wire: &ParentEnd,
     record: &Record,
-    profile: Option<&spec::Seccomp>,
+    receiver: Option<&Receiver>,
     runtime: &Runtime,
 ) -> Result<()> {
     wire.send(ToChild::Start)?;
@@ -69,7 +68,7 @@ pub(super) fn begin(
             Some(ToParent::Warning(text)) => runtime.log.warning(&text),
             Some(ToParent::Listener(fd)) => {
                 let pid = record.init.map_or(0, |init| init.pid);
-                seccomp::notify(profile, record, pid, Status::Creating, fd)?;
+                seccomp::notify(receiver, record, pid, Status::Creating, fd)?;
             }
             Some(ToParent::Failed(error)) => return Err(error),
             Some(other) => {

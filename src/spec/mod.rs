@@ -60,6 +60,13 @@ pub struct Spec {
     pub linux: Option<Linux>,
 }
 
+impl Spec {
+    /// `linux.seccomp`.
+    pub fn seccomp(&self) -> Option<&Seccomp> {
+        self.linux.as_ref()?.seccomp.as_ref()
+    }
+}
+
 /// `root` (config.md, "Root").
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Root {

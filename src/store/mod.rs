@@ -150,6 +150,14 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
+        self.prepare(record)?.publish()
+    }
+
+    /// The first half of [`Dir::save`]: nobody sees the record yet.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
         self.write(RECORD, &text)
@@ -170,7 +178,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_config(&self, text: &[u8]) -> Result<()> {
-        self.write(CONFIG, text)
+        self.write(CONFIG, text)?.publish()
     }
 
     /// The kept configuration.
@@ -255,7 +263,7 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", rustix::process::getpid());
         let flags =
@@ -263,7 +271,7 @@ impl Dir {
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;
-        renameat(&self.fd, &*temporary, &self.fd, name).call(|| format!("rename to {}", path()))
+        Ok(Prepared { dir: self, temporary, name })
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -277,6 +285,27 @@ impl Dir {
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// A file that is written and has not got its name yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared<'a> {
+    dir: &'a Dir,
+    temporary: String,
+    name: &'static str,
+}
+
+impl Prepared<'_> {
+    /// Gives it its name, in the place of the file that has it.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    pub fn publish(self) -> Result<()> {
+        let fd = &self.dir.fd;
+        renameat(fd, &self.temporary, fd, self.name)
+            .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))
     }
 }
 
