@@ -73,6 +73,7 @@ pub struct Created {
 struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
+    rootless: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -111,7 +112,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
+    let driver = runtime.driver();
+    let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
@@ -124,7 +126,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
         None => None,
     };
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
+    let rootless = driver.rootless;
+    let work =
+        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -186,7 +190,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         cgroup,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
-        rootless: work.runtime.rootless,
+        rootless: work.rootless,
         keyring: !work.settings.no_new_keyring,
         plain: Kept::is_plain(&work.bundle.spec),
     })
@@ -240,11 +244,14 @@ fn make(
     }
     // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
-        limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
+        limits::set_oom_score(child.pid, process, work.rootless)?;
     }
     record.init = Some(ProcessId::of(pid)?);
     record.creator = None;
     let complete = dir.prepare(record)?;
+    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+        dir.save_filter(&bytes)?;
+    }
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -406,7 +413,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
 fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
     let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
     match cgroup.delegate(uid) {
-        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+        Err(error) if work.rootless && error.errno() == Some(Errno::PERM) => {
             work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
             Ok(())
         }

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
 use crate::security::seccomp::{self as filters, Filter, Handover};
-use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Spec, Status};
-use crate::store::Record;
+use crate::spec::{self, Further, OCI_VERSION, ProcessState, Seccomp, Spec, Status};
+use crate::store::{Dir, Record};
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -25,12 +25,31 @@ pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter>
 }
 
 /// Compiles the profile of a container that exists.
-pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
+fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
     let mut findings = Findings::default();
     let filter = profile.and_then(|profile| plan(profile, &mut findings));
     let filter = findings.check(filter)?;
     log_skipped(filter.as_ref(), log);
     Ok(filter)
+}
+
+/// The filter of a container that exists, and who gets its listener: the one
+/// that `create` has compiled, so that each `exec` need not.
+pub(super) fn kept(
+    dir: &Dir,
+    config: &Further,
+    text: &[u8],
+    log: &Log,
+) -> Result<(Option<Filter>, Option<Receiver>)> {
+    if config.linux.as_ref().is_none_or(|linux| linux.seccomp.is_none()) {
+        return Ok((None, None));
+    }
+    let kept = dir.filter()?.and_then(|bytes| Filter::from_bytes(&bytes));
+    if kept.is_some() {
+        return Ok((kept, None));
+    }
+    let config: Spec = spec::parse("config.json", text)?;
+    Ok((compile(config.seccomp(), log)?, Receiver::of(&config)))
 }
 
 /// Names that no kernel we know has are told only to those who look for a

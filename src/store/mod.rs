@@ -26,6 +26,7 @@ const PATIENCE: u32 = 30;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "filter";
 /// The socket that `start` connects to; it exists as long as the container
 /// has not been started.
 pub const START: &str = "start";
@@ -187,6 +188,25 @@ impl Dir {
     /// If it cannot be read.
     pub fn config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG)
+    }
+
+    /// Keeps the compiled filter for processes that come later.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
+        self.write(FILTER, bytes)?.publish()
+    }
+
+    /// The kept filter, if one has been kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn filter(&self) -> Result<Option<Vec<u8>>> {
+        match file::read_at(self.fd.as_fd(), FILTER) {
+            Err(Errno::NOENT) => Ok(None),
+            bytes => bytes.map(Some).call(|| format!("read {}/{FILTER}", self.path.display())),
+        }
     }
 
     /// Whether a file of that name is there.
