@@ -1,6 +1,7 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Bundle, Decided, Kept, Runtime, notify, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
@@ -62,6 +63,8 @@ pub struct Created {
     pub(super) wire: ParentEnd,
     /// The terminal's master, if our own process relays it.
     pub(super) master: Option<OwnedFd>,
+    /// Who gets the filter's notification fd.
+    pub(super) receiver: Option<Receiver>,
     /// The caller's signal mask, to be put back.
     pub(super) caller_mask: Mask,
 }
@@ -70,6 +73,7 @@ pub struct Created {
 struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
+    rootless: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -108,7 +112,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
+    let driver = runtime.driver();
+    let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
@@ -121,7 +126,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
         None => None,
     };
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
+    let rootless = driver.rootless;
+    let work =
+        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -153,7 +160,12 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
-            Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
+            let receiver = Receiver::of(&work.bundle.spec);
+            let Work { plan, bundle, filter, writes, .. } = work;
+            // To free them would write to pages that we share with init: each
+            // would be copied first.
+            std::mem::forget((bundle, filter, writes));
+            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask })
         }
         Err(error) => {
             let error = undo(&work, &dir, &record, &mut made, error);
@@ -178,8 +190,9 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         cgroup,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
-        rootless: work.runtime.rootless,
+        rootless: work.rootless,
         keyring: !work.settings.no_new_keyring,
+        plain: Kept::is_plain(&work.bundle.spec),
     })
 }
 
@@ -231,9 +244,14 @@ fn make(
     }
     // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
-        limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
+        limits::set_oom_score(child.pid, process, work.rootless)?;
     }
     record.init = Some(ProcessId::of(pid)?);
+    record.creator = None;
+    let complete = dir.prepare(record)?;
+    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+        dir.save_filter(&bytes)?;
+    }
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -253,8 +271,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
     }
-    record.creator = None;
-    dir.save(record)?;
+    complete.publish()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
@@ -352,7 +369,7 @@ fn give_birth(
 /// The mount namespace to begin with, if not a copy of the host's.
 fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
     let plan = &work.plan;
-    let copies = work.runtime.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let copies = work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
     let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
     if may { rootfs::Bare::find(proc) } else { None }
 }
@@ -409,7 +426,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
 fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
     let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
     match cgroup.delegate(uid) {
-        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+        Err(error) if work.rootless && error.errno() == Some(Errno::PERM) => {
             work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
             Ok(())
         }

@@ -26,6 +26,7 @@ const PATIENCE: u32 = 30;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "filter";
 /// The socket that `start` connects to; it exists as long as the container
 /// has not been started.
 pub const START: &str = "start";
@@ -150,6 +151,14 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
+        self.prepare(record)?.publish()
+    }
+
+    /// The first half of [`Dir::save`]: nobody sees the record yet.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
         self.write(RECORD, &text)
@@ -170,7 +179,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_config(&self, text: &[u8]) -> Result<()> {
-        self.write(CONFIG, text)
+        self.write(CONFIG, text)?.publish()
     }
 
     /// As [`Dir::save_config`], up to the last step, which takes no space.
@@ -178,7 +187,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn prepare_config(&self, text: &[u8]) -> Result<Prepared<'_>> {
-        self.prepare(CONFIG, text)
+        self.write(CONFIG, text)
     }
 
     /// The kept configuration.
@@ -187,6 +196,25 @@ impl Dir {
     /// If it cannot be read.
     pub fn config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG)
+    }
+
+    /// Keeps the compiled filter for processes that come later.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
+        self.write(FILTER, bytes)?.publish()
+    }
+
+    /// The kept filter, if one has been kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn filter(&self) -> Result<Option<Vec<u8>>> {
+        match file::read_at(self.fd.as_fd(), FILTER) {
+            Err(Errno::NOENT) => Ok(None),
+            bytes => bytes.map(Some).call(|| format!("read {}/{FILTER}", self.path.display())),
+        }
     }
 
     /// Whether a file of that name is there.
@@ -263,11 +291,7 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
-        self.prepare(name, text)?.commit()
-    }
-
-    fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", rustix::process::getpid());
         let flags =
@@ -289,6 +313,7 @@ impl Dir {
 
 /// A file that only wants its name; it goes if it does not get that.
 #[derive(Debug)]
+#[must_use]
 pub struct Prepared<'a> {
     dir: &'a Dir,
     name: &'static str,
@@ -297,11 +322,11 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Puts it in the place of the old one.
+    /// Gives it its name, in the place of the file that has it.
     ///
     /// # Errors
     /// Those of rename(2).
-    pub fn commit(mut self) -> Result<()> {
+    pub fn publish(mut self) -> Result<()> {
         renameat(&self.dir.fd, &*self.temporary, &self.dir.fd, self.name)
             .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))?;
         self.done = true;
