@@ -156,7 +156,7 @@ impl Bundle {
                 if self.options.userns {
                     ensure!(unsafe { libc::setuid(0) } == 0 && unsafe { libc::setgid(0) } == 0);
                 }
-                let root = rootfs::build(&plan, sources, &context)?;
+                let root = rootfs::build(&plan, sources, &context, &mut || Ok(Vec::new()))?;
                 if let Some(hook) = self.options.hook {
                     hook(&self.dir);
                 }

@@ -167,7 +167,17 @@ impl Cgroup {
     /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
     /// failure takes away what was made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self)
+        create::create(self, |_| true)
+    }
+
+    /// The part of [`Cgroup::create`] in which a process is born.
+    pub fn create_cradle(&mut self) -> Result<()> {
+        create::create(self, Node::unified)
+    }
+
+    /// The rest of it: the hierarchies of v1.
+    pub fn create_rest(&mut self) -> Result<()> {
+        create::create(self, |node| !node.unified())
     }
 
     /// Hands the cgroup over to a user of the host (v2 only; the spec's rules
@@ -180,6 +190,11 @@ impl Cgroup {
     /// The directory in the unified hierarchy, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
+    }
+
+    /// v1: the names of [`Cgroup::doors`].
+    pub fn door_paths(&self) -> Vec<String> {
+        procs::door_paths(self)
     }
 
     /// v1: the files by which a new process enters, opened, with their paths:
