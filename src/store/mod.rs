@@ -17,6 +17,7 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub struct Dir {
     fd: OwnedFd,
     id: String,
     path: PathBuf,
+    /// For names that no other process uses.
+    pid: OnceCell<u32>,
 }
 
 impl Store {
@@ -102,7 +105,7 @@ impl Store {
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path }),
+            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }),
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
         }
@@ -285,7 +288,7 @@ impl Dir {
 
     fn write(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
-        let temporary = format!(".{name}.{}", rustix::process::getpid());
+        let temporary = format!(".{name}.{}", self.pid.get_or_init(std::process::id));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
