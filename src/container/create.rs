@@ -89,8 +89,6 @@ struct Work<'a> {
 #[derive(Default)]
 struct Made {
     child: Option<Child>,
-    /// It is ours, and whoever is in it.
-    cgroup: bool,
     devices: Option<Handed>,
     hooks: bool,
 }
@@ -221,7 +219,6 @@ fn make(
     } else if !is_unit {
         record.cgroup.create()?;
         limit(work, record)?;
-        made.cgroup = true;
     }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
@@ -233,13 +230,11 @@ fn make(
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     if is_unit {
-        made.cgroup = true;
         record.cgroup.start_unit(pid)?;
         limit(work, record)?;
         dir.save(record)?;
     } else if comes {
         record.cgroup.create_rest()?;
-        made.cgroup = true;
         limit(work, record)?;
         dir.save(record)?;
         admit(work, record, &wire)?;
@@ -262,7 +257,7 @@ fn make(
     }
     record.init = Some(ProcessId::of(pid)?);
     record.creator = None;
-    let complete = dir.prepare(record)?;
+    let complete = dir.prepare_record(record)?;
     if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
         dir.save_filter(&bytes)?;
     }
@@ -285,7 +280,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
     }
-    complete.publish()?;
+    complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
@@ -338,7 +333,7 @@ fn context<'a>(
         joined_user_namespace: work.join.file(Kind::User),
         attach_at: None,
         cgroup_comes,
-        copied_host: work.plan.namespaces.creates(Kind::Mount),
+        is_copy: work.plan.namespaces.creates(Kind::Mount),
     }
 }
 
@@ -394,8 +389,10 @@ fn give_birth(
     let doors = if comes { Vec::new() } else { record.cgroup.doors()? };
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
-    // The child makes these two itself, once it is in its cgroup.
+    let bare = bare(work, &sources, proc.as_fd());
+    // The child makes these itself, once it is in its cgroup or the bare one.
     let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let late = if bare.is_some() { late | Kind::Mount.flag().0 } else { late };
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
@@ -409,6 +406,7 @@ fn give_birth(
         doors: comes.then(|| record.cgroup.door_paths()),
         sources,
         context,
+        bare,
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
         proc,
@@ -421,6 +419,14 @@ fn give_birth(
     let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
     made.child = Some(child);
     Ok(wire)
+}
+
+/// The mount namespace to begin with, if not a copy of the host's.
+fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
+    let plan = &work.plan;
+    let copies = work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
+    if may { rootfs::Bare::find(proc) } else { None }
 }
 
 /// How a mount of type `cgroup` shows the container its own cgroup.
@@ -447,12 +453,14 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
-    }
-    if made.cgroup {
         // A hook may have left others there.
         left.extend(kill_all(&record.cgroup).err());
     }
-    left.extend(record.cgroup.remove().err());
+    // Else it was refused, being another's, or has been taken back already.
+    left.extend(match record.cgroup.exists() {
+        true => record.cgroup.remove().err(),
+        false => record.cgroup.remove_cradle().err(),
+    });
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());

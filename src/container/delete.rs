@@ -28,6 +28,10 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         }
         found => found?,
     };
+    if force && let Some(init) = container.record.init {
+        // A `start` that waits for it, or for its seccomp agent, has the lock.
+        kill(init)?;
+    }
     let _lock = container.dir.lock()?;
     // Another command may have changed it while we waited.
     let container = Container::find(runtime, id)?;
@@ -96,10 +100,18 @@ pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
 
 /// Kills a process and waits until it has ended.
 fn end(process: ProcessId) -> Result<()> {
-    let Some(pidfd) = process.open()? else { return Ok(()) };
+    match kill(process)? {
+        Some(pidfd) => wait_until_ended(&pidfd, process.pid),
+        None => Ok(()),
+    }
+}
+
+/// Kills a process that is still there.
+fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
+    let Some(pidfd) = process.open()? else { return Ok(None) };
     match pidfd_send_signal(&pidfd, Signal::KILL) {
-        Ok(()) => wait_until_ended(&pidfd, process.pid),
-        Err(Errno::SRCH) => Ok(()),
+        Ok(()) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
         Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
     }
 }

@@ -18,6 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -48,6 +49,7 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    status: Status,
     filter: Option<Filter>,
     receiver: Option<Receiver>,
     process: Process,
@@ -67,7 +69,7 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    check_status(&container, request)?;
+    let status = check_status(&container, request)?;
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
@@ -93,13 +95,23 @@ pub fn exec(
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
     let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
-    run(&Work { runtime, request, container, filter, receiver, process, memory_policy, below })
+    run(&Work {
+        runtime,
+        request,
+        container,
+        status,
+        filter,
+        receiver,
+        process,
+        memory_policy,
+        below,
+    })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<()> {
+fn check_status(container: &Container, request: &Request) -> Result<Status> {
     match container.status()? {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if request.ignore_paused => Ok(()),
+        status @ (Status::Running | Status::Created) => Ok(status),
+        Status::Paused if request.ignore_paused => Ok(Status::Paused),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
@@ -212,7 +224,16 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;
-    start::begin(wire, record, work.receiver.as_ref(), work.runtime)?;
+    let waiting = start::Waiting {
+        wire,
+        pid,
+        pidfd: child.pidfd.as_fd(),
+        record,
+        status: work.status,
+        receiver: work.receiver.as_ref(),
+        log: &work.runtime.log,
+    };
+    waiting.begin()?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, pid)?;
     }

@@ -4,7 +4,9 @@ use super::foreground::Foreground;
 use super::notify::Relay;
 use super::{Created, Runtime, Settings, create, delete, start};
 use crate::error::{Context, Result};
+use crate::spec::Status;
 use crate::sys::signal;
+use std::os::fd::AsFd;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +34,16 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     let foreground =
         Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
     let begun = foreground.and_then(|foreground| {
-        start::begin(&created.wire, &created.record, created.receiver.as_ref(), runtime)?;
+        let waiting = start::Waiting {
+            wire: &created.wire,
+            pid: created.pid(),
+            pidfd: created.child.pidfd.as_fd(),
+            record: &created.record,
+            status: Status::Creating,
+            receiver: created.receiver.as_ref(),
+            log: &runtime.log,
+        };
+        waiting.begin()?;
         Ok(foreground)
     });
     let foreground = match begun {

@@ -4,20 +4,20 @@ use super::state_of;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
-use crate::security::seccomp::{self as filters, Filter, Handover};
+use crate::security::seccomp::{self as filters, Filter};
 use crate::spec::{self, Further, OCI_VERSION, ProcessState, Seccomp, Spec, Status};
 use crate::store::{Dir, Record};
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Compiles a profile, and checks that init can hand its listener over.
+/// Compiles a profile, and checks that a program can be started under it.
 pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter> {
     let filter = filters::compile(profile, findings)?;
-    if filter.listener.as_ref().is_some_and(|listener| listener.handover != Handover::Sendmsg) {
+    if filter.allows("execve") == Some(false) {
         findings.error(
-            Error::new("linux.seccomp.syscalls: sendmsg must be allowed beside SCMP_ACT_NOTIFY")
-                .hint("the listener is handed over with it, after the filter is in force"),
+            Error::new("linux.seccomp.syscalls: execve is not allowed")
+                .hint("no program could be started under this filter"),
         );
         return None;
     }
@@ -76,13 +76,13 @@ impl Receiver {
     }
 }
 
-/// Hands the notification fd to `linux.seccomp.listenerPath`.
+/// Hands the notification fd of the process `pid` to `linux.seccomp.listenerPath`.
 pub(super) fn notify(
     receiver: Option<&Receiver>,
     record: &Record,
-    pid: i32,
     status: Status,
-    listener: OwnedFd,
+    pid: i32,
+    listener: &OwnedFd,
 ) -> Result<()> {
     let receiver = receiver.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
     let state = ProcessState {

@@ -6,10 +6,14 @@ use super::seccomp::{self, Receiver};
 use super::{Container, Kept, Runtime, delete, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
+use crate::log::Log;
 use crate::plan::Hooks;
 use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -37,7 +41,18 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         }
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
-        let begun = begin(&wire, &container.record, kept.receiver.as_ref(), runtime);
+        let init = container.record.init.ok_or_else(|| super::not_running(id))?;
+        let pidfd = init.open()?.ok_or_else(|| super::not_running(id))?;
+        let waiting = Waiting {
+            wire: &wire,
+            pid: init.pid,
+            pidfd: pidfd.as_fd(),
+            record: &container.record,
+            status: Status::Creating,
+            receiver: kept.receiver.as_ref(),
+            log: &runtime.log,
+        };
+        let begun = waiting.begin();
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
             return Err(give_up(error, &container.dir, &container.record, &kept.hooks, runtime));
@@ -54,26 +69,58 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
 }
 
-/// Says `Start` and listens until execve(2) has closed the other end.
-pub(super) fn begin(
-    wire: &ParentEnd,
-    record: &Record,
-    receiver: Option<&Receiver>,
-    runtime: &Runtime,
-) -> Result<()> {
-    wire.send(ToChild::Start)?;
-    loop {
-        match wire.receive()? {
-            None => return Ok(()),
-            Some(ToParent::Warning(text)) => runtime.log.warning(&text),
-            Some(ToParent::Listener(fd)) => {
-                let pid = record.init.map_or(0, |init| init.pid);
-                seccomp::notify(receiver, record, pid, Status::Creating, fd)?;
-            }
-            Some(ToParent::Failed(error)) => return Err(error),
-            Some(other) => {
-                return Err(Error::new(format!("init said {other:?} while it was started")));
-            }
+/// A process that waits to be started.
+pub(super) struct Waiting<'a> {
+    pub wire: &'a ParentEnd,
+    pub pid: i32,
+    pub pidfd: BorrowedFd<'a>,
+    pub record: &'a Record,
+    /// The container's, as a seccomp agent is told.
+    pub status: Status,
+    /// Who gets the filter's listener.
+    pub receiver: Option<&'a Receiver>,
+    pub log: &'a Log,
+}
+
+impl Waiting<'_> {
+    /// Says `Start` and listens until execve(2) has closed the other end.
+    ///
+    /// # Errors
+    /// What the process reports. It has ended then, or been killed.
+    pub fn begin(&self) -> Result<()> {
+        self.wire.send(ToChild::Start)?;
+        loop {
+            let heard = match self.wire.receive() {
+                Ok(None) => return Ok(()),
+                // It ends by itself.
+                Ok(Some(ToParent::Failed(error))) => return Err(error),
+                Ok(Some(ToParent::Warning(text))) => {
+                    self.log.warning(&text);
+                    Ok(())
+                }
+                Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
+                Ok(Some(ToParent::Silent(ear))) => {
+                    let done = ear.listen(self.wire, self.pidfd, &mut |fd| self.notify(&fd));
+                    return done.map_err(|error| self.end(error));
+                }
+                Ok(Some(other)) => {
+                    Err(Error::new(format!("init said {other:?} while it was started")))
+                }
+                Err(error) => Err(error),
+            };
+            heard.map_err(|error| self.end(error))?;
+        }
+    }
+
+    fn notify(&self, listener: &OwnedFd) -> Result<()> {
+        seccomp::notify(self.receiver, self.record, self.status, self.pid, listener)
+    }
+
+    /// Nobody supervises it, or it waits for an answer: it must not run on.
+    fn end(&self, error: Error) -> Error {
+        match pidfd_send_signal(self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => error,
+            Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
         }
     }
 }

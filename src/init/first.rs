@@ -20,6 +20,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// What init needs: a fork's copy of what the parent has prepared.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Init<'a> {
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
     pub context: rootfs::Context<'a>,
+    /// The mount namespace to begin with, if none was made with us.
+    pub bare: Option<rootfs::Bare>,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// The compiled filter.
@@ -79,6 +82,11 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     enter_namespaces(&init)?;
     name_the_host(plan)?;
+    if let Some(bare) = init.bare.take()
+        && bare.enter()?
+    {
+        init.context.attach_at = Some(Path::new("/"));
+    }
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     let root =

@@ -27,6 +27,7 @@ pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
 pub use intel_rdt::IntelRdt;
 pub use memory_policy::MemoryPolicy;
+pub use mounts::Mount;
 pub use namespaces::{Kind, Namespaces};
 pub use net_devices::NetDevice;
 pub use process::{Process, Terminal};
@@ -91,6 +92,20 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// NUMA policy of memory.
     pub memory_policy: Option<MemoryPolicy>,
+}
+
+impl Plan {
+    /// Whether the host's mounts must be there, too, while the container's tree
+    /// is built: hooks look for them, some file systems are made from files of
+    /// the host, and a user namespace may mount procfs and sysfs only where it
+    /// sees a whole one.
+    pub fn needs_host_mounts(&self) -> bool {
+        let hooks = &self.hooks;
+        let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        self.namespaces.has(Kind::User)
+            || early.iter().any(|list| !list.is_empty())
+            || self.rootfs.mounts.iter().any(Mount::needs_host_paths)
+    }
 }
 
 /// Turns the configuration into a plan, which is good only if no error is added

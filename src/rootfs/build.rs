@@ -29,7 +29,7 @@ pub fn build(
 ) -> Result<Root> {
     // Modes are those of the configuration.
     umask(Mode::empty());
-    if plan.mount_namespace && context.copied_host {
+    if plan.mount_namespace && context.is_copy {
         // First, or our mounts reach the host; a slave, not private, so that the
         // host's unmounts reach us and we pin nothing of it.
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;

@@ -10,6 +10,7 @@
 //!
 //! What lies in the root is not trusted, and neither is its /proc.
 
+mod bare;
 mod bind;
 mod build;
 mod cgroup;
@@ -23,6 +24,7 @@ mod pivot;
 mod root;
 mod sources;
 
+pub use bare::Bare;
 pub use build::build;
 pub use finish::finish;
 pub use pivot::enter;
@@ -48,7 +50,7 @@ pub struct Context<'a> {
     /// Whether the cgroup is not there yet when the child is born: then what is
     /// taken from it comes later, by [`cgroup_trees`].
     pub cgroup_comes: bool,
-    /// Whether the child's mount namespace is a copy of the host's, whose
+    /// Whether the child's mount namespace is new: a copy, of whatever, whose
     /// propagation must be cut first.
-    pub copied_host: bool,
+    pub is_copy: bool,
 }

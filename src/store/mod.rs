@@ -154,17 +154,17 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
-        self.prepare(record)?.publish()
+        self.prepare_record(record)?.commit()
     }
 
-    /// The first half of [`Dir::save`]: nobody sees the record yet.
+    /// As [`Dir::save`], up to the last step: nobody sees the record yet.
     ///
     /// # Errors
     /// As [`Dir::save`].
-    pub fn prepare(&self, record: &Record) -> Result<Prepared<'_>> {
+    pub fn prepare_record(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
-        self.write(RECORD, &text)
+        self.prepare(RECORD, &text)
     }
 
     /// The record.
@@ -182,7 +182,15 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_config(&self, text: &[u8]) -> Result<()> {
-        self.write(CONFIG, text)?.publish()
+        self.write(CONFIG, text)
+    }
+
+    /// As [`Dir::save_config`], up to the last step, which takes no space.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare_config(&self, text: &[u8]) -> Result<Prepared<'_>> {
+        self.prepare(CONFIG, text)
     }
 
     /// The kept configuration.
@@ -198,7 +206,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
-        self.write(FILTER, bytes)?.publish()
+        self.write(FILTER, bytes)
     }
 
     /// The kept filter, if one has been kept.
@@ -286,15 +294,20 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
+        self.prepare(name, text)?.commit()
+    }
+
+    fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
         let temporary = format!(".{name}.{}", self.pid.get_or_init(std::process::id));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
+        let prepared = Prepared { dir: self, name, temporary, done: false };
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;
-        Ok(Prepared { dir: self, temporary, name })
+        Ok(prepared)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -305,30 +318,38 @@ impl Dir {
     }
 }
 
-impl AsFd for Dir {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-/// A file that is written and has not got its name yet.
+/// A file that only wants its name; it goes if it does not get that.
 #[derive(Debug)]
-#[must_use]
 pub struct Prepared<'a> {
     dir: &'a Dir,
-    temporary: String,
     name: &'static str,
+    temporary: String,
+    done: bool,
 }
 
 impl Prepared<'_> {
-    /// Gives it its name, in the place of the file that has it.
+    /// Puts it in the place of the old one.
     ///
     /// # Errors
     /// Those of rename(2).
-    pub fn publish(self) -> Result<()> {
-        let fd = &self.dir.fd;
-        renameat(fd, &self.temporary, fd, self.name)
-            .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))
+    pub fn commit(mut self) -> Result<()> {
+        renameat(&self.dir.fd, &*self.temporary, &self.dir.fd, self.name)
+            .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        // Best effort: the directory is removed with whatever is in it.
+        let _stays_at_worst = !self.done && self.dir.remove_file(&self.temporary).is_err();
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

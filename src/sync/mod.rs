@@ -12,14 +12,17 @@
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the filter is loaded and has a notification fd
+//!                                     Silent + fd       the filter will forbid to say anything: see `silent`
 //!                                     end of file       execve has succeeded
 //! ```
 //!
 //! At any point the child may send `Failed`, and then it ends.
 
 mod handover;
+mod silent;
 
 pub use handover::send_fd;
+pub use silent::{Ear, Silent, cannot_run};
 
 use crate::error::{Context, Error, Kind, Result};
 use rustix::io::Errno;
@@ -51,6 +54,8 @@ pub enum ToParent {
     Ready,
     /// The notification fd of the seccomp filter.
     Listener(OwnedFd),
+    /// How to hear what comes after this, which is no message.
+    Silent(Ear),
     /// Something to log and to go on with.
     Warning(String),
     /// The end.
@@ -174,6 +179,13 @@ impl ChildEnd {
                 packet.push(b'l');
                 fd = Some(listener.as_fd());
             }
+            ToParent::Silent(ear) => {
+                packet.push(b'q');
+                packet.extend_from_slice(&ear.start.to_le_bytes());
+                packet.extend_from_slice(&ear.listener.unwrap_or(-1).to_le_bytes());
+                packet.extend_from_slice(ear.program.as_bytes());
+                fd = Some(ear.faults.as_fd());
+            }
             ToParent::Warning(text) => {
                 packet.push(b'w');
                 packet.extend_from_slice(text.as_bytes());
@@ -235,6 +247,17 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
         b'c' => ToParent::Console(fd?),
         b'r' => ToParent::Ready,
         b'l' => ToParent::Listener(fd?),
+        b'q' => {
+            let (start, body) = body.split_first_chunk::<8>()?;
+            let (listener, program) = body.split_first_chunk::<4>()?;
+            let listener = i32::from_le_bytes(*listener);
+            ToParent::Silent(Ear {
+                faults: fd?,
+                start: u64::from_le_bytes(*start),
+                listener: (listener >= 0).then_some(listener),
+                program: text(program),
+            })
+        }
         b'w' => ToParent::Warning(text(body)),
         b'e' | b'k' => {
             let kind = if kind == b'k' { Kind::Hook } else { Kind::Other };
