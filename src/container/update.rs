@@ -51,7 +51,7 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     // systemd cannot be told to forget, so nothing that may fail comes after it.
     change_rdt(&container, change)
         .and_then(|()| container.dir.prepare_config(config.to_string().as_bytes()))
-        .and_then(|config| cgroup.tell(&wanted).and_then(|()| config.publish()))
+        .and_then(|config| cgroup.tell(&wanted).and_then(|()| config.commit()))
         .map_err(|error| cgroup.back(&undo, error))
 }
 

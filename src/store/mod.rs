@@ -17,6 +17,7 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub struct Dir {
     fd: OwnedFd,
     id: String,
     path: PathBuf,
+    /// For names that no other process uses.
+    pid: OnceCell<u32>,
 }
 
 impl Store {
@@ -102,7 +105,7 @@ impl Store {
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path }),
+            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }),
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
         }
@@ -151,17 +154,17 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
-        self.prepare(record)?.publish()
+        self.prepare_record(record)?.commit()
     }
 
-    /// The first half of [`Dir::save`]: nobody sees the record yet.
+    /// As [`Dir::save`], up to the last step: nobody sees the record yet.
     ///
     /// # Errors
     /// As [`Dir::save`].
-    pub fn prepare(&self, record: &Record) -> Result<Prepared<'_>> {
+    pub fn prepare_record(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
-        self.write(RECORD, &text)
+        self.prepare(RECORD, &text)
     }
 
     /// The record.
@@ -179,7 +182,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_config(&self, text: &[u8]) -> Result<()> {
-        self.write(CONFIG, text)?.publish()
+        self.write(CONFIG, text)
     }
 
     /// As [`Dir::save_config`], up to the last step, which takes no space.
@@ -187,7 +190,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn prepare_config(&self, text: &[u8]) -> Result<Prepared<'_>> {
-        self.write(CONFIG, text)
+        self.prepare(CONFIG, text)
     }
 
     /// The kept configuration.
@@ -203,7 +206,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::save`].
     pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
-        self.write(FILTER, bytes)?.publish()
+        self.write(FILTER, bytes)
     }
 
     /// The kept filter, if one has been kept.
@@ -291,9 +294,13 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
+        self.prepare(name, text)?.commit()
+    }
+
+    fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
-        let temporary = format!(".{name}.{}", rustix::process::getpid());
+        let temporary = format!(".{name}.{}", self.pid.get_or_init(std::process::id));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
@@ -313,7 +320,6 @@ impl Dir {
 
 /// A file that only wants its name; it goes if it does not get that.
 #[derive(Debug)]
-#[must_use]
 pub struct Prepared<'a> {
     dir: &'a Dir,
     name: &'static str,
@@ -322,11 +328,11 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Gives it its name, in the place of the file that has it.
+    /// Puts it in the place of the old one.
     ///
     /// # Errors
     /// Those of rename(2).
-    pub fn publish(mut self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
         renameat(&self.dir.fd, &*self.temporary, &self.dir.fd, self.name)
             .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))?;
         self.done = true;
