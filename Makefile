@@ -8,7 +8,7 @@ test: ;      @hack/test
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
 lint: ;      @hack/lint
-bench: ;     @hack/bench/run
+bench: ;     @hack/bench/run $(ARGS)
 ledger: ;    @hack/ledger
 deps: ;      @hack/deps build test lint engines
 install: ;   @hack/install
