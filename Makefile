@@ -8,7 +8,7 @@ test: ;      @hack/test
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
 lint: ;      @hack/lint
-bench: ;     @hack/bench/run
+bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak
 ledger: ;    @hack/ledger
 conformance: ; @hack/conformance
