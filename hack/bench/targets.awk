@@ -19,6 +19,6 @@ END {
         of = value(field[2]); by = value(field[3])
         if (of < 0 || by <= 0) { printf "| %s | | %s %s | not measured |\n", field[1], field[4], field[5]; continue }
         met = field[4] == "<=" ? of / by <= field[5] : of / by >= field[5]
-        printf "| %s | %.3g | %s %s | %s |\n", field[1], of / by, field[4], field[5], met ? "met" : "**missed**"
+        printf (of / by < 100 ? "| %s | %.3g" : "| %s | %.0f") " | %s %s | %s |\n", field[1], of / by, field[4], field[5], met ? "met" : "**missed**"
     }
 }
