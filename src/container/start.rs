@@ -27,7 +27,8 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     let relay = {
         let _lock = container.dir.lock()?;
-        match container.status()? {
+        let (status, pidfd) = container.status_and_init()?;
+        match status {
             Status::Created => {}
             Status::Stopped => {
                 return Err(Error::new("cannot start a container that has stopped"));
@@ -42,7 +43,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
         let init = container.record.init.ok_or_else(|| super::not_running(id))?;
-        let pidfd = init.open()?.ok_or_else(|| super::not_running(id))?;
+        let pidfd = pidfd.ok_or_else(|| super::not_running(id))?;
         let waiting = Waiting {
             wire: &wire,
             pid: init.pid,
