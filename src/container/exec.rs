@@ -18,7 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -235,7 +235,7 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     let waiting = start::Waiting {
         wire,
         pid,
-        pidfd: child.pidfd.as_fd(),
+        pidfd: &|| serve::pidfd_of(child),
         record,
         status: work.status,
         receiver: work.receiver.as_ref(),

@@ -2,11 +2,10 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::{Created, Runtime, Settings, create, delete, start};
+use super::{Created, Runtime, Settings, create, delete, serve, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
-use std::os::fd::AsFd;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         let waiting = start::Waiting {
             wire: &created.wire,
             pid: created.pid(),
-            pidfd: created.child.pidfd.as_fd(),
+            pidfd: &|| serve::pidfd_of(&created.child),
             record: &created.record,
             status: Status::Creating,
             receiver: created.receiver.as_ref(),

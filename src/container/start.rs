@@ -13,7 +13,7 @@ use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -27,8 +27,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     let relay = {
         let _lock = container.dir.lock()?;
-        let (status, pidfd) = container.status_and_init()?;
-        match status {
+        match container.status()? {
             Status::Created => {}
             Status::Stopped => {
                 return Err(Error::new("cannot start a container that has stopped"));
@@ -43,11 +42,10 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
         let init = container.record.init.ok_or_else(|| super::not_running(id))?;
-        let pidfd = pidfd.ok_or_else(|| super::not_running(id))?;
         let waiting = Waiting {
             wire: &wire,
             pid: init.pid,
-            pidfd: pidfd.as_fd(),
+            pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
             record: &container.record,
             status: Status::Creating,
             receiver: kept.receiver.as_ref(),
@@ -74,11 +72,12 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
 pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
     pub pid: i32,
-    pub pidfd: BorrowedFd<'a>,
+    /// Opens its pidfd, which is rarely wanted.
+    pub pidfd: &'a dyn Fn() -> Result<OwnedFd>,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
-    /// Who gets the filter's listener.
+    /// Who gets the listener of its filter.
     pub receiver: Option<&'a Receiver>,
     pub log: &'a Log,
 }
@@ -101,8 +100,10 @@ impl Waiting<'_> {
                 }
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
-                    let done = ear.listen(self.wire, self.pidfd, &mut |fd| self.notify(&fd));
-                    return done.map_err(|error| self.end(error));
+                    let heard = (self.pidfd)().and_then(|pidfd| {
+                        ear.listen(self.wire, pidfd.as_fd(), &mut |fd| self.notify(&fd))
+                    });
+                    return heard.map_err(|error| self.end(error));
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
@@ -119,7 +120,12 @@ impl Waiting<'_> {
 
     /// Nobody supervises it, or it waits for an answer: it must not run on.
     fn end(&self, error: Error) -> Error {
-        match pidfd_send_signal(self.pidfd, Signal::KILL) {
+        let pidfd = match (self.pidfd)() {
+            Ok(pidfd) => pidfd,
+            Err(second) if second.get_kind() == Kind::NotRunning => return error,
+            Err(second) => return error.hint(format!("and then: {second}")),
+        };
+        match pidfd_send_signal(&pidfd, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => error,
             Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
         }
