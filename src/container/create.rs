@@ -399,7 +399,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
         // A hook may have left others there.
-        left.extend(kill_all(&record.cgroup).err());
+        if record.cgroup.exists() {
+            left.extend(record.cgroup.kill(Signal::KILL).err());
+        }
     }
     // Else it was refused, being another's, or has been taken back already.
     if record.cgroup.exists() {
@@ -432,13 +434,6 @@ fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
         }
         done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
-}
-
-fn kill_all(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.exists() && !cgroup.pids()?.is_empty() {
-        cgroup.kill(Signal::KILL)?;
-    }
-    Ok(())
 }
 
 impl Created {
