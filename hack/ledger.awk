@@ -8,6 +8,7 @@ BEGIN {
     about["cli"] = "command line (2)"; peers["cli"] = "90/2/13 | 78/5/22 | 52/13/40"
     about["beyond"] = "beyond the spec (3)"; peers["beyond"] = "19/6/30 | 40/3/12 | 16/6/33"
     about["all"] = "all"; peers["all"] = "334/75/63 | 336/62/74 | 242/89/140"
+    split("any v1 v2 systemd", worlds, " "); world = "any"
     split("1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8 1.9 1.10 2.1 2.2 2.3 2.4 2.5 2.6 3.1 3.2 3.3", parts, " ")
     split("version, root, mounts;mount options;process, user, extensibility;hooks;" \
         "file systems, namespaces, devices, network devices;cgroups;" \
@@ -32,26 +33,29 @@ number == 2 {
     next
 }
 
+# Where the tests that follow were run: what fails or is skipped in one world may pass in another.
+/^world: / { world = substr($0, 8); next }
+
 # With one thread libtest prints the name first, and what the test says comes in between.
 /^test .* \.\.\. / {
     name = $0; sub(/^test /, "", name); sub(/ \.\.\. .*/, "", name); sub(/ - should panic$/, "", name)
     verdict = $0; sub(/^.* \.\.\. /, "", verdict)
-    open = ""
-    if (verdict == "ok") result[name] = "ok"
-    else if (verdict ~ /^FAILED/) result[name] = "failed"
+    open = ""; tested[name]
+    if (verdict == "ok") result[name, world] = "ok"
+    else if (verdict ~ /^FAILED/) result[name, world] = "failed"
     else { open = name; said($0) }
     next
 }
-$0 == "ok" && open != "" { result[open] = "ok"; open = ""; next }
-$0 == "FAILED" && open != "" { result[open] = "failed"; open = ""; next }
+$0 == "ok" && open != "" { result[open, world] = "ok"; open = ""; next }
+$0 == "FAILED" && open != "" { result[open, world] = "failed"; open = ""; next }
 /^skipped: / { said($0) }
 
 # `skipped: RUNTIME: TEST: why`: passed without having shown anything.
 function said(line,    words) {
     if (line ~ /skipped: /) {
         sub(/^.*skipped: /, "", line)
-        if (split(line, words, ": ") >= 3) skipped[words[2]] = substr(line, length(words[1] words[2]) + 5)
-        else if (open != "") skipped[open] = line
+        if (split(line, words, ": ") >= 3) skipped[words[2], world] = substr(line, length(words[1] words[2]) + 5)
+        else if (open != "") skipped[open, world] = line
     }
 }
 
@@ -63,11 +67,23 @@ function rows_of(name,    base) {
     }
 }
 
-function claim(id, name) {
+# What the test shows of the row, in any of the worlds.
+function claim(id, name,    w, shown) {
     if (!(id in title)) { print "a test claims a row that is not there: " name > "/dev/stderr"; return }
-    if (name in skipped) waits[id] = skipped[name]
-    else if (result[name] == "ok") tests[id] = tests[id] (tests[id] == "" ? "" : ", ") "`" name "`"
-    else fails[id] = name
+    for (w = 1; w in worlds; w++) {
+        if (!((name, worlds[w]) in result)) continue
+        if ((name, worlds[w]) in skipped) waits[id] = skipped[name, worlds[w]]
+        else if (result[name, worlds[w]] == "ok") shown = seen[id, worlds[w]] = 1
+        else fails[id] = name
+    }
+    if (shown) tests[id] = tests[id] (tests[id] == "" ? "" : ", ") "`" name "`"
+}
+
+# The worlds in which a row was seen; those of pure functions have none.
+function where(id,    w, list) {
+    for (w = 1; w in worlds; w++)
+        if (worlds[w] != "any" && (id, worlds[w]) in seen) list = list (list == "" ? "" : ", ") worlds[w]
+    return list
 }
 
 function group(id) {
@@ -77,7 +93,7 @@ function group(id) {
 }
 
 END {
-    for (name in result) sorted[++n] = name
+    for (name in tested) sorted[++n] = name
     sort(n)
     for (i = 1; i <= n; i++) rows_of(sorted[i])
     for (i = 1; i <= count; i++) {
@@ -91,7 +107,8 @@ END {
     print "# Conformance"
     print ""
     print "Written by `make ledger` from the tests that passed; do not edit. Rows and titles are in `docs/features.tsv`."
-    print "A row is yes when every test whose name begins with its id passed, and at least one did."
+    print "A row is yes when every test whose name begins with its id passed, and at least one did. Where they were run:"
+    print "on a host with cgroup v1, on one with v2, and there by `--systemd-cgroup` (none named: pure functions)."
     print "The peers' figures (yes/partial/no) come from reading their source, not from tests."
     print ""
     print "| part | rows | pinnace yes/no | runc 1.5.1 | crun 1.29.1 | youki 0.7.0 |"
@@ -101,10 +118,10 @@ END {
         printf "| %s | %d | %d/%d | %s |\n", about[g], all[g], yes[g], all[g] - yes[g], peers[g]
     }
     for (i = 1; i in parts; i++) {
-        printf "\n## %s %s\n\n| id | what | state | tests, or why not |\n|---|---|---|---|\n", parts[i], names[i]
+        printf "\n## %s %s\n\n| id | what | state | where | tests, or why not |\n|---|---|---|---|---|\n", parts[i], names[i]
         for (j = 1; j <= count; j++) {
             id = order[j]
-            if (part[id] == parts[i]) printf "| %s | %s | %s | %s |\n", id, title[id], (id in why) ? "no" : "yes", (id in why) ? why[id] : tests[id]
+            if (part[id] == parts[i]) printf "| %s | %s | %s | %s | %s |\n", id, title[id], (id in why) ? "no" : "yes", where(id), (id in why) ? why[id] : tests[id]
         }
     }
 }

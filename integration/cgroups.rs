@@ -1,7 +1,7 @@
 //! What is written into cgroup files, and its effect inside. A pair of names is
 //! the file of v1 and the file of v2.
 
-use crate::harness::{Bundle, Container, Hierarchy, deviates, json, needs};
+use crate::harness::{Bundle, Container, Hierarchy, by_systemd, deviates, json, needs};
 use std::fs;
 use std::path::Path;
 
@@ -26,6 +26,7 @@ fn unique_path(bundle: &Bundle) -> String {
 
 #[test]
 fn r165_an_absolute_cgroups_path() {
+    needs!(!by_systemd(), "the cgroupfs driver");
     let bundle = Bundle::sleeper();
     let path = unique_path(&bundle);
     let c = bundle.set("/linux/cgroupsPath", json!(path)).container();
@@ -54,6 +55,7 @@ fn remove_parents(c: &Container) {
 
 #[test]
 fn r166_a_relative_cgroups_path_is_always_the_same_place() {
+    needs!(!by_systemd(), "the cgroupfs driver");
     let mut places = Vec::new();
     let name = format!("{}-relative", Bundle::sleeper().id);
     for _ in 0..2 {
@@ -87,9 +89,12 @@ fn r165_every_controller_is_joined() {
 
 #[test]
 fn r169_r303_a_cgroup_that_is_not_empty_is_refused() {
+    needs!(!by_systemd(), "the cgroupfs driver");
     let first = Bundle::sleeper().container();
     first.create().ok();
     let own = first.cgroup("pids");
+    let below = own.join("below");
+    fs::create_dir(&below).unwrap();
     let path = own.strip_prefix("/sys/fs/cgroup").unwrap();
     let path = path.strip_prefix("pids").unwrap_or(path);
     let absolute = format!("/{}", path.display());
@@ -97,6 +102,11 @@ fn r169_r303_a_cgroup_that_is_not_empty_is_refused() {
     let out = second.create();
     deviates!(["runc", "crun"], "R169: runc 1.1.5 only warns; crun does not look");
     out.fails_with(&["cgroup"]);
+    assert_eq!(first.status(), "created");
+    assert!(below.exists(), "another's");
+    // Nor is there a record by which somebody would take the cgroup for the second's.
+    assert!(!second.root().join(&second.id).exists());
+    second.call(["delete", "--force", &second.id]).run().ok();
     assert_eq!(first.status(), "created");
 }
 

@@ -1,6 +1,6 @@
 //! `exec`: another process in a running container, and every flag of it.
 
-use crate::harness::{Bundle, Call, Container, deviates, json, needs, runtime};
+use crate::harness::{Bundle, Call, Container, Hierarchy, deviates, json, needs, runtime};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -351,6 +351,20 @@ fn r164_exec_has_only_stdio_open() {
     let open: Vec<_> = out.ok().split_whitespace().filter(|fd| "012".contains(fd)).collect();
     assert_eq!(open, ["0", "1", "2"]);
     assert!(!out.stdout.contains('7'), "{out:?}");
+}
+
+/// v2 takes no processes where there are controlled cgroups below: a container that
+/// runs its own, as systemd or Docker in it do, has moved its init down.
+#[test]
+fn r343_exec_goes_where_init_has_moved() {
+    needs!(Hierarchy::of_host() == Hierarchy::V2, "cgroup v2");
+    let c = up();
+    let own = c.cgroup("");
+    fs::create_dir(own.join("init")).unwrap();
+    fs::write(own.join("init/cgroup.procs"), c.pid().as_raw_pid().to_string()).unwrap();
+    fs::write(own.join("cgroup.subtree_control"), "+pids").unwrap();
+    let seen = c.exec(["cat", "/proc/self/cgroup"]);
+    assert!(seen.ok().trim_end().ends_with("/init"), "{seen:?}");
 }
 
 #[test]

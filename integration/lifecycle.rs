@@ -1,7 +1,7 @@
 //! The state machine: create, start, kill, delete, pause, resume, and what each
 //! says in the wrong state. The words in `fails_with` are matched by engines.
 
-use crate::harness::{Bundle, deviates};
+use crate::harness::{Bundle, Hierarchy, deviates, exits};
 use serde_json::json;
 use std::fs;
 
@@ -364,6 +364,29 @@ fn r378_delete_by_force_ends_a_paused_container() {
     c.call(["state", &c.id]).run().fails();
 }
 
+/// What the container itself has frozen cannot even die under v1.
+#[test]
+fn r378_delete_by_force_ends_what_is_frozen_below() {
+    deviates!(["runc", "crun"], "R378: under v1 they wait for a frozen cgroup below");
+    let c = Bundle::sh("sleep 1000 & echo > /ready; wait").container().up_and_ready();
+    let own = c.cgroup("freezer");
+    let below = own.join("below");
+    fs::create_dir(&below).unwrap();
+    let init = c.pid().as_raw_pid().to_string();
+    let pids = fs::read_to_string(own.join("cgroup.procs")).unwrap();
+    let child = pids.lines().find(|pid| *pid != init).unwrap();
+    fs::write(below.join("cgroup.procs"), child).unwrap();
+    let (file, word) = match Hierarchy::of_host() {
+        Hierarchy::V1 => ("freezer.state", "FROZEN"),
+        Hierarchy::V2 => ("cgroup.freeze", "1"),
+    };
+    fs::write(below.join(file), word).unwrap();
+    let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+    c.call(["delete", "--force", &c.id]).run().ok();
+    assert!(exits(child));
+    assert!(!below.exists());
+}
+
 #[test]
 fn r378_delete_by_force_of_an_unknown_id_is_success() {
     let c = Bundle::sleeper().container();
@@ -387,6 +410,31 @@ fn r270_delete_removes_cgroups_that_the_container_made() {
     c.stop();
     c.delete().ok();
     assert!(!sub.exists());
+}
+
+/// An administrator, or systemd, may have cleaned up before us.
+#[test]
+fn r270_cgroups_that_were_removed_behind_our_back() {
+    let c = Bundle::sleeper().container().up();
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid().as_raw_pid())).unwrap();
+    c.stop();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (names, path) = (parts.next().unwrap(), parts.next().unwrap());
+        for mount in [names.trim_start_matches("name="), "unified"] {
+            let dir = format!("/sys/fs/cgroup/{mount}{path}");
+            if dir.contains(&c.id) {
+                drop(fs::remove_dir(&dir));
+                assert!(!fs::exists(&dir).unwrap(), "{dir}");
+            }
+        }
+    }
+    assert_eq!(c.status(), "stopped");
+    for args in [["pause", &c.id], ["resume", &c.id], ["ps", &c.id], ["events", &c.id]] {
+        let out = c.call(args).run();
+        assert!(out.code != 0 || args[0] == "ps", "{args:?}: {out:?}");
+    }
+    c.delete().ok();
 }
 
 #[test]

@@ -10,8 +10,11 @@
 
 mod harness;
 
+mod apparmor;
 mod bad_input;
+mod bare;
 mod budget;
+mod bus;
 mod cgroups;
 mod cli;
 mod devices;
@@ -19,6 +22,7 @@ mod events;
 mod exec;
 mod fds;
 mod hooks;
+mod killed;
 mod lifecycle;
 mod mount_options;
 mod mounts;

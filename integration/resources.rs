@@ -179,17 +179,27 @@ fn r198_network_priorities() {
     assert!(c.cgroup_value("net_prio.ifpriomap", "").contains("lo 7"));
 }
 
+/// Where there is no such device, the kernel's refusal shows what was written.
 #[test]
 fn r201_rdma() {
     needs!(has("rdma", "rdma"), "the rdma controller");
     let device = fs::read_dir("/sys/class/infiniband").ok().and_then(|mut dir| dir.next());
-    needs!(device.is_some(), "an RDMA device");
-    let name = device.unwrap().unwrap().file_name().into_string().unwrap();
-    let limit = json!({&name: {"hcaHandles": 3, "hcaObjects": 10_000}});
-    let c = limited("rdma", limit);
-    c.create().ok();
-    let text = value(&c, "rdma.max", "rdma.max");
-    assert!(text.contains(&format!("{name} hca_handle=3 hca_object=10000")), "{text}");
+    let name = device.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let shown = name.as_deref().unwrap_or("mlx5_9");
+    let c = limited("rdma", json!({shown: {"hcaHandles": 3, "hcaObjects": 10_000}}));
+    let out = c.create();
+    deviates!("crun", "R201: never read");
+    let line = format!("{shown} hca_handle=3 hca_object=10000");
+    if name.is_some() {
+        out.ok();
+        let text = value(&c, "rdma.max", "rdma.max");
+        assert!(text.contains(&line), "{text}");
+    } else {
+        out.fails_with(&["rdma.max"]);
+        out.fails_with(&["No such device"]);
+        deviates!("runc", "R201: the field and the line are not told");
+        out.fails_with(&[&format!("linux.resources.rdma.{shown}: write {line:?}")]);
+    }
 }
 
 /// What the host has no controller for is refused by name, never dropped.
@@ -228,4 +238,15 @@ fn r210_the_process_is_born_in_its_cgroup() {
     let c = limited("pids", json!({"limit": 1}));
     c.create().ok();
     assert_eq!(c.cgroup_value("", "pids.peak"), "1");
+}
+
+#[test]
+fn r460_too_little_memory_for_the_set_up_is_explained() {
+    let c = Bundle::new(["true"])
+        .set("/linux/resources", json!({"memory": {"limit": 4096}}))
+        .container();
+    let out = c.run();
+    deviates!(["runc", "crun"], "R460: other words");
+    out.fails_with(&["linux.resources.memory.limit may be too low"]);
+    assert_eq!(c.call(["list", "--quiet"]).run().ok(), "");
 }

@@ -1,6 +1,6 @@
 //! When and where the process runs: scheduler, I/O priority, CPUs, memory nodes.
 
-use crate::harness::{Bundle, Container, Hierarchy, Value, deviates, json, needs};
+use crate::harness::{Bundle, Container, Hierarchy, Value, by_systemd, deviates, json, needs};
 use std::fs;
 use std::path::Path;
 
@@ -202,6 +202,7 @@ fn r094_r095_r096_policies_of_the_scheduler() {
 /// Under cgroup v1 a real-time process needs a budget (sched-rt-group.rst).
 #[test]
 fn r094_r095_real_time_policies() {
+    needs!(!by_systemd(), "the cgroupfs driver");
     deviates!(["runc", "crun"], "R094: newer than these");
     for (policy, priority, shown) in [("SCHED_FIFO", 10, "1 0 10\n"), ("SCHED_RR", 99, "2 0 99\n")]
     {

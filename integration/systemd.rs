@@ -6,22 +6,22 @@ use crate::harness::{
 };
 use std::path::Path;
 
-fn here() -> bool {
+pub fn here() -> bool {
     Path::new("/run/systemd/system").is_dir() && Hierarchy::of_host() == Hierarchy::V2
 }
 
 /// A sleeper in `system.slice`; the unit's name.
-fn unit(bundle: Bundle) -> (Container, String) {
+pub fn unit(bundle: Bundle) -> (Container, String) {
     let path = format!("system.slice:it:{}", bundle.id);
     let unit = format!("it-{}.scope", bundle.id);
     (bundle.set("/linux/cgroupsPath", json!(path)).container(), unit)
 }
 
-fn create(c: &Container) -> Output {
+pub fn create(c: &Container) -> Output {
     c.detached(["--systemd-cgroup", "create", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
 }
 
-fn show(unit: &str, property: &str) -> String {
+pub fn show(unit: &str, property: &str) -> String {
     let call = Call::new("systemctl").args(["show", "--value", "-p", property, unit]);
     call.run().ok().trim().to_owned()
 }
@@ -120,17 +120,6 @@ fn r433_annotations_are_properties() {
     let set = json!({"org.systemd.property.NoSuchThing": "true"});
     let (bad, _) = self::unit(Bundle::sleeper().set("/annotations", set));
     create(&bad).fails_with(&["NoSuchThing"]);
-}
-
-#[test]
-fn r207_a_name_that_is_taken() {
-    needs!(here(), "systemd with cgroup v2");
-    let (first, _) = unit(Bundle::sleeper());
-    create(&first).ok();
-    let path = format!("system.slice:it:{}", first.id);
-    let second = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
-    create(&second).fails();
-    assert_eq!(first.status(), "created");
 }
 
 #[test]

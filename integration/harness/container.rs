@@ -1,7 +1,7 @@
 //! A container that is gone, with all its traces, when its test is over.
 
 use super::call::{Running, exits, wait_for};
-use super::{Bundle, Call, Output, Value, leftovers, runtime};
+use super::{Bundle, Call, Output, Value, by_systemd, leftovers, runtime};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
@@ -25,17 +25,21 @@ impl Container {
         self.bundle.dir().join("state")
     }
 
+    /// The options in front of the command: `--root`, and the cgroup driver.
+    pub fn global(&self) -> Vec<String> {
+        let mut all = vec!["--root".to_owned(), self.root().to_str().unwrap().to_owned()];
+        all.extend(by_systemd().then(|| "--systemd-cgroup".to_owned()));
+        all
+    }
+
     /// A call of the runtime with `--root`.
     pub fn call<const N: usize>(&self, args: [&str; N]) -> Call {
-        Call::new(&runtime().path).args(["--root", self.root().to_str().unwrap()]).args(args)
+        Call::new(&runtime().path).args(self.global()).args(args)
     }
 
     /// As `call`, where the runtime can write to the test's own files only.
     pub fn caged<const N: usize>(&self, args: [&str; N]) -> Call {
-        let root = self.root();
-        Call::caged(&runtime().path, self.bundle.dir())
-            .args(["--root", root.to_str().unwrap()])
-            .args(args)
+        Call::caged(&runtime().path, self.bundle.dir()).args(self.global()).args(args)
     }
 
     fn bundle_path(&self) -> String {

@@ -10,15 +10,21 @@ pub fn of(container: &Container) -> Vec<String> {
     let mut found = state(container);
     found.extend(cgroups(&container.id).iter().map(|dir| format!("cgroup {}", dir.display())));
     found.extend(mounts(container).into_iter().map(|line| format!("mount {line}")));
-    // A killed process is a moment on its way out; no event tells of a stranger's end.
+    // A killed process is a moment on its way out, and so is a unit whose process was killed;
+    // no event tells of a stranger's end.
     let end = Instant::now() + Duration::from_secs(2);
-    let mut left = processes(&container.id);
+    let mut left = dying(&container.id);
     while !left.is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
-        left = processes(&container.id);
+        left = dying(&container.id);
     }
-    found.extend(left.into_iter().map(|(pid, line)| format!("process {pid} {line}")));
+    found.extend(left);
     found
+}
+
+fn dying(id: &str) -> Vec<String> {
+    let processes = processes(id).into_iter().map(|(pid, line)| format!("process {pid} {line}"));
+    processes.chain(units(id).into_iter().map(|name| format!("unit {name}"))).collect()
 }
 
 /// Best effort, so that one failed test does not spoil the next.
@@ -65,6 +71,13 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Units that systemd has made at somebody's wish; it keeps a file for each.
+fn units(id: &str) -> Vec<String> {
+    let entries = fs::read_dir("/run/systemd/transient").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| has_id(name, id)).collect()
 }
 
 /// `CGROUP_SUPER_MAGIC`, `CGROUP2_SUPER_MAGIC` of magic.h.

@@ -7,6 +7,7 @@ mod call;
 mod cgroup;
 mod container;
 mod leftovers;
+mod older;
 mod pty;
 mod runtime;
 
@@ -15,8 +16,10 @@ pub use bundle::Bundle;
 pub use call::{Call, Output, Running, exits, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
+pub use leftovers::of as leftovers_of;
+pub use older::Lacks;
 pub use pty::{FdSocket, Terminal, read_all, read_until};
-pub use runtime::{is_pinnace, known_to_differ, lacks, runtime};
+pub use runtime::{by_systemd, is_pinnace, known_to_differ, lacks, runtime};
 pub use serde_json::{Value, json};
 
 /// Ends the test here for a runtime that is known to behave differently.

@@ -28,6 +28,15 @@ pub fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
+/// Whether systemd makes the cgroups of all containers: `DRIVER=systemd`.
+pub fn by_systemd() -> bool {
+    match std::env::var("DRIVER").as_deref() {
+        Ok("systemd") => true,
+        Ok("cgroupfs" | "") | Err(_) => false,
+        Ok(other) => panic!("DRIVER={other}: cgroupfs or systemd"),
+    }
+}
+
 /// Whether the strictest expectations apply, such as the words of a message.
 pub fn is_pinnace() -> bool {
     !["runc", "crun", "youki"].contains(&runtime().name.as_str())

@@ -64,6 +64,11 @@ pub enum Cgroup {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hierarchies {
     nodes: Vec<Node>,
+    /// Whether the directories have become ours. A record is written before they
+    /// are made, and whoever finds it must not take a path that turned out to be
+    /// in use, with the processes in it, for the container's.
+    #[serde(default)]
+    ours: bool,
     rules: Rules,
 }
 
@@ -74,6 +79,9 @@ pub struct Unified {
     /// Whether there is one: an unprivileged caller who asked for nothing goes
     /// on without.
     exists: bool,
+    /// As for v1.
+    #[serde(default)]
+    ours: bool,
     rules: Rules,
     /// The unit of systemd that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +131,7 @@ impl Cgroup {
     pub fn start_unit(&mut self, pid: i32) -> Result<()> {
         if let Self::V2(Unified { unit: Some(unit), node, .. }) = self {
             node.path = unit.start(pid)?;
+            self.claim();
         }
         Ok(())
     }
@@ -167,7 +176,33 @@ impl Cgroup {
     /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
     /// failure takes away what was made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self)
+        create::create(self, |_| true)?;
+        self.claim();
+        Ok(())
+    }
+
+    /// The part of [`Cgroup::create`] in which a process is born.
+    pub fn create_cradle(&mut self) -> Result<()> {
+        create::create(self, Node::unified)
+    }
+
+    /// The rest of it: the hierarchies of v1.
+    pub fn create_rest(&mut self) -> Result<()> {
+        create::create(self, |node| !node.unified())?;
+        self.claim();
+        Ok(())
+    }
+
+    /// Undoes [`Cgroup::create_cradle`], once the process has ended.
+    pub fn remove_cradle(&self) -> Result<()> {
+        remove::remove_cradle(self)
+    }
+
+    fn claim(&mut self) {
+        match self {
+            Self::V1(v1) => v1.ours = true,
+            Self::V2(v2) => v2.ours = true,
+        }
     }
 
     /// Hands the cgroup over to a user of the host (v2 only; the spec's rules
@@ -180,6 +215,11 @@ impl Cgroup {
     /// The directory in the unified hierarchy, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
+    }
+
+    /// v1: the names of [`Cgroup::doors`].
+    pub fn door_paths(&self) -> Vec<String> {
+        procs::door_paths(self)
     }
 
     /// v1: the files by which a new process enters, opened, with their paths:
@@ -269,7 +309,9 @@ impl Cgroup {
 
     /// Removes the cgroup with those below it, and the directories above it that
     /// [`Cgroup::create`] made and that nobody else uses. Processes that are
-    /// dying are waited for. What is gone already is fine.
+    /// dying are waited for. What is gone already is fine. Of one that has not
+    /// become the container's only what is empty goes: a create that was killed
+    /// may have made it, or it is another's.
     pub fn remove(&self) -> Result<()> {
         remove::remove(self)
     }
@@ -284,9 +326,10 @@ impl Cgroup {
         self.nodes().iter().map(plan::mount_of).collect()
     }
 
-    /// Whether the container has a cgroup at all.
+    /// Whether the container has got a cgroup.
     pub fn exists(&self) -> bool {
-        !self.nodes().is_empty()
+        let (Self::V1(Hierarchies { ours, .. }) | Self::V2(Unified { ours, .. })) = self;
+        *ours && !self.nodes().is_empty()
     }
 
     /// The directories that are in use.
@@ -295,6 +338,14 @@ impl Cgroup {
             Self::V1(v1) => &v1.nodes,
             Self::V2(v2) if v2.exists => std::slice::from_ref(&v2.node),
             Self::V2(_) => &[],
+        }
+    }
+
+    /// Closes the directories that were opened; the next use opens them again.
+    pub fn close(&mut self) {
+        match self {
+            Self::V1(v1) => v1.nodes.iter_mut().for_each(Node::close),
+            Self::V2(v2) => v2.node.close(),
         }
     }
 

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
+    if !cgroup.exists() {
+        return remove_empty(cgroup);
+    }
     let until = Instant::now() + PATIENCE;
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup {
         // Without its cgroup the unit ends by itself: a bus that is gone is an
@@ -30,6 +33,22 @@ pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
         first = first.and(remove_node(node, until));
     }
     first
+}
+
+/// A unit needs nothing: it ends with the process that it was made around.
+fn remove_empty(cgroup: &Cgroup) -> Result<()> {
+    let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
+    nodes.iter().try_for_each(|node| match rmdir(CWD, &node.path()) {
+        Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
+        Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
+    })
+}
+
+/// What of a cgroup that has not become ours has been made for a birth.
+pub(super) fn remove_cradle(cgroup: &Cgroup) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut cradle = cgroup.nodes().iter().filter(|node| node.unified() && node.made > 0);
+    cradle.try_for_each(|node| remove_node(node, until))
 }
 
 fn remove_node(node: &Node, until: Instant) -> Result<()> {

@@ -1,11 +1,11 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Runtime, state_of};
+use super::{Container, Kept, Runtime, state_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -46,13 +46,12 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
         end(creator)?;
     }
-    let hooks = match container.dir.config() {
-        Ok(text) => spec::parse::<Spec>("config.json", &text)?.hooks,
-        // Killed between the directory and the configuration: no hook has run.
-        Err(_) => None,
+    let kept = match Kept::of(&container) {
+        // Then no hook is known, but the rest must go all the same.
+        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
+        kept => kept?,
     };
-    let hooks = plan::hooks::plan(hooks.as_ref(), &mut Findings::default());
-    destroy(&container.dir, &container.record, &hooks, &runtime.log)
+    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log)
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote

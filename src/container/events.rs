@@ -66,8 +66,11 @@ pub fn events(
         if now >= next {
             match record(&container) {
                 Ok(text) => print(&text),
-                // Between its end and ours somebody may have deleted it.
-                Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(()),
+                // Between its end and ours somebody, or systemd, may have removed the
+                // cgroup; ENODEV: while we read its files.
+                Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
             next = now.max(next + interval);

@@ -48,9 +48,10 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     }
     let cgroup = &container.record.cgroup;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
+    // systemd cannot be told to forget, so nothing that may fail comes after it.
     change_rdt(&container, change)
-        .and_then(|()| cgroup.tell(&wanted))
-        .and_then(|()| container.dir.save_config(config.to_string().as_bytes()))
+        .and_then(|()| container.dir.prepare_config(config.to_string().as_bytes()))
+        .and_then(|config| cgroup.tell(&wanted).and_then(|()| config.commit()))
         .map_err(|error| cgroup.back(&undo, error))
 }
 

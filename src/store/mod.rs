@@ -17,6 +17,7 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ const PATIENCE: u32 = 30;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "filter";
 /// The socket that `start` connects to; it exists as long as the container
 /// has not been started.
 pub const START: &str = "start";
@@ -42,6 +44,8 @@ pub struct Dir {
     fd: OwnedFd,
     id: String,
     path: PathBuf,
+    /// For names that no other process uses.
+    pid: OnceCell<u32>,
 }
 
 impl Store {
@@ -101,7 +105,7 @@ impl Store {
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path }),
+            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }),
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
         }
@@ -150,9 +154,17 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
+        self.prepare_record(record)?.commit()
+    }
+
+    /// As [`Dir::save`], up to the last step: nobody sees the record yet.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare_record(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
-        self.write(RECORD, &text)
+        self.prepare(RECORD, &text)
     }
 
     /// The record.
@@ -173,12 +185,39 @@ impl Dir {
         self.write(CONFIG, text)
     }
 
+    /// As [`Dir::save_config`], up to the last step, which takes no space.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare_config(&self, text: &[u8]) -> Result<Prepared<'_>> {
+        self.prepare(CONFIG, text)
+    }
+
     /// The kept configuration.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG)
+    }
+
+    /// Keeps the compiled filter for processes that come later.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
+        self.write(FILTER, bytes)
+    }
+
+    /// The kept filter, if one has been kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn filter(&self) -> Result<Option<Vec<u8>>> {
+        match file::read_at(self.fd.as_fd(), FILTER) {
+            Err(Errno::NOENT) => Ok(None),
+            bytes => bytes.map(Some).call(|| format!("read {}/{FILTER}", self.path.display())),
+        }
     }
 
     /// Whether a file of that name is there.
@@ -255,15 +294,20 @@ impl Dir {
         unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
-    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+    fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
+        self.prepare(name, text)?.commit()
+    }
+
+    fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
-        let temporary = format!(".{name}.{}", rustix::process::getpid());
+        let temporary = format!(".{name}.{}", self.pid.get_or_init(std::process::id));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))
             .call(|| format!("create {}", path()))?;
+        let prepared = Prepared { dir: self, name, temporary, done: false };
         write_all(file.as_fd(), text).call(|| format!("write {}", path()))?;
-        renameat(&self.fd, &*temporary, &self.fd, name).call(|| format!("rename to {}", path()))
+        Ok(prepared)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -271,6 +315,35 @@ impl Dir {
             Err(Errno::NOENT) => Err(missing(&self.id)),
             text => text.call(|| format!("read {}/{name}", self.path.display())),
         }
+    }
+}
+
+/// A file that only wants its name; it goes if it does not get that.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    dir: &'a Dir,
+    name: &'static str,
+    temporary: String,
+    done: bool,
+}
+
+impl Prepared<'_> {
+    /// Puts it in the place of the old one.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    pub fn commit(mut self) -> Result<()> {
+        renameat(&self.dir.fd, &*self.temporary, &self.dir.fd, self.name)
+            .call(|| format!("rename to {}/{}", self.dir.path.display(), self.name))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        // Best effort: the directory is removed with whatever is in it.
+        let _stays_at_worst = !self.done && self.dir.remove_file(&self.temporary).is_err();
     }
 }
 

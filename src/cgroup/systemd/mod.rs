@@ -49,7 +49,7 @@ pub(super) fn plan(
     resources: &Resources,
     annotations: &BTreeMap<String, String>,
 ) -> Result<(Unit, String)> {
-    let default = format!(":pinnace:{id}");
+    let default = format!(":pinnace:{}", escape(id));
     let path = path.filter(|path| !path.is_empty()).unwrap_or(&default);
     let wrong = |what: &str| Error::new(format!("{path:?} {what}")).at("linux.cgroupsPath");
     let mut parts = path.split(':');
@@ -84,6 +84,12 @@ pub(super) fn plan(
     all.extend(annotations::properties(annotations)?);
     let unit = Unit { name, slice: slice.to_owned(), user, properties: all };
     Ok((unit, whole))
+}
+
+/// An id may hold a `+`, a unit's name may not: it is written as systemd-escape(1)
+/// would.
+fn escape(id: &str) -> String {
+    id.replace('+', "\\x2b")
 }
 
 /// `a-b.slice` is `a.slice/a-b.slice`, `-.slice` the root (systemd.slice(5)).
@@ -227,6 +233,13 @@ mod tests {
         ] {
             assert_eq!(path(text).unwrap(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn any_id_makes_a_name() {
+        let all = "aZ9_-.+";
+        let (_, path) = plan(None, all, false, &Resources::default(), &BTreeMap::new()).unwrap();
+        assert_eq!(path, r"system.slice/pinnace-aZ9_-.\x2b.scope");
     }
 
     #[test]
