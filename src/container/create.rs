@@ -118,7 +118,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
-    check_terminal(&plan, settings)?;
+    let has_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    terminal::check(has_terminal, settings.console_socket.as_deref(), !settings.relays_terminal)?;
     seccomp::log_skipped(filter.as_ref(), &runtime.log);
     let join = namespaces::open_files(&plan.namespaces)?;
     let devices = devices::find(&plan.net_devices)?;
@@ -130,20 +131,6 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let work =
         Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
-}
-
-fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
-    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
-    match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )),
-        Some(path) => terminal::check_socket(path),
-        None if terminal && !settings.relays_terminal => {
-            Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
-        }
-        None => Ok(()),
-    }
 }
 
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
@@ -399,7 +386,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
         // A hook may have left others there.
-        left.extend(kill_all(&record.cgroup).err());
+        if record.cgroup.exists() {
+            left.extend(record.cgroup.kill(Signal::KILL).err());
+        }
     }
     // Else it was refused, being another's, or has been taken back already.
     if record.cgroup.exists() {
@@ -432,13 +421,6 @@ fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
         }
         done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
-}
-
-fn kill_all(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.exists() && !cgroup.pids()?.is_empty() {
-        cgroup.kill(Signal::KILL)?;
-    }
-    Ok(())
 }
 
 impl Created {

@@ -93,7 +93,8 @@ pub fn exec(
     let (process, warnings) = findings.finish(process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
-    check_terminal(&process, request)?;
+    let socket = request.console_socket.as_deref();
+    terminal::check(process.terminal.is_some(), socket, request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
@@ -122,20 +123,6 @@ fn check_status(status: Status, request: &Request) -> Result<()> {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
-    }
-}
-
-fn check_terminal(process: &Process, request: &Request) -> Result<()> {
-    match &request.console_socket {
-        Some(_) if process.terminal.is_none() => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )
-        .hint("add --tty")),
-        Some(path) => terminal::check_socket(path),
-        None if process.terminal.is_some() && request.detach => {
-            Err(Error::new("--detach: a terminal needs --console-socket then"))
-        }
-        None => Ok(()),
     }
 }
 
