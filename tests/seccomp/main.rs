@@ -85,6 +85,17 @@ fn long_lists_of_values_too() {
 }
 
 #[test]
+fn a_kept_filter_is_the_same_and_damage_is_seen() {
+    let filter = compile(&parse(DOCKER)).unwrap();
+    let bytes = filter.to_bytes().unwrap();
+    let kept = seccomp::Filter::from_bytes(&bytes).unwrap();
+    assert_eq!((&kept.program, kept.flags), (&filter.program, filter.flags));
+    for length in [0, 3, 4, bytes.len() - 1] {
+        assert!(seccomp::Filter::from_bytes(&bytes[..length]).is_none(), "{length}");
+    }
+}
+
+#[test]
 fn numbers_are_those_of_libseccomp() {
     let (mut checked, mut differences) = (0, Vec::new());
     for arch in known_archs() {
