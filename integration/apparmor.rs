@@ -3,7 +3,6 @@
 
 use crate::harness::{Bundle, Call, Container, deviates, json, needs};
 use std::fs;
-use std::path::PathBuf;
 
 /// All but `/secret`. Signals to stop it come from outside, so they are allowed.
 const RULES: &str = "file, signal, network, capability, unix, ptrace, deny /secret rw,";
@@ -17,22 +16,21 @@ fn here() -> bool {
 /// A loaded profile; unloaded when dropped.
 struct Profile {
     name: String,
-    file: PathBuf,
+    text: String,
 }
 
 impl Profile {
     fn load(bundle: &Bundle) -> Self {
-        let (name, file) = (format!("{}-profile", bundle.id), bundle.dir().join("profile"));
+        let name = format!("{}-profile", bundle.id);
         let text = format!("profile {name} flags=(attach_disconnected) {{ {RULES} }}\n");
-        fs::write(&file, text).unwrap();
-        let profile = Self { name, file };
+        let profile = Self { name, text };
         profile.parser("--replace");
         profile
     }
 
     fn parser(&self, what: &str) {
-        let file = self.file.to_str().unwrap();
-        Call::new("/usr/sbin/apparmor_parser").args(["--skip-cache", what, file]).run().ok();
+        let call = Call::new("/usr/sbin/apparmor_parser").args(["--skip-cache", what]);
+        call.stdin(&self.text).run().ok();
     }
 }
 

@@ -19,10 +19,9 @@ function escape(text) { gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); r
 function number(v) { return sprintf(v >= 100 || v == int(v) ? "%.0f" : v >= 10 ? "%.1f" : "%.2f", v) }
 function text(class, x, y, words) { printf "<text class=\"%s\" x=\"%d\" y=\"%d\">%s</text>\n", class, x, y, escape(words) }
 # A step of 1, 2 or 5 times a power of ten, for at most five lines.
-function step_for(most,    step) {
-    step = 10 ^ int(log(most / 5) / log(10) - 9) * 1e9
-    while (step * 5 < most) step *= step * 2.5 < most ? 5 : 2
-    return step
+function step_for(most,    power) {
+    power = 10 ^ (int(log(most / 5) / log(10) + 100) - 100)
+    return power * (power * 5 >= most ? 1 : power * 10 >= most ? 2 : power * 25 >= most ? 5 : 10)
 }
 END {
     if (!rows) exit 1
@@ -62,7 +61,8 @@ END {
             class = lanes[c] == "pinnace" ? "pinnace" : lanes[c] ~ /^(floor|no filter)$/ ? "floor" : "peer"
             text("lane", left - 8, y + 12, lanes[c])
             printf "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"2\"/>\n", class, left, y + 2, length_ < 1 ? 1 : length_, bar - 3
-            text("number", left + length_ + 7, y + 12, number(value[key]) (ratio[key] == 1 ? "" : "  " number(ratio[key]) "\303\227"))
+            printf "<text class=\"number\" x=\"%d\" y=\"%d\">%s%s</text>\n", left + length_ + 7, y + 12, number(value[key]),
+                ratio[key] == 1 ? "" : "<tspan class=\"quiet\" dx=\"9\">" number(ratio[key]) "\303\227</tspan>"
             y += bar
         }
         y += gap

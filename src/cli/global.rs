@@ -1,11 +1,10 @@
 //! The options before the command.
 
 use super::arguments::arguments;
-use crate::container::Runtime;
-use crate::error::Error;
+use crate::container::{Runtime, is_rootless};
+use crate::error::{Error, Result};
 use crate::log::{Format, Log};
 use crate::store::Store;
-use crate::sys::file;
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -35,19 +34,26 @@ impl Global {
     /// A log that cannot be opened, what is not supported yet; with the log to
     /// write it to.
     pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
-        let format = if self.log_format == "json" { Format::Json } else { Format::Text };
-        let log = Log::open(self.log.as_deref(), format, self.debug)
-            .map_err(|error| (Log::default(), error))?;
+        let log = self.log().map_err(|error| (Log::default(), error))?;
         let store = match Store::new(&self.state_root()) {
             Ok(store) => store,
             Err(error) => return Err((log, error)),
         };
         let rootless = match self.rootless.as_str() {
-            "true" => true,
-            "false" => false,
-            _ => is_rootless(),
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
         };
         Ok(Runtime { store, log, rootless, systemd: self.systemd_cgroup, inherited_fds })
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn log(&self) -> Result<Log> {
+        let format = if self.log_format == "json" { Format::Json } else { Format::Text };
+        Log::open(self.log.as_deref(), format, self.debug)
     }
 
     fn state_root(&self) -> PathBuf {
@@ -59,16 +65,4 @@ impl Global {
             _ => PathBuf::from("/run/pinnace"),
         }
     }
-}
-
-/// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
-/// user namespace that an ordinary user has made, as rootless engines do.
-fn is_rootless() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        return true;
-    }
-    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
-        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
-    });
-    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

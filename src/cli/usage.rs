@@ -5,7 +5,6 @@ use super::arguments::{self, Arguments, Stop, Words, columns};
 use super::global::Global;
 use super::{COMMANDS, Entry, Parsed, Ready};
 use crate::error::{Context, Error, Result};
-use crate::log::Log;
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
@@ -16,16 +15,16 @@ use std::os::unix::ffi::OsStringExt as _;
 pub fn main(args: Vec<OsString>) -> i32 {
     let mut words = args.clone().into_iter();
     words.next();
-    match read(words).and_then(|request| prepare(request, args)) {
-        Ok((Request::Run(global, entry, verb), inherited_fds)) => {
-            run(&global, entry, verb, inherited_fds)
-        }
+    let mut global = Global::default();
+    match read(&mut global, words).and_then(|request| prepare(request, args)) {
+        Ok((Request::Run(entry, verb), inherited_fds)) => run(&global, entry, verb, inherited_fds),
         Ok((Request::Print(text, code), _)) => {
             print(&text);
             code
         }
         Err(error) => {
-            Log::default().error(&error);
+            // Engines look there for what they show their users.
+            global.log().unwrap_or_default().error(&error);
             1
         }
     }
@@ -34,13 +33,14 @@ pub fn main(args: Vec<OsString>) -> i32 {
 /// First from a sealed copy of the program, if it comes to that: descriptors
 /// of the caller pass through it, and only then are taken over.
 fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
-    if entry_of(&request).is_some_and(|entry| entry.sealed) && !exe::is_sealed() {
-        let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
-        let args: std::result::Result<Vec<_>, _> = args.collect();
-        // What came as C strings has no NUL in it.
-        exe::run_sealed(&args.unwrap_or_default())?;
-    }
     if entry_of(&request).is_some_and(|entry| entry.sealed) {
+        let own = exe::Own::open()?;
+        if !own.is_sealed() {
+            let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
+            let args: std::result::Result<Vec<_>, _> = args.collect();
+            // What came as C strings has no NUL in it.
+            own.run_sealed(&args.unwrap_or_default())?;
+        }
         // execveat(2) has named us by the number of a descriptor.
         rustix::thread::set_name(c"pinnace").call(|| "prctl(PR_SET_NAME)".into())?;
     }
@@ -49,7 +49,7 @@ fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
 
 fn entry_of(request: &Request) -> Option<&'static Entry> {
     match request {
-        Request::Run(_, entry, _) => Some(entry),
+        Request::Run(entry, _) => Some(entry),
         Request::Print(..) => None,
     }
 }
@@ -59,11 +59,10 @@ enum Request {
     /// This text, and this exit status.
     Print(String, i32),
     /// A command.
-    Run(Global, &'static Entry, Ready),
+    Run(&'static Entry, Ready),
 }
 
-fn read(mut words: Words) -> Result<Request> {
-    let mut global = Global::default();
+fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     let mut list = global.list();
     let word = match arguments::parse(&mut list, &mut words)? {
         Stop::Help => return Ok(Request::Print(help(), 0)),
@@ -84,7 +83,7 @@ fn read(mut words: Words) -> Result<Request> {
     })?;
     Ok(match (entry.parse)(entry, &mut words)? {
         Parsed::Help(text) => Request::Print(text, 0),
-        Parsed::Ready(verb) => Request::Run(global, entry, verb),
+        Parsed::Ready(verb) => Request::Run(entry, verb),
     })
 }
 

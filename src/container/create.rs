@@ -1,6 +1,7 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Bundle, Decided, Kept, Runtime, notify, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
@@ -62,6 +63,8 @@ pub struct Created {
     pub(super) wire: ParentEnd,
     /// The terminal's master, if our own process relays it.
     pub(super) master: Option<OwnedFd>,
+    /// Who gets the filter's notification fd.
+    pub(super) receiver: Option<Receiver>,
     /// The caller's signal mask, to be put back.
     pub(super) caller_mask: Mask,
 }
@@ -70,6 +73,7 @@ pub struct Created {
 struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
+    rootless: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -108,12 +112,14 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
+    let driver = runtime.driver();
+    let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
-    check_terminal(&plan, settings)?;
+    let has_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    terminal::check(has_terminal, settings.console_socket.as_deref(), !settings.relays_terminal)?;
     seccomp::log_skipped(filter.as_ref(), &runtime.log);
     let join = namespaces::open_files(&plan.namespaces)?;
     let devices = devices::find(&plan.net_devices)?;
@@ -121,22 +127,10 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
         None => None,
     };
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
+    let rootless = driver.rootless;
+    let work =
+        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
-}
-
-fn check_terminal(plan: &Plan, settings: &Settings) -> Result<()> {
-    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
-    match &settings.console_socket {
-        Some(_) if !terminal => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )),
-        Some(path) => terminal::check_socket(path),
-        None if terminal && !settings.relays_terminal => {
-            Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
-        }
-        None => Ok(()),
-    }
 }
 
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
@@ -153,7 +147,12 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
-            Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
+            let receiver = Receiver::of(&work.bundle.spec);
+            let Work { plan, bundle, filter, writes, .. } = work;
+            // To free them would write to pages that we share with init: each
+            // would be copied first.
+            std::mem::forget((bundle, filter, writes));
+            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask })
         }
         Err(error) => {
             let error = undo(&work, &dir, &record, &mut made, error);
@@ -178,8 +177,9 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         cgroup,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
-        rootless: work.runtime.rootless,
+        rootless: work.rootless,
         keyring: !work.settings.no_new_keyring,
+        plain: Kept::is_plain(&work.bundle.spec),
     })
 }
 
@@ -231,9 +231,14 @@ fn make(
     }
     // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
-        limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
+        limits::set_oom_score(child.pid, process, work.rootless)?;
     }
     record.init = Some(ProcessId::of(pid)?);
+    record.creator = None;
+    let complete = dir.prepare_record(record)?;
+    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+        dir.save_filter(&bytes)?;
+    }
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -253,8 +258,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
     }
-    record.creator = None;
-    dir.save(record)?;
+    complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
@@ -352,7 +356,7 @@ fn give_birth(
 /// The mount namespace to begin with, if not a copy of the host's.
 fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
     let plan = &work.plan;
-    let copies = work.runtime.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let copies = work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
     let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
     if may { rootfs::Bare::find(proc) } else { None }
 }
@@ -382,7 +386,9 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
         // A hook may have left others there.
-        left.extend(kill_all(&record.cgroup).err());
+        if record.cgroup.exists() {
+            left.extend(record.cgroup.kill(Signal::KILL).err());
+        }
     }
     // Else it was refused, being another's, or has been taken back already.
     if record.cgroup.exists() {
@@ -409,19 +415,12 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
 fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
     let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
     match cgroup.delegate(uid) {
-        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+        Err(error) if work.rootless && error.errno() == Some(Errno::PERM) => {
             work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
             Ok(())
         }
         done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
-}
-
-fn kill_all(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.exists() && !cgroup.pids()?.is_empty() {
-        cgroup.kill(Signal::KILL)?;
-    }
-    Ok(())
 }
 
 impl Created {

@@ -1,11 +1,11 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Runtime, state_of};
+use super::{Container, Kept, Runtime, state_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -35,24 +35,28 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     let _lock = container.dir.lock()?;
     // Another command may have changed it while we waited.
     let container = Container::find(runtime, id)?;
-    let status = container.status()?;
-    if status != Status::Stopped && !force {
-        return Err(Error::new(format!(
-            "cannot delete container {id} that is not stopped: {}",
-            status.as_str()
-        ))
-        .hint("stop it first, or use --force"));
+    if !force {
+        check_stopped(&container)?;
     }
     if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
         end(creator)?;
     }
-    let hooks = match container.dir.config() {
-        Ok(text) => spec::parse::<Spec>("config.json", &text)?.hooks,
-        // Killed between the directory and the configuration: no hook has run.
-        Err(_) => None,
+    let kept = match Kept::of(&container) {
+        // Then no hook is known, but the rest must go all the same.
+        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
+        kept => kept?,
     };
-    let hooks = plan::hooks::plan(hooks.as_ref(), &mut Findings::default());
-    destroy(&container.dir, &container.record, &hooks, &runtime.log)
+    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log)
+}
+
+fn check_stopped(container: &Container) -> Result<()> {
+    let status = container.status()?;
+    if status == Status::Stopped {
+        return Ok(());
+    }
+    let (id, status) = (container.dir.id(), status.as_str());
+    Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
+        .hint("stop it first, or use --force"))
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote
@@ -74,7 +78,7 @@ fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()>
 pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
-    if record.cgroup.exists() && !record.cgroup.pids()?.is_empty() {
+    if record.cgroup.exists() {
         record.cgroup.kill(Signal::KILL)?;
     }
     if let Some(init) = record.init {
@@ -118,11 +122,11 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
 }
 
 /// A pidfd is readable once its process has ended, reaped or not.
-fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
+pub(super) fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
     match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
-        0 => Err(Error::new(format!("process {pid} has not ended {PATIENCE} s after SIGKILL"))),
+        0 => Err(Error::new(format!("process {pid} has not ended within {PATIENCE} s"))),
         _ => Ok(()),
     }
 }

@@ -1,22 +1,24 @@
 //! `exec`: a further process in a running container.
 
 use super::foreground::Foreground;
-use super::{Container, Runtime, seccomp, serve, start};
+use super::seccomp::{self, Receiver};
+use super::{Container, Runtime, serve, start};
 use crate::cgroup::SubPath;
 use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Exec, join};
 use crate::namespaces::Join;
 use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
-use crate::spec::{self, Spec, Status};
+use crate::spec::{self, Further, Status};
 use crate::store;
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -47,8 +49,10 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    join: Join,
     status: Status,
-    config: Spec,
+    filter: Option<Filter>,
+    receiver: Option<Receiver>,
     process: Process,
     memory_policy: Option<MemoryPolicy>,
     below: Vec<SubPath>,
@@ -66,11 +70,14 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    let status = check_status(&container, request)?;
-    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
+    let (status, pidfd) = container.status_and_init()?;
+    check_status(status, request)?;
+    let join = join_init(&container, pidfd.ok_or_else(|| super::not_running(&request.id))?);
+    let text = container.dir.config()?;
+    let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
         .process
-        .clone()
+        .take()
         .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
     let options = Options {
         id: request.id.clone(),
@@ -86,37 +93,36 @@ pub fn exec(
     let (process, warnings) = findings.finish(process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
-    check_terminal(&process, request)?;
+    let socket = request.console_socket.as_deref();
+    terminal::check(process.terminal.is_some(), socket, request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
-    run(&Work { runtime, request, container, status, config, process, memory_policy, below })
+    let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
+    run(&Work {
+        runtime,
+        request,
+        container,
+        join,
+        status,
+        filter,
+        receiver,
+        process,
+        memory_policy,
+        below,
+    })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<Status> {
-    match container.status()? {
-        status @ (Status::Running | Status::Created) => Ok(status),
-        Status::Paused if request.ignore_paused => Ok(Status::Paused),
+fn check_status(status: Status, request: &Request) -> Result<()> {
+    match status {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
-    }
-}
-
-fn check_terminal(process: &Process, request: &Request) -> Result<()> {
-    match &request.console_socket {
-        Some(_) if process.terminal.is_none() => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )
-        .hint("add --tty")),
-        Some(path) => terminal::check_socket(path),
-        None if process.terminal.is_some() && request.detach => {
-            Err(Error::new("--detach: a terminal needs --console-socket then"))
-        }
-        None => Ok(()),
     }
 }
 
@@ -141,26 +147,28 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// The namespaces that the container has of its own, by its init.
+fn join_init(container: &Container, init: OwnedFd) -> Join {
+    let own = &container.record.namespaces;
+    let kinds = Kind::ALL.into_iter().filter(|kind| own.iter().any(|name| name == kind.name()));
+    Join::Process(init, Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0)))
+}
+
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
-    let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
-    let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
-    let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let filter = seccomp::compile(profile, &work.runtime.log)?;
-    let join = Join::Process(pidfd, kinds);
+    let join = &work.join;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
-    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into, doors: &doors };
+    let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
     let exec = Exec {
         id: &record.id,
         process: &work.process,
-        join: (!middle).then_some(&join),
+        join: (!middle).then_some(join),
         user_namespace: join.has(Kind::User),
         memory_policy: work.memory_policy.as_ref(),
-        filter: filter.as_ref(),
+        filter: work.filter.as_ref(),
         proc: lsm::open_proc()?,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
@@ -211,14 +219,13 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let waiting = start::Waiting {
         wire,
         pid,
-        pidfd: child.pidfd.as_fd(),
+        pidfd: &|| serve::pidfd_of(child),
         record,
         status: work.status,
-        profile,
+        receiver: work.receiver.as_ref(),
         log: &work.runtime.log,
     };
     waiting.begin()?;

@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod features;
 mod foreground;
+mod kept;
 mod kill;
 mod list;
 mod notify;
@@ -42,7 +43,10 @@ pub use update::{Change, update};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
-use crate::store::{Dir, Record, START, Store};
+use crate::store::{Dir, ProcessId, Record, START, Store};
+use crate::sys::file;
+use kept::Kept;
+use std::os::fd::OwnedFd;
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -51,8 +55,8 @@ pub struct Runtime {
     pub store: Store,
     /// Where messages go.
     pub log: Log,
-    /// Whether we lack root's privileges over the host.
-    pub rootless: bool,
+    /// Whether we lack root's privileges over the host, if the caller says it.
+    pub rootless: Option<bool>,
     /// Whether systemd makes the cgroups of new containers.
     pub systemd: bool,
     /// How many descriptors from 3 on our caller has left open to us.
@@ -62,7 +66,8 @@ pub struct Runtime {
 impl Runtime {
     /// Who makes the cgroup of a new container.
     pub fn driver(&self) -> Driver {
-        Driver { rootless: self.rootless, systemd: self.systemd }
+        let rootless = self.rootless.unwrap_or_else(is_rootless);
+        Driver { rootless, systemd: self.systemd }
     }
 }
 
@@ -91,11 +96,30 @@ impl Container {
     /// # Errors
     /// If the freezer cannot be read.
     pub fn status(&self) -> Result<Status> {
+        self.status_if(|init| Ok(init.is_alive()))
+    }
+
+    /// As [`Self::status`], with a pidfd of the process that was looked at, if
+    /// it is there.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and those of `pidfd_open(2)`.
+    pub fn status_and_init(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let mut pidfd = None;
+        let status = self.status_if(|init| {
+            pidfd = init.open_alive()?;
+            Ok(pidfd.is_some())
+        })?;
+        Ok((status, pidfd))
+    }
+
+    fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
         if self.record.creator.is_some_and(|creator| creator.is_alive()) {
             return Ok(Status::Creating);
         }
-        let Some(init) = self.record.init.filter(|init| init.is_alive()) else {
-            return Ok(Status::Stopped);
+        let init = match self.record.init {
+            Some(init) if is_alive(&init)? => init,
+            _ => return Ok(Status::Stopped),
         };
         if self.dir.has(START) {
             return Ok(Status::Created);
@@ -134,4 +158,16 @@ fn state_of(record: &Record, status: Status) -> State<'_> {
 /// The error of a verb that wants a running container. Engines match it.
 fn not_running(id: &str) -> Error {
     Error::new(format!("container not running: {id}")).kind(Kind::NotRunning)
+}
+
+/// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
+/// user namespace that an ordinary user has made, as rootless engines do.
+pub fn is_rootless() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
+        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    });
+    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

@@ -2,11 +2,10 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::{Created, Runtime, Settings, create, delete, start};
+use super::{Created, Runtime, Settings, create, delete, serve, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
-use std::os::fd::AsFd;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,15 +32,14 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground =
         Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
-    let profile = created.plan.seccomp.as_ref();
     let begun = foreground.and_then(|foreground| {
         let waiting = start::Waiting {
             wire: &created.wire,
             pid: created.pid(),
-            pidfd: created.child.pidfd.as_fd(),
+            pidfd: &|| serve::pidfd_of(&created.child),
             record: &created.record,
             status: Status::Creating,
-            profile,
+            receiver: created.receiver.as_ref(),
             log: &runtime.log,
         };
         waiting.begin()?;

@@ -2,17 +2,18 @@
 //! whether it did.
 
 use super::notify::Relay;
-use super::{Container, Runtime, delete, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Container, Kept, Runtime, delete, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -20,11 +21,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// If it is not created; if its hooks or its program fail.
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
-    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    if config.process.is_none() {
+    let kept = Kept::of(&container)?;
+    if !kept.process {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
-    let hooks = plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default());
     let relay = {
         let _lock = container.dir.lock()?;
         match container.status()? {
@@ -41,26 +41,24 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         }
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
-        let profile = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
         let init = container.record.init.ok_or_else(|| super::not_running(id))?;
-        let pidfd = init.open()?.ok_or_else(|| super::not_running(id))?;
         let waiting = Waiting {
             wire: &wire,
             pid: init.pid,
-            pidfd: pidfd.as_fd(),
+            pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
             record: &container.record,
             status: Status::Creating,
-            profile,
+            receiver: kept.receiver.as_ref(),
             log: &runtime.log,
         };
         let begun = waiting.begin();
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
-            return Err(give_up(error, &container.dir, &container.record, &hooks, runtime));
+            return Err(give_up(error, &container.dir, &container.record, &kept.hooks, runtime));
         }
         relay
     };
-    after(&container.dir, &container.record, &hooks, runtime)?;
+    after(&container.dir, &container.record, &kept.hooks, runtime)?;
     match (relay, container.record.init) {
         (Some(relay), Some(init)) => match init.open()? {
             Some(pidfd) => relay.until_ready(&pidfd, init.pid),
@@ -74,12 +72,13 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
 pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
     pub pid: i32,
-    pub pidfd: BorrowedFd<'a>,
+    /// Opens its pidfd, which is rarely wanted.
+    pub pidfd: &'a dyn Fn() -> Result<OwnedFd>,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
-    /// `linux.seccomp`.
-    pub profile: Option<&'a spec::Seccomp>,
+    /// Who gets the listener of its filter.
+    pub receiver: Option<&'a Receiver>,
     pub log: &'a Log,
 }
 
@@ -93,35 +92,53 @@ impl Waiting<'_> {
         loop {
             let heard = match self.wire.receive() {
                 Ok(None) => return Ok(()),
-                // It ends by itself.
-                Ok(Some(ToParent::Failed(error))) => return Err(error),
+                Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
                     Ok(())
                 }
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
-                    let done = ear.listen(self.wire, self.pidfd, &mut |fd| self.notify(&fd));
-                    return done.map_err(|error| self.end(error));
+                    let heard = (self.pidfd)().and_then(|pidfd| {
+                        ear.listen(self.wire, pidfd.as_fd(), &mut |fd| self.notify(&fd))
+                    });
+                    return heard.map_err(|error| self.kill(error));
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
                 }
                 Err(error) => Err(error),
             };
-            heard.map_err(|error| self.end(error))?;
+            heard.map_err(|error| self.kill(error))?;
         }
     }
 
     fn notify(&self, listener: &OwnedFd) -> Result<()> {
-        seccomp::notify(self.profile, self.record, self.status, self.pid, listener)
+        seccomp::notify(self.receiver, self.record, self.status, self.pid, listener)
     }
 
     /// Nobody supervises it, or it waits for an answer: it must not run on.
-    fn end(&self, error: Error) -> Error {
-        match pidfd_send_signal(self.pidfd, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => error,
-            Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
+    fn kill(&self, error: Error) -> Error {
+        self.until_ended(error, true)
+    }
+
+    /// The error, once the process has ended: whoever hears of it may ask for
+    /// the container's status at once.
+    fn until_ended(&self, error: Error, kill: bool) -> Error {
+        match self.wait(kill) {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("and then: {second}")),
+        }
+    }
+
+    fn wait(&self, kill: bool) -> Result<()> {
+        let pidfd = match (self.pidfd)() {
+            Err(error) if error.get_kind() == Kind::NotRunning => return Ok(()),
+            pidfd => pidfd?,
+        };
+        match if kill { pidfd_send_signal(&pidfd, Signal::KILL) } else { Ok(()) } {
+            Ok(()) | Err(Errno::SRCH) => delete::wait_until_ended(&pidfd, self.pid),
+            Err(errno) => Err(Error::os("kill init", errno)),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::identity::{set_gid, set_uid};
 use crate::error::{At, Context, Result};
 use crate::plan::Process;
+use crate::plan::capabilities::Capabilities;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
 use crate::sync::{ChildEnd, ToParent, cannot_run};
@@ -28,8 +29,6 @@ pub struct Last<'a> {
     pub extra_env: &'a [CString],
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
-    /// A procfs that the container cannot have tampered with.
-    pub proc: BorrowedFd<'a>,
     /// umask of our caller, for a configuration that sets none.
     pub caller_umask: u32,
     /// Signal mask of our caller.
@@ -51,29 +50,46 @@ pub fn set_groups(process: &Process) -> Result<()> {
     }
 }
 
-/// Never returns but with an error.
+/// What [`begin`] has found out.
+#[derive(Debug)]
+pub struct Begun {
+    sets: Capabilities,
+    missing: Vec<&'static str>,
+}
+
+/// The first half: all that does not bind this process itself, only what it
+/// executes. So it is done while the one who will start us has other things to
+/// do, or has not even come.
 ///
 /// # Errors
 /// Whatever failed; the process must end then.
-pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let process = last.process;
+pub fn begin(process: &Process, proc: BorrowedFd<'_>) -> Result<Begun> {
     let (sets, missing) = capabilities::grantable(process.capabilities)?;
-    if !missing.is_empty() {
-        let names = missing.join(", ");
-        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))?;
-    }
     own_stdio(process)?;
     if let Some(profile) = &process.apparmor_profile {
-        lsm::set_apparmor(last.proc, profile)?;
+        lsm::set_apparmor(proc, profile)?;
     }
     if let Some(label) = &process.selinux_label {
-        lsm::set_selinux(last.proc, label)?;
+        lsm::set_selinux(proc, label)?;
     }
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     }
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
+    Ok(Begun { sets, missing })
+}
+
+/// The second half. Never returns but with an error.
+///
+/// # Errors
+/// Whatever failed; the process must end then.
+pub fn and_exec(begun: Begun, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
+    let (process, Begun { sets, missing }) = (last.process, begun);
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))?;
+    }
     rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
     set_gid(process.gid)
         .call(|| format!("process.user.gid: setresgid({})", process.gid))

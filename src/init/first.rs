@@ -97,20 +97,24 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let (program, extra_env) = settle(plan, process, &root, init.extra_env)?;
     drop(root);
     wire.send(&ToParent::Ready)?;
+    let hooks = &plan.hooks.start_container;
+    // The hooks are not to be bound by it.
+    let begin = || confine::begin(process, init.proc.as_fd());
+    let early = hooks.is_empty().then(begin);
     start::wait(wire, init.start.take())?;
-    if !plan.hooks.start_container.is_empty() {
-        container_hooks(plan, "startContainer", &plan.hooks.start_container, Status::Created)?;
+    if !hooks.is_empty() {
+        container_hooks(plan, "startContainer", hooks, Status::Created)?;
     }
+    let begun = early.unwrap_or_else(begin)?;
     let last = Last {
         process,
         program: &program,
         extra_env: &extra_env,
         filter: init.filter,
-        proc: init.proc.as_fd(),
         caller_umask,
         caller_mask: &init.caller_mask,
     };
-    confine::and_exec(&last, wire)
+    confine::and_exec(begun, &last, wire)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.

@@ -84,8 +84,6 @@ pub struct Plan {
     pub cgroup_owner: Option<u32>,
     /// Limits of the cgroup, as configured: unset means to leave alone.
     pub resources: spec::Resources,
-    /// The filter, not yet compiled.
-    pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
     /// Class of service and monitoring.
@@ -114,9 +112,10 @@ impl Plan {
 /// to `findings`: every part is checked, whatever is wrong with another.
 pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     check_version(&spec.oci_version, findings);
-    let linux = spec.linux.clone().unwrap_or_default();
+    let none = spec::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
     let namespaces = namespaces::plan(&linux.namespaces, findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
+    let id_maps = idmap::plan(linux, &namespaces, options.unprivileged, findings);
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
     }
@@ -132,9 +131,8 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
         cgroup_owner: delegation::plan(spec, &namespaces, id_maps.as_ref()),
-        cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
-        resources: linux.resources.unwrap_or_default(),
-        seccomp: linux.seccomp,
+        cgroups_path: linux.cgroups_path.clone().filter(|path| !path.is_empty()),
+        resources: linux.resources.clone().unwrap_or_default(),
         personality: personality(linux.personality.as_ref(), findings),
         intel_rdt: intel_rdt::plan(linux.intel_rdt.as_ref(), &options.id, findings),
         net_devices: net_devices::plan(&linux.net_devices, &namespaces, findings),

@@ -5,7 +5,7 @@
 //! Linux 7.0 makes such a one. Before that the kernel has one all the same: its
 //! thread that keeps devtmpfs took one of its own while the kernel started
 //! (drivers/base/devtmpfs.c). Of all that were ever made it is the second, and so
-//! it is found; init copies it at once.
+//! it is found, or by that thread, before Linux 6.12; init copies it at once.
 //!
 //! What is in it does not matter. The container's root is attached on its `/`,
 //! and the rest goes with the old root. All that the container is made of is a
@@ -17,7 +17,7 @@ use crate::plan::namespaces::Kind;
 use crate::sys::namespace::{join, newer_mount_namespace, older_mount_namespace};
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 /// A bare mount namespace.
@@ -41,7 +41,10 @@ impl Bare {
         if let Ok(file) = mount::namespace_of_root() {
             return Some(Self { file, own: true });
         }
-        let file = second(proc).ok()??;
+        let file = match second(proc) {
+            Err(Errno::NOTTY) => of_devtmpfs(proc).ok()??,
+            found => found.ok()??,
+        };
         Some(Self { file, own: false })
     }
 
@@ -75,4 +78,37 @@ fn second(proc: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
         }
     }
     Ok(None)
+}
+
+/// `PROC_PID_INIT_INO`: the number of the first pid namespace (linux/proc_ns.h).
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// Threads that the kernel starts as it boots; kdevtmpfs is among the first
+/// thirty. Ids below 300 are not given again (`RESERVED_PIDS`, kernel/pid.c).
+const EARLY_THREADS: std::ops::Range<u32> = 3..100;
+
+/// The one of the kernel's thread: unlike that of process 2, the parent of all
+/// kernel threads. Only the first pid namespace shows them.
+fn of_devtmpfs(proc: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    let number = |path: &str| statat(proc, path, AtFlags::empty()).map(|stat| stat.st_ino);
+    if number("self/ns/pid")? != FIRST_PID_NAMESPACE {
+        return Ok(None);
+    }
+    let usual = number("2/ns/mnt")?;
+    for pid in EARLY_THREADS {
+        match number(&format!("{pid}/ns/mnt")) {
+            Ok(number) if number != usual => return open_if_devtmpfs(proc, pid),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+fn open_if_devtmpfs(proc: BorrowedFd<'_>, pid: u32) -> rustix::io::Result<Option<OwnedFd>> {
+    let open = |name: &str| {
+        openat(proc, format!("{pid}/{name}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let mut name = [0; 16];
+    let length = rustix::io::read(open("comm")?, &mut name)?;
+    if name[..length] == *b"kdevtmpfs\n" { open("ns/mnt").map(Some) } else { Ok(None) }
 }

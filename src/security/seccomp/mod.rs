@@ -33,6 +33,7 @@ pub use resolve::{
 
 use crate::plan::Findings;
 use crate::spec::Seccomp;
+use crate::sys::seccomp::Instruction;
 use field::{Bad, keep};
 use resolve::Profile;
 
@@ -60,6 +61,37 @@ pub struct Listener {
 }
 
 impl Filter {
+    /// As bytes, for [`Filter::from_bytes`] on this machine. A filter with a
+    /// listener has none: who listens is not all that it is about.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        if self.listener.is_some() {
+            return None;
+        }
+        let mut bytes = self.flags.to_ne_bytes().to_vec();
+        for Instruction { code, jt, jf, k } in &self.program.instructions {
+            bytes.extend_from_slice(&code.to_ne_bytes());
+            bytes.extend_from_slice(&[*jt, *jf]);
+            bytes.extend_from_slice(&k.to_ne_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// What [`Filter::to_bytes`] has made; `None` if it has not made this.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (flags, code) = bytes.split_first_chunk::<4>()?;
+        let (code, rest) = code.as_chunks::<8>();
+        let instruction = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| Instruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        };
+        let program = Program { instructions: code.iter().map(instruction).collect() };
+        let flags = u32::from_ne_bytes(*flags);
+        let whole = rest.is_empty() && !program.instructions.is_empty();
+        whole.then_some(Self { program, flags, listener: None, skipped: Vec::new() })
+    }
+
     /// The answer to a native call, if it does not depend on the arguments.
     pub fn verdict_of(&self, nr: u32) -> Option<u32> {
         self.program.certain(nr, Arch::native().token)
