@@ -314,3 +314,26 @@ fn hooks_find_the_root_at_its_path() {
         assert_eq!(fs::read_to_string(log).unwrap_or_default(), "found\n", "{kind}");
     }
 }
+
+/// The kernel's own bare namespace is one for all.
+#[test]
+fn many_at_once_in_each_way() {
+    needs!(is_pinnace(), "pinnace");
+    for way in [Way::Any, Way::Kernels, Way::Thread] {
+        let containers: Vec<_> = (0..16).map(|_| Bundle::sleeper().container()).collect();
+        let creates: Vec<_> = containers
+            .iter()
+            .map(|c| {
+                let bundle = c.bundle.path();
+                c.call(["create", "--bundle", bundle.to_str().unwrap(), &c.id])
+                    .without(way.lacks())
+                    .output_to(c.log("stdout"), c.log("stderr"))
+                    .spawn()
+            })
+            .collect();
+        for (create, c) in creates.into_iter().zip(&containers) {
+            create.wait().ok();
+            assert_eq!(c.status(), "created", "{way:?}");
+        }
+    }
+}
