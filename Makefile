@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak ledger deps install uninstall clean help
+.PHONY: demo build test test-vm engines lint bench soak ledger conformance deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -8,9 +8,10 @@ test: ;      @hack/test
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
 lint: ;      @hack/lint
-bench: ;     @hack/bench/run
+bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak
 ledger: ;    @hack/ledger
+conformance: ; @hack/conformance
 deps: ;      @hack/deps build test lint engines
 install: ;   @hack/install
 uninstall: ; @hack/install --remove

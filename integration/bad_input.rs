@@ -116,6 +116,7 @@ config! {
     rlimit_soft_above_hard: "/process/rlimits/0/soft" = 4096 => ["process.rlimits[0]"];
     rlimit_above_the_callers: "/process/rlimits/0/hard" = 999_999_999_999_u64 => ["process.rlimits[0]"];
     root_path_missing_dir: "/root/path" = "nowhere" => ["root.path", "nowhere"];
+    root_path_missing_dir_hint: "/root/path" = "nowhere" => ["container's files belong there"], not BOTH;
     root_path_is_a_file: "/root/path" = "config.json" => ["root.path"];
     root_path_empty: "/root/path" = "" => ["root.path"], not BOTH;
     namespace_unknown: "/linux/namespaces/0/type" = "nonsense" => ["linux.namespaces[0].type", "nonsense"];
@@ -151,6 +152,8 @@ config! {
         ["linux.uidMappings"], not BOTH;
     memory_below_minus_one: "/linux/resources/memory" = {"limit": -2} => ["linux.resources.memory.limit"], not BOTH;
     cpu_period_too_small: "/linux/resources/cpu" = {"period": 1, "quota": 1000} => ["linux.resources.cpu"], not "crun";
+    cpu_quota_too_small: "/linux/resources/cpu" = {"quota": 100} => ["linux.resources.cpu.quota", "a quota is 1000 or more"], not BOTH;
+    cpuset_that_is_not_there: "/linux/resources/cpu" = {"cpus": "4095"} => ["linux.resources.cpu.cpus", "cpu/online"], not BOTH;
     cpuset_nonsense: "/linux/resources/cpu" = {"cpus": "a-b"} => ["linux.resources.cpu.cpus"], not "crun";
     r167_cgroups_path_with_dots: "/linux/cgroupsPath" = "/../../x" => ["linux.cgroupsPath"], not BOTH;
     hugepage_size_unknown: "/linux/resources/hugepageLimits" = [{"pageSize": "3MB", "limit": 1}] =>

@@ -232,6 +232,26 @@ fn r363_list_has_a_table() {
 }
 
 #[test]
+fn r363_list_has_room_for_many() {
+    let c = Bundle::sleeper().container().up();
+    let bundle = c.bundle.path().to_str().unwrap().to_owned();
+    let ids: Vec<String> = (0..20).map(|n| format!("{}-{n}", c.id)).collect();
+    for id in &ids {
+        c.detached(["create", "--bundle", &bundle, id]).ok();
+    }
+    // Fewer descriptors than there are containers, twice.
+    let listed = Call::new("/bin/sh")
+        .args(["-c", "ulimit -n 16; exec \"$0\" \"$@\""])
+        .args([runtime().path.as_os_str(), "--root".as_ref(), c.root().as_os_str()])
+        .args(["list", "--quiet"])
+        .run();
+    for id in &ids {
+        c.call(["delete", "--force", id]).run().ok();
+    }
+    assert_eq!(listed.ok().lines().count(), 1 + ids.len());
+}
+
+#[test]
 fn r364_list_as_json() {
     let c = Bundle::sleeper().container().up();
     let out = c.call(["list", "--format", "json"]).run();

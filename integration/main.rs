@@ -12,6 +12,7 @@ mod harness;
 
 mod apparmor;
 mod bad_input;
+mod bare;
 mod budget;
 mod bus;
 mod cgroups;
@@ -21,6 +22,7 @@ mod events;
 mod exec;
 mod fds;
 mod hooks;
+mod killed;
 mod lifecycle;
 mod mount_options;
 mod mounts;

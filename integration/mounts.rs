@@ -2,8 +2,18 @@
 //! read-only paths, propagation of the root.
 
 use crate::harness::{Bundle, Hierarchy, deviates, is_pinnace, json, needs};
+use rustix::fs::{CWD, FileType, mknodat};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// As the OCI validation suite has it.
+#[test]
+fn r003_root_path_may_be_the_bundle_itself() {
+    let out = Bundle::new(["/rootfs/bin/busybox", "ls", "/config.json"])
+        .set("/root/path", json!("."))
+        .run();
+    assert_eq!(out.ok(), "/config.json\n");
+}
 
 #[test]
 fn r003_root_path_may_be_absolute() {
@@ -319,6 +329,57 @@ fn r249_masks_cover_what_mounts_brought() {
     let out =
         bundle.bind(&source, "/m", &["bind"]).set("/linux/maskedPaths", json!(["/m/secret"])).run();
     assert_eq!(out.ok(), "0\n");
+}
+
+/// One below the other, and device nodes and fifos, which must not block.
+#[test]
+fn r249_r250_paths_below_each_other_and_special_files() {
+    let files = |bundle: Bundle| {
+        let bundle = bundle.file("dir/sub/file", "secret").file("dir/file", "secret");
+        for (name, kind) in [
+            ("block", FileType::BlockDevice),
+            ("char", FileType::CharacterDevice),
+            ("fifo", FileType::Fifo),
+        ] {
+            mknodat(CWD, bundle.rootfs(name), kind, 0o666.into(), 0).unwrap();
+        }
+        bundle
+    };
+    let paths = ["/dir", "/dir/sub", "/dir/file", "/dir/sub/file", "/block", "/char", "/fifo"];
+    let out = files(Bundle::sh("ls /dir; cat /block /char /fifo | wc -c"))
+        .set("/linux/maskedPaths", json!(paths))
+        .run();
+    assert_eq!(out.ok(), "0\n");
+    let script = "for f in /dir/new /dir/sub/new /dir/file; do echo > $f; done; cat /dir/sub/file";
+    let out = files(Bundle::sh(script)).set("/linux/readonlyPaths", json!(paths)).run();
+    assert_eq!(out.ok(), "secret");
+    assert_eq!(out.stderr.matches("Read-only file system").count(), 3, "{out:?}");
+}
+
+/// What leads nowhere but to itself can be neither masked nor made read-only.
+#[test]
+fn r249_r250_a_link_that_loops_is_an_error() {
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let bundle = Bundle::new(["true"]);
+        symlink("../loop", bundle.rootfs("loop")).unwrap();
+        let out = bundle.set(&format!("/linux/{field}"), json!(["/loop"])).run();
+        deviates!("crun", "R249: passed over");
+        out.fails();
+        if is_pinnace() {
+            out.fails_with(&[&format!("linux.{field}[0]: /loop")]);
+        }
+    }
+}
+
+/// The source of a mount is what mountinfo tells (proc(5)), also where it means nothing.
+#[test]
+fn r007_r008_mountinfo_has_type_and_source() {
+    let out = Bundle::sh("while read -r l; do echo ${l#*- }; done < /proc/self/mountinfo")
+        .mount("tmpfs", "some-name", "/m", &[])
+        .run();
+    for line in ["proc proc rw", "tmpfs shm rw", "mqueue mqueue rw", "tmpfs some-name rw"] {
+        assert!(out.ok().contains(line), "{line}: {out:?}");
+    }
 }
 
 #[test]

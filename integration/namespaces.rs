@@ -353,6 +353,23 @@ fn r139_r300_a_namespace_file_of_another_type() {
     }
 }
 
+/// Each type, with a file of another one of our own.
+#[test]
+fn r139_r300_every_type_is_checked() {
+    for (kind, file) in [
+        ("cgroup", "ipc"),
+        ("ipc", "mnt"),
+        ("mount", "net"),
+        ("network", "pid"),
+        ("pid", "user"),
+        ("user", "uts"),
+        ("uts", "cgroup"),
+    ] {
+        let path = format!("/proc/self/ns/{file}");
+        Bundle::new(["true"]).namespace(kind, Some(&path)).container().create().fails();
+    }
+}
+
 #[test]
 fn r139_a_path_that_is_no_namespace() {
     for path in ["/etc/passwd", "/dev/null", "/proc", "/no/such/file"] {

@@ -207,6 +207,32 @@ fn r157_with_a_user_namespace() {
     assert!(out.ok().contains("10.77.11.1/24"), "{out:?}");
 }
 
+/// "The runtime MUST NOT attempt to move the interface out of the namespace
+/// before deletion": in a namespace that outlives the container it stays as it
+/// was, whoever deletes the container and how.
+#[test]
+fn r162_delete_leaves_the_device_where_it_is() {
+    deviates!(["runc", "crun"], "R162: newer than these");
+    for force in [false, true] {
+        let device = device!(&["10.77.13.1/24"]);
+        let namespace = Namespace::new();
+        let c = Bundle::sleeper()
+            .namespace("network", namespace.path().to_str())
+            .set("/linux/netDevices", json!({device.name(): {"name": "kept"}}))
+            .container()
+            .up();
+        if force {
+            c.call(["delete", "--force", &c.id]).run().ok();
+        } else {
+            c.stop();
+            c.delete().ok();
+        }
+        let seen = namespace.ip("addr show dev kept");
+        assert!(seen.ok().contains("10.77.13.1/24") && seen.stdout.contains("UP"), "{seen:?}");
+        assert!(!device.is_on_host());
+    }
+}
+
 /// What a hook of createRuntime finds, and the program.
 #[test]
 fn r157_the_device_is_there_before_the_hooks() {

@@ -266,3 +266,14 @@ fn r210_the_process_is_born_in_its_cgroup() {
     c.create().ok();
     assert_eq!(c.cgroup_value("", "pids.peak"), "1");
 }
+
+#[test]
+fn r460_too_little_memory_for_the_set_up_is_explained() {
+    let c = Bundle::new(["true"])
+        .set("/linux/resources", json!({"memory": {"limit": 4096}}))
+        .container();
+    let out = c.run();
+    deviates!(["runc", "crun"], "R460: other words");
+    out.fails_with(&["linux.resources.memory.limit may be too low"]);
+    assert_eq!(c.call(["list", "--quiet"]).run().ok(), "");
+}

@@ -297,6 +297,134 @@ fn r232_a_call_waits_for_its_listener_unless_killed() {
     drop(listener);
 }
 
+/// Profiles under which the runtime itself, once it has loaded them, may not
+/// do or has to ask for what it needs, up to everything.
+fn silencing() -> [Value; 4] {
+    let notify = |names: &[&str]| json!([{"names": names, "action": "SCMP_ACT_NOTIFY"}]);
+    let mut all = profile(json!([]));
+    all["defaultAction"] = json!("SCMP_ACT_NOTIFY");
+    [
+        profile(notify(&["execve"])),
+        profile(notify(&["sendmsg", "execve"])),
+        profile(notify(&["sendmsg", "write", "close", "exit_group", "futex", "execve"])),
+        all,
+    ]
+}
+
+#[test]
+fn r239_r234_calls_that_the_runtime_uses_may_be_notified() {
+    use crate::harness::{FdSocket, let_through};
+    deviates!(["runc", "crun"], "R239: these refuse or hang where write or sendmsg is notified");
+    for mut profile in silencing() {
+        let bundle = Bundle::sh("exit 7");
+        let socket = FdSocket::new(bundle.dir());
+        profile["listenerPath"] = json!(socket.path);
+        let c = bundle.set("/linux/seccomp", profile.clone()).container();
+        let run = c.spawn_run();
+        let (listener, _) = socket.receive();
+        let calls = let_through(&listener);
+        assert_eq!(run.wait().code, 7, "{profile}");
+        assert_eq!(calls[0], libc::SYS_execve as i32, "{profile}: {calls:?}");
+    }
+}
+
+#[test]
+fn r239_r234_r247_start_and_exec_with_everything_notified() {
+    use crate::harness::{FdSocket, let_through};
+    deviates!(["runc", "crun"], "R239: these refuse or hang where write or sendmsg is notified");
+    for (i, mut profile) in silencing().into_iter().enumerate() {
+        let bundle =
+            Bundle::sh("trap 'exit 3' TERM; echo > /ready; while :; do sleep 1000 & wait; done");
+        let socket = FdSocket::new(bundle.dir());
+        profile["listenerPath"] = json!(socket.path);
+        let c = bundle.set("/linux/seccomp", profile).container();
+        c.create().ok();
+        let start = c.call(["start", &c.id]).spawn();
+        let (listener, state) = socket.receive();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        assert_eq!(state["pid"], state["state"]["pid"]);
+        let agent = std::thread::spawn(move || let_through(&listener));
+        start.wait().ok();
+        c.wait_ready();
+        let exec = c.call(["exec", &c.id, "sh", "-c", "exit 5"]).spawn();
+        let (listener, state) = socket.receive();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        assert_ne!(state["pid"], state["state"]["pid"], "the process and the container's init");
+        assert_eq!(state["state"]["status"], json!("running"));
+        assert_eq!(let_through(&listener)[0], libc::SYS_execve as i32);
+        assert_eq!(exec.wait().code, 5, "profile {i}");
+        c.stop();
+        assert_eq!(agent.join().unwrap()[0], libc::SYS_execve as i32);
+    }
+}
+
+/// What the runtime needs to say goodbye is denied; the program runs all the same.
+#[test]
+fn r238_only_execve_is_needed_once_the_filter_is_loaded() {
+    let names = ["sendmsg", "recvmsg", "close", "futex", "write", "munmap", "fcntl", "openat"];
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
+        let profile = profile(json!([{"names": names, "action": action}]));
+        deviates!("runc", "R238: needs some of these calls for itself");
+        Bundle::new(["true"]).set("/linux/seccomp", profile.clone()).run().ok();
+        let c = Bundle::sh("exit 4").set("/linux/seccomp", profile).container();
+        c.create().ok();
+        c.start_and_wait();
+    }
+}
+
+/// An exec that fails after the filter is loaded is told, and is no success.
+#[test]
+fn r238_r247_a_program_that_cannot_be_run_is_told_of_through_any_filter() {
+    let silent = ["sendmsg", "write", "exit_group", "exit", "close"];
+    for names in [&["mkdir"][..], &silent[..]] {
+        let profile = profile(json!([{"names": names, "action": "SCMP_ACT_ERRNO"}]));
+        let bundle = || {
+            let bundle = Bundle::new(["/script"]).file("script", "#!/nowhere\n");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(bundle.rootfs("script"), mode).unwrap();
+            bundle.set("/linux/seccomp", profile.clone())
+        };
+        deviates!(["runc", "crun"], "R238: start has returned before, or the error is lost");
+        bundle().run().fails_with(&["process.args[0]: exec /script: no such file"]);
+        let c = bundle().container();
+        c.create().ok();
+        c.start().fails_with(&["process.args[0]: exec /script: no such file"]);
+        assert_eq!(c.status(), "stopped");
+        let c = bundle().set("/process/args", json!(["sleep", "1000"])).container().up();
+        let out = c.exec(["/script"]);
+        assert_eq!(out.code, 255);
+        out.fails_with(&["process.args[0]: exec /script: no such file"]);
+        assert_eq!(c.status(), "running");
+    }
+}
+
+#[test]
+fn r238_a_filter_that_forbids_execve_is_refused() {
+    let out = run("true", profile(json!([{"names": ["execve"], "action": "SCMP_ACT_ERRNO"}])));
+    out.fails();
+    if crate::harness::is_pinnace() {
+        out.fails_with(&["linux.seccomp.syscalls: execve is not allowed"]);
+    }
+}
+
+/// An agent that takes the listener and never answers: whoever starts waits,
+/// but can be rid of the container.
+#[test]
+fn r239_r378_an_agent_that_never_answers_keeps_nobody_from_deleting() {
+    use crate::harness::FdSocket;
+    deviates!(["runc", "crun"], "R239: start does not wait for execve");
+    let bundle = Bundle::sh("true");
+    let socket = FdSocket::new(bundle.dir());
+    let mut profile = profile(json!([{"names": ["execve"], "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(socket.path);
+    let c = bundle.set("/linux/seccomp", profile).container();
+    c.create().ok();
+    let start = c.call(["start", &c.id]).spawn();
+    let (_listener, _) = socket.receive();
+    c.call(["delete", "--force", &c.id]).run().ok();
+    start.wait();
+}
+
 /// The listener is not there: the error says so, and nothing is left.
 #[test]
 fn r307_a_listener_that_does_not_listen() {

@@ -3,11 +3,13 @@
 
 use crate::harness::{
     Bundle, Container, FdSocket, Output, Terminal, deviates, json, read_all, read_until, runtime,
+    wait_for,
 };
+use rustix::event::PollFlags;
 use rustix::process::Signal;
 use rustix::termios::{isatty, tcgetwinsize};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 fn with_terminal(script: &str) -> Bundle {
     Bundle::sh(script).set("/process/terminal", json!(true))
@@ -265,4 +267,53 @@ fn r331_pidfd_socket_receives_inits_pidfd() {
     create.wait().ok();
     rustix::process::pidfd_send_signal(pidfd, Signal::KILL).unwrap();
     c.call(["state", &c.id]).run().ok();
+}
+
+#[test]
+fn r346_pidfd_socket_of_exec_receives_the_processes_pidfd() {
+    let c = Bundle::sleeper().container().up();
+    let socket = FdSocket::new(c.bundle.dir());
+    let (path, pid_file) = (socket.path.clone(), c.bundle.dir().join("exec.pid"));
+    let (path, pid_file) = (path.to_str().unwrap(), pid_file.to_str().unwrap());
+    deviates!(["runc", "crun"], "R346: newer than these");
+    let exec = ["exec", "-d", "--pidfd-socket", path, "--pid-file", pid_file];
+    let [a, b, d, e, f, g] = exec;
+    let exec = c.call([a, b, d, e, f, g, &c.id, "sleep", "1000"]).spawn();
+    let (pidfd, _) = socket.receive();
+    exec.wait().ok();
+    let pid: i32 = fs::read_to_string(pid_file).unwrap().parse().unwrap();
+    let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = fs::read_to_string(info).unwrap();
+    assert!(info.lines().any(|line| line == format!("Pid:\t{pid}")), "{pid}: {info}");
+    rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
+    assert!(wait_for(&pidfd, PollFlags::IN), "it has not ended");
+    assert_eq!(c.status(), "running", "the container's own process is another one");
+}
+
+/// The parent of a process that its own parent has left behind.
+fn guardian_of_an_orphan(flags: &[&str]) -> (i32, i32) {
+    // In the host's pid namespace it does not fall to the container's init.
+    let script = "(sleep 1000 & echo $! > /orphan); echo > /ready; exec sleep 1000";
+    let c = Bundle::sh(script).without_namespace("pid").container();
+    let bundle = c.bundle.path();
+    let args: Vec<_> =
+        ["run", "--bundle", bundle.to_str().unwrap()].iter().chain(flags).copied().collect();
+    let run = c.call([]).args(args).args([&c.id]).spawn();
+    c.wait_ready();
+    let orphan = fs::read_to_string(c.bundle.rootfs("orphan")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", orphan.trim())).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    let found = (run.pid().as_raw_pid(), parent.parse().unwrap());
+    c.kill("KILL").ok();
+    run.wait();
+    found
+}
+
+#[test]
+fn r338_run_adopts_orphans_unless_no_subreaper() {
+    let (run, guardian) = guardian_of_an_orphan(&[]);
+    deviates!("crun", "R338: crun 1.8.1 accepts the option and adopts nobody");
+    assert_eq!(guardian, run);
+    let (run, guardian) = guardian_of_an_orphan(&["--no-subreaper"]);
+    assert_ne!(guardian, run);
 }

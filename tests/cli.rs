@@ -60,3 +60,64 @@ fn what_was_asked_for_is_on_stdout() {
         assert!(output.stderr.is_empty(), "{line}");
     }
 }
+
+/// What a script of `hack/` prints, given the program.
+fn script(line: &str) -> String {
+    let output = Command::new("bash")
+        .args(["-euc", line, "bash", env!("CARGO_BIN_EXE_pinnace")])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_manual_page_has_every_command_and_option() {
+    let page = script("hack/man \"$1\"");
+    let help = String::from_utf8(pinnace("--help").stdout).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.map_while(|line| line.split_whitespace().next()).collect::<Vec<_>>();
+    assert!(commands.len() >= 16, "{commands:?}");
+    for command in commands {
+        let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
+        let section = page.split(&format!("\n.SS {command} ")).nth(1).unwrap();
+        let section = section.split("\n.SS ").next().unwrap();
+        for line in help.lines().filter(|line| line.starts_with("  ") && !line.contains("--help")) {
+            let (left, right) = line.trim().split_once("  ").unwrap();
+            let left = left.replace('-', "\\-");
+            let entry = format!(".TP\n\\fB{left}\\fR\n{}", right.trim());
+            assert!(section.contains(&entry), "{command}: {entry}");
+        }
+    }
+    for line in page.lines() {
+        assert!(!line.starts_with('@'), "a mark that nothing has replaced: {line}");
+    }
+}
+
+#[test]
+fn r324_bash_completes_commands_options_and_choices() {
+    for (line, wanted) in [
+        ("''", "create start run exec state list"),
+        ("cr", "create"),
+        ("--log-f", "--log-format"),
+        ("--log-format ''", "text json"),
+        ("--log-format json list --fo", "--format"),
+        ("--root /tmp list -f t", "table"),
+        ("create --bu", "--bundle"),
+        ("create --bundle sr", "src"),
+        ("update --cpuset-", "--cpuset-cpus --cpuset-mems"),
+        ("state ''", ""),
+    ] {
+        let found = script(&format!(
+            "set -- \"$1\" {line}; source hack/completion.bash
+             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+             _pinnace; echo \"${{COMPREPLY[*]-}}\""
+        ));
+        let exact = wanted.is_empty() || !line.starts_with("''");
+        assert!(
+            if exact { found.trim() == wanted } else { found.starts_with(wanted) },
+            "{line}: {found}"
+        );
+    }
+}

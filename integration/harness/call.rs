@@ -17,7 +17,7 @@ const SECONDS: i64 = 60;
 /// A program about to be called. Its output goes to files, not to pipes: a
 /// container that inherits them must not keep the caller waiting.
 pub struct Call {
-    command: Command,
+    pub(super) command: Command,
     stdin: Option<File>,
     stdout: Option<File>,
     stderr: Option<File>,

@@ -1,18 +1,23 @@
 //! What a test needs: a bundle, a container that cannot outlive its test, calls
 //! with an end in time, and a search for whatever a runtime left behind.
 
+mod agent;
 mod bundle;
 mod call;
 mod cgroup;
 mod container;
 mod leftovers;
+mod older;
 mod pty;
 mod runtime;
 
+pub use agent::let_through;
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running, exits, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
+pub use leftovers::of as leftovers_of;
+pub use older::Lacks;
 pub use pty::{FdSocket, Terminal, read_all, read_until};
 pub use runtime::{by_systemd, is_pinnace, known_to_differ, lacks, runtime};
 pub use serde_json::{Value, json};

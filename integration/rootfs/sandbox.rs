@@ -2,6 +2,7 @@
 //! and a child in new namespaces that takes the four steps.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use pinnace::plan::mounts::Mount;
 use pinnace::plan::rootfs::CgroupView;
 use pinnace::rootfs::{self, Context};
 use pinnace::spec::{self, Spec};
@@ -11,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A bundle in a directory of its own, with a decoy beside it.
 pub struct Bundle {
@@ -41,9 +43,14 @@ pub struct Options {
     pub hook: Option<fn(&Path)>,
 }
 
+/// Whether containers begin in a bare mount namespace, where that may be.
+pub static BARE: AtomicBool = AtomicBool::new(false);
+
 impl Bundle {
     pub fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("rootfs-test-{}/{name}", std::process::id()));
+        let way = if BARE.load(Ordering::Relaxed) { "bare" } else { "copy" };
+        let dir = format!("rootfs-test-{}/{way}/{name}", std::process::id());
+        let dir = std::env::temp_dir().join(dir);
         for sub in ["rootfs/bin", "rootfs/etc", "rootfs/proc", "rootfs/sys", "rootfs/dev", "decoy"]
         {
             fs::create_dir_all(dir.join(sub)).unwrap();
@@ -128,16 +135,24 @@ impl Bundle {
         if self.options.old_kernel {
             refuse_mount_setattr()?;
         }
-        let context = Context {
+        let mut context = Context {
             cgroup: self.options.cgroup.as_ref(),
             cgroup_namespace: self.options.cgroup_namespace,
-            copied_host: true,
+            is_copy: true,
             ..Context::default()
         };
         let sources = rootfs::open(&plan, &context)?;
+        let mut bare = None;
+        let needs_host = plan.mounts.iter().any(Mount::needs_host_paths);
+        if self.may_be_bare() && plan.mount_namespace && !needs_host && sources.are_complete() {
+            bare = find_bare();
+        }
         let (mut reader, mut writer) = pipe();
         let (mut go_reader, mut go_writer) = pipe();
-        let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+        let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+        if bare.is_none() {
+            flags |= libc::CLONE_NEWNS;
+        }
         if !self.options.hostnet {
             flags |= libc::CLONE_NEWNET;
         }
@@ -156,7 +171,11 @@ impl Bundle {
                 if self.options.userns {
                     ensure!(unsafe { libc::setuid(0) } == 0 && unsafe { libc::setgid(0) } == 0);
                 }
-                let root = rootfs::build(&plan, sources, &context)?;
+                if let Some(bare) = bare {
+                    ensure!(bare.enter()?, "the bare mount namespace may not be entered");
+                    context.attach_at = Some(Path::new("/"));
+                }
+                let root = rootfs::build(&plan, sources, &context, &mut || Ok(Vec::new()))?;
                 if let Some(hook) = self.options.hook {
                     hook(&self.dir);
                 }
@@ -195,6 +214,11 @@ impl Bundle {
         Ok(())
     }
 
+    fn may_be_bare(&self) -> bool {
+        let Options { userns, no_pivot, rootless, hook, .. } = &self.options;
+        BARE.load(Ordering::Relaxed) && !(*userns || *no_pivot || *rootless || hook.is_some())
+    }
+
     pub fn fails_with(&self, text: &str) -> Result<()> {
         match self.run(|| Ok(())) {
             Err(error) if error.to_string().contains(text) => Ok(()),
@@ -214,6 +238,11 @@ impl Bundle {
         ensure!(!table.contains(self.dir.to_str().unwrap()), "a mount reached the host: {table}");
         Ok(())
     }
+}
+
+/// What a container begins in without a copy of the host's mounts, if there is one.
+pub fn find_bare() -> Option<rootfs::Bare> {
+    rootfs::Bare::find(fs::File::open("/proc").ok()?.as_fd())
 }
 
 pub fn default_mounts() -> Value {

@@ -102,8 +102,30 @@ fn explain(node: &Node, file: &File, done: rustix::io::Result<()>) -> Result<()>
         Errno::BUSY if file.name.starts_with("memory.") => {
             error.hint("the limit is below the present use")
         }
-        _ => error,
+        _ => match value_hint(&file.name) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
     })
+}
+
+/// What the kernel may dislike about a value that it refuses without a word.
+fn value_hint(file: &str) -> Option<&'static str> {
+    match file {
+        "cpuset.cpus" => {
+            Some("the cgroup above may have fewer CPUs; /sys/devices/system/cpu/online lists all")
+        }
+        "cpuset.mems" => {
+            Some("the cgroup above may have fewer nodes; /sys/devices/system/node/online lists all")
+        }
+        "cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.max" => Some(
+            "a quota is 1000 or more, a period 1000 to 1000000; no more than the cgroup above has",
+        ),
+        "cpu.rt_runtime_us" | "cpu.rt_period_us" => {
+            Some("no more than the cgroup above has: real-time groups begin with nothing")
+        }
+        _ => None,
+    }
 }
 
 fn any_order(cgroup: &Cgroup, files: &[File]) -> Result<()> {

@@ -176,9 +176,26 @@ impl Cgroup {
     /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
     /// failure takes away what was made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self)?;
+        create::create(self, |_| true)?;
         self.claim();
         Ok(())
+    }
+
+    /// The part of [`Cgroup::create`] in which a process is born.
+    pub fn create_cradle(&mut self) -> Result<()> {
+        create::create(self, Node::unified)
+    }
+
+    /// The rest of it: the hierarchies of v1.
+    pub fn create_rest(&mut self) -> Result<()> {
+        create::create(self, |node| !node.unified())?;
+        self.claim();
+        Ok(())
+    }
+
+    /// Undoes [`Cgroup::create_cradle`], once the process has ended.
+    pub fn remove_cradle(&self) -> Result<()> {
+        remove::remove_cradle(self)
     }
 
     fn claim(&mut self) {
@@ -198,6 +215,11 @@ impl Cgroup {
     /// The directory in the unified hierarchy, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
+    }
+
+    /// v1: the names of [`Cgroup::doors`].
+    pub fn door_paths(&self) -> Vec<String> {
+        procs::door_paths(self)
     }
 
     /// v1: the files by which a new process enters, opened, with their paths:
@@ -316,6 +338,14 @@ impl Cgroup {
             Self::V1(v1) => &v1.nodes,
             Self::V2(v2) if v2.exists => std::slice::from_ref(&v2.node),
             Self::V2(_) => &[],
+        }
+    }
+
+    /// Closes the directories that were opened; the next use opens them again.
+    pub fn close(&mut self) {
+        match self {
+            Self::V1(v1) => v1.nodes.iter_mut().for_each(Node::close),
+            Self::V2(v2) => v2.node.close(),
         }
     }
 

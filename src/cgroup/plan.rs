@@ -93,7 +93,11 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
             continue;
         };
         let name = (!name.is_empty()).then(|| name.to_owned());
-        if let Some(root) = mount_point(name.as_deref(), &mut table)? {
+        // The last line is v2's, on every host: beside v1 it is often mounted
+        // nowhere, and to know that takes the whole table of the host's mounts.
+        if name.is_none() && !nodes.is_empty() {
+            nodes.extend(usual_place(None).map(|root| node(root, below.clone(), None)));
+        } else if let Some(root) = mount_point(name.as_deref(), &mut table)? {
             nodes.push(node(root, below.clone(), name));
         }
     }
@@ -178,12 +182,7 @@ fn magic(path: &str) -> Option<u64> {
 /// Where a hierarchy is mounted: where everybody has it, or else where the mount
 /// table says.
 fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<String>> {
-    let usual = match name {
-        None => format!("{MOUNT}/unified"),
-        Some(name) => format!("{MOUNT}/{}", name.trim_start_matches("name=")),
-    };
-    let want = if name.is_none() { V2_MAGIC } else { V1_MAGIC };
-    if magic(&usual) == Some(want) {
+    if let Some(usual) = usual_place(name) {
         return Ok(Some(usual));
     }
     if table.is_none() {
@@ -191,6 +190,14 @@ fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<
         *table = Some(text.call(|| "read /proc/self/mountinfo".into())?);
     }
     Ok(in_table(name, table.as_deref().unwrap_or_default()))
+}
+
+fn usual_place(name: Option<&str>) -> Option<String> {
+    let (path, want) = match name {
+        None => (format!("{MOUNT}/unified"), V2_MAGIC),
+        Some(name) => (format!("{MOUNT}/{}", name.trim_start_matches("name=")), V1_MAGIC),
+    };
+    (magic(&path) == Some(want)).then_some(path)
 }
 
 /// proc_pid_mountinfo(5): `id parent dev root mountpoint options ... - type source super`.

@@ -1,11 +1,10 @@
 //! The options before the command.
 
 use super::arguments::arguments;
-use crate::container::Runtime;
+use crate::container::{Runtime, is_rootless};
 use crate::error::Error;
 use crate::log::{Format, Log};
 use crate::store::Store;
-use crate::sys::file;
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -43,9 +42,9 @@ impl Global {
             Err(error) => return Err((log, error)),
         };
         let rootless = match self.rootless.as_str() {
-            "true" => true,
-            "false" => false,
-            _ => is_rootless(),
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
         };
         Ok(Runtime { store, log, rootless, systemd: self.systemd_cgroup, inherited_fds })
     }
@@ -59,16 +58,4 @@ impl Global {
             _ => PathBuf::from("/run/pinnace"),
         }
     }
-}
-
-/// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
-/// user namespace that an ordinary user has made, as rootless engines do.
-fn is_rootless() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        return true;
-    }
-    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
-        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
-    });
-    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

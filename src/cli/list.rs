@@ -5,6 +5,7 @@ use super::arguments::arguments;
 use super::usage::{print, print_json};
 use crate::container::{self, Runtime};
 use crate::error::Result;
+use std::collections::BTreeMap;
 
 arguments! {
     /// Arguments of `list`.
@@ -20,15 +21,19 @@ impl Verb for List {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let entries = container::list(runtime)?;
         if self.quiet {
-            let ids = entries.iter().map(|entry| format!("{}\n", entry.container.dir.id()));
+            let ids = entries.iter().map(|entry| format!("{}\n", entry.record.id));
             print(&ids.collect::<String>());
             return Ok(0);
         }
-        let owners: Vec<String> =
-            entries.iter().map(|entry| owner_name(entry.container.record.owner)).collect();
-        let states = entries.iter().zip(&owners).map(|(entry, owner)| {
-            let mut state = entry.container.state(entry.status);
-            state.owner = Some(owner);
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let mut owners = BTreeMap::new();
+        for entry in &entries {
+            let owner = entry.record.owner;
+            owners.entry(owner).or_insert_with(|| owner_name(&passwd, owner));
+        }
+        let states = entries.iter().map(|entry| {
+            let mut state = entry.state();
+            state.owner = owners.get(&entry.record.owner).map(String::as_str);
             state
         });
         if self.format == "json" {
@@ -54,8 +59,7 @@ impl Verb for List {
 }
 
 /// The name of a user by /etc/passwd, or `#uid`.
-fn owner_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn owner_name(passwd: &str, uid: u32) -> String {
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

@@ -34,13 +34,14 @@ pub fn main(args: Vec<OsString>) -> i32 {
 /// First from a sealed copy of the program, if it comes to that: descriptors
 /// of the caller pass through it, and only then are taken over.
 fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
-    if entry_of(&request).is_some_and(|entry| entry.sealed) && !exe::is_sealed() {
-        let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
-        let args: std::result::Result<Vec<_>, _> = args.collect();
-        // What came as C strings has no NUL in it.
-        exe::run_sealed(&args.unwrap_or_default())?;
-    }
     if entry_of(&request).is_some_and(|entry| entry.sealed) {
+        let own = exe::Own::open()?;
+        if !own.is_sealed() {
+            let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
+            let args: std::result::Result<Vec<_>, _> = args.collect();
+            // What came as C strings has no NUL in it.
+            own.run_sealed(&args.unwrap_or_default())?;
+        }
         // execveat(2) has named us by the number of a descriptor.
         rustix::thread::set_name(c"pinnace").call(|| "prctl(PR_SET_NAME)".into())?;
     }

@@ -1,6 +1,7 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::{Bundle, Decided, Runtime, notify, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Bundle, Decided, Kept, Runtime, notify, serve, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
@@ -8,6 +9,7 @@ use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
+use crate::plan::mounts::{Kind as MountKind, Mount};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
@@ -62,6 +64,8 @@ pub struct Created {
     pub(super) wire: ParentEnd,
     /// The terminal's master, if our own process relays it.
     pub(super) master: Option<OwnedFd>,
+    /// Who gets the filter's notification fd.
+    pub(super) receiver: Option<Receiver>,
     /// The caller's signal mask, to be put back.
     pub(super) caller_mask: Mask,
 }
@@ -70,6 +74,7 @@ pub struct Created {
 struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
+    rootless: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -108,7 +113,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let decided = Decided::new(&bundle.spec, &options, runtime.driver(), &mut findings);
+    let driver = runtime.driver();
+    let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let Decided { plan, filter, cgroup, writes } = decided;
@@ -121,7 +127,9 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
         None => None,
     };
-    let work = Work { runtime, settings, bundle, plan, filter, join, writes, devices, rdt };
+    let rootless = driver.rootless;
+    let work =
+        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -153,7 +161,12 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
-            Ok(Created { dir, record, plan: work.plan, child, wire, master, caller_mask })
+            let receiver = Receiver::of(&work.bundle.spec);
+            let Work { plan, bundle, filter, writes, .. } = work;
+            // To free them would write to pages that we share with init: each
+            // would be copied first.
+            std::mem::forget((bundle, filter, writes));
+            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask })
         }
         Err(error) => {
             let error = undo(&work, &dir, &record, &mut made, error);
@@ -178,8 +191,9 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         cgroup,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
-        rootless: work.runtime.rootless,
+        rootless: work.rootless,
         keyring: !work.settings.no_new_keyring,
+        plain: Kept::is_plain(&work.bundle.spec),
     })
 }
 
@@ -199,23 +213,31 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     // systemd wants a process to make the cgroup around, so there it comes later.
     let is_unit = record.cgroup.is_unit();
-    if !is_unit {
+    let comes = cgroup_comes(work, record);
+    if comes {
+        record.cgroup.create_cradle()?;
+    } else if !is_unit {
         record.cgroup.create()?;
-        record.cgroup.apply(&work.writes)?;
-        delegate(work, &record.cgroup)?;
+        limit(work, record)?;
     }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
-    dir.save(record)?;
-    let wire = give_birth(work, record, start, made, caller_mask)?;
+    if !comes || record.cgroup.dir()?.is_some() {
+        dir.save(record)?;
+    }
+    let wire = give_birth(work, record, comes, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     if is_unit {
         record.cgroup.start_unit(pid)?;
-        record.cgroup.apply(&work.writes)?;
-        delegate(work, &record.cgroup)?;
+        limit(work, record)?;
         dir.save(record)?;
+    } else if comes {
+        record.cgroup.create_rest()?;
+        limit(work, record)?;
+        dir.save(record)?;
+        admit(work, record, &wire)?;
     } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
     }
@@ -231,9 +253,14 @@ fn make(
     }
     // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
-        limits::set_oom_score(child.pid, process, work.runtime.rootless)?;
+        limits::set_oom_score(child.pid, process, work.rootless)?;
     }
     record.init = Some(ProcessId::of(pid)?);
+    record.creator = None;
+    let complete = dir.prepare_record(record)?;
+    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+        dir.save_filter(&bytes)?;
+    }
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
@@ -253,12 +280,61 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_rlimits(child.pid, process)?;
     }
-    record.creator = None;
-    dir.save(record)?;
+    complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+fn limit(work: &Work<'_>, record: &Record) -> Result<()> {
+    record.cgroup.apply(&work.writes)?;
+    delegate(work, &record.cgroup)
+}
+
+/// Whether the cgroup can be made while init already builds its tree. It can on
+/// v1, which is entered from inside and costs a directory in each hierarchy, if
+/// init has no other reason to wait, and the doors and trees of its view go into
+/// one message.
+fn cgroup_comes(work: &Work<'_>, record: &Record) -> bool {
+    let plan = &work.plan;
+    let joins = |kind| plan.namespaces.joins(kind);
+    let simple = plan.id_maps.is_none()
+        && plan.net_devices.is_empty()
+        && plan.intel_rdt.is_none()
+        && !work.rootless
+        && ![Kind::User, Kind::Pid, Kind::Cgroup].into_iter().any(joins);
+    let no_tasks = plan.resources.pids.as_ref().and_then(|pids| pids.limit) == Some(0);
+    let is_view = |mount: &&Mount| matches!(mount.kind, MountKind::Cgroup);
+    let views = plan.rootfs.mounts.iter().filter(is_view).count();
+    let doors = record.cgroup.door_paths().len();
+    simple && !no_tasks && views < 2 && doors > 0 && 2 * doors < sync::FDS
+}
+
+/// The cgroups are there: init can come in, and show them to the container.
+fn admit(work: &Work<'_>, record: &Record, wire: &ParentEnd) -> Result<()> {
+    let doors = record.cgroup.doors()?;
+    let view = cgroup_view(&record.cgroup);
+    let context = context(work, view.as_ref(), true);
+    let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context)?;
+    let doors = doors.iter().map(|(_, door)| door.as_fd());
+    let fds: Vec<_> = doors.chain(trees.iter().map(AsFd::as_fd)).collect();
+    wire.send_go(&fds)
+}
+
+fn context<'a>(
+    work: &'a Work<'_>,
+    cgroup: Option<&'a CgroupView>,
+    cgroup_comes: bool,
+) -> rootfs::Context<'a> {
+    rootfs::Context {
+        cgroup,
+        cgroup_namespace: work.plan.namespaces.has(Kind::Cgroup),
+        joined_user_namespace: work.join.file(Kind::User),
+        attach_at: None,
+        cgroup_comes,
+        is_copy: work.plan.namespaces.creates(Kind::Mount),
+    }
 }
 
 /// The process waits, and its network namespace is there: its own, or the one
@@ -302,24 +378,21 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
 fn give_birth(
     work: &Work<'_>,
     record: &Record,
+    comes: bool,
     start: Option<OwnedFd>,
     made: &mut Made,
     caller_mask: Mask,
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
-    let context = rootfs::Context {
-        cgroup: view.as_ref(),
-        cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
-        joined_user_namespace: work.join.file(Kind::User),
-        attach_at: None,
-        copied_host: plan.namespaces.creates(Kind::Mount),
-    };
-    let doors = record.cgroup.doors()?;
+    let context = context(work, view.as_ref(), comes);
+    let doors = if comes { Vec::new() } else { record.cgroup.doors()? };
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
-    // The child makes these two itself, once it is in its cgroup.
+    let bare = bare(work, &sources, proc.as_fd());
+    // The child makes these itself, once it is in its cgroup or the bare one.
     let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let late = if bare.is_some() { late | Kind::Mount.flag().0 } else { late };
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late),
         join: &work.join,
@@ -330,8 +403,10 @@ fn give_birth(
     let init = Init {
         plan,
         waits: waits(work, record)?,
+        doors: comes.then(|| record.cgroup.door_paths()),
         sources,
         context,
+        bare,
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
         proc,
@@ -344,6 +419,14 @@ fn give_birth(
     let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
     made.child = Some(child);
     Ok(wire)
+}
+
+/// The mount namespace to begin with, if not a copy of the host's.
+fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
+    let plan = &work.plan;
+    let copies = work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
+    if may { rootfs::Bare::find(proc) } else { None }
 }
 
 /// How a mount of type `cgroup` shows the container its own cgroup.
@@ -376,9 +459,10 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
         }
     }
     // Else it was refused, being another's, or has been taken back already.
-    if record.cgroup.exists() {
-        left.extend(record.cgroup.remove().err());
-    }
+    left.extend(match record.cgroup.exists() {
+        true => record.cgroup.remove().err(),
+        false => record.cgroup.remove_cradle().err(),
+    });
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
@@ -400,7 +484,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
 fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
     let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
     match cgroup.delegate(uid) {
-        Err(error) if work.runtime.rootless && error.errno() == Some(Errno::PERM) => {
+        Err(error) if work.rootless && error.errno() == Some(Errno::PERM) => {
             work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
             Ok(())
         }

@@ -58,7 +58,7 @@ impl Decided {
             let (apparmor, selinux) = (&process.apparmor_profile, &process.selinux_label);
             findings.keep(lsm::check(apparmor.as_deref(), selinux.as_deref()));
         }
-        let filter = plan.seccomp.as_ref().and_then(|profile| seccomp::plan(profile, findings));
+        let filter = spec.seccomp().and_then(|profile| seccomp::plan(profile, findings));
         let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));
         Self { plan, filter, cgroup, writes: writes.unwrap_or_default() }
     }

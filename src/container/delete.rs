@@ -1,11 +1,11 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Runtime, state_of};
+use super::{Container, Kept, Runtime, state_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -28,6 +28,10 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         }
         found => found?,
     };
+    if force && let Some(init) = container.record.init {
+        // A `start` that waits for it, or for its seccomp agent, has the lock.
+        kill(init)?;
+    }
     let _lock = container.dir.lock()?;
     // Another command may have changed it while we waited.
     let container = Container::find(runtime, id)?;
@@ -37,13 +41,12 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
         end(creator)?;
     }
-    let hooks = match container.dir.config() {
-        Ok(text) => spec::parse::<Spec>("config.json", &text)?.hooks,
-        // Killed between the directory and the configuration: no hook has run.
-        Err(_) => None,
+    let kept = match Kept::of(&container) {
+        // Then no hook is known, but the rest must go all the same.
+        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
+        kept => kept?,
     };
-    let hooks = plan::hooks::plan(hooks.as_ref(), &mut Findings::default());
-    destroy(&container.dir, &container.record, &hooks, &runtime.log)
+    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log)
 }
 
 fn check_stopped(container: &Container) -> Result<()> {
@@ -102,10 +105,18 @@ pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
 
 /// Kills a process and waits until it has ended.
 fn end(process: ProcessId) -> Result<()> {
-    let Some(pidfd) = process.open()? else { return Ok(()) };
+    match kill(process)? {
+        Some(pidfd) => wait_until_ended(&pidfd, process.pid),
+        None => Ok(()),
+    }
+}
+
+/// Kills a process that is still there.
+fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
+    let Some(pidfd) = process.open()? else { return Ok(None) };
     match pidfd_send_signal(&pidfd, Signal::KILL) {
-        Ok(()) => wait_until_ended(&pidfd, process.pid),
-        Err(Errno::SRCH) => Ok(()),
+        Ok(()) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
         Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
     }
 }

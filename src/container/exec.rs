@@ -1,15 +1,17 @@
 //! `exec`: a further process in a running container.
 
 use super::foreground::Foreground;
-use super::{Container, Runtime, seccomp, serve, start};
+use super::seccomp::{self, Receiver};
+use super::{Container, Runtime, serve, start};
 use crate::cgroup::SubPath;
 use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
 use crate::init::{Exec, join};
 use crate::namespaces::Join;
 use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
-use crate::spec::{self, Spec, Status};
+use crate::spec::{self, Further, Status};
 use crate::store;
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
@@ -46,7 +48,9 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
-    config: Spec,
+    status: Status,
+    filter: Option<Filter>,
+    receiver: Option<Receiver>,
     process: Process,
     memory_policy: Option<MemoryPolicy>,
     below: Vec<SubPath>,
@@ -64,11 +68,12 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    check_status(&container, request)?;
-    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
+    let status = check_status(&container, request)?;
+    let text = container.dir.config()?;
+    let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
         .process
-        .clone()
+        .take()
         .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
     let options = Options {
         id: request.id.clone(),
@@ -88,13 +93,24 @@ pub fn exec(
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
-    run(&Work { runtime, request, container, config, process, memory_policy, below })
+    let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
+    run(&Work {
+        runtime,
+        request,
+        container,
+        status,
+        filter,
+        receiver,
+        process,
+        memory_policy,
+        below,
+    })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<()> {
+fn check_status(container: &Container, request: &Request) -> Result<Status> {
     match container.status()? {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if request.ignore_paused => Ok(()),
+        status @ (Status::Running | Status::Created) => Ok(status),
+        Status::Paused if request.ignore_paused => Ok(Status::Paused),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
@@ -145,8 +161,6 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
     let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
     let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let filter = seccomp::compile(profile, &work.runtime.log)?;
     let join = Join::Process(pidfd, kinds);
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
@@ -158,7 +172,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         join: (!middle).then_some(&join),
         user_namespace: join.has(Kind::User),
         memory_policy: work.memory_policy.as_ref(),
-        filter: filter.as_ref(),
+        filter: work.filter.as_ref(),
         proc: lsm::open_proc()?,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
@@ -209,8 +223,16 @@ fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground
     limits::set_rlimits(child.pid, &work.process)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(master, None)?;
-    let profile = work.config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    start::begin(wire, record, profile, work.runtime)?;
+    let waiting = start::Waiting {
+        wire,
+        pid,
+        pidfd: &|| serve::pidfd_of(child),
+        record,
+        status: work.status,
+        receiver: work.receiver.as_ref(),
+        log: &work.runtime.log,
+    };
+    waiting.begin()?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, pid)?;
     }

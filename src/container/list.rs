@@ -1,16 +1,25 @@
 //! `list`: all containers under the state root.
 
-use super::{Container, Runtime};
+use super::{Container, Runtime, state_of};
 use crate::error::{Kind, Result};
-use crate::spec::Status;
+use crate::spec::{State, Status};
+use crate::store::Record;
 
-/// One container as it is now.
+/// One container as it is now. It holds no descriptors: there may be more
+/// containers than a process may have of those.
 #[derive(Debug)]
 pub struct Entry {
     /// What is on disk of it.
-    pub container: Container,
+    pub record: Record,
     /// Where it is in its life.
     pub status: Status,
+}
+
+impl Entry {
+    /// The state document (runtime.md, "State").
+    pub fn state(&self) -> State<'_> {
+        state_of(&self.record, self.status)
+    }
 }
 
 /// All containers, by id. One that is deleted meanwhile is left out.
@@ -18,14 +27,17 @@ pub struct Entry {
 /// # Errors
 /// If the state root or a record cannot be read.
 pub fn list(runtime: &Runtime) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for id in runtime.store.ids()? {
+    let ids = runtime.store.ids()?;
+    let mut entries = Vec::with_capacity(ids.len());
+    for id in ids {
         let container = match Container::find(runtime, &id) {
             Err(error) if error.get_kind() == Kind::NoContainer => continue,
             found => found?,
         };
         let status = container.status()?;
-        entries.push(Entry { container, status });
+        let mut record = container.record;
+        record.cgroup.close();
+        entries.push(Entry { record, status });
     }
     Ok(entries)
 }

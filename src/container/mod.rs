@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod features;
 mod foreground;
+mod kept;
 mod kill;
 mod list;
 mod notify;
@@ -43,6 +44,8 @@ use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::store::{Dir, Record, START, Store};
+use crate::sys::file;
+use kept::Kept;
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -51,8 +54,8 @@ pub struct Runtime {
     pub store: Store,
     /// Where messages go.
     pub log: Log,
-    /// Whether we lack root's privileges over the host.
-    pub rootless: bool,
+    /// Whether we lack root's privileges over the host, if the caller says it.
+    pub rootless: Option<bool>,
     /// Whether systemd makes the cgroups of new containers.
     pub systemd: bool,
     /// How many descriptors from 3 on our caller has left open to us.
@@ -62,7 +65,8 @@ pub struct Runtime {
 impl Runtime {
     /// Who makes the cgroup of a new container.
     pub fn driver(&self) -> Driver {
-        Driver { rootless: self.rootless, systemd: self.systemd }
+        let rootless = self.rootless.unwrap_or_else(is_rootless);
+        Driver { rootless, systemd: self.systemd }
     }
 }
 
@@ -134,4 +138,16 @@ fn state_of(record: &Record, status: Status) -> State<'_> {
 /// The error of a verb that wants a running container. Engines match it.
 fn not_running(id: &str) -> Error {
     Error::new(format!("container not running: {id}")).kind(Kind::NotRunning)
+}
+
+/// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
+/// user namespace that an ordinary user has made, as rootless engines do.
+pub fn is_rootless() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
+        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    });
+    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

@@ -46,22 +46,22 @@ impl Preview {
         let mut findings = Findings::default();
         let driver = Driver { rootless, ..driver };
         let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
-        Ok(Self::of(&decided, &findings))
+        Ok(Self::of(&bundle.spec, &decided, &findings))
     }
 
     /// As [`Preview::open`], for a configuration at hand and a cgroup that is known.
     pub fn on(cgroup: Cgroup, spec: &Spec, bundle: &Path) -> Self {
         let mut findings = Findings::default();
         let decided = Decided::on(Some(cgroup), spec, &Self::options(bundle), &mut findings);
-        Self::of(&decided, &findings)
+        Self::of(spec, &decided, &findings)
     }
 
     fn options(bundle: &Path) -> Options {
         Options { id: "<id>".into(), bundle: bundle.to_owned(), ..Options::default() }
     }
 
-    fn of(decided: &Decided, findings: &Findings) -> Self {
-        let tables = if findings.errors().is_empty() { tables(decided) } else { Vec::new() };
+    fn of(spec: &Spec, decided: &Decided, findings: &Findings) -> Self {
+        let tables = if findings.errors().is_empty() { tables(spec, decided) } else { Vec::new() };
         Self { findings: findings.list(), tables }
     }
 
@@ -182,7 +182,7 @@ fn findings_table(findings: &[Finding]) -> Table {
 }
 
 /// In the order in which things are made.
-fn tables(decided: &Decided) -> Vec<Table> {
+fn tables(spec: &Spec, decided: &Decided) -> Vec<Table> {
     let plan = &decided.plan;
     let rootfs = &plan.rootfs;
     let list = |name, list: &[String]| {
@@ -216,7 +216,7 @@ fn tables(decided: &Decided) -> Vec<Table> {
     if let Some(process) = &plan.process {
         all.extend([self::process(process), capability_sets(process), rlimits(process)]);
     }
-    if let (Some(profile), Some(filter)) = (&plan.seccomp, &decided.filter) {
+    if let (Some(profile), Some(filter)) = (spec.seccomp(), &decided.filter) {
         all.push(self::filter(profile, filter));
     }
     all.push(hooks(&plan.hooks));

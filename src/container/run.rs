@@ -2,8 +2,9 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::{Created, Runtime, Settings, create, delete, start};
+use super::{Created, Runtime, Settings, create, delete, serve, start};
 use crate::error::{Context, Result};
+use crate::spec::Status;
 use crate::sys::signal;
 
 /// How `run` goes on once the program runs.
@@ -31,9 +32,17 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground =
         Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
-    let profile = created.plan.seccomp.as_ref();
     let begun = foreground.and_then(|foreground| {
-        start::begin(&created.wire, &created.record, profile, runtime)?;
+        let waiting = start::Waiting {
+            wire: &created.wire,
+            pid: created.pid(),
+            pidfd: &|| serve::pidfd_of(&created.child),
+            record: &created.record,
+            status: Status::Creating,
+            receiver: created.receiver.as_ref(),
+            log: &runtime.log,
+        };
+        waiting.begin()?;
         Ok(foreground)
     });
     let foreground = match begun {

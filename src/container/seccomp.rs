@@ -4,20 +4,20 @@ use super::state_of;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
-use crate::security::seccomp::{self as filters, Filter, Handover};
-use crate::spec::{OCI_VERSION, ProcessState, Seccomp, Status};
-use crate::store::Record;
+use crate::security::seccomp::{self as filters, Filter};
+use crate::spec::{self, Further, OCI_VERSION, ProcessState, Seccomp, Spec, Status};
+use crate::store::{Dir, Record};
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Compiles a profile, and checks that init can hand its listener over.
+/// Compiles a profile, and checks that a program can be started under it.
 pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter> {
     let filter = filters::compile(profile, findings)?;
-    if filter.listener.as_ref().is_some_and(|listener| listener.handover != Handover::Sendmsg) {
+    if filter.allows("execve") == Some(false) {
         findings.error(
-            Error::new("linux.seccomp.syscalls: sendmsg must be allowed beside SCMP_ACT_NOTIFY")
-                .hint("the listener is handed over with it, after the filter is in force"),
+            Error::new("linux.seccomp.syscalls: execve is not allowed")
+                .hint("no program could be started under this filter"),
         );
         return None;
     }
@@ -25,12 +25,31 @@ pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter>
 }
 
 /// Compiles the profile of a container that exists.
-pub(super) fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
+fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
     let mut findings = Findings::default();
     let filter = profile.and_then(|profile| plan(profile, &mut findings));
     let filter = findings.check(filter)?;
     log_skipped(filter.as_ref(), log);
     Ok(filter)
+}
+
+/// The filter of a container that exists, and who gets its listener: the one
+/// that `create` has compiled, so that each `exec` need not.
+pub(super) fn kept(
+    dir: &Dir,
+    config: &Further,
+    text: &[u8],
+    log: &Log,
+) -> Result<(Option<Filter>, Option<Receiver>)> {
+    if config.linux.as_ref().is_none_or(|linux| linux.seccomp.is_none()) {
+        return Ok((None, None));
+    }
+    let kept = dir.filter()?.and_then(|bytes| Filter::from_bytes(&bytes));
+    if kept.is_some() {
+        return Ok((kept, None));
+    }
+    let config: Spec = spec::parse("config.json", text)?;
+    Ok((compile(config.seccomp(), log)?, Receiver::of(&config)))
 }
 
 /// Names that no kernel we know has are told only to those who look for a
@@ -41,25 +60,40 @@ pub(super) fn log_skipped(filter: Option<&Filter>, log: &Log) {
     }
 }
 
-/// Hands the notification fd to `linux.seccomp.listenerPath`.
+/// Who gets the notification fd.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    path: String,
+    metadata: Option<String>,
+}
+
+impl Receiver {
+    /// The one that a configuration names.
+    pub fn of(config: &Spec) -> Option<Self> {
+        let profile = config.seccomp()?;
+        let path = profile.listener_path.clone()?;
+        Some(Self { path, metadata: profile.listener_metadata.clone() })
+    }
+}
+
+/// Hands the notification fd of the process `pid` to `linux.seccomp.listenerPath`.
 pub(super) fn notify(
-    profile: Option<&Seccomp>,
+    receiver: Option<&Receiver>,
     record: &Record,
-    pid: i32,
     status: Status,
-    listener: OwnedFd,
+    pid: i32,
+    listener: &OwnedFd,
 ) -> Result<()> {
-    let path = profile.and_then(|profile| profile.listener_path.as_deref());
-    let path = path.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
+    let receiver = receiver.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
     let state = ProcessState {
         oci_version: OCI_VERSION,
         fds: &["seccompFd"],
         pid,
-        metadata: profile.and_then(|profile| profile.listener_metadata.as_deref()),
+        metadata: receiver.metadata.as_deref(),
         state: state_of(record, status),
     };
     let document =
         serde_json::to_vec(&state).map_err(|error| Error::new(format!("state: {error}")))?;
-    send_fd(Path::new(path), &document, listener.as_fd())
+    send_fd(Path::new(&receiver.path), &document, listener.as_fd())
         .map_err(|error| error.at("linux.seccomp.listenerPath"))
 }

@@ -95,6 +95,14 @@ fn ended_early(child: &Child) -> Error {
     }
 }
 
+/// The pidfd of a child, for one that keeps it.
+///
+/// # Errors
+/// `EMFILE`.
+pub(super) fn pidfd_of(child: &Child) -> Result<OwnedFd> {
+    child.pidfd.try_clone().call(|| "dup a pidfd".into())
+}
+
 /// Waits for a process that is about to end, and reaps it.
 ///
 /// # Errors

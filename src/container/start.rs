@@ -2,13 +2,18 @@
 //! whether it did.
 
 use super::notify::Relay;
-use super::{Container, Runtime, delete, seccomp, serve, state_of};
+use super::seccomp::{self, Receiver};
+use super::{Container, Kept, Runtime, delete, serve, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
-use crate::plan::{self, Findings, Hooks};
-use crate::spec::{self, Spec, Status};
+use crate::log::Log;
+use crate::plan::Hooks;
+use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -16,11 +21,10 @@ use crate::sync::{ParentEnd, ToChild, ToParent};
 /// If it is not created; if its hooks or its program fail.
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
-    let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
-    if config.process.is_none() {
+    let kept = Kept::of(&container)?;
+    if !kept.process {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
-    let hooks = plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default());
     let relay = {
         let _lock = container.dir.lock()?;
         match container.status()? {
@@ -37,15 +41,24 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         }
         let relay = Relay::open(&container.dir)?;
         let wire = serve::connect_to(&container.dir)?;
-        let profile = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-        let begun = begin(&wire, &container.record, profile, runtime);
+        let init = container.record.init.ok_or_else(|| super::not_running(id))?;
+        let waiting = Waiting {
+            wire: &wire,
+            pid: init.pid,
+            pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
+            record: &container.record,
+            status: Status::Creating,
+            receiver: kept.receiver.as_ref(),
+            log: &runtime.log,
+        };
+        let begun = waiting.begin();
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
-            return Err(give_up(error, &container.dir, &container.record, &hooks, runtime));
+            return Err(give_up(error, &container.dir, &container.record, &kept.hooks, runtime));
         }
         relay
     };
-    after(&container.dir, &container.record, &hooks, runtime)?;
+    after(&container.dir, &container.record, &kept.hooks, runtime)?;
     match (relay, container.record.init) {
         (Some(relay), Some(init)) => match init.open()? {
             Some(pidfd) => relay.until_ready(&pidfd, init.pid),
@@ -55,26 +68,66 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
 }
 
-/// Says `Start` and listens until execve(2) has closed the other end.
-pub(super) fn begin(
-    wire: &ParentEnd,
-    record: &Record,
-    profile: Option<&spec::Seccomp>,
-    runtime: &Runtime,
-) -> Result<()> {
-    wire.send(ToChild::Start)?;
-    loop {
-        match wire.receive()? {
-            None => return Ok(()),
-            Some(ToParent::Warning(text)) => runtime.log.warning(&text),
-            Some(ToParent::Listener(fd)) => {
-                let pid = record.init.map_or(0, |init| init.pid);
-                seccomp::notify(profile, record, pid, Status::Creating, fd)?;
-            }
-            Some(ToParent::Failed(error)) => return Err(error),
-            Some(other) => {
-                return Err(Error::new(format!("init said {other:?} while it was started")));
-            }
+/// A process that waits to be started.
+pub(super) struct Waiting<'a> {
+    pub wire: &'a ParentEnd,
+    pub pid: i32,
+    /// Opens its pidfd, which is rarely wanted.
+    pub pidfd: &'a dyn Fn() -> Result<OwnedFd>,
+    pub record: &'a Record,
+    /// The container's, as a seccomp agent is told.
+    pub status: Status,
+    /// Who gets the listener of its filter.
+    pub receiver: Option<&'a Receiver>,
+    pub log: &'a Log,
+}
+
+impl Waiting<'_> {
+    /// Says `Start` and listens until execve(2) has closed the other end.
+    ///
+    /// # Errors
+    /// What the process reports. It has ended then, or been killed.
+    pub fn begin(&self) -> Result<()> {
+        self.wire.send(ToChild::Start)?;
+        loop {
+            let heard = match self.wire.receive() {
+                Ok(None) => return Ok(()),
+                // It ends by itself.
+                Ok(Some(ToParent::Failed(error))) => return Err(error),
+                Ok(Some(ToParent::Warning(text))) => {
+                    self.log.warning(&text);
+                    Ok(())
+                }
+                Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
+                Ok(Some(ToParent::Silent(ear))) => {
+                    let heard = (self.pidfd)().and_then(|pidfd| {
+                        ear.listen(self.wire, pidfd.as_fd(), &mut |fd| self.notify(&fd))
+                    });
+                    return heard.map_err(|error| self.end(error));
+                }
+                Ok(Some(other)) => {
+                    Err(Error::new(format!("init said {other:?} while it was started")))
+                }
+                Err(error) => Err(error),
+            };
+            heard.map_err(|error| self.end(error))?;
+        }
+    }
+
+    fn notify(&self, listener: &OwnedFd) -> Result<()> {
+        seccomp::notify(self.receiver, self.record, self.status, self.pid, listener)
+    }
+
+    /// Nobody supervises it, or it waits for an answer: it must not run on.
+    fn end(&self, error: Error) -> Error {
+        let pidfd = match (self.pidfd)() {
+            Ok(pidfd) => pidfd,
+            Err(second) if second.get_kind() == Kind::NotRunning => return error,
+            Err(second) => return error.hint(format!("and then: {second}")),
+        };
+        match pidfd_send_signal(&pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => error,
+            Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
         }
     }
 }

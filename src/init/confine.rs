@@ -2,12 +2,13 @@
 //! privileges to the user's, in one order, and execve(2).
 
 use super::identity::{set_gid, set_uid};
-use crate::error::{At, Context, Error, Result};
+use crate::error::{At, Context, Result};
 use crate::plan::Process;
+use crate::plan::capabilities::Capabilities;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
-use crate::sync::{ChildEnd, ToParent};
-use crate::sys::process::{close_on_exec_from, execve, keep_inherited};
+use crate::sync::{ChildEnd, ToParent, cannot_run};
+use crate::sys::process::{Execve, close_on_exec_from, keep_inherited};
 use crate::sys::seccomp;
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Uid};
@@ -28,8 +29,6 @@ pub struct Last<'a> {
     pub extra_env: &'a [CString],
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
-    /// A procfs that the container cannot have tampered with.
-    pub proc: BorrowedFd<'a>,
     /// umask of our caller, for a configuration that sets none.
     pub caller_umask: u32,
     /// Signal mask of our caller.
@@ -51,29 +50,46 @@ pub fn set_groups(process: &Process) -> Result<()> {
     }
 }
 
-/// Never returns but with an error.
+/// What [`begin`] has found out.
+#[derive(Debug)]
+pub struct Begun {
+    sets: Capabilities,
+    missing: Vec<&'static str>,
+}
+
+/// The first half: all that does not bind this process itself, only what it
+/// executes. So it is done while the one who will start us has other things to
+/// do, or has not even come.
 ///
 /// # Errors
 /// Whatever failed; the process must end then.
-pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let process = last.process;
+pub fn begin(process: &Process, proc: BorrowedFd<'_>) -> Result<Begun> {
     let (sets, missing) = capabilities::grantable(process.capabilities)?;
-    if !missing.is_empty() {
-        let names = missing.join(", ");
-        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))?;
-    }
     own_stdio(process)?;
     if let Some(profile) = &process.apparmor_profile {
-        lsm::set_apparmor(last.proc, profile)?;
+        lsm::set_apparmor(proc, profile)?;
     }
     if let Some(label) = &process.selinux_label {
-        lsm::set_selinux(last.proc, label)?;
+        lsm::set_selinux(proc, label)?;
     }
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     }
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
+    Ok(Begun { sets, missing })
+}
+
+/// The second half. Never returns but with an error.
+///
+/// # Errors
+/// Whatever failed; the process must end then.
+pub fn and_exec(begun: Begun, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
+    let (process, Begun { sets, missing }) = (last.process, begun);
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))?;
+    }
     rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
     set_gid(process.gid)
         .call(|| format!("process.user.gid: setresgid({})", process.gid))
@@ -95,27 +111,31 @@ pub fn and_exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     exec(last, wire)
 }
 
-/// The filter comes last: after it only execve(2) is called, and what reports
-/// its failure.
+/// The filter comes last: after it only execve(2) is called, and where the
+/// filter surely allows that, what passes its listener on and reports a failure.
 fn exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let args: Vec<&CStr> = last.process.args.iter().map(CString::as_c_str).collect();
-    let env = last.process.env.iter().chain(last.extra_env);
-    let env: Vec<&CStr> = env.map(CString::as_c_str).collect();
-    if let Some(filter) = last.filter {
-        let listener = seccomp::load(&filter.program.instructions, filter.flags)
-            .at(|| "linux.seccomp".into())?;
-        if let Some(listener) = listener {
-            wire.send(&ToParent::Listener(listener))?;
-        }
-    }
-    let errno = execve(last.program, &args, &env);
+    let args = last.process.args.iter().map(CString::as_c_str);
+    let env = last.process.env.iter().chain(last.extra_env).map(CString::as_c_str);
+    let execve = Execve::new(last.program, args, env);
     let program = last.program.to_string_lossy();
-    let error = Error::os(format!("process.args[0]: exec {program}"), errno);
-    Err(match errno {
-        Errno::NOENT => error.hint("its interpreter or loader is missing in the root filesystem"),
-        Errno::NOEXEC => error.hint("not a program for this machine, or a script without #!"),
-        _ => error,
-    })
+    let Some(filter) = last.filter else {
+        return Err(cannot_run(&program, execve.call()));
+    };
+    let notifies = filter.listener.is_some();
+    let silent = match filter.lets_us_speak() {
+        true => None,
+        false => Some(wire.fall_silent(program.to_string(), notifies)?),
+    };
+    let listener =
+        seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp".into())?;
+    if let Some(silent) = silent {
+        silent.loaded(listener);
+        silent.failed(execve.call());
+    }
+    if let Some(listener) = listener {
+        wire.send(&ToParent::Listener(listener))?;
+    }
+    Err(cannot_run(&program, execve.call()))
 }
 
 /// Lets the user of the container reopen its stdio, as runc does. What is not

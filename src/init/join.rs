@@ -82,15 +82,15 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let mut extra_env = exec.extra_env.clone();
     extra_env.extend(program::home(&root, process));
     wire.send(&ToParent::Ready)?;
+    let begun = confine::begin(process, exec.proc.as_fd());
     start::wait(wire, None)?;
     let last = Last {
         process,
         program: &program,
         extra_env: &extra_env,
         filter: exec.filter,
-        proc: exec.proc.as_fd(),
         caller_umask,
         caller_mask: &exec.caller_mask,
     };
-    confine::and_exec(&last, wire)
+    confine::and_exec(begun?, &last, wire)
 }

@@ -27,6 +27,7 @@ pub use hooks::{Hook, Hooks};
 pub use idmap::IdMaps;
 pub use intel_rdt::IntelRdt;
 pub use memory_policy::MemoryPolicy;
+pub use mounts::Mount;
 pub use namespaces::{Kind, Namespaces};
 pub use net_devices::NetDevice;
 pub use process::{Process, Terminal};
@@ -83,8 +84,6 @@ pub struct Plan {
     pub cgroup_owner: Option<u32>,
     /// Limits of the cgroup, as configured: unset means to leave alone.
     pub resources: spec::Resources,
-    /// The filter, not yet compiled.
-    pub seccomp: Option<spec::Seccomp>,
     /// personality(2) value.
     pub personality: Option<u64>,
     /// Class of service and monitoring.
@@ -95,13 +94,28 @@ pub struct Plan {
     pub memory_policy: Option<MemoryPolicy>,
 }
 
+impl Plan {
+    /// Whether the host's mounts must be there, too, while the container's tree
+    /// is built: hooks look for them, some file systems are made from files of
+    /// the host, and a user namespace may mount procfs and sysfs only where it
+    /// sees a whole one.
+    pub fn needs_host_mounts(&self) -> bool {
+        let hooks = &self.hooks;
+        let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        self.namespaces.has(Kind::User)
+            || early.iter().any(|list| !list.is_empty())
+            || self.rootfs.mounts.iter().any(Mount::needs_host_paths)
+    }
+}
+
 /// Turns the configuration into a plan, which is good only if no error is added
 /// to `findings`: every part is checked, whatever is wrong with another.
 pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     check_version(&spec.oci_version, findings);
-    let linux = spec.linux.clone().unwrap_or_default();
+    let none = spec::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
     let namespaces = namespaces::plan(&linux.namespaces, findings);
-    let id_maps = idmap::plan(&linux, &namespaces, options.unprivileged, findings);
+    let id_maps = idmap::plan(linux, &namespaces, options.unprivileged, findings);
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
     }
@@ -117,9 +131,8 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),
         cgroup_owner: delegation::plan(spec, &namespaces, id_maps.as_ref()),
-        cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
-        resources: linux.resources.unwrap_or_default(),
-        seccomp: linux.seccomp,
+        cgroups_path: linux.cgroups_path.clone().filter(|path| !path.is_empty()),
+        resources: linux.resources.clone().unwrap_or_default(),
         personality: personality(linux.personality.as_ref(), findings),
         intel_rdt: intel_rdt::plan(linux.intel_rdt.as_ref(), &options.id, findings),
         net_devices: net_devices::plan(&linux.net_devices, &namespaces, findings),

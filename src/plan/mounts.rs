@@ -123,7 +123,32 @@ const PROC_FILES: &[&str] = &[
     "/proc/uptime",
 ];
 
+/// File systems that are made from nothing: neither their source nor any of their
+/// data is the path of something on the host, as the layers of an overlay are.
+const FROM_NOTHING: &[&str] = &[
+    "bpf",
+    "debugfs",
+    "devpts",
+    "hugetlbfs",
+    "mqueue",
+    "proc",
+    "ramfs",
+    "securityfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+];
+
 impl Mount {
+    /// Whether it can be made only where the host's files are seen.
+    pub fn needs_host_paths(&self) -> bool {
+        match &self.kind {
+            Kind::FileSystem(fs) => !FROM_NOTHING.contains(&fs.kind.as_str()),
+            // The sources of bind mounts are taken before.
+            Kind::Bind(_) | Kind::Cgroup | Kind::Remount { .. } => false,
+        }
+    }
+
     /// Whether no symbolic link may be on the way to the destination: a label or
     /// a sysctl written through a fake /proc would go anywhere (CVE-2019-19921).
     pub fn refuses_symlinks(&self) -> bool {

@@ -19,11 +19,17 @@ use rustix::process::umask;
 use std::ffi::CStr;
 
 /// Builds the tree in the child's mount namespace. Leaves the umask at 0 and
-/// may change the working directory: the caller sets both later.
-pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Result<Root> {
+/// may change the working directory: the caller sets both later. A cgroup that
+/// comes is waited for by `arrive`, which returns its trees.
+pub fn build(
+    plan: &Rootfs,
+    mut sources: Sources,
+    context: &Context<'_>,
+    arrive: &mut dyn FnMut() -> Result<Vec<OwnedFd>>,
+) -> Result<Root> {
     // Modes are those of the configuration.
     umask(Mode::empty());
-    if plan.mount_namespace && context.copied_host {
+    if plan.mount_namespace && context.is_copy {
         // First, or our mounts reach the host; a slave, not private, so that the
         // host's unmounts reach us and we pin nothing of it.
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -31,6 +37,12 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
     }
     let mut root = attach_root(plan, &mut sources, context)?;
     for (index, mount) in plan.mounts.iter().enumerate() {
+        if context.cgroup_comes && matches!(mount.kind, Kind::Cgroup) {
+            let trees = arrive()?;
+            if let Some(taken) = sources.mounts.get_mut(index) {
+                taken.instead = trees;
+            }
+        }
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
     devices::create(plan, &sources, &root)?;

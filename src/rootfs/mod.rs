@@ -10,6 +10,7 @@
 //!
 //! What lies in the root is not trusted, and neither is its /proc.
 
+mod bare;
 mod bind;
 mod build;
 mod cgroup;
@@ -23,11 +24,12 @@ mod pivot;
 mod root;
 mod sources;
 
+pub use bare::Bare;
 pub use build::build;
 pub use finish::finish;
 pub use pivot::enter;
 pub use root::Root;
-pub use sources::{Sources, open};
+pub use sources::{Sources, cgroup_trees, open};
 
 use crate::plan::rootfs::CgroupView;
 use rustix::fd::BorrowedFd;
@@ -45,7 +47,10 @@ pub struct Context<'a> {
     /// Where the root is attached in the child's mount namespace; `None` means
     /// at its own path, where hooks look for it.
     pub attach_at: Option<&'a Path>,
-    /// Whether the child's mount namespace is a copy of the host's, whose
+    /// Whether the cgroup is not there yet when the child is born: then what is
+    /// taken from it comes later, by [`cgroup_trees`].
+    pub cgroup_comes: bool,
+    /// Whether the child's mount namespace is new: a copy, of whatever, whose
     /// propagation must be cut first.
-    pub copied_host: bool,
+    pub is_copy: bool,
 }

@@ -50,6 +50,13 @@ pub(super) fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Resul
     open_tree(fd, "", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)
 }
 
+/// A new mount namespace with nothing but a copy of the mount of our root in it:
+/// `OPEN_TREE_NAMESPACE`, Linux 7.0; `EINVAL` before.
+pub(super) fn namespace_of_root() -> rustix::io::Result<OwnedFd> {
+    let namespace = OpenTreeFlags::from_bits_retain(2);
+    open_tree(CWD, "/", namespace | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+}
+
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }

@@ -40,6 +40,13 @@ pub(super) struct Taken {
 }
 
 impl Sources {
+    /// Whether all that the tree is made of was taken: then nothing is looked for
+    /// by a path of the host any more.
+    pub fn are_complete(&self) -> bool {
+        let later = |taken: &Taken| matches!(taken.bind, Some(Source::Later));
+        self.rootfs.is_some() && !self.mounts.iter().any(later)
+    }
+
     /// The user namespace whose mapping the mount at `index` takes.
     pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
         let place = self.mounts.get(index)?.idmap?;
@@ -90,7 +97,11 @@ fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
 pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
     let path = &plan.path;
     let fd = mount::clone_path(path, true, false)
-        .call(|| format!("root.path: open_tree {}", path.display()))?;
+        .call(|| format!("root.path: open_tree {}", path.display()))
+        .map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => error.hint("the container's files belong there"),
+            _ => error,
+        })?;
     let kind = FileType::from_raw_mode(fstat(&fd).call(|| "root.path: fstat".into())?.st_mode);
     if kind != FileType::Directory {
         return Err(Error::os(format!("root.path: {}", path.display()), Errno::NOTDIR));
@@ -124,10 +135,19 @@ fn take(
         Kind::FileSystem(fs) if fs.kind == "sysfs" && plan.user_namespace => {
             take_trees([Path::new("/sys")].into_iter(), true)?
         }
-        Kind::Cgroup => take_cgroup(plan, context)?,
+        Kind::Cgroup if !context.cgroup_comes => take_cgroup(plan, context)?,
         _ => Vec::new(),
     };
     Ok(Taken { bind, instead, idmap })
+}
+
+/// What a mount of type `cgroup` is made from, in the order of the view.
+///
+/// # Errors
+/// Those of `open_tree(2)`.
+pub fn cgroup_trees(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
+    let wanted = plan.mounts.iter().any(|mount| matches!(mount.kind, Kind::Cgroup));
+    if wanted && plan.mount_namespace { take_cgroup(plan, context) } else { Ok(Vec::new()) }
 }
 
 fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {

@@ -21,7 +21,7 @@ pub use seccomp::*;
 pub use state::{ProcessState, State, Status};
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +58,36 @@ pub struct Spec {
     /// Everything that is particular to Linux.
     #[serde(default, deserialize_with = "object")]
     pub linux: Option<Linux>,
+}
+
+impl Spec {
+    /// `linux.seccomp`.
+    pub fn seccomp(&self) -> Option<&Seccomp> {
+        self.linux.as_ref()?.seccomp.as_ref()
+    }
+}
+
+/// The parts of `config.json` that a further process needs. A filter, which can
+/// be most of the file, is passed over.
+#[derive(Debug, Default, Deserialize)]
+pub struct Further {
+    /// The container's process.
+    #[serde(default, deserialize_with = "object")]
+    pub process: Option<Process>,
+    /// Everything that is particular to Linux.
+    #[serde(default, deserialize_with = "object")]
+    pub linux: Option<FurtherLinux>,
+}
+
+/// `linux` in [`Further`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FurtherLinux {
+    /// NUMA policy.
+    #[serde(default, deserialize_with = "object")]
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Whether there is a filter.
+    pub seccomp: Option<IgnoredAny>,
 }
 
 /// `root` (config.md, "Root").

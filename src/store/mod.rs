@@ -17,6 +17,7 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ const PATIENCE: u32 = 30;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "filter";
 /// The socket that `start` connects to; it exists as long as the container
 /// has not been started.
 pub const START: &str = "start";
@@ -42,6 +44,8 @@ pub struct Dir {
     fd: OwnedFd,
     id: String,
     path: PathBuf,
+    /// For names that no other process uses.
+    pid: OnceCell<u32>,
 }
 
 impl Store {
@@ -101,7 +105,7 @@ impl Store {
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path }),
+            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }),
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
         }
@@ -150,9 +154,17 @@ impl Dir {
     /// # Errors
     /// A full disk, a read-only state root.
     pub fn save(&self, record: &Record) -> Result<()> {
+        self.prepare_record(record)?.commit()
+    }
+
+    /// As [`Dir::save`], up to the last step: nobody sees the record yet.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn prepare_record(&self, record: &Record) -> Result<Prepared<'_>> {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("{RECORD}: {error}")))?;
-        self.write(RECORD, &text)
+        self.prepare(RECORD, &text)
     }
 
     /// The record.
@@ -187,6 +199,25 @@ impl Dir {
     /// If it cannot be read.
     pub fn config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG)
+    }
+
+    /// Keeps the compiled filter for processes that come later.
+    ///
+    /// # Errors
+    /// As [`Dir::save`].
+    pub fn save_filter(&self, bytes: &[u8]) -> Result<()> {
+        self.write(FILTER, bytes)
+    }
+
+    /// The kept filter, if one has been kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn filter(&self) -> Result<Option<Vec<u8>>> {
+        match file::read_at(self.fd.as_fd(), FILTER) {
+            Err(Errno::NOENT) => Ok(None),
+            bytes => bytes.map(Some).call(|| format!("read {}/{FILTER}", self.path.display())),
+        }
     }
 
     /// Whether a file of that name is there.
@@ -269,7 +300,7 @@ impl Dir {
 
     fn prepare(&self, name: &'static str, text: &[u8]) -> Result<Prepared<'_>> {
         let path = || format!("{}/{name}", self.path.display());
-        let temporary = format!(".{name}.{}", rustix::process::getpid());
+        let temporary = format!(".{name}.{}", self.pid.get_or_init(std::process::id));
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.fd, &*temporary, flags, Mode::from_raw_mode(0o600))

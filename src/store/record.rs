@@ -37,4 +37,7 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it has a session keyring of its own.
     pub keyring: bool,
+    /// Whether the kept configuration holds nothing for `start` and `delete`.
+    #[serde(default)]
+    pub plain: bool,
 }

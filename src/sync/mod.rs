@@ -4,7 +4,7 @@
 //! ```text
 //! parent                              child
 //!                                     Spawned + pidfd   only if a middle process had to join first
-//! Go             id maps are written; exec: the cgroup is entered
+//! Go (+ fds)     id maps are written; exec: the cgroup is entered; cgroup v1: it is made, here are its doors
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
 //!                                     Console + fd      the terminal's master side
@@ -12,14 +12,17 @@
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the filter is loaded and has a notification fd
+//!                                     Silent + fd       the filter will forbid to say anything: see `silent`
 //!                                     end of file       execve has succeeded
 //! ```
 //!
 //! At any point the child may send `Failed`, and then it ends.
 
 mod handover;
+mod silent;
 
 pub use handover::send_fd;
+pub use silent::{Ear, Silent, cannot_run};
 
 use crate::error::{Context, Error, Kind, Result};
 use rustix::io::Errno;
@@ -35,6 +38,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The longest packet. An error message beyond it is cut.
 const PACKET: usize = 16 * 1024;
 
+/// How many descriptors one message can bring; the kernel takes 253.
+pub const FDS: usize = 64;
+
 /// What the child says.
 #[derive(Debug)]
 pub enum ToParent {
@@ -48,6 +54,8 @@ pub enum ToParent {
     Ready,
     /// The notification fd of the seccomp filter.
     Listener(OwnedFd),
+    /// How to hear what comes after this, which is no message.
+    Silent(Ear),
     /// Something to log and to go on with.
     Warning(String),
     /// The end.
@@ -100,7 +108,19 @@ impl ParentEnd {
             ToChild::Done => b'd',
             ToChild::Start => b's',
         };
-        match send(self.0.as_fd(), &[byte], None) {
+        self.send_byte(byte, &[])
+    }
+
+    /// Says [`ToChild::Go`], and hands over descriptors with it: at most [`FDS`].
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_go(&self, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        self.send_byte(b'g', fds)
+    }
+
+    fn send_byte(&self, byte: u8, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match send(self.0.as_fd(), &[byte], fds) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             result => result.call(|| "sendmsg to init".into()),
         }
@@ -112,13 +132,13 @@ impl ParentEnd {
     /// Those of recvmsg(2), or a packet that nobody sends.
     pub fn receive(&self) -> Result<Option<ToParent>> {
         let mut packet = [0; PACKET];
-        let (length, fd) = match receive(self.0.as_fd(), &mut packet) {
+        let (length, mut fds) = match receive(self.0.as_fd(), &mut packet) {
             Ok(received) => received,
             Err(Errno::CONNRESET) => return Ok(None),
             Err(errno) => return Err(Error::os("recvmsg from init", errno)),
         };
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
-        decode(*kind, body, fd).map(Some).ok_or_else(|| {
+        decode(*kind, body, fds.pop()).map(Some).ok_or_else(|| {
             Error::new(format!("init sent a packet of kind {kind} that makes no sense"))
         })
     }
@@ -159,6 +179,13 @@ impl ChildEnd {
                 packet.push(b'l');
                 fd = Some(listener.as_fd());
             }
+            ToParent::Silent(ear) => {
+                packet.push(b'q');
+                packet.extend_from_slice(&ear.start.to_le_bytes());
+                packet.extend_from_slice(&ear.listener.unwrap_or(-1).to_le_bytes());
+                packet.extend_from_slice(ear.program.as_bytes());
+                fd = Some(ear.faults.as_fd());
+            }
             ToParent::Warning(text) => {
                 packet.push(b'w');
                 packet.extend_from_slice(text.as_bytes());
@@ -173,7 +200,7 @@ impl ChildEnd {
             }
         }
         packet.truncate(PACKET);
-        send(self.0.as_fd(), &packet, fd).call(|| "sendmsg to the runtime".into())
+        send(self.0.as_fd(), &packet, fd.as_slice()).call(|| "sendmsg to the runtime".into())
     }
 
     /// Waits for `expected`.
@@ -181,8 +208,16 @@ impl ChildEnd {
     /// # Errors
     /// If the runtime is gone, or says something else.
     pub fn expect(&self, expected: ToChild) -> Result<()> {
+        self.expect_fds(expected).map(drop)
+    }
+
+    /// As [`Self::expect`]; returns the descriptors that came with it.
+    ///
+    /// # Errors
+    /// As [`Self::expect`].
+    pub fn expect_fds(&self, expected: ToChild) -> Result<Vec<OwnedFd>> {
         let mut packet = [0; 8];
-        let (length, _) =
+        let (length, fds) =
             receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
         let message = match &packet[..length] {
             b"g" => ToChild::Go,
@@ -192,7 +227,7 @@ impl ChildEnd {
             _ => return Err(Error::new("the runtime sent a packet that makes no sense")),
         };
         if message == expected {
-            return Ok(());
+            return Ok(fds);
         }
         Err(Error::new(format!("the runtime said {message:?} where {expected:?} was due")))
     }
@@ -212,6 +247,17 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
         b'c' => ToParent::Console(fd?),
         b'r' => ToParent::Ready,
         b'l' => ToParent::Listener(fd?),
+        b'q' => {
+            let (start, body) = body.split_first_chunk::<8>()?;
+            let (listener, program) = body.split_first_chunk::<4>()?;
+            let listener = i32::from_le_bytes(*listener);
+            ToParent::Silent(Ear {
+                faults: fd?,
+                start: u64::from_le_bytes(*start),
+                listener: (listener >= 0).then_some(listener),
+                program: text(program),
+            })
+        }
         b'w' => ToParent::Warning(text(body)),
         b'e' | b'k' => {
             let kind = if kind == b'k' { Kind::Hook } else { Kind::Other };
@@ -225,15 +271,10 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     })
 }
 
-fn send(
-    socket: BorrowedFd<'_>,
-    packet: &[u8],
-    fd: Option<BorrowedFd<'_>>,
-) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = fd.map(|fd| [fd]);
-    if let Some(fds) = &fds {
+    if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::io::retry_on_intr(|| {
@@ -242,21 +283,20 @@ fn send(
     Ok(())
 }
 
-fn receive(
-    socket: BorrowedFd<'_>,
-    packet: &mut [u8],
-) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     debug_assert!(!received.flags.contains(ReturnFlags::TRUNC));
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    Ok((received.bytes, fd))
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(some) = message {
+            fds.extend(some);
+        }
+    }
+    Ok((received.bytes, fds))
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use super::mount::{Attributes, Change, RDONLY, mount_setattr};
 use super::process::last_errno;
 use crate::error::{Context, Result};
 use rustix::fs::{
-    AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, StatxFlags,
-    fcntl_add_seals, fcntl_get_seals, memfd_create, open, sendfile, statvfs, statx,
+    AtFlags, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, StatxFlags, fcntl_add_seals,
+    fcntl_get_seals, fstatvfs, memfd_create, open, sendfile, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -31,53 +31,70 @@ const MOUNT_ROOT: u64 = 0x2000;
 const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// Whether the file of this program can be written to by nobody: asked of the
-/// kernel, as an argument or a variable could be anybody's.
-pub fn is_sealed() -> bool {
-    is_readonly_mount() || open_self().is_ok_and(|file| has_seals(&file))
+/// The file of this program, found once: the first look into a process's own
+/// directory of /proc costs the kernel more than all that is done here.
+#[derive(Debug)]
+pub struct Own(OwnedFd);
+
+impl Own {
+    /// Opens it, by `O_PATH`.
+    ///
+    /// # Errors
+    /// A `/proc` that is not mounted.
+    pub fn open() -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        open(SELF, flags, Mode::empty()).map(Self).call(|| format!("open {SELF}"))
+    }
+
+    /// Whether it can be written to by nobody: asked of the kernel, as an
+    /// argument or a variable could be anybody's.
+    pub fn is_sealed(&self) -> bool {
+        let Ok(stat) = statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) else {
+            return false;
+        };
+        if stat.stx_attributes.bits() & MOUNT_ROOT != 0 {
+            // A file that is a mount's root: no ordinary read-only file system,
+            // which the host may make writable later.
+            return fstatvfs(&self.0).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+        }
+        // A memfd has no name.
+        stat.stx_nlink == 0
+            && readable()
+                .is_ok_and(|file| fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS)))
+    }
+
+    /// Starts the program anew from a sealed copy, with the same arguments and
+    /// environment; returns only if that fails.
+    ///
+    /// # Errors
+    /// `ENOMEM`, or whatever execveat(2) has against both kinds of copy.
+    pub fn run_sealed(&self, args: &[CString]) -> Result<std::convert::Infallible> {
+        if let Ok(mount) = readonly_mount(&self.0) {
+            // Refused where `/proc` or the mount does not allow it: then the other.
+            execute(&mount, args);
+        }
+        let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
+        let errno = execute(&memfd, args);
+        Err(errno).call(|| "execveat of the sealed program".into())
+    }
 }
 
-fn is_readonly_mount() -> bool {
-    // A file that is a mount's root: no ordinary read-only file system, which
-    // the host may make writable later.
-    let root = statx(CWD, SELF, AtFlags::empty(), StatxFlags::empty())
-        .is_ok_and(|stat| stat.stx_attributes.bits() & MOUNT_ROOT != 0);
-    root && statvfs(SELF).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
-}
-
-fn has_seals(file: &OwnedFd) -> bool {
-    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
-}
-
-fn open_self() -> rustix::io::Result<OwnedFd> {
+fn readable() -> rustix::io::Result<OwnedFd> {
     open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Starts the program anew from a sealed copy, with the same arguments and
-/// environment; returns only if that fails.
-///
-/// # Errors
-/// `ENOMEM`, or a `/proc` that is not mounted.
-pub fn run_sealed(args: &[CString]) -> Result<std::convert::Infallible> {
-    if let Ok(mount) = readonly_mount() {
-        // Refused where `/proc` or the mount does not allow it: then the other.
-        execute(&mount, args);
-    }
-    let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
-    let errno = execute(&memfd, args);
-    Err(errno).call(|| "execveat of the sealed program".into())
-}
-
-fn readonly_mount() -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, SELF, flags)?;
+fn readonly_mount(own: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(own, "", flags)?;
     let attributes = Attributes { set: RDONLY, clear: 0 };
     mount_setattr(mount.as_fd(), &Change { attributes, ..Change::default() })?;
     Ok(mount)
 }
 
 fn sealed_memfd() -> rustix::io::Result<OwnedFd> {
-    let file = open_self()?;
+    let file = readable()?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC, Linux 6.3: a sysctl may have made the opposite the default.
     let exec = MemfdFlags::from_bits_retain(0x10);

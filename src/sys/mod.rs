@@ -17,4 +17,5 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod start;
+pub mod userfault;
 pub mod userns;

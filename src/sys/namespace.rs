@@ -2,10 +2,21 @@
 
 use super::process::{Namespaces, last_errno};
 use rustix::io::Errno;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `NS_GET_NSTYPE`, linux/nsfs.h.
 const NS_GET_NSTYPE: u32 = 0xb703;
+/// `NS_MNT_GET_NEXT`, linux/nsfs.h, Linux 6.12.
+const NS_MNT_GET_NEXT: u32 = 0x8010_b70b;
+
+/// `struct mnt_ns_info`, version 0.
+#[repr(C)]
+#[derive(Default)]
+struct MountNamespaceInfo {
+    size: u32,
+    mounts: u32,
+    id: u64,
+}
 
 /// Which kind of namespace a file stands for.
 ///
@@ -29,5 +40,20 @@ pub fn join(fd: BorrowedFd<'_>, kinds: Namespaces) -> Result<(), Errno> {
     match unsafe { libc::setns(fd.as_raw_fd(), kinds.0 as i32) } {
         -1 => Err(last_errno()),
         _ => Ok(()),
+    }
+}
+
+/// The mount namespace that was made next after `file`, of those that are left,
+/// and how many mounts it has.
+///
+/// # Errors
+/// `ENOENT` if there is none that we may enter, `ENOTTY` before Linux 6.12.
+pub fn next_mount_namespace(file: BorrowedFd<'_>) -> Result<(OwnedFd, u32), Errno> {
+    let mut info = MountNamespaceInfo::default();
+    // SAFETY: `info` outlives the call; the number of the ioctl holds its size.
+    match unsafe { libc::ioctl(file.as_raw_fd(), NS_MNT_GET_NEXT as _, &raw mut info) } {
+        -1 => Err(last_errno()),
+        // SAFETY: the ioctl has opened a new descriptor that nobody else owns.
+        fd => Ok((unsafe { OwnedFd::from_raw_fd(fd) }, info.mounts)),
     }
 }

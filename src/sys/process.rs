@@ -4,6 +4,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What a new process shares with its maker and where it is put.
@@ -107,18 +108,38 @@ pub fn unshare(namespaces: Namespaces) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// execve(2): returns only on failure.
-pub fn execve(path: &CStr, args: &[&CStr], env: &[&CStr]) -> Errno {
-    let args = null_terminated(args);
-    let env = null_terminated(env);
-    // SAFETY: both arrays end in a null pointer and hold valid C strings that
-    // live until the call returns.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    last_errno()
+/// The arguments of execve(2), made ready: once a filter is in force, memory
+/// might not be had any more.
+#[derive(Debug)]
+pub struct Execve<'a> {
+    path: &'a CStr,
+    args: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    _strings: PhantomData<&'a CStr>,
 }
 
-fn null_terminated(strings: &[&CStr]) -> Vec<*const c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+impl<'a> Execve<'a> {
+    /// What is to be run, with which arguments and variables.
+    pub fn new(
+        path: &'a CStr,
+        args: impl Iterator<Item = &'a CStr>,
+        env: impl Iterator<Item = &'a CStr>,
+    ) -> Self {
+        let (args, env) = (null_terminated(args), null_terminated(env));
+        Self { path, args, env, _strings: PhantomData }
+    }
+
+    /// Returns only on failure, and makes no other system call.
+    pub fn call(&self) -> Errno {
+        // SAFETY: both arrays end in a null pointer and hold valid C strings
+        // that live as long as `self`.
+        unsafe { libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.env.as_ptr()) };
+        last_errno()
+    }
+}
+
+fn null_terminated<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*const c_char> {
+    strings.map(CStr::as_ptr).chain([std::ptr::null()]).collect()
 }
 
 /// Ends the process without running anything that belongs to its maker.

@@ -89,3 +89,34 @@ pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u
     }
     profile
 }
+
+/// Long lists of names, as engines' profiles have them: whatever the shape of
+/// the tree, each number must be found in it.
+pub fn random_long(dice: &mut Dice, calls: &[&str]) -> Seccomp {
+    let actions = [dice.pick(&ACTIONS), dice.pick(&ACTIONS), dice.pick(&ACTIONS)];
+    let (default_action, default_errno_ret) = dice.pick(&ACTIONS);
+    let mut profile =
+        Seccomp { default_action: default_action.into(), default_errno_ret, ..Seccomp::default() };
+    // From nearly none to nearly all.
+    let share = 1 + dice.roll(99);
+    // One action for all conditions: of several, the order is another test's.
+    let conditional = dice.pick(&ACTIONS);
+    for (action, errno_ret) in actions {
+        let names = calls.iter().filter(|_| dice.roll(100) < share).map(|n| (*n).into()).collect();
+        let rule = SyscallRule { names, action: action.into(), errno_ret, args: Vec::new() };
+        profile.syscalls.push(rule);
+    }
+    for _ in 0..dice.roll(6) {
+        let arg = SyscallArg {
+            index: u32::try_from(dice.roll(6)).unwrap(),
+            value: dice.pick(&VALUES),
+            value_two: dice.pick(&VALUES),
+            op: dice.pick(&OPERATORS).into(),
+        };
+        let (action, errno_ret) = conditional;
+        let (names, args) = (vec![dice.pick(calls).into()], vec![arg]);
+        profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
+    }
+    profile.syscalls.retain(|rule| !rule.names.is_empty());
+    profile
+}

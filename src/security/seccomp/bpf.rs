@@ -33,6 +33,11 @@ const NEAR: usize = 252;
 /// A range of numbers counts at most this much, as most of them are nobody's.
 const MOST: u32 = 128;
 
+/// How many numbers of a span may have another label; and where the kernel does
+/// not run the filter for each number, so that only its length counts.
+const FEW: usize = 3;
+const FEW_UNASKED: usize = 8;
+
 /// A place in the code, counted from its end.
 type Label = usize;
 
@@ -83,13 +88,10 @@ pub(super) fn program(verdicts: &Verdicts) -> Result<Vec<Instruction>> {
     Ok(code.reversed)
 }
 
-/// A leaf, or one but for a single number.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    leaf: Label,
-    except: Option<(u32, Label)>,
-}
+/// Neighbours that have the label of the first, but for a few numbers: those
+/// of the ranges in between. Most calls that a profile leaves out stand alone;
+/// to ask for each of a few costs no more than to cut around one.
+type Span<'a> = &'a [(u32, Label)];
 
 #[derive(Default)]
 struct Code {
@@ -181,18 +183,27 @@ impl Code {
         }
     }
 
-    fn tree(&mut self, spans: &[Span]) -> Label {
+    fn tree(&mut self, spans: &[Span<'_>]) -> Label {
         if let [span] = spans {
-            return match span.except {
-                Some((number, label)) => self.branch(op::EQUAL, number, label, span.leaf),
-                None => span.leaf,
-            };
+            return self.leaf(span);
         }
         let (left, right) = spans.split_at(middle(spans));
-        let start = right.first().map_or(0, |span| span.start);
+        let start = right.first().map_or(0, |span| start(span));
         let right = self.tree(right);
         let left = self.tree(left);
         self.branch(op::AT_LEAST, start, right, left)
+    }
+
+    fn leaf(&mut self, span: Span<'_>) -> Label {
+        let [(_, leaf), rest @ ..] = span else { return 0 };
+        let mut next = *leaf;
+        for pair in rest.windows(2).rev() {
+            let (number, label) = pair[0];
+            if label != *leaf {
+                next = self.branch(op::EQUAL, number, label, next);
+            }
+        }
+        next
     }
 
     fn arguments(&mut self, arguments: &Arguments, default: Label) -> Label {
@@ -329,10 +340,10 @@ impl Code {
 /// Where to cut, so that both sides have as many numbers. At each install the
 /// kernel runs the filter once for every number that it has, to learn which
 /// are always allowed: long ranges belong near the root.
-fn middle(spans: &[Span]) -> usize {
+fn middle(spans: &[Span<'_>]) -> usize {
     let width = |at: usize| match (spans.get(at), spans.get(at + 1)) {
-        (Some(span), _) if span.start >= X32_BIT => 1, // not asked by the kernel
-        (Some(span), Some(next)) => (next.start - span.start).min(MOST),
+        (Some(span), _) if start(span) >= X32_BIT => 1, // not asked by the kernel
+        (Some(span), Some(next)) => (start(next) - start(span)).min(MOST),
         _ => 1,
     };
     let total: u32 = (0..spans.len()).map(width).sum();
@@ -348,22 +359,33 @@ fn middle(spans: &[Span]) -> usize {
     (if before < after { cut + 1 } else { cut }).clamp(1, spans.len() - 1)
 }
 
-/// Folds "A, one number of B, A again" into one span.
-fn spans(ranges: &[(u32, Label)]) -> Vec<Span> {
+fn start(span: Span<'_>) -> u32 {
+    span.first().map_or(0, |(start, _)| *start)
+}
+
+/// Cuts ranges into spans as long as can be.
+fn spans(ranges: &[(u32, Label)]) -> Vec<Span<'_>> {
     let mut spans = Vec::with_capacity(ranges.len());
     let mut rest = ranges;
     while let [(start, leaf), after @ ..] = rest {
-        let (start, leaf) = (*start, *leaf);
-        match after {
-            [(number, label), (next, back), ..] if *back == leaf && *next == number + 1 => {
-                spans.push(Span { start, leaf, except: Some((*number, *label)) });
-                rest = &rest[3..];
+        let most = if *start >= X32_BIT { FEW_UNASKED } else { FEW };
+        let (mut taken, mut numbers) = (1, 0);
+        for (at, pair) in after.windows(2).enumerate() {
+            let ((number, label), (next, back)) = (pair[0], pair[1]);
+            if label == *leaf {
+                continue;
             }
-            _ => {
-                spans.push(Span { start, leaf, except: None });
-                rest = after;
+            numbers += 1;
+            if numbers > most || next != number + 1 {
+                break;
+            }
+            if back == *leaf {
+                taken = at + 3;
             }
         }
+        let (span, after) = rest.split_at(taken);
+        spans.push(span);
+        rest = after;
     }
     spans
 }

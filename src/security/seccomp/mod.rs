@@ -33,6 +33,7 @@ pub use resolve::{
 
 use crate::plan::Findings;
 use crate::spec::Seccomp;
+use crate::sys::seccomp::Instruction;
 use field::{Bad, keep};
 use resolve::Profile;
 
@@ -43,56 +44,74 @@ pub struct Filter {
     pub program: Program,
     /// `SECCOMP_FILTER_FLAG_*` to load it with, `NEW_LISTENER` included.
     pub flags: u32,
-    /// Where the listener's fd goes and how init can hand it over; only if a
-    /// rule or the default is `SCMP_ACT_NOTIFY`.
+    /// Where the listener's fd goes; only if a rule or the default is
+    /// `SCMP_ACT_NOTIFY`.
     pub listener: Option<Listener>,
     /// Names of system calls that nobody knows, for the debug log.
     pub skipped: Vec<String>,
 }
 
-/// What to do with the fd that `SECCOMP_FILTER_FLAG_NEW_LISTENER` returns.
+/// Who gets the fd that `SECCOMP_FILTER_FLAG_NEW_LISTENER` returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// `listenerPath`.
     pub path: String,
     /// `listenerMetadata`, empty if unset.
     pub metadata: String,
-    /// How the fd leaves the container's process.
-    pub handover: Handover,
-}
-
-/// A system call that the filter surely lets through: the process has just
-/// confined itself, and if the call that hands over the listener were to ask
-/// the listener, both would wait for each other for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handover {
-    /// sendmsg(2) with SCM_RIGHTS.
-    Sendmsg,
-    /// write(2) tells that it is there; the parent takes it (pidfd_getfd(2)).
-    Write,
-    /// close(2) of the socket tells.
-    Close,
-}
-
-impl Handover {
-    /// In the order of preference.
-    const ALL: [(Self, &str); 3] =
-        [(Self::Sendmsg, "sendmsg"), (Self::Write, "write"), (Self::Close, "close")];
-
-    fn choose(program: &Program) -> Option<Self> {
-        let native = Arch::native();
-        let free = |name: &str| {
-            let verdict = program.certain(native.number(name)?, native.token)?;
-            Some(matches!(verdict & ACTION_MASK, ALLOW | LOG))
-        };
-        Self::ALL.iter().find(|(_, name)| free(name) == Some(true)).map(|(way, _)| *way)
-    }
 }
 
 impl Filter {
+    /// As bytes, for [`Filter::from_bytes`] on this machine. A filter with a
+    /// listener has none: who listens is not all that it is about.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        if self.listener.is_some() {
+            return None;
+        }
+        let mut bytes = self.flags.to_ne_bytes().to_vec();
+        for Instruction { code, jt, jf, k } in &self.program.instructions {
+            bytes.extend_from_slice(&code.to_ne_bytes());
+            bytes.extend_from_slice(&[*jt, *jf]);
+            bytes.extend_from_slice(&k.to_ne_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// What [`Filter::to_bytes`] has made; `None` if it has not made this.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (flags, code) = bytes.split_first_chunk::<4>()?;
+        let (code, rest) = code.as_chunks::<8>();
+        let instruction = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| Instruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        };
+        let program = Program { instructions: code.iter().map(instruction).collect() };
+        let flags = u32::from_ne_bytes(*flags);
+        let whole = rest.is_empty() && !program.instructions.is_empty();
+        whole.then_some(Self { program, flags, listener: None, skipped: Vec::new() })
+    }
+
     /// The answer to a native call, if it does not depend on the arguments.
     pub fn verdict_of(&self, nr: u32) -> Option<u32> {
         self.program.certain(nr, Arch::native().token)
+    }
+
+    /// Whether a process that has just confined itself can surely still pass
+    /// its listener on, report an error and exit. If one of these calls were to
+    /// ask the listener that it passes on, it would wait for ever.
+    pub fn lets_us_speak(&self) -> bool {
+        ["sendmsg", "exit_group"].iter().all(|call| self.allows(call) == Some(true))
+    }
+
+    /// Whether the native call goes through; `None` if that depends on its
+    /// arguments or the listener.
+    pub fn allows(&self, call: &str) -> Option<bool> {
+        match self.verdict_of(Arch::native().number(call)?)? & ACTION_MASK {
+            ALLOW | LOG => Some(true),
+            USER_NOTIF | TRACE => None,
+            _ => Some(false),
+        }
     }
 }
 
@@ -110,7 +129,7 @@ pub fn compile(config: &Seccomp, findings: &mut Findings) -> Option<Filter> {
     let notifies = program.as_ref().is_none_or(Program::notifies);
     let flags = resolve::flags(config, notifies, findings);
     let (profile, program) = (profile?, program?);
-    let listener = if notifies { Some(keep(listener(config, &program), findings)?) } else { None };
+    let listener = if notifies { Some(keep(listener(config), findings)?) } else { None };
     let filter = Filter { program, flags, listener, skipped: profile.skipped };
     (findings.errors().len() == before).then_some(filter)
 }
@@ -119,13 +138,8 @@ fn code(profile: &Profile) -> field::Result<Program> {
     Ok(Program { instructions: bpf::program(&rules::verdicts(profile)?)? })
 }
 
-fn listener(config: &Seccomp, program: &Program) -> field::Result<Listener> {
+fn listener(config: &Seccomp) -> field::Result<Listener> {
     let path = config.listener_path.clone().filter(|path| !path.is_empty());
     let path = path.ok_or_else(|| Bad::new("listenerPath", "is needed for SCMP_ACT_NOTIFY"))?;
-    let handover = Handover::choose(program).ok_or_else(|| {
-        Bad::new("syscalls", "the listener of SCMP_ACT_NOTIFY could not leave the container")
-            .hint("allow one of sendmsg, write and close without conditions")
-    })?;
-    let metadata = config.listener_metadata.clone().unwrap_or_default();
-    Ok(Listener { path, metadata, handover })
+    Ok(Listener { path, metadata: config.listener_metadata.clone().unwrap_or_default() })
 }

@@ -196,8 +196,14 @@ impl Slots {
         let mut slots = Self { leaf: [UNSET; SLOTS], top: 0 };
         let mut pending = Vec::new();
         for (index, rule) in profile.rules.iter().enumerate() {
-            let any: Vec<Vec<Condition>> =
-                rule.any.iter().map(|conditions| narrow(conditions, arch.wide)).collect();
+            let narrowed: Vec<Vec<Condition>>;
+            let any = match rule.any.iter().all(Vec::is_empty) {
+                true => &rule.any, // as nearly always
+                false => {
+                    narrowed = rule.any.iter().map(|any| narrow(any, arch.wide)).collect();
+                    &narrowed
+                }
+            };
             let dropped = rule.action == profile.default;
             let leaf = if dropped { 0 } else { intern(leaves, Leaf::Return(rule.action)) };
             let always = any.iter().any(Vec::is_empty);
@@ -216,7 +222,7 @@ impl Slots {
                     }
                     continue;
                 }
-                for conditions in &any {
+                for conditions in any {
                     let mut add = |slot: usize, conditions: &[Condition]| {
                         if conditions.is_empty() {
                             slots.set(slot, leaf);

@@ -1,0 +1,58 @@
+# Completion of pinnace's command line for bash. Commands, options and choices are what --help prints, so this needs no
+# change when they do. Installed as share/bash-completion/completions/pinnace.
+# shellcheck shell=bash
+
+# The word after an option that takes one, or a position, is completed by its name in the help: DIR, FILE, CONTAINER ...
+_pinnace_value() {
+    local kind=$1 word=$2 choices=$3
+    shift 3
+    case $kind in
+    *\ DIR) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
+    *\ FILE | *\ SOCKET) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word") ;;
+    esac
+}
+
+_pinnace() {
+    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local i command='' valued help line kind option global=()
+    valued=" $("$program" --help 2>/dev/null | sed -n 's/^  \(--[a-z-]*\) [A-Z].*/\1/p' | tr '\n' ' ')"
+    # The command is the first word that is no option and no option's value.
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ $valued == *" ${COMP_WORDS[i]} "* ]]; then
+            global+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]-}")
+            i=$((i + 1))
+        elif [[ ${COMP_WORDS[i]} == -* ]]; then
+            global+=("${COMP_WORDS[i]}")
+        else
+            command=${COMP_WORDS[i]}
+            break
+        fi
+    done
+    # shellcheck disable=SC2086 # no command: no word
+    help=$("$program" $command --help 2>/dev/null) || return
+    # An option that wants a value is before us.
+    if [[ $before == -* ]]; then
+        while IFS= read -r line; do
+            option=${line#  }
+            option=${option%%  *}
+            [[ $option == *\ * && " ${option//,/} " == *" $before "* && ${option##* } != -* ]] || continue
+            kind=" ${option##* }"
+            line=${line##*\[}
+            _pinnace_value "$kind" "$word" "$(sed 's/;.*//; s/,//g' <<<"$line")" "$program" "${global[@]}"
+            return
+        done < <(grep '^  -' <<<"$help")
+    fi
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(grep -oE -- '^  -.*' <<<"$help" | sed 's/^  //; s/  .*//' |
+            grep -oE -- '-[-a-zA-Z0-9]+')" -- "$word")
+    elif [ -z "$command" ]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$help")" -- "$word")
+    else
+        kind=$(sed -n 's/^  \([A-Z[][^ ]*\).*/\1/p' <<<"$help" | head -n 1)
+        [ -z "$kind" ] || _pinnace_value "$kind" "$word" '' "$program" "${global[@]}"
+    fi
+}
+
+complete -o filenames -F _pinnace pinnace

@@ -1,0 +1,295 @@
+//! The host's mounts are not copied where the container can begin in a bare
+//! mount namespace. It must not be another container for it: each way is forced
+//! in turn, and all must show the same.
+
+use crate::harness::{Bundle, Call, Container, Lacks, Output, is_pinnace, json, needs, runtime};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// Where the mount namespace comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// What this kernel does best.
+    Any,
+    /// The kernel's own bare one: Linux before 7.0.
+    Kernels,
+    /// A bare one that may not be entered, as under a security module.
+    Forbidden,
+    /// A copy of the host's: Linux before 6.12.
+    Copy,
+}
+
+/// `OPEN_TREE_NAMESPACE`
+const OWN: Lacks =
+    Lacks { call: libc::SYS_open_tree, argument: 2, mask: 2, value: 2, errno: libc::EINVAL };
+/// `NS_MNT_GET_NEXT`
+const NEXT: Lacks = Lacks {
+    call: libc::SYS_ioctl,
+    argument: 1,
+    mask: u32::MAX,
+    value: 0x8010_b70b,
+    errno: libc::ENOTTY,
+};
+const SETNS: Lacks = Lacks {
+    call: libc::SYS_setns,
+    argument: 1,
+    mask: u32::MAX,
+    value: libc::CLONE_NEWNS as u32,
+    errno: libc::EPERM,
+};
+
+impl Way {
+    fn lacks(self) -> &'static [Lacks] {
+        match self {
+            Self::Any => &[],
+            Self::Kernels => &[OWN],
+            Self::Forbidden => &[SETNS],
+            Self::Copy => &[OWN, NEXT],
+        }
+    }
+
+    /// On a host with shared mounts, as systemd makes them, and with a volume
+    /// that has a mount in it.
+    fn run(self, c: &Container) -> Output {
+        let volume = c.bundle.dir().join("volume");
+        fs::create_dir_all(&volume).unwrap();
+        let host = "mount --make-rshared / && mount -t tmpfs -o size=4k none \"$0\" \
+            && mkdir \"$0\"/sub && mount -t tmpfs -o size=4k none \"$0\"/sub && exec \"$@\"";
+        Call::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sh", "-c", host])
+            .args([volume.as_os_str(), runtime().path.as_os_str()])
+            .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
+            .args([c.bundle.path().to_str().unwrap(), &c.id])
+            .without(self.lacks())
+            .run()
+    }
+}
+
+/// `proc_pid_mountinfo(5)` without what is only a number that the kernel has
+/// counted up: mounts are told by their place in the table, file systems and peer
+/// groups by the order in which they come.
+fn without_numbers(table: &str) -> Vec<String> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let (mut devices, mut groups) = (HashMap::new(), HashMap::new());
+    for (place, line) in table.lines().enumerate() {
+        places.insert(line.split(' ').next().unwrap(), place);
+    }
+    let mut number = |line| {
+        let (fields, end): (&str, &str) = str::split_once(line, " - ").unwrap();
+        let fields: Vec<_> = fields.split(' ').collect();
+        let parent = places.get(fields[1]).map_or("outside".into(), usize::to_string);
+        let device = devices.len();
+        let device = *devices.entry(fields[2].to_owned()).or_insert(device);
+        let tags = fields[6..].iter().map(|tag| match tag.split_once(':') {
+            Some((kind, group)) => {
+                let next = groups.len();
+                format!("{kind}:{}", groups.entry(group.to_owned()).or_insert(next))
+            }
+            None => (*tag).to_owned(),
+        });
+        let tags: Vec<_> = tags.collect();
+        format!("in {parent}, {device} {} {} - {end}", fields[3..6].join(" "), tags.join(" "))
+    };
+    table.lines().map(&mut number).collect()
+}
+
+/// Also whatever a process may learn of its root from inside.
+const SEEN: &str = "cat /proc/self/mountinfo; ls -di /proc; readlink /proc/self/root; pwd; \
+    ls -a / /dev; cat /proc/1/mountinfo | wc -l; umount / 2>&1; ls /..";
+
+/// The same bundle in all ways, and the table of the first.
+fn same_in_all_ways(what: &str, bundle: impl Fn() -> Bundle) -> String {
+    let mut first = None;
+    for way in [Way::Copy, Way::Kernels, Way::Any, Way::Forbidden] {
+        let bundle = bundle();
+        let dir = bundle.dir().to_str().unwrap().to_owned();
+        let c = bundle.container();
+        let text = way.run(&c).ok().replace(&dir, "DIR").replace(&c.id, "ID");
+        let (table, rest): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(" - "));
+        let seen = (without_numbers(&table.join("\n")), rest.join("\n"));
+        match &first {
+            None => first = Some((seen, text)),
+            Some((first, copy)) => {
+                assert_eq!(*first, seen, "{what}, {way:?}:\n{text}\na copy of the host's:\n{copy}");
+            }
+        }
+    }
+    first.unwrap().1
+}
+
+fn with_volume(bundle: Bundle) -> Bundle {
+    let volume = bundle.dir().join("volume");
+    bundle
+        .bind(&volume, "/plain", &["bind", "ro"])
+        .bind(&volume, "/all", &["rbind", "ro", "nosuid"])
+        .bind(&volume, "/private", &["rbind", "rprivate"])
+        .bind(&volume, "/slave", &["rbind", "rslave"])
+        .bind(&volume, "/shared", &["rbind", "rshared"])
+        .mount("tmpfs", "tmpfs", "/made", &["size=4k", "mode=700"])
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"])
+}
+
+#[test]
+fn the_container_is_the_same_in_all_ways() {
+    needs!(is_pinnace(), "pinnace");
+    let table = same_in_all_ways("default", || Bundle::sh(SEEN).capability("CAP_SYS_ADMIN"));
+    assert!(table.contains(" /dev/pts "), "{table}");
+    same_in_all_ways("volumes", || with_volume(Bundle::sh(SEEN)));
+    same_in_all_ways("cgroup namespace", || {
+        with_volume(Bundle::sh(SEEN).namespace("cgroup", None)).set("/root/readonly", json!(true))
+    });
+    for propagation in ["slave", "rslave", "private", "rprivate", "shared", "rshared", "unbindable"]
+    {
+        let table = same_in_all_ways(propagation, || {
+            with_volume(Bundle::sh(SEEN)).set("/linux/rootfsPropagation", json!(propagation))
+        });
+        assert!(table.contains(" master:"), "no slave of the host to compare: {table}");
+    }
+}
+
+/// A root that has mounts in it, one of which nobody may bind.
+#[test]
+fn mounts_in_the_root_are_the_same_in_all_ways() {
+    needs!(is_pinnace(), "pinnace");
+    let mut tables = Vec::new();
+    for way in [Way::Copy, Way::Kernels, Way::Any, Way::Forbidden] {
+        let bundle = Bundle::new(["cat", "/proc/self/mountinfo"]);
+        let rootfs = bundle.rootfs("");
+        for dir in ["a", "b"] {
+            fs::create_dir(bundle.rootfs(dir)).unwrap();
+        }
+        let c = bundle.container();
+        let host = "mount --make-rshared / && mount --rbind . . && cd . && cd \"$PWD\" \
+            && mount -t tmpfs none a && mkdir a/in && mount -t tmpfs -o ro none a/in \
+            && mount -t tmpfs none b && mount --make-unbindable b && exec \"$@\"";
+        let out = Call::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sh", "-c", host, "sh"])
+            .args([runtime().path.as_os_str()])
+            .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
+            .args([c.bundle.path().to_str().unwrap(), &c.id])
+            .current_dir(&rootfs)
+            .without(way.lacks())
+            .run();
+        let dir = c.bundle.dir().to_str().unwrap();
+        assert!(out.ok().contains(" /a/in ro"), "{out:?}");
+        tables.push(without_numbers(&out.ok().replace(dir, "DIR")));
+    }
+    assert!(tables.iter().all(|table| *table == tables[0]), "{tables:#?}");
+}
+
+/// A call of the runtime, its system calls about namespaces and files told by
+/// strace; `whole` with those of the processes that it makes.
+fn traced(c: &Container, way: Way, whole: &str, args: &[&str]) -> String {
+    let trace = c.bundle.dir().join("trace");
+    Call::new("/usr/bin/strace")
+        .args([whole, "-e", "trace=clone3,setns,unshare,open,openat,openat2", "-o"])
+        .args([trace.as_os_str(), runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap()])
+        .args(args)
+        .without(way.lacks())
+        .output_to(c.log("stdout"), c.log("stderr"))
+        .run()
+        .ok();
+    fs::read_to_string(&trace).unwrap()
+}
+
+/// A `run` to its end, with all of its processes.
+fn traced_run(way: Way, bundle: Bundle) -> String {
+    let c = bundle.container();
+    let bundle = c.bundle.path().to_str().unwrap().to_owned();
+    traced(&c, way, "-qqf", &["run", "--bundle", &bundle, &c.id])
+}
+
+/// Whether the kernel has a bare namespace for us here.
+fn has_bare(trace: &str) -> bool {
+    let entered = |line: &str| line.contains(", CLONE_NEWNS)") && line.ends_with(" = 0");
+    trace.lines().any(|line| line.contains("setns(") && entered(line))
+}
+
+fn copies(trace: &str) -> bool {
+    trace.lines().any(|line| line.contains("clone3(") && line.contains("CLONE_NEWNS"))
+}
+
+#[test]
+fn no_command_walks_the_hosts_mounts() {
+    needs!(is_pinnace() && Path::new("/usr/bin/strace").exists(), "pinnace and strace");
+    let mut trace = traced_run(Way::Any, Bundle::new(["true"]));
+    let c = Bundle::sleeper().container();
+    let bundle = c.bundle.path().to_str().unwrap().to_owned();
+    let id = c.id.as_str();
+    let calls: [&[&str]; 7] = [
+        &["create", "--bundle", &bundle, id],
+        &["state", id],
+        &["start", id],
+        &["exec", id, "true"],
+        &["list"],
+        &["kill", id, "KILL"],
+        &["delete", "--force", id],
+    ];
+    for args in calls {
+        trace += &traced(&c, Way::Any, "-qq", args);
+    }
+    for table in ["mountinfo", "/mounts"] {
+        let read: Vec<_> = trace.lines().filter(|line| line.contains(table)).collect();
+        assert!(read.is_empty(), "{read:#?}");
+    }
+    needs!(has_bare(&trace), "a kernel with a bare mount namespace");
+    assert!(!copies(&trace), "{trace}");
+    let copied = traced_run(Way::Copy, Bundle::new(["true"]));
+    assert!(copies(&copied) && !has_bare(&copied), "not the way that it is taken for: {copied}");
+    let forbidden = traced_run(Way::Forbidden, Bundle::new(["true"]));
+    assert!(!copies(&forbidden) && !has_bare(&forbidden), "{forbidden}");
+    assert!(forbidden.contains("unshare(CLONE_NEWNS)"), "{forbidden}");
+}
+
+/// Who is to see the host's mounts gets a copy of them, whatever the kernel has.
+#[test]
+fn what_needs_the_hosts_mounts_gets_a_copy() {
+    needs!(is_pinnace() && Path::new("/usr/bin/strace").exists(), "pinnace and strace");
+    for hook in ["prestart", "createRuntime", "createContainer"] {
+        let hook = format!("/hooks/{hook}/-/path");
+        let bundle = Bundle::new(["true"]).set(&hook, json!("/bin/true"));
+        assert!(copies(&traced_run(Way::Any, bundle)), "{hook}");
+    }
+    // These run later, or not in there.
+    for hook in ["startContainer", "poststart", "poststop"] {
+        let hook = format!("/hooks/{hook}/-/path");
+        let trace = traced_run(Way::Any, Bundle::new(["true"]).set(&hook, json!("/bin/true")));
+        assert!(!has_bare(&trace) || !copies(&trace), "{hook}");
+    }
+    let mapped = Bundle::new(["true"]).user_namespace();
+    assert!(copies(&traced_run(Way::Any, mapped)), "user namespace");
+    // Its layers are paths of the host.
+    let bundle = Bundle::new(["cat", "/over/file"]);
+    let dir = bundle.dir().to_str().unwrap().to_owned();
+    for layer in ["upper", "lower", "work"] {
+        fs::create_dir(bundle.dir().join(layer)).unwrap();
+    }
+    fs::write(bundle.dir().join("lower/file"), "layer").unwrap();
+    let layers = format!("lowerdir={dir}/lower,upperdir={dir}/upper,workdir={dir}/work");
+    let c = bundle.mount("overlay", "overlay", "/over", &[&layers]).container();
+    assert_eq!(c.run().ok(), "layer");
+}
+
+/// A hook that goes into init's mount namespace finds the root at its path.
+#[test]
+fn hooks_find_the_root_at_its_path() {
+    needs!(is_pinnace(), "pinnace");
+    let inside = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
+        nsenter --mount=/proc/$pid/ns/mnt test -x ROOT/bin/busybox && echo found >> LOG";
+    let own = "cat /proc/self/mountinfo | grep -q ' ROOT ' && echo found >> LOG";
+    for (kind, script) in
+        [("prestart", inside), ("createRuntime", inside), ("createContainer", own)]
+    {
+        let bundle = Bundle::new(["true"]);
+        let log = bundle.dir().join("log");
+        let script = script
+            .replace("ROOT", bundle.rootfs("").to_str().unwrap().trim_end_matches('/'))
+            .replace("LOG", log.to_str().unwrap());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let c = bundle.set(&format!("/hooks/{kind}/-"), hook).container();
+        c.run().ok();
+        assert_eq!(fs::read_to_string(log).unwrap_or_default(), "found\n", "{kind}");
+    }
+}

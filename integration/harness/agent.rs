@@ -1,0 +1,65 @@
+//! A seccomp agent: hears of calls under `SCMP_ACT_NOTIFY`, and lets them
+//! through (`seccomp_unotify(2)`).
+#![allow(unsafe_code)]
+
+use super::wait_for;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::ioctl::{Updater, ioctl, opcode};
+use std::os::fd::OwnedFd;
+
+/// `struct seccomp_notif`
+#[repr(C)]
+#[derive(Default)]
+struct Notification {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    number: i32,
+    arch: u32,
+    pointer: u64,
+    args: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`
+#[repr(C)]
+#[derive(Default)]
+struct Response {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+const RECEIVE: u32 = opcode::read_write::<Notification>(b'!', 0);
+const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`
+const CONTINUE: u32 = 1;
+
+/// Lets every call through until nobody is left under the filter; the numbers
+/// of the calls in their order.
+pub fn let_through(listener: &OwnedFd) -> Vec<i32> {
+    let mut calls = Vec::new();
+    loop {
+        assert!(wait_for(listener, PollFlags::IN), "no call and no end after {calls:?}");
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        poll(&mut fds, None).unwrap();
+        if !fds[0].revents().contains(PollFlags::IN) {
+            return calls;
+        }
+        let mut call = Notification::default();
+        // SAFETY: the request and its structure belong together.
+        match unsafe { ioctl(listener, Updater::<RECEIVE, _>::new(&mut call)) } {
+            // Its process has been killed meanwhile.
+            Err(Errno::NOENT | Errno::INTR) => continue,
+            received => received.unwrap(),
+        }
+        calls.push(call.number);
+        let mut response = Response { id: call.id, flags: CONTINUE, ..Response::default() };
+        // SAFETY: as above.
+        match unsafe { ioctl(listener, Updater::<SEND, _>::new(&mut response)) } {
+            Err(Errno::NOENT) => {}
+            sent => sent.unwrap(),
+        }
+    }
+}

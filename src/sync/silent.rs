@@ -1,0 +1,134 @@
+//! The wire's last words where the filter may forbid every system call, or let
+//! each wait for a listener that nobody has yet: then the process speaks by
+//! touching memory ([`crate::sys::userfault`]). It says that the filter is in
+//! force, and waits until its listener has been taken from it (`pidfd_getfd(2)`);
+//! later, if execve(2) fails, with which errno. Success is the end of the wire,
+//! as ever.
+
+use super::{ChildEnd, ParentEnd, ToParent};
+use crate::error::{At, Context, Error, Result};
+use crate::sys::userfault::{self, Words};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+
+/// The word for "the filter is in force". Any other is an errno.
+const LOADED: usize = 0;
+/// The answer to it; without one the runtime has gone.
+const GO: u8 = 1;
+
+/// The process's side.
+#[derive(Debug)]
+pub struct Silent {
+    words: Words,
+    listener: Option<i32>,
+}
+
+/// The runtime's side.
+#[derive(Debug)]
+pub struct Ear {
+    /// Hears of touched memory.
+    pub(super) faults: OwnedFd,
+    /// Where that memory begins.
+    pub(super) start: u64,
+    /// The number that the listener will have, if the filter has one.
+    pub(super) listener: Option<i32>,
+    /// What will be run, for the error.
+    pub(super) program: String,
+}
+
+impl ChildEnd {
+    /// Tells the runtime how to hear what is said from now on. If the filter
+    /// `notifies`, its listener must be the next descriptor that is made.
+    ///
+    /// # Errors
+    /// `ENOSYS`, `EPERM` where userfaultfd(2) cannot be had.
+    pub fn fall_silent(&self, program: String, notifies: bool) -> Result<Silent> {
+        let (words, faults) = Words::new()
+            .call(|| "linux.seccomp: userfaultfd".into())
+            .or_hint("without it the filter must allow sendmsg and exit_group")?;
+        // Given away here, so this number is the lowest free one again.
+        let listener = notifies.then(|| faults.as_raw_fd());
+        self.send(&ToParent::Silent(Ear { faults, start: words.address(), listener, program }))?;
+        Ok(Silent { words, listener })
+    }
+}
+
+impl Silent {
+    /// Says that the filter is in force, and waits until its listener, if it
+    /// has one, has been taken.
+    pub fn loaded(&self, listener: Option<OwnedFd>) {
+        // Kept open: closing would be a system call.
+        let listener = listener.map(IntoRawFd::into_raw_fd);
+        if listener != self.listener || self.words.say(LOADED) != GO {
+            self.words.end();
+        }
+    }
+
+    /// Says why execve(2) failed; this process is killed for it.
+    pub fn failed(&self, errno: Errno) -> ! {
+        self.words.say(errno.raw_os_error().unsigned_abs() as usize);
+        self.words.end()
+    }
+}
+
+impl Ear {
+    /// Until execve(2) has closed the wire. The filter's listener goes to `take`.
+    ///
+    /// # Errors
+    /// Why execve(2) failed, or what `take` says. The process still waits then:
+    /// it must be killed.
+    pub fn listen(
+        &self,
+        wire: &ParentEnd,
+        process: BorrowedFd<'_>,
+        take: &mut dyn FnMut(OwnedFd) -> Result<()>,
+    ) -> Result<()> {
+        let mut loaded = false;
+        loop {
+            let mut fds =
+                [PollFd::new(wire, PollFlags::IN), PollFd::new(&self.faults, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
+            if !fds[0].revents().is_empty() {
+                return match wire.receive()? {
+                    None if loaded => Ok(()),
+                    None => Err(Error::new("init was killed before it had its filter")),
+                    Some(said) => Err(Error::new(format!("init said {said:?} under its filter"))),
+                };
+            }
+            let word = userfault::hear(self.faults.as_fd(), self.start);
+            match word.call(|| "read userfaultfd".into())? {
+                None => {}
+                Some(LOADED) => {
+                    loaded = true;
+                    if let Some(number) = self.listener {
+                        take(fetch(process, number)?)?;
+                    }
+                    userfault::answer(self.faults.as_fd(), self.start, LOADED, GO)
+                        .call(|| "answer a page fault".into())?;
+                }
+                Some(errno) => {
+                    let errno = i32::try_from(errno).unwrap_or(libc::EIO);
+                    return Err(cannot_run(&self.program, Errno::from_raw_os_error(errno)));
+                }
+            }
+        }
+    }
+}
+
+fn fetch(process: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
+    pidfd_getfd(process, number, PidfdGetfdFlags::empty())
+        .call(|| format!("linux.seccomp: pidfd_getfd({number})"))
+        .or_hint("needs CAP_SYS_PTRACE, or a filter that allows sendmsg and exit_group")
+}
+
+/// Why execve(2) failed.
+pub fn cannot_run(program: &str, errno: Errno) -> Error {
+    let error = Error::os(format!("process.args[0]: exec {program}"), errno);
+    match errno {
+        Errno::NOENT => error.hint("its interpreter or loader is missing in the root filesystem"),
+        Errno::NOEXEC => error.hint("not a program for this machine, or a script without #!"),
+        _ => error,
+    }
+}
