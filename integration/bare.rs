@@ -14,9 +14,11 @@ enum Way {
     Any,
     /// The kernel's own bare one: Linux before 7.0.
     Kernels,
+    /// The same, found by the kernel's thread: Linux before 6.12.
+    Thread,
     /// A bare one that may not be entered, as under a security module.
     Forbidden,
-    /// A copy of the host's: Linux before 6.12.
+    /// A copy of the host's: as before, in another pid namespace than the first.
     Copy,
 }
 
@@ -45,8 +47,13 @@ impl Way {
             Self::Any => &[],
             Self::Kernels => &[OWN],
             Self::Forbidden => &[SETNS],
-            Self::Copy => &[OWN, NEXT],
+            Self::Thread | Self::Copy => &[OWN, NEXT],
         }
+    }
+
+    /// Options of unshare(1) around it.
+    fn around(self) -> &'static [&'static str] {
+        if self == Self::Copy { &["--pid", "--fork", "--mount-proc"] } else { &[] }
     }
 
     /// On a host with shared mounts, as systemd makes them, and with a volume
@@ -57,6 +64,7 @@ impl Way {
         let host = "mount --make-rshared / && mount -t tmpfs -o size=4k none \"$0\" \
             && mkdir \"$0\"/sub && mount -t tmpfs -o size=4k none \"$0\"/sub && exec \"$@\"";
         Call::new("/usr/bin/unshare")
+            .args(self.around())
             .args(["--mount", "--propagation", "private", "/bin/sh", "-c", host])
             .args([volume.as_os_str(), runtime().path.as_os_str()])
             .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
@@ -101,7 +109,7 @@ const SEEN: &str = "cat /proc/self/mountinfo; ls -di /proc; readlink /proc/self/
 /// The same bundle in all ways, and the table of the first.
 fn same_in_all_ways(what: &str, bundle: impl Fn() -> Bundle) -> String {
     let mut first = None;
-    for way in [Way::Copy, Way::Kernels, Way::Any, Way::Forbidden] {
+    for way in [Way::Copy, Way::Thread, Way::Kernels, Way::Any, Way::Forbidden] {
         let bundle = bundle();
         let dir = bundle.dir().to_str().unwrap().to_owned();
         let c = bundle.container();
@@ -153,7 +161,7 @@ fn the_container_is_the_same_in_all_ways() {
 fn mounts_in_the_root_are_the_same_in_all_ways() {
     needs!(is_pinnace(), "pinnace");
     let mut tables = Vec::new();
-    for way in [Way::Copy, Way::Kernels, Way::Any, Way::Forbidden] {
+    for way in [Way::Copy, Way::Thread, Way::Kernels, Way::Any, Way::Forbidden] {
         let bundle = Bundle::new(["cat", "/proc/self/mountinfo"]);
         let rootfs = bundle.rootfs("");
         for dir in ["a", "b"] {
@@ -164,6 +172,7 @@ fn mounts_in_the_root_are_the_same_in_all_ways() {
             && mount -t tmpfs none a && mkdir a/in && mount -t tmpfs -o ro none a/in \
             && mount -t tmpfs none b && mount --make-unbindable b && exec \"$@\"";
         let out = Call::new("/usr/bin/unshare")
+            .args(way.around())
             .args(["--mount", "--propagation", "private", "/bin/sh", "-c", host, "sh"])
             .args([runtime().path.as_os_str()])
             .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
@@ -182,8 +191,15 @@ fn mounts_in_the_root_are_the_same_in_all_ways() {
 /// strace; `whole` with those of the processes that it makes.
 fn traced(c: &Container, way: Way, whole: &str, args: &[&str]) -> String {
     let trace = c.bundle.dir().join("trace");
-    Call::new("/usr/bin/strace")
-        .args([whole, "-e", "trace=clone3,setns,unshare,open,openat,openat2", "-o"])
+    Call::new("/usr/bin/unshare")
+        .args(way.around())
+        .args([
+            "/usr/bin/strace",
+            whole,
+            "-e",
+            "trace=clone3,setns,unshare,open,openat,openat2",
+            "-o",
+        ])
         .args([trace.as_os_str(), runtime().path.as_os_str()])
         .args(["--root", c.root().to_str().unwrap()])
         .args(args)
@@ -236,6 +252,11 @@ fn no_command_walks_the_hosts_mounts() {
     }
     needs!(has_bare(&trace), "a kernel with a bare mount namespace");
     assert!(!copies(&trace), "{trace}");
+    // The kernel's own one may be copied only, never changed.
+    let kernels = traced_run(Way::Kernels, Bundle::new(["true"]));
+    assert!(has_bare(&kernels) && kernels.contains("unshare(CLONE_NEWNS)"), "{kernels}");
+    let thread = traced_run(Way::Thread, Bundle::new(["true"]));
+    assert!(has_bare(&thread) && thread.contains("/comm\""), "{thread}");
     let copied = traced_run(Way::Copy, Bundle::new(["true"]));
     assert!(copies(&copied) && !has_bare(&copied), "not the way that it is taken for: {copied}");
     let forbidden = traced_run(Way::Forbidden, Bundle::new(["true"]));

@@ -110,6 +110,23 @@ fn r314_log_text_has_the_error_and_stderr_has_it_once() {
 }
 
 /// podman reads the whole file as one object; go-runc looks for level, msg, time.
+/// Also what is wrong with the call itself: engines show their users the log.
+#[test]
+fn r314_r315_usage_errors_are_in_the_log() {
+    let c = Bundle::new(["true"]).container();
+    let log = c.bundle.dir().join("log.json");
+    let calls: [&[&str]; 3] = [&["state"], &["no-such-command"], &["kill", "--no-such-flag", "x"]];
+    for (i, call) in calls.iter().enumerate() {
+        let flags = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+        let out = c.call(flags).args(*call).run();
+        deviates!(["runc", "crun"], "R314: errors of the call are on standard error only");
+        let told = out.fails().trim_end().trim_start_matches("pinnace: ").to_owned();
+        let text = fs::read_to_string(&log).unwrap();
+        let line: Value = serde_json::from_str(text.lines().nth(i).unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!(told)), "{text}");
+    }
+}
+
 #[test]
 fn r315_log_json_is_one_object_with_the_error() {
     let c = Bundle::new(["/no/such/program"]).container();

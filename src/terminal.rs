@@ -1,6 +1,7 @@
 //! Pseudo-terminals: the container's, and the one that the user sits at.
 
 use crate::error::{Context, Error, Result};
+use crate::sys::file::is_devpts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -9,9 +10,6 @@ use rustix::termios::{
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-/// Magic number of devpts, linux/magic.h.
-const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
 /// Both sides of a new pseudo-terminal.
 #[derive(Debug)]
@@ -36,10 +34,9 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
         .call(|| "open /dev/pts/ptmx in the container".into())
         .map_err(|error| error.at("process.terminal").hint("mounts needs a devpts at /dev/pts"))?;
     let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;
-    let kind = rustix::fs::fstatfs(&master).call(|| "statfs /dev/pts/ptmx".into())?.f_type;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != rustix::fs::makedev(5, 2)
-        || kind as i64 != DEVPTS_SUPER_MAGIC
+        || !is_devpts(&master).call(|| "statfs /dev/pts/ptmx".into())?
     {
         return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is not a devpts"));
     }
@@ -87,11 +84,26 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Whether `path` is a socket: checked before anything is made.
+/// Whether a process with a terminal, or without, has somebody who takes it:
+/// `socket`, or our own process unless it `detaches`. Checked before anything is
+/// made.
 ///
 /// # Errors
-/// If it is missing or something else.
-pub fn check_socket(path: &Path) -> Result<()> {
+/// A socket without a terminal, a terminal without a socket; what is no socket.
+pub fn check(terminal: bool, socket: Option<&Path>, detaches: bool) -> Result<()> {
+    match socket {
+        Some(_) if !terminal => Err(Error::new(
+            "--console-socket: a console socket is given, but process.terminal is not set",
+        )),
+        Some(path) => check_socket(path),
+        None if terminal && detaches => {
+            Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_socket(path: &Path) -> Result<()> {
     let call = || format!("--console-socket: stat {}", path.display());
     let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).call(call)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {

@@ -71,16 +71,12 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
 /// 10 ms and more. One thread that moves itself needs no such lock
 /// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, Linux 5.5).
 pub(super) fn doors(cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
-    let open = |path: String| {
+    let open = |node: &Node| {
+        let path = format!("{}/tasks", node.path());
         let file = open_file(CWD, &path, OFlags::WRONLY).call(|| format!("open {path}"))?;
         Ok((path, file))
     };
-    door_paths(cgroup).into_iter().map(open).collect()
-}
-
-pub(super) fn door_paths(cgroup: &Cgroup) -> Vec<String> {
-    let of_v1 = cgroup.nodes().iter().filter(|node| !node.unified());
-    of_v1.map(|node| format!("{}/tasks", node.path())).collect()
+    cgroup.nodes().iter().filter(|node| !node.unified()).map(open).collect()
 }
 
 /// The same place as another process of the container, which must be within it.

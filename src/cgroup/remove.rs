@@ -35,22 +35,13 @@ pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
     first
 }
 
-/// A unit needs nothing: it ends with the process that it was made around. A cradle
-/// is ours, and an init in it is about to end with its creator.
+/// A unit needs nothing: it ends with the process that it was made around.
 fn remove_empty(cgroup: &Cgroup) -> Result<()> {
     let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
-    remove_cradle(cgroup)?;
     nodes.iter().try_for_each(|node| match rmdir(CWD, &node.path()) {
         Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
         Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
     })
-}
-
-/// What of a cgroup that has not become ours has been made for a birth.
-pub(super) fn remove_cradle(cgroup: &Cgroup) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    let mut cradle = cgroup.nodes().iter().filter(|node| node.unified() && node.made > 0);
-    cradle.try_for_each(|node| remove_node(node, until))
 }
 
 fn remove_node(node: &Node, until: Instant) -> Result<()> {

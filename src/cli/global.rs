@@ -2,7 +2,7 @@
 
 use super::arguments::arguments;
 use crate::container::{Runtime, is_rootless};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::log::{Format, Log};
 use crate::store::Store;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,7 @@ impl Global {
     /// A log that cannot be opened, what is not supported yet; with the log to
     /// write it to.
     pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
-        let format = if self.log_format == "json" { Format::Json } else { Format::Text };
-        let log = Log::open(self.log.as_deref(), format, self.debug)
-            .map_err(|error| (Log::default(), error))?;
+        let log = self.log().map_err(|error| (Log::default(), error))?;
         let store = match Store::new(&self.state_root()) {
             Ok(store) => store,
             Err(error) => return Err((log, error)),
@@ -47,6 +45,15 @@ impl Global {
             _ => None,
         };
         Ok(Runtime { store, log, rootless, systemd: self.systemd_cgroup, inherited_fds })
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn log(&self) -> Result<Log> {
+        let format = if self.log_format == "json" { Format::Json } else { Format::Text };
+        Log::open(self.log.as_deref(), format, self.debug)
     }
 
     fn state_root(&self) -> PathBuf {

@@ -5,7 +5,6 @@ use super::arguments::{self, Arguments, Stop, Words, columns};
 use super::global::Global;
 use super::{COMMANDS, Entry, Parsed, Ready};
 use crate::error::{Context, Error, Result};
-use crate::log::Log;
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
@@ -16,16 +15,16 @@ use std::os::unix::ffi::OsStringExt as _;
 pub fn main(args: Vec<OsString>) -> i32 {
     let mut words = args.clone().into_iter();
     words.next();
-    match read(words).and_then(|request| prepare(request, args)) {
-        Ok((Request::Run(global, entry, verb), inherited_fds)) => {
-            run(&global, entry, verb, inherited_fds)
-        }
+    let mut global = Global::default();
+    match read(&mut global, words).and_then(|request| prepare(request, args)) {
+        Ok((Request::Run(entry, verb), inherited_fds)) => run(&global, entry, verb, inherited_fds),
         Ok((Request::Print(text, code), _)) => {
             print(&text);
             code
         }
         Err(error) => {
-            Log::default().error(&error);
+            // Engines look there for what they show their users.
+            global.log().unwrap_or_default().error(&error);
             1
         }
     }
@@ -50,7 +49,7 @@ fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
 
 fn entry_of(request: &Request) -> Option<&'static Entry> {
     match request {
-        Request::Run(_, entry, _) => Some(entry),
+        Request::Run(entry, _) => Some(entry),
         Request::Print(..) => None,
     }
 }
@@ -60,11 +59,10 @@ enum Request {
     /// This text, and this exit status.
     Print(String, i32),
     /// A command.
-    Run(Global, &'static Entry, Ready),
+    Run(&'static Entry, Ready),
 }
 
-fn read(mut words: Words) -> Result<Request> {
-    let mut global = Global::default();
+fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     let mut list = global.list();
     let word = match arguments::parse(&mut list, &mut words)? {
         Stop::Help => return Ok(Request::Print(help(), 0)),
@@ -85,7 +83,7 @@ fn read(mut words: Words) -> Result<Request> {
     })?;
     Ok(match (entry.parse)(entry, &mut words)? {
         Parsed::Help(text) => Request::Print(text, 0),
-        Parsed::Ready(verb) => Request::Run(global, entry, verb),
+        Parsed::Ready(verb) => Request::Run(entry, verb),
     })
 }
 

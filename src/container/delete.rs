@@ -122,11 +122,11 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
 }
 
 /// A pidfd is readable once its process has ended, reaped or not.
-fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
+pub(super) fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
     match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
-        0 => Err(Error::new(format!("process {pid} has not ended {PATIENCE} s after SIGKILL"))),
+        0 => Err(Error::new(format!("process {pid} has not ended within {PATIENCE} s"))),
         _ => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -48,6 +49,7 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    join: Join,
     status: Status,
     filter: Option<Filter>,
     receiver: Option<Receiver>,
@@ -68,7 +70,9 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    let status = check_status(&container, request)?;
+    let (status, pidfd) = container.status_and_init()?;
+    check_status(status, request)?;
+    let join = join_init(&container, pidfd.ok_or_else(|| super::not_running(&request.id))?);
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
@@ -89,7 +93,8 @@ pub fn exec(
     let (process, warnings) = findings.finish(process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
-    check_terminal(&process, request)?;
+    let socket = request.console_socket.as_deref();
+    terminal::check(process.terminal.is_some(), socket, request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
     let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
@@ -98,6 +103,7 @@ pub fn exec(
         runtime,
         request,
         container,
+        join,
         status,
         filter,
         receiver,
@@ -107,30 +113,16 @@ pub fn exec(
     })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<Status> {
-    match container.status()? {
-        status @ (Status::Running | Status::Created) => Ok(status),
-        Status::Paused if request.ignore_paused => Ok(Status::Paused),
+fn check_status(status: Status, request: &Request) -> Result<()> {
+    match status {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
         Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
-    }
-}
-
-fn check_terminal(process: &Process, request: &Request) -> Result<()> {
-    match &request.console_socket {
-        Some(_) if process.terminal.is_none() => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )
-        .hint("add --tty")),
-        Some(path) => terminal::check_socket(path),
-        None if process.terminal.is_some() && request.detach => {
-            Err(Error::new("--detach: a terminal needs --console-socket then"))
-        }
-        None => Ok(()),
     }
 }
 
@@ -155,21 +147,25 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// The namespaces that the container has of its own, by its init.
+fn join_init(container: &Container, init: OwnedFd) -> Join {
+    let own = &container.record.namespaces;
+    let kinds = Kind::ALL.into_iter().filter(|kind| own.iter().any(|name| name == kind.name()));
+    Join::Process(init, Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0)))
+}
+
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
-    let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
-    let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
-    let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
-    let join = Join::Process(pidfd, kinds);
+    let join = &work.join;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
-    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into, doors: &doors };
+    let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
     let exec = Exec {
         id: &record.id,
         process: &work.process,
-        join: (!middle).then_some(&join),
+        join: (!middle).then_some(join),
         user_namespace: join.has(Kind::User),
         memory_policy: work.memory_policy.as_ref(),
         filter: work.filter.as_ref(),

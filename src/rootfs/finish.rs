@@ -5,9 +5,10 @@ use super::root::{Links, Node, Root};
 use super::{mask, mount, pivot};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
+use crate::sys::file::is_devpts;
 use crate::sys::mount::{Attributes, Change, RDONLY};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, major, openat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, major, openat};
 use rustix::io::Errno;
 
 /// Completes the tree. `console` is the terminal's end that the container gets,
@@ -38,8 +39,6 @@ fn read_only(mount: BorrowedFd<'_>) -> Result<()> {
     mount::change(mount, &Change { attributes, ..Change::default() })
 }
 
-/// `DEVPTS_SUPER_MAGIC`
-const DEVPTS_MAGIC: u64 = 0x1cd1;
 /// Major numbers of pseudo-terminals (kernel: admin-guide/devices.txt).
 const PTY_MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
 
@@ -47,10 +46,9 @@ const PTY_MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
 /// (CVE-2025-52565).
 fn bind_console(root: &Root, console: BorrowedFd<'_>) -> Result<()> {
     let stat = fstat(console).call(|| "fstat".into())?;
-    let magic = fstatfs(console).call(|| "fstatfs".into())?.f_type;
     let is_pty = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && PTY_MAJORS.contains(&major(stat.st_rdev))
-        && u64::try_from(magic).is_ok_and(|magic| magic == DEVPTS_MAGIC);
+        && is_devpts(console).call(|| "fstatfs".into())?;
     if !is_pty {
         return Err(Error::new("the terminal is not a pseudo-terminal of a devpts"));
     }

@@ -39,3 +39,12 @@ pub fn read_rest(file: impl AsFd) -> Result<Vec<u8>> {
         }
     }
 }
+
+/// Whether a file is on a devpts (`DEVPTS_SUPER_MAGIC` of linux/magic.h).
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn is_devpts(file: impl AsFd) -> Result<bool> {
+    #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == 0x1cd1)
+}

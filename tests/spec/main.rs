@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
 mod documents;
+mod engines;
 mod examples;
 mod leaves;
 mod schema;
