@@ -236,6 +236,9 @@ fn no_command_walks_the_hosts_mounts() {
     }
     needs!(has_bare(&trace), "a kernel with a bare mount namespace");
     assert!(!copies(&trace), "{trace}");
+    // The kernel's own one may be copied only, never changed.
+    let kernels = traced_run(Way::Kernels, Bundle::new(["true"]));
+    assert!(has_bare(&kernels) && kernels.contains("unshare(CLONE_NEWNS)"), "{kernels}");
     let copied = traced_run(Way::Copy, Bundle::new(["true"]));
     assert!(copies(&copied) && !has_bare(&copied), "not the way that it is taken for: {copied}");
     let forbidden = traced_run(Way::Forbidden, Bundle::new(["true"]));

@@ -78,7 +78,7 @@ fn r168_the_default_path_has_the_id() {
 }
 
 #[test]
-fn r165_every_controller_is_joined() {
+fn r165_r464_every_controller_is_joined() {
     needs!(v1(), "cgroup v1");
     let c = Bundle::sleeper().container();
     c.create().ok();

@@ -90,6 +90,33 @@ fn r187_cpu_realtime() {
     assert_eq!(c.cgroup_value("cpu.rt_period_us", ""), "500000");
 }
 
+/// v1's words: done there, refused by name where there is nothing like them.
+#[test]
+fn r385_r389_updates_that_only_v1_knows() {
+    deviates!(["runc", "crun"], "R206: ignored, or less said");
+    let c = Bundle::sleeper().container();
+    c.create().ok();
+    let update = |args: &[&str]| c.call(["update"]).args(args).args([&c.id]).run();
+    if !v1() {
+        for (args, field) in [
+            (["--cpu-rt-runtime", "1000"], "cpu.realtimeRuntime"),
+            (["--cpu-rt-period", "500000"], "cpu.realtimePeriod"),
+            (["--kernel-memory", "16m"], "memory.kernel"),
+            (["--kernel-memory-tcp", "16m"], "memory.kernelTCP"),
+        ] {
+            let message = format!("linux.resources.{field}: cgroup v2 has nothing like it");
+            update(&args).fails_with(&[&message]);
+        }
+        return;
+    }
+    update(&["--kernel-memory=-1", "--kernel-memory-tcp", "16m"]).ok();
+    assert_eq!(c.cgroup_value("memory.kmem.tcp.limit_in_bytes", ""), "16777216");
+    needs!(fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap(), "CONFIG_RT_GROUP_SCHED");
+    update(&["--cpu-rt-period", "500000", "--cpu-rt-runtime", "1000"]).ok();
+    assert_eq!(c.cgroup_value("cpu.rt_runtime_us", ""), "1000");
+    assert_eq!(c.cgroup_value("cpu.rt_period_us", ""), "500000");
+}
+
 #[test]
 fn r190_block_io_weight() {
     needs!(has("blkio", "io"), "a block I/O controller");

@@ -98,7 +98,7 @@ fn r167_cgroups_path_is_slice_prefix_name() {
 }
 
 #[test]
-fn r168_the_default_unit_has_the_id() {
+fn r168_r318_the_default_unit_has_the_id() {
     needs!(here(), "systemd with cgroup v2");
     let c = Bundle::sleeper().container();
     create(&c).ok();

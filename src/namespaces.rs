@@ -113,19 +113,3 @@ fn enter_process(pidfd: BorrowedFd<'_>, kinds: Flags) -> Result<()> {
         joined => joined.call(call),
     }
 }
-
-/// Enters cgroups of v1 by their files, which are named for errors.
-///
-/// # Errors
-/// `ENOSPC` for a cpuset without CPUs.
-pub fn enter_cgroups(doors: &[(String, OwnedFd)]) -> Result<()> {
-    for (path, door) in doors {
-        rustix::io::write(door, b"0").call(|| format!("write 0 to {path}")).map_err(|error| {
-            match error.errno() {
-                Some(Errno::NOSPC) => error.hint("its cpuset has no CPUs or no memory nodes"),
-                _ => error,
-            }
-        })?;
-    }
-    Ok(())
-}

@@ -175,7 +175,7 @@ impl Bundle {
                     ensure!(bare.enter()?, "the bare mount namespace may not be entered");
                     context.attach_at = Some(Path::new("/"));
                 }
-                let root = rootfs::build(&plan, sources, &context, &mut || Ok(Vec::new()))?;
+                let root = rootfs::build(&plan, sources, &context)?;
                 if let Some(hook) = self.options.hook {
                     hook(&self.dir);
                 }

@@ -11,11 +11,9 @@ use rustix::io::Errno;
 /// How often another's removal of a directory above ours may make us begin anew.
 const TRIES: usize = 16;
 
-/// Makes those that `chosen` names.
-pub(super) fn create(cgroup: &mut Cgroup, chosen: impl Fn(&Node) -> bool) -> Result<()> {
+pub(super) fn create(cgroup: &mut Cgroup) -> Result<()> {
     let rules = cgroup.rules();
     match cgroup {
-        Cgroup::V2(v2) if !chosen(&v2.node) => {}
         Cgroup::V2(v2) => match make(&mut v2.node) {
             Err(error) if plan::forgivable(rules, error.errno()) => v2.exists = false,
             made => made?,
@@ -24,16 +22,11 @@ pub(super) fn create(cgroup: &mut Cgroup, chosen: impl Fn(&Node) -> bool) -> Res
             let mut done = Vec::new();
             let mut nodes = std::mem::take(&mut v1.nodes).into_iter();
             while let Some(mut node) = nodes.next() {
-                if !chosen(&node) {
-                    done.push(node);
-                    continue;
-                }
                 match make(&mut node) {
                     Ok(()) => done.push(node),
                     Err(error) if plan::forgivable(rules, error.errno()) => {}
                     Err(error) => {
-                        let undone =
-                            done.iter().filter(|node| chosen(node)).try_for_each(remove::take_back);
+                        let undone = done.iter().try_for_each(remove::take_back);
                         v1.nodes = done;
                         v1.nodes.push(node);
                         v1.nodes.extend(nodes);

@@ -176,26 +176,9 @@ impl Cgroup {
     /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
     /// failure takes away what was made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self, |_| true)?;
+        create::create(self)?;
         self.claim();
         Ok(())
-    }
-
-    /// The part of [`Cgroup::create`] in which a process is born.
-    pub fn create_cradle(&mut self) -> Result<()> {
-        create::create(self, Node::unified)
-    }
-
-    /// The rest of it: the hierarchies of v1.
-    pub fn create_rest(&mut self) -> Result<()> {
-        create::create(self, |node| !node.unified())?;
-        self.claim();
-        Ok(())
-    }
-
-    /// Undoes [`Cgroup::create_cradle`], once the process has ended.
-    pub fn remove_cradle(&self) -> Result<()> {
-        remove::remove_cradle(self)
     }
 
     fn claim(&mut self) {
@@ -215,11 +198,6 @@ impl Cgroup {
     /// The directory in the unified hierarchy, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> Result<Option<BorrowedFd<'_>>> {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
-    }
-
-    /// v1: the names of [`Cgroup::doors`].
-    pub fn door_paths(&self) -> Vec<String> {
-        procs::door_paths(self)
     }
 
     /// v1: the files by which a new process enters, opened, with their paths:

@@ -71,16 +71,12 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
 /// 10 ms and more. One thread that moves itself needs no such lock
 /// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, Linux 5.5).
 pub(super) fn doors(cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
-    let open = |path: String| {
+    let open = |node: &Node| {
+        let path = format!("{}/tasks", node.path());
         let file = open_file(CWD, &path, OFlags::WRONLY).call(|| format!("open {path}"))?;
         Ok((path, file))
     };
-    door_paths(cgroup).into_iter().map(open).collect()
-}
-
-pub(super) fn door_paths(cgroup: &Cgroup) -> Vec<String> {
-    let of_v1 = cgroup.nodes().iter().filter(|node| !node.unified());
-    of_v1.map(|node| format!("{}/tasks", node.path())).collect()
+    cgroup.nodes().iter().filter(|node| !node.unified()).map(open).collect()
 }
 
 /// The same place as another process of the container, which must be within it.
@@ -160,21 +156,26 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     let Some(dir) = node.dir_if_there()? else {
         return Ok(());
     };
-    if signal != Signal::KILL {
-        return sweep(node, signal).map(drop);
-    }
-    if node.unified() {
+    if signal == Signal::KILL && node.unified() {
         // Linux 5.14: all at once, those being forked and those frozen too.
         match write_file(dir, "cgroup.kill", "1") {
-            Err(Errno::NOENT) => {}
+            Err(Errno::NOENT | Errno::NODEV) => {}
             done => return done.call(|| format!("write 1 to {}/cgroup.kill", node.path())),
         }
     }
-    if !sweep(node, signal)? {
+    let pids = below(node)?;
+    if pids.is_empty() {
+        return Ok(());
+    }
+    let quiet = sweep(node, signal, pids)?;
+    if signal != Signal::KILL {
+        return Ok(());
+    }
+    if !quiet {
         // Somebody forks faster than we read: they can't while frozen. Whether
         // all stand still in time does not matter, the sweep that follows does.
         let frozen = freeze::freeze_within(cgroup, Duration::from_secs(1));
-        let quiet = sweep(node, signal)?;
+        let quiet = sweep(node, signal, below(node)?)?;
         if !quiet {
             return frozen
                 .and(Err(Error::new(format!("processes of {} fork too fast", node.path()))));
@@ -189,9 +190,8 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
 /// and only if the cgroup still lists the pid *after that* it is signalled; if
 /// the pid changed hands in between, the pidfd's process is gone and nothing
 /// is sent.
-fn sweep(node: &Node, signal: Signal) -> Result<bool> {
+fn sweep(node: &Node, signal: Signal, mut pids: Vec<i32>) -> Result<bool> {
     let mut done = BTreeSet::new();
-    let mut pids = below(node)?;
     for _ in 0..SWEEPS {
         let mut opened = Vec::new();
         for &pid in pids.iter().filter(|&pid| !done.contains(pid)) {

@@ -44,13 +44,6 @@ fn remove_empty(cgroup: &Cgroup) -> Result<()> {
     })
 }
 
-/// What of a cgroup that has not become ours has been made for a birth.
-pub(super) fn remove_cradle(cgroup: &Cgroup) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    let mut cradle = cgroup.nodes().iter().filter(|node| node.unified() && node.made > 0);
-    cradle.try_for_each(|node| remove_node(node, until))
-}
-
 fn remove_node(node: &Node, until: Instant) -> Result<()> {
     let path = node.path();
     match rmdir(CWD, &path) {

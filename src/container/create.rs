@@ -9,7 +9,6 @@ use crate::hooks::{self, Runner};
 use crate::init::{Init, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
-use crate::plan::mounts::{Kind as MountKind, Mount};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
@@ -200,31 +199,23 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     // systemd wants a process to make the cgroup around, so there it comes later.
     let is_unit = record.cgroup.is_unit();
-    let comes = cgroup_comes(work, record);
-    if comes {
-        record.cgroup.create_cradle()?;
-    } else if !is_unit {
+    if !is_unit {
         record.cgroup.create()?;
-        limit(work, record)?;
+        record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
     }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
     }
-    if !comes || record.cgroup.dir()?.is_some() {
-        dir.save(record)?;
-    }
-    let wire = give_birth(work, record, comes, start, made, caller_mask)?;
+    dir.save(record)?;
+    let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     if is_unit {
         record.cgroup.start_unit(pid)?;
-        limit(work, record)?;
+        record.cgroup.apply(&work.writes)?;
+        delegate(work, &record.cgroup)?;
         dir.save(record)?;
-    } else if comes {
-        record.cgroup.create_rest()?;
-        limit(work, record)?;
-        dir.save(record)?;
-        admit(work, record, &wire)?;
     } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
     }
@@ -274,56 +265,6 @@ fn make(
     Ok((wire, master))
 }
 
-fn limit(work: &Work<'_>, record: &Record) -> Result<()> {
-    record.cgroup.apply(&work.writes)?;
-    delegate(work, &record.cgroup)
-}
-
-/// Whether the cgroup can be made while init already builds its tree. It can on
-/// v1, which is entered from inside and costs a directory in each hierarchy, if
-/// init has no other reason to wait, and the doors and trees of its view go into
-/// one message.
-fn cgroup_comes(work: &Work<'_>, record: &Record) -> bool {
-    let plan = &work.plan;
-    let joins = |kind| plan.namespaces.joins(kind);
-    let simple = plan.id_maps.is_none()
-        && plan.net_devices.is_empty()
-        && plan.intel_rdt.is_none()
-        && !work.rootless
-        && ![Kind::User, Kind::Pid, Kind::Cgroup].into_iter().any(joins);
-    let no_tasks = plan.resources.pids.as_ref().and_then(|pids| pids.limit) == Some(0);
-    let is_view = |mount: &&Mount| matches!(mount.kind, MountKind::Cgroup);
-    let views = plan.rootfs.mounts.iter().filter(is_view).count();
-    let doors = record.cgroup.door_paths().len();
-    simple && !no_tasks && views < 2 && doors > 0 && 2 * doors < sync::FDS
-}
-
-/// The cgroups are there: init can come in, and show them to the container.
-fn admit(work: &Work<'_>, record: &Record, wire: &ParentEnd) -> Result<()> {
-    let doors = record.cgroup.doors()?;
-    let view = cgroup_view(&record.cgroup);
-    let context = context(work, view.as_ref(), true);
-    let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context)?;
-    let doors = doors.iter().map(|(_, door)| door.as_fd());
-    let fds: Vec<_> = doors.chain(trees.iter().map(AsFd::as_fd)).collect();
-    wire.send_go(&fds)
-}
-
-fn context<'a>(
-    work: &'a Work<'_>,
-    cgroup: Option<&'a CgroupView>,
-    cgroup_comes: bool,
-) -> rootfs::Context<'a> {
-    rootfs::Context {
-        cgroup,
-        cgroup_namespace: work.plan.namespaces.has(Kind::Cgroup),
-        joined_user_namespace: work.join.file(Kind::User),
-        attach_at: None,
-        cgroup_comes,
-        is_copy: work.plan.namespaces.creates(Kind::Mount),
-    }
-}
-
 /// The process waits, and its network namespace is there: its own, or the one
 /// that it joins.
 fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
@@ -365,15 +306,20 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
 fn give_birth(
     work: &Work<'_>,
     record: &Record,
-    comes: bool,
     start: Option<OwnedFd>,
     made: &mut Made,
     caller_mask: Mask,
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
-    let context = context(work, view.as_ref(), comes);
-    let doors = if comes { Vec::new() } else { record.cgroup.doors()? };
+    let context = rootfs::Context {
+        cgroup: view.as_ref(),
+        cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
+        joined_user_namespace: work.join.file(Kind::User),
+        attach_at: None,
+        is_copy: plan.namespaces.creates(Kind::Mount),
+    };
+    let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
     let proc = lsm::open_proc()?;
     let bare = bare(work, &sources, proc.as_fd());
@@ -390,7 +336,6 @@ fn give_birth(
     let init = Init {
         plan,
         waits: waits(work, record)?,
-        doors: comes.then(|| record.cgroup.door_paths()),
         sources,
         context,
         bare,
@@ -441,13 +386,14 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
         // A hook may have left others there.
-        left.extend(kill_all(&record.cgroup).err());
+        if record.cgroup.exists() {
+            left.extend(record.cgroup.kill(Signal::KILL).err());
+        }
     }
     // Else it was refused, being another's, or has been taken back already.
-    left.extend(match record.cgroup.exists() {
-        true => record.cgroup.remove().err(),
-        false => record.cgroup.remove_cradle().err(),
-    });
+    if record.cgroup.exists() {
+        left.extend(record.cgroup.remove().err());
+    }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());
@@ -475,13 +421,6 @@ fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
         }
         done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
-}
-
-fn kill_all(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.exists() && !cgroup.pids()?.is_empty() {
-        cgroup.kill(Signal::KILL)?;
-    }
-    Ok(())
 }
 
 impl Created {

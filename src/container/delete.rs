@@ -35,13 +35,8 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     let _lock = container.dir.lock()?;
     // Another command may have changed it while we waited.
     let container = Container::find(runtime, id)?;
-    let status = container.status()?;
-    if status != Status::Stopped && !force {
-        return Err(Error::new(format!(
-            "cannot delete container {id} that is not stopped: {}",
-            status.as_str()
-        ))
-        .hint("stop it first, or use --force"));
+    if !force {
+        check_stopped(&container)?;
     }
     if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
         end(creator)?;
@@ -52,6 +47,16 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         kept => kept?,
     };
     destroy(&container.dir, &container.record, &kept.hooks, &runtime.log)
+}
+
+fn check_stopped(container: &Container) -> Result<()> {
+    let status = container.status()?;
+    if status == Status::Stopped {
+        return Ok(());
+    }
+    let (id, status) = (container.dir.id(), status.as_str());
+    Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
+        .hint("stop it first, or use --force"))
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote
@@ -73,7 +78,7 @@ fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()>
 pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
-    if record.cgroup.exists() && !record.cgroup.pids()?.is_empty() {
+    if record.cgroup.exists() {
         record.cgroup.kill(Signal::KILL)?;
     }
     if let Some(init) = record.init {
@@ -117,11 +122,11 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
 }
 
 /// A pidfd is readable once its process has ended, reaped or not.
-fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
+pub(super) fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
     match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
-        0 => Err(Error::new(format!("process {pid} has not ended {PATIENCE} s after SIGKILL"))),
+        0 => Err(Error::new(format!("process {pid} has not ended within {PATIENCE} s"))),
         _ => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -48,6 +49,7 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    join: Join,
     status: Status,
     filter: Option<Filter>,
     receiver: Option<Receiver>,
@@ -68,7 +70,9 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let container = Container::find(runtime, &request.id)?;
-    let status = check_status(&container, request)?;
+    let (status, pidfd) = container.status_and_init()?;
+    check_status(status, request)?;
+    let join = join_init(&container, pidfd.ok_or_else(|| super::not_running(&request.id))?);
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
@@ -99,6 +103,7 @@ pub fn exec(
         runtime,
         request,
         container,
+        join,
         status,
         filter,
         receiver,
@@ -108,10 +113,10 @@ pub fn exec(
     })
 }
 
-fn check_status(container: &Container, request: &Request) -> Result<Status> {
-    match container.status()? {
-        status @ (Status::Running | Status::Created) => Ok(status),
-        Status::Paused if request.ignore_paused => Ok(Status::Paused),
+fn check_status(status: Status, request: &Request) -> Result<()> {
+    match status {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if request.ignore_paused => Ok(()),
         Status::Paused => Err(Error::new("cannot exec in a paused container")
             .hint("`pinnace resume` it, or use --ignore-paused")),
         Status::Stopped => {
@@ -142,21 +147,25 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// The namespaces that the container has of its own, by its init.
+fn join_init(container: &Container, init: OwnedFd) -> Join {
+    let own = &container.record.namespaces;
+    let kinds = Kind::ALL.into_iter().filter(|kind| own.iter().any(|name| name == kind.name()));
+    Join::Process(init, Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0)))
+}
+
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
-    let pidfd = init.open()?.ok_or_else(|| super::not_running(&record.id))?;
-    let kinds = Kind::ALL.into_iter().filter(|k| record.namespaces.iter().any(|n| n == k.name()));
-    let kinds = Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0));
-    let join = Join::Process(pidfd, kinds);
+    let join = &work.join;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
-    let birth = Birth { create: Namespaces::default(), join: &join, cgroup: into, doors: &doors };
+    let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
     let exec = Exec {
         id: &record.id,
         process: &work.process,
-        join: (!middle).then_some(&join),
+        join: (!middle).then_some(join),
         user_namespace: join.has(Kind::User),
         memory_policy: work.memory_policy.as_ref(),
         filter: work.filter.as_ref(),

@@ -86,7 +86,7 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     let container = Container::find(runtime, id)?;
     let annotated = container.record.annotations.get(STOP_SIGNAL).map(String::as_str);
     let signal = parse_signal(signal.or(annotated).unwrap_or("TERM"))?;
-    let status = container.status()?;
+    let (status, pidfd) = container.status_and_init()?;
     let record = &container.record;
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         // Obsolete, but containerd still asks so after init has ended: what
@@ -102,11 +102,10 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     if record.cgroup.exists() && (all || (signal == Signal::KILL && !own_pids)) {
         return record.cgroup.kill(signal);
     }
-    let Some(init) = record.init else { return Err(not_running(id)) };
-    let Some(pidfd) = init.open()? else { return Err(not_running(id)) };
+    let pidfd = pidfd.ok_or_else(|| not_running(id))?;
     match pidfd_send_signal(&pidfd, signal) {
         Err(Errno::SRCH) => return Err(not_running(id)),
-        sent => sent.call(|| format!("pidfd_send_signal to {}", init.pid))?,
+        sent => sent.call(|| format!("pidfd_send_signal to init of {id}"))?,
     }
     if signal == Signal::KILL && status == Status::Paused {
         // On cgroup v1 a frozen process cannot even die.

@@ -43,9 +43,10 @@ pub use update::{Change, update};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
-use crate::store::{Dir, Record, START, Store};
+use crate::store::{Dir, ProcessId, Record, START, Store};
 use crate::sys::file;
 use kept::Kept;
+use std::os::fd::OwnedFd;
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -95,11 +96,30 @@ impl Container {
     /// # Errors
     /// If the freezer cannot be read.
     pub fn status(&self) -> Result<Status> {
+        self.status_if(|init| Ok(init.is_alive()))
+    }
+
+    /// As [`Self::status`], with a pidfd of the process that was looked at, if
+    /// it is there.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and those of `pidfd_open(2)`.
+    pub fn status_and_init(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let mut pidfd = None;
+        let status = self.status_if(|init| {
+            pidfd = init.open_alive()?;
+            Ok(pidfd.is_some())
+        })?;
+        Ok((status, pidfd))
+    }
+
+    fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
         if self.record.creator.is_some_and(|creator| creator.is_alive()) {
             return Ok(Status::Creating);
         }
-        let Some(init) = self.record.init.filter(|init| init.is_alive()) else {
-            return Ok(Status::Stopped);
+        let init = match self.record.init {
+            Some(init) if is_alive(&init)? => init,
+            _ => return Ok(Status::Stopped),
         };
         if self.dir.has(START) {
             return Ok(Status::Created);

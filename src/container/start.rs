@@ -92,8 +92,7 @@ impl Waiting<'_> {
         loop {
             let heard = match self.wire.receive() {
                 Ok(None) => return Ok(()),
-                // It ends by itself.
-                Ok(Some(ToParent::Failed(error))) => return Err(error),
+                Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
                     Ok(())
@@ -103,14 +102,14 @@ impl Waiting<'_> {
                     let heard = (self.pidfd)().and_then(|pidfd| {
                         ear.listen(self.wire, pidfd.as_fd(), &mut |fd| self.notify(&fd))
                     });
-                    return heard.map_err(|error| self.end(error));
+                    return heard.map_err(|error| self.kill(error));
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
                 }
                 Err(error) => Err(error),
             };
-            heard.map_err(|error| self.end(error))?;
+            heard.map_err(|error| self.kill(error))?;
         }
     }
 
@@ -119,15 +118,27 @@ impl Waiting<'_> {
     }
 
     /// Nobody supervises it, or it waits for an answer: it must not run on.
-    fn end(&self, error: Error) -> Error {
+    fn kill(&self, error: Error) -> Error {
+        self.until_ended(error, true)
+    }
+
+    /// The error, once the process has ended: whoever hears of it may ask for
+    /// the container's status at once.
+    fn until_ended(&self, error: Error, kill: bool) -> Error {
+        match self.wait(kill) {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("and then: {second}")),
+        }
+    }
+
+    fn wait(&self, kill: bool) -> Result<()> {
         let pidfd = match (self.pidfd)() {
-            Ok(pidfd) => pidfd,
-            Err(second) if second.get_kind() == Kind::NotRunning => return error,
-            Err(second) => return error.hint(format!("and then: {second}")),
+            Err(error) if error.get_kind() == Kind::NotRunning => return Ok(()),
+            pidfd => pidfd?,
         };
-        match pidfd_send_signal(&pidfd, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => error,
-            Err(errno) => error.hint(format!("and then: {}", Error::os("kill init", errno))),
+        match if kill { pidfd_send_signal(&pidfd, Signal::KILL) } else { Ok(()) } {
+            Ok(()) | Err(Errno::SRCH) => delete::wait_until_ended(&pidfd, self.pid),
+            Err(errno) => Err(Error::os("kill init", errno)),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the real one as its sibling, passes the pid back, and ends.
 
 use crate::error::{Context, Error, Result};
-use crate::namespaces::{Join, enter_cgroups, setns};
+use crate::namespaces::{Join, setns};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::namespace::join;
@@ -62,7 +62,6 @@ pub fn spawn(
         Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
-            // Before anything else: what follows is charged to the container.
             if let Err(error) = enter_cgroups(birth.doors) {
                 fail(&child, error);
             }
@@ -115,6 +114,19 @@ fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) ->
 fn fail(wire: &ChildEnd, error: Error) -> ! {
     let _the_parent_is_gone = wire.send(&ToParent::Failed(error)).is_err();
     exit_now(1)
+}
+
+/// Before anything else: what follows is charged to the container.
+fn enter_cgroups(doors: &[(String, OwnedFd)]) -> Result<()> {
+    for (path, door) in doors {
+        rustix::io::write(door, b"0").call(|| format!("write 0 to {path}")).map_err(|error| {
+            match error.errno() {
+                Some(Errno::NOSPC) => error.hint("its cpuset has no CPUs or no memory nodes"),
+                _ => error,
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn explain(errno: Errno, birth: &Birth<'_>) -> Error {

@@ -5,7 +5,7 @@ use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::namespaces::{Join, enter_cgroups};
+use crate::namespaces::Join;
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
@@ -29,9 +29,6 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// Whether the parent has something to do first, and then says so.
     pub waits: bool,
-    /// The files by which the cgroups are entered, if the parent still makes
-    /// them: they come when init has begun to build.
-    pub doors: Option<Vec<String>>,
     /// The trees that the parent has opened.
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
@@ -66,10 +63,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     if init.waits {
         wire.expect(ToChild::Go)?;
     }
-    let mut arrival = Arrival { doors: init.doors.take(), wire, plan };
-    if !init.context.cgroup_comes {
-        scheduling::reset_affinity()?;
-    }
+    scheduling::reset_affinity()?;
     if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
         // Strangers see us there: they must not reach our descriptors or memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -89,9 +83,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
-    let root =
-        rootfs::build(&plan.rootfs, init.sources, &init.context, &mut || arrival.wait_for())?;
-    arrival.wait_for()?;
+    let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     run_hooks(plan, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(&init.proc, &plan.sysctl)?;
@@ -139,8 +131,9 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     if let Some(join) = init.join {
         join.enter()?;
     }
-    if namespaces.creates(Kind::Cgroup) && !init.context.cgroup_comes {
-        own_view_of_cgroups()?;
+    if namespaces.creates(Kind::Cgroup) {
+        // Only now: its root is the cgroup that we have just been put into.
+        process::unshare(Kind::Cgroup.flag()).call(|| "unshare the cgroup namespace".into())?;
     }
     if namespaces.creates(Kind::Time) {
         new_time_namespace(init)?;
@@ -149,38 +142,6 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
         net::loopback_up()?;
     }
     Ok(())
-}
-
-/// Only now: the root of the new namespace is the cgroup that we are in.
-fn own_view_of_cgroups() -> Result<()> {
-    process::unshare(Kind::Cgroup.flag()).call(|| "unshare the cgroup namespace".into())
-}
-
-/// The cgroups of v1, which the parent makes while init builds.
-struct Arrival<'a> {
-    /// Until they have been entered.
-    doors: Option<Vec<String>>,
-    wire: &'a ChildEnd,
-    plan: &'a Plan,
-}
-
-impl Arrival<'_> {
-    /// Waits for them, enters them, and returns the trees that have come along.
-    fn wait_for(&mut self) -> Result<Vec<OwnedFd>> {
-        let Some(paths) = self.doors.take() else { return Ok(Vec::new()) };
-        let mut fds = self.wire.expect_fds(ToChild::Go)?;
-        if fds.len() < paths.len() {
-            return Err(Error::new("the runtime has sent too few cgroups"));
-        }
-        let trees = fds.split_off(paths.len());
-        enter_cgroups(&paths.into_iter().zip(fds).collect::<Vec<_>>())?;
-        // Of the cpuset.
-        scheduling::reset_affinity()?;
-        if self.plan.namespaces.creates(Kind::Cgroup) {
-            own_view_of_cgroups()?;
-        }
-        Ok(trees)
-    }
 }
 
 /// Offsets can be set only while no process is in the namespace, so it is made,

@@ -4,20 +4,21 @@
 //!
 //! Linux 7.0 makes such a one. Before that the kernel has one all the same: its
 //! thread that keeps devtmpfs took one of its own while the kernel started
-//! (drivers/base/devtmpfs.c), as the first ever, so it comes right after that of
-//! the other threads. Init copies it at once.
+//! (drivers/base/devtmpfs.c). Of all that were ever made it is the second, and so
+//! it is found; init copies it at once.
 //!
-//! Nothing in it matters. The container's root is attached on its `/`, and what
-//! lies below goes with the old root. All that the container is made of is a
+//! What is in it does not matter. The container's root is attached on its `/`,
+//! and the rest goes with the old root. All that the container is made of is a
 //! detached tree by then (see [`super::open`]), and needs no path of the host.
 
 use super::mount;
 use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
-use crate::sys::namespace::{join, next_mount_namespace};
+use crate::sys::namespace::{join, newer_mount_namespace, older_mount_namespace};
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 
 /// A bare mount namespace.
 #[derive(Debug)]
@@ -27,8 +28,9 @@ pub struct Bare {
     own: bool,
 }
 
-/// `PID_NS_INIT_INO`, linux/nsfs.h: the number of the first pid namespace.
-const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// From our own mount namespace to the first there is hardly a step for an engine
+/// on a host; each costs 2 us.
+const STEPS: usize = 64;
 /// More than any kernel mounts there; a copy of that many costs nothing.
 const FEW: u32 = 8;
 
@@ -39,14 +41,8 @@ impl Bare {
         if let Ok(file) = mount::namespace_of_root() {
             return Some(Self { file, own: true });
         }
-        let pid_namespace = statat(proc, "self/ns/pid", AtFlags::empty()).ok()?;
-        if pid_namespace.st_ino != FIRST_PID_NAMESPACE {
-            return None; // its process 2 is not the parent of the kernel's threads
-        }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let first = openat(proc, "2/ns/mnt", flags, Mode::empty()).ok()?;
-        let (file, mounts) = next_mount_namespace(first.as_fd()).ok()?;
-        (mounts <= FEW).then_some(Self { file, own: false })
+        let file = second(proc).ok()??;
+        Some(Self { file, own: false })
     }
 
     /// In init, which has no mount namespace of its own yet: begins in the bare
@@ -62,4 +58,21 @@ impl Bare {
         }
         Ok(entered)
     }
+}
+
+/// The second of all mount namespaces, if it is bare and the first is not far.
+fn second(proc: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut first = openat(proc, "self/ns/mnt", flags, Mode::empty())?;
+    for _ in 0..STEPS {
+        match older_mount_namespace(first.as_fd()) {
+            Ok(older) => first = older,
+            Err(Errno::NOENT) => {
+                let (second, mounts) = newer_mount_namespace(first.as_fd())?;
+                return Ok((mounts <= FEW).then_some(second));
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
 }

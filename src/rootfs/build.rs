@@ -19,14 +19,8 @@ use rustix::process::umask;
 use std::ffi::CStr;
 
 /// Builds the tree in the child's mount namespace. Leaves the umask at 0 and
-/// may change the working directory: the caller sets both later. A cgroup that
-/// comes is waited for by `arrive`, which returns its trees.
-pub fn build(
-    plan: &Rootfs,
-    mut sources: Sources,
-    context: &Context<'_>,
-    arrive: &mut dyn FnMut() -> Result<Vec<OwnedFd>>,
-) -> Result<Root> {
+/// may change the working directory: the caller sets both later.
+pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Result<Root> {
     // Modes are those of the configuration.
     umask(Mode::empty());
     if plan.mount_namespace && context.is_copy {
@@ -37,12 +31,6 @@ pub fn build(
     }
     let mut root = attach_root(plan, &mut sources, context)?;
     for (index, mount) in plan.mounts.iter().enumerate() {
-        if context.cgroup_comes && matches!(mount.kind, Kind::Cgroup) {
-            let trees = arrive()?;
-            if let Some(taken) = sources.mounts.get_mut(index) {
-                taken.instead = trees;
-            }
-        }
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
     devices::create(plan, &sources, &root)?;

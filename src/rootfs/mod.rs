@@ -29,7 +29,7 @@ pub use build::build;
 pub use finish::finish;
 pub use pivot::enter;
 pub use root::Root;
-pub use sources::{Sources, cgroup_trees, open};
+pub use sources::{Sources, open};
 
 use crate::plan::rootfs::CgroupView;
 use rustix::fd::BorrowedFd;
@@ -47,9 +47,6 @@ pub struct Context<'a> {
     /// Where the root is attached in the child's mount namespace; `None` means
     /// at its own path, where hooks look for it.
     pub attach_at: Option<&'a Path>,
-    /// Whether the cgroup is not there yet when the child is born: then what is
-    /// taken from it comes later, by [`cgroup_trees`].
-    pub cgroup_comes: bool,
     /// Whether the child's mount namespace is new: a copy, of whatever, whose
     /// propagation must be cut first.
     pub is_copy: bool,

@@ -135,19 +135,10 @@ fn take(
         Kind::FileSystem(fs) if fs.kind == "sysfs" && plan.user_namespace => {
             take_trees([Path::new("/sys")].into_iter(), true)?
         }
-        Kind::Cgroup if !context.cgroup_comes => take_cgroup(plan, context)?,
+        Kind::Cgroup => take_cgroup(plan, context)?,
         _ => Vec::new(),
     };
     Ok(Taken { bind, instead, idmap })
-}
-
-/// What a mount of type `cgroup` is made from, in the order of the view.
-///
-/// # Errors
-/// Those of `open_tree(2)`.
-pub fn cgroup_trees(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
-    let wanted = plan.mounts.iter().any(|mount| matches!(mount.kind, Kind::Cgroup));
-    if wanted && plan.mount_namespace { take_cgroup(plan, context) } else { Ok(Vec::new()) }
 }
 
 fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {

@@ -41,13 +41,25 @@ impl ProcessId {
     /// # Errors
     /// Those of `pidfd_open(2)` but for a process that has ended.
     pub fn open(&self) -> Result<Option<OwnedFd>> {
+        self.open_if(|| Self::of(self.pid).is_ok_and(|now| now == *self))
+    }
+
+    /// As [`Self::open`], but not for a zombie.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_alive(&self) -> Result<Option<OwnedFd>> {
+        self.open_if(|| self.is_alive())
+    }
+
+    fn open_if(&self, is_it: impl FnOnce() -> bool) -> Result<Option<OwnedFd>> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => return Ok(None),
             pidfd => pidfd.call(|| format!("pidfd_open {}", self.pid))?,
         };
         // The descriptor holds the process; now it can be compared.
-        Ok(Self::of(self.pid).is_ok_and(|now| now == *self).then_some(pidfd))
+        Ok(is_it().then_some(pidfd))
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! parent                              child
 //!                                     Spawned + pidfd   only if a middle process had to join first
-//! Go (+ fds)     id maps are written; exec: the cgroup is entered; cgroup v1: it is made, here are its doors
+//! Go             id maps are written; exec: the cgroup is entered
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
 //!                                     Console + fd      the terminal's master side
@@ -37,9 +37,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest packet. An error message beyond it is cut.
 const PACKET: usize = 16 * 1024;
-
-/// How many descriptors one message can bring; the kernel takes 253.
-pub const FDS: usize = 64;
 
 /// What the child says.
 #[derive(Debug)]
@@ -108,19 +105,7 @@ impl ParentEnd {
             ToChild::Done => b'd',
             ToChild::Start => b's',
         };
-        self.send_byte(byte, &[])
-    }
-
-    /// Says [`ToChild::Go`], and hands over descriptors with it: at most [`FDS`].
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub fn send_go(&self, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        self.send_byte(b'g', fds)
-    }
-
-    fn send_byte(&self, byte: u8, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        match send(self.0.as_fd(), &[byte], fds) {
+        match send(self.0.as_fd(), &[byte], None) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             result => result.call(|| "sendmsg to init".into()),
         }
@@ -132,13 +117,13 @@ impl ParentEnd {
     /// Those of recvmsg(2), or a packet that nobody sends.
     pub fn receive(&self) -> Result<Option<ToParent>> {
         let mut packet = [0; PACKET];
-        let (length, mut fds) = match receive(self.0.as_fd(), &mut packet) {
+        let (length, fd) = match receive(self.0.as_fd(), &mut packet) {
             Ok(received) => received,
             Err(Errno::CONNRESET) => return Ok(None),
             Err(errno) => return Err(Error::os("recvmsg from init", errno)),
         };
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
-        decode(*kind, body, fds.pop()).map(Some).ok_or_else(|| {
+        decode(*kind, body, fd).map(Some).ok_or_else(|| {
             Error::new(format!("init sent a packet of kind {kind} that makes no sense"))
         })
     }
@@ -200,7 +185,7 @@ impl ChildEnd {
             }
         }
         packet.truncate(PACKET);
-        send(self.0.as_fd(), &packet, fd.as_slice()).call(|| "sendmsg to the runtime".into())
+        send(self.0.as_fd(), &packet, fd).call(|| "sendmsg to the runtime".into())
     }
 
     /// Waits for `expected`.
@@ -208,16 +193,8 @@ impl ChildEnd {
     /// # Errors
     /// If the runtime is gone, or says something else.
     pub fn expect(&self, expected: ToChild) -> Result<()> {
-        self.expect_fds(expected).map(drop)
-    }
-
-    /// As [`Self::expect`]; returns the descriptors that came with it.
-    ///
-    /// # Errors
-    /// As [`Self::expect`].
-    pub fn expect_fds(&self, expected: ToChild) -> Result<Vec<OwnedFd>> {
         let mut packet = [0; 8];
-        let (length, fds) =
+        let (length, _) =
             receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
         let message = match &packet[..length] {
             b"g" => ToChild::Go,
@@ -227,7 +204,7 @@ impl ChildEnd {
             _ => return Err(Error::new("the runtime sent a packet that makes no sense")),
         };
         if message == expected {
-            return Ok(fds);
+            return Ok(());
         }
         Err(Error::new(format!("the runtime said {message:?} where {expected:?} was due")))
     }
@@ -271,10 +248,15 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     })
 }
 
-fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+fn send(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() {
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::io::retry_on_intr(|| {
@@ -283,20 +265,21 @@ fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix
     Ok(())
 }
 
-fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+fn receive(
+    socket: BorrowedFd<'_>,
+    packet: &mut [u8],
+) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     debug_assert!(!received.flags.contains(ReturnFlags::TRUNC));
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(some) = message {
-            fds.extend(some);
-        }
-    }
-    Ok((received.bytes, fds))
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, fd))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const NS_GET_NSTYPE: u32 = 0xb703;
 /// `NS_MNT_GET_NEXT`, linux/nsfs.h, Linux 6.12.
 const NS_MNT_GET_NEXT: u32 = 0x8010_b70b;
+/// `NS_MNT_GET_PREV`, the same.
+const NS_MNT_GET_PREV: u32 = 0x8010_b70c;
 
 /// `struct mnt_ns_info`, version 0.
 #[repr(C)]
@@ -43,15 +45,27 @@ pub fn join(fd: BorrowedFd<'_>, kinds: Namespaces) -> Result<(), Errno> {
     }
 }
 
-/// The mount namespace that was made next after `file`, of those that are left,
-/// and how many mounts it has.
+/// The mount namespace that was made next after `file`, of those that we may
+/// enter, and how many mounts it has.
 ///
 /// # Errors
-/// `ENOENT` if there is none that we may enter, `ENOTTY` before Linux 6.12.
-pub fn next_mount_namespace(file: BorrowedFd<'_>) -> Result<(OwnedFd, u32), Errno> {
+/// `ENOENT` if there is none, `ENOTTY` before Linux 6.12.
+pub fn newer_mount_namespace(file: BorrowedFd<'_>) -> Result<(OwnedFd, u32), Errno> {
+    neighbour(file, NS_MNT_GET_NEXT)
+}
+
+/// The one that was made before `file`.
+///
+/// # Errors
+/// As [`newer_mount_namespace`].
+pub fn older_mount_namespace(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    Ok(neighbour(file, NS_MNT_GET_PREV)?.0)
+}
+
+fn neighbour(file: BorrowedFd<'_>, which: u32) -> Result<(OwnedFd, u32), Errno> {
     let mut info = MountNamespaceInfo::default();
     // SAFETY: `info` outlives the call; the number of the ioctl holds its size.
-    match unsafe { libc::ioctl(file.as_raw_fd(), NS_MNT_GET_NEXT as _, &raw mut info) } {
+    match unsafe { libc::ioctl(file.as_raw_fd(), which as _, &raw mut info) } {
         -1 => Err(last_errno()),
         // SAFETY: the ioctl has opened a new descriptor that nobody else owns.
         fd => Ok((unsafe { OwnedFd::from_raw_fd(fd) }, info.mounts)),
