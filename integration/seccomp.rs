@@ -202,6 +202,22 @@ fn r247_exec_has_the_filter() {
     }
 }
 
+/// What `create` compiled is kept for `exec`: another program in its place is used.
+#[test]
+fn r245_the_compiled_filter_is_kept() {
+    deviates!(["runc", "crun"], "R245: runc has no cache, crun's has another form");
+    let c = Bundle::sleeper()
+        .set("/linux/seccomp", profile(json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}])))
+        .container()
+        .up();
+    c.exec(["mkdir", "/tmp/x"]).fails();
+    // No flags; BPF_RET | BPF_K, SECCOMP_RET_ALLOW.
+    let mut bytes = vec![0, 0, 0, 0, 6, 0, 0, 0];
+    bytes.extend(0x7fff_0000_u32.to_ne_bytes());
+    fs::write(c.root().join(&c.id).join("filter"), bytes).unwrap();
+    c.exec(["mkdir", "/tmp/x"]).ok();
+}
+
 #[test]
 fn r228_all_architectures_are_known() {
     for arch in [
