@@ -22,9 +22,12 @@ pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
     }
     let until = Instant::now() + PATIENCE;
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup {
-        // Without its cgroup the unit ends by itself: a bus that is gone is an
+        // Once its cgroup is empty the unit ends by itself: a bus that is gone is an
         // error only if the cgroup stays.
         let stopped = unit.stop();
+        if stopped.is_err() {
+            left_to_systemd(node, until).call(|| format!("wait for {}", node.path()))?;
+        }
         return remove_node(node, until).map_err(|error| stopped.err().unwrap_or(error));
     }
     // All are tried: one that can't go must not keep the others.
@@ -42,6 +45,17 @@ fn remove_empty(cgroup: &Cgroup) -> Result<()> {
         Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
         Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
     })
+}
+
+/// systemd watches the cgroup, and removes it when it is empty. If we were faster
+/// it might miss that, and keep the unit. No event tells that a directory is gone.
+fn left_to_systemd(node: &Node, until: Instant) -> rustix::io::Result<()> {
+    let mut wait = Duration::from_millis(1);
+    while Instant::now() < until && std::fs::exists(node.path()).unwrap_or(false) {
+        pause(&mut [], wait)?;
+        wait = (wait * 2).min(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn remove_node(node: &Node, until: Instant) -> Result<()> {
