@@ -1,7 +1,7 @@
 //! The tree that the container sees: mounts, their order and places, masks,
 //! read-only paths, propagation of the root.
 
-use crate::harness::{Bundle, Hierarchy, deviates, is_pinnace, json, needs};
+use crate::harness::{Bundle, Call, Hierarchy, deviates, is_pinnace, json, needs, runtime};
 use rustix::fs::{CWD, FileType, mknodat};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -566,4 +566,29 @@ fn nothing_is_open_below_the_bundle_afterwards() {
         let ours = target.ends_with("/stdout") || target.ends_with("/stderr");
         assert!(ours || target.starts_with("/dev/null"), "{target}");
     }
+}
+
+#[test]
+fn more_mounts_than_the_soft_limit_of_open_files() {
+    let mut bundle = Bundle::sh(
+        "ulimit -Sn; ls /many | wc -l; grep -c ' /many/' /proc/self/mountinfo",
+    )
+    .edit(|config| {
+        config["process"].as_object_mut().unwrap().remove("rlimits");
+    });
+    for n in 0..300 {
+        let volume = bundle.dir().join(format!("volume-{n}"));
+        fs::create_dir(&volume).unwrap();
+        bundle = bundle.bind(&volume, &format!("/many/{n}"), &["bind"]);
+    }
+    let c = bundle.container();
+    let few = "ulimit -Sn 256 && exec \"$@\"";
+    let out = Call::new("/bin/sh")
+        .args(["-c", few, "sh", runtime().path.to_str().unwrap()])
+        .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
+        .args([c.bundle.path().to_str().unwrap(), &c.id])
+        .run();
+    assert!(out.ok().ends_with("\n300\n300\n"), "{out:?}");
+    deviates!("runc", "R087: Go's start-up raises the limit, and runc 1.1.5 leaves it so");
+    assert_eq!(out.ok(), "256\n300\n300\n", "the container has its caller's limit");
 }

@@ -321,6 +321,7 @@ fn give_birth(
     };
     let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
+    let room = sources.room;
     let proc = lsm::open_proc()?;
     let bare = bare(work, &sources, proc.as_fd());
     // The child makes these itself, once it is in its cgroup or the bare one.
@@ -350,6 +351,7 @@ fn give_birth(
     };
     let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
     made.child = Some(child);
+    room.give_back()?;
     Ok(wire)
 }
 

@@ -70,6 +70,7 @@ fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOENT => error.hint("the source of a bind mount must exist on the host"),
         Errno::PERM => error.hint("binding it needs privileges on the host"),
+        Errno::MFILE => error.hint("more mounts than open files are allowed (ulimit -Hn)"),
         Errno::INVAL => error
             .hint("an unbindable mount, or \"bind\" where mounts below are locked: use \"rbind\""),
         _ => error,

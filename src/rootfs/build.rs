@@ -34,6 +34,7 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
     devices::create(plan, &sources, &root)?;
+    sources.room.give_back()?;
     Ok(root)
 }
 

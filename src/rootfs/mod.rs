@@ -21,6 +21,7 @@ mod finish;
 mod mask;
 mod mount;
 mod pivot;
+mod room;
 mod root;
 mod sources;
 
@@ -28,6 +29,7 @@ pub use bare::Bare;
 pub use build::build;
 pub use finish::finish;
 pub use pivot::enter;
+pub use room::Room;
 pub use root::Root;
 pub use sources::{Sources, open};
 

@@ -1,6 +1,7 @@
 //! The parent's side: all that is taken from the host, before the child exists.
 
 use super::bind::{self, Source, Tree};
+use super::room::Room;
 use super::{Context, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
@@ -26,6 +27,8 @@ pub struct Sources {
     pub(super) devices: Vec<Option<OwnedFd>>,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
+    /// The descriptors' room, to be given back by parent and child.
+    pub room: Room,
 }
 
 /// What was taken for one mount.
@@ -66,6 +69,7 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         mounts: Vec::with_capacity(plan.mounts.len()),
         devices: Vec::new(),
         idmaps: Vec::new(),
+        room: Room::make(plan.mounts.len())?,
     };
     if !plan.mount_namespace {
         return Ok(sources);

@@ -1,0 +1,44 @@
+//! Room for many mounts: each is a descriptor until it is attached, and a
+//! caller's soft limit may be lower than a configuration is long.
+
+use crate::error::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that are open beside those of mounts, at most.
+const OTHERS: u64 = 100;
+/// So many every caller allows: below, the limit is not even asked for.
+const USUAL: u64 = 256;
+
+/// A raised soft limit of open files: what it was before, if it was raised.
+#[derive(Debug, Clone, Copy)]
+pub struct Room(Option<Rlimit>);
+
+impl Room {
+    /// Makes it, as far as the hard limit goes.
+    ///
+    /// # Errors
+    /// Those of setrlimit(2), which does not refuse this.
+    pub(super) fn make(mounts: usize) -> Result<Self> {
+        let needed = mounts as u64 + OTHERS;
+        if needed <= USUAL {
+            return Ok(Self(None));
+        }
+        let before = getrlimit(Resource::Nofile);
+        if before.current.is_none_or(|soft| soft >= needed) {
+            return Ok(Self(None));
+        }
+        let raised = Rlimit { current: before.maximum, ..before };
+        setrlimit(Resource::Nofile, raised).call(|| "setrlimit(RLIMIT_NOFILE)".into())?;
+        Ok(Self(Some(before)))
+    }
+
+    /// Puts the limit back, in each process by itself: the container and hooks
+    /// have the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn give_back(self) -> Result<()> {
+        let Some(before) = self.0 else { return Ok(()) };
+        setrlimit(Resource::Nofile, before).call(|| "setrlimit(RLIMIT_NOFILE)".into())
+    }
+}
