@@ -5,6 +5,7 @@
 //   : COMMAND ARG...           not timed
 //   N* CASE: COMMAND ARG-%...  N processes at once, % being 0 to N - 1; timed from the first start to the last end
 //   ended PIDFILE              wait for the process in PIDFILE, a container's init, to end
+//   CASE: ended PIDFILE        the same, timed
 //   mounts FILE                the steps after it run in this mount namespace
 // The lane's name is the file's last path element. Words are split at blanks; there is no quoting.
 //
@@ -107,14 +108,23 @@ static void failed(const char *what, char *const *words) {
   if (used < sizeof reason) snprintf(reason + used, sizeof reason - used, ": %.300s", line);
 }
 
+static long long between(const struct timespec *from, const struct timespec *to) {
+  return (to->tv_sec - from->tv_sec) * 1000000000LL + to->tv_nsec - from->tv_nsec;
+}
+
 // We are the subreaper, as an engine's shim is, so a detached container's init has become our child.
-static int ended(struct step *step) {
+static long long ended(struct step *step) {
+  struct timespec from, to;
+  clock_gettime(CLOCK_MONOTONIC, &from);
   FILE *file = fopen(step->words[1], "r");
   int pid, status, found = file && fscanf(file, "%d", &pid) == 1;
   if (file) fclose(file);
-  if (found && waitpid(pid, &status, 0) == pid) return 1;
+  if (found && waitpid(pid, &status, 0) == pid) {
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    return between(&from, &to);
+  }
   snprintf(reason, sizeof reason, "the container's init cannot be waited for: %s", strerror(errno));
-  return 0;
+  return -1;
 }
 
 static void enter(const char *path) {
@@ -158,7 +168,7 @@ static long long run(struct step *step) {
     failed(what, step->words);
     return -1;
   }
-  return (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec;
+  return between(&from, &to);
 }
 
 // One round of one lane; false if it failed.
@@ -166,13 +176,11 @@ static int round_of(struct lane *lane, int print) {
   int away = 0, good = 1;
   for (int k = 0; good && k < lane->count; k++) {
     struct step *step = &lane->steps[k];
-    if (!strcmp(step->words[0], "ended")) {
-      good = ended(step);
-    } else if (!strcmp(step->words[0], "mounts")) {
+    if (!strcmp(step->words[0], "mounts")) {
       enter(step->words[1]);
       away = 1;
     } else {
-      long long took = run(step);
+      long long took = strcmp(step->words[0], "ended") ? run(step) : ended(step);
       good = took >= 0;
       if (good && print && *step->name) printf("%s\t%s\t%lld\n", step->name, lane->name, took);
     }
