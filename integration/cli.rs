@@ -128,6 +128,24 @@ fn r314_r315_usage_errors_are_in_the_log() {
 }
 
 #[test]
+fn r313_debug_tells_of_the_cgroup_and_of_the_process() {
+    let c = Bundle::sleeper().container();
+    let (bundle, log) = (c.bundle.path(), c.bundle.dir().join("log"));
+    let (bundle, log_path) = (bundle.to_str().unwrap(), log.to_str().unwrap());
+    c.detached(["--log", log_path, "create", "--bundle", bundle, &c.id]).ok();
+    assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "", "not asked for");
+    c.call(["delete", "--force", &c.id]).run().ok();
+    c.detached(["--debug", "--log", log_path, "create", "--bundle", bundle, &c.id]).ok();
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.lines().count() >= 1 && text.lines().all(|l| l.contains("level=debug")), "{text}");
+    deviates!(["runc", "crun"], "R313: other words");
+    let pid = c.pid().as_raw_pid();
+    assert!(text.contains(&format!("init is process {pid}\"")), "{text}");
+    let cgroup = c.cgroup("memory");
+    assert!(text.contains(cgroup.to_str().unwrap()), "{text}");
+}
+
+#[test]
 fn r315_log_json_is_one_object_with_the_error() {
     let c = Bundle::new(["/no/such/program"]).container();
     let log = c.bundle.dir().join("log.json");

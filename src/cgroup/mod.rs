@@ -304,6 +304,11 @@ impl Cgroup {
         self.nodes().iter().map(plan::mount_of).collect()
     }
 
+    /// The directories, one for each hierarchy.
+    pub fn paths(&self) -> Vec<String> {
+        self.nodes().iter().map(Node::path).collect()
+    }
+
     /// Whether the container has got a cgroup.
     pub fn exists(&self) -> bool {
         let (Self::V1(Hierarchies { ours, .. }) | Self::V2(Unified { ours, .. })) = self;

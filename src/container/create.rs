@@ -197,24 +197,16 @@ fn make(
     }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
-    // systemd wants a process to make the cgroup around, so there it comes later.
-    let is_unit = record.cgroup.is_unit();
-    if !is_unit {
-        record.cgroup.create()?;
-        record.cgroup.apply(&work.writes)?;
-        delegate(work, &record.cgroup)?;
-    }
-    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
-        groups.create(rdt)?;
-    }
+    make_groups(work, record)?;
     dir.save(record)?;
     let wire = give_birth(work, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
-    if is_unit {
+    let log = &work.runtime.log;
+    log.debug(|| format!("create {}: init is process {pid}", record.id));
+    if record.cgroup.is_unit() {
         record.cgroup.start_unit(pid)?;
-        record.cgroup.apply(&work.writes)?;
-        delegate(work, &record.cgroup)?;
+        limit(work, &record.cgroup)?;
         dir.save(record)?;
     } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
@@ -242,7 +234,7 @@ fn make(
     let mut conversation = serve::Conversation {
         wire: &wire,
         child,
-        log: &work.runtime.log,
+        log,
         master: None,
         on_hooks: &mut || {
             made.hooks = true;
@@ -253,6 +245,7 @@ fn make(
         },
     };
     conversation.until_ready()?;
+    log.debug(|| format!("create {}: init is ready", work.plan.id));
     let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
     let master = conversation.hand_over(console.as_deref(), pidfd.as_deref())?;
     if let Some(process) = &work.plan.process {
@@ -263,6 +256,25 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+fn make_groups(work: &Work<'_>, record: &mut Record) -> Result<()> {
+    // systemd wants a process to make the cgroup around, so there it comes later.
+    if !record.cgroup.is_unit() {
+        record.cgroup.create()?;
+        limit(work, &record.cgroup)?;
+    }
+    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
+        groups.create(rdt)?;
+    }
+    let log = &work.runtime.log;
+    log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
+    Ok(())
+}
+
+fn limit(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
+    cgroup.apply(&work.writes)?;
+    delegate(work, cgroup)
 }
 
 /// The process waits, and its network namespace is there: its own, or the one

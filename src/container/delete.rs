@@ -89,6 +89,7 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
         groups.remove()?;
     }
     dir.remove()?;
+    log.debug(|| format!("{} is deleted", record.id));
     poststop(hooks, record, log);
     Ok(())
 }

@@ -91,7 +91,10 @@ impl Waiting<'_> {
         self.wire.send(ToChild::Start)?;
         loop {
             let heard = match self.wire.receive() {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.log.debug(|| format!("process {} runs its program", self.pid));
+                    return Ok(());
+                }
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
