@@ -166,7 +166,7 @@ pub fn is_rootless() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    let in_host_namespace = file::read("/proc/self/uid_map").is_ok_and(|map| {
+    let in_host_namespace = file::read_short("/proc/self/uid_map").is_ok_and(|map| {
         String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
     });
     !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")

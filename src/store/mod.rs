@@ -311,7 +311,7 @@ impl Dir {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        match file::read_at(self.fd.as_fd(), name) {
+        match file::read_short_at(self.fd.as_fd(), name) {
             Err(Errno::NOENT) => Err(missing(&self.id)),
             text => text.call(|| format!("read {}/{name}", self.path.display())),
         }

@@ -23,8 +23,8 @@ impl ProcessId {
     /// # Errors
     /// `ENOENT` if it is not.
     pub fn of(pid: i32) -> Result<Self> {
-        let stat =
-            file::read(format!("/proc/{pid}/stat")).call(|| format!("read /proc/{pid}/stat"))?;
+        let stat = file::read_short(format!("/proc/{pid}/stat"))
+            .call(|| format!("read /proc/{pid}/stat"))?;
         let start_time =
             parse(&String::from_utf8_lossy(&stat)).map_or(0, |(_, start_time)| start_time);
         Ok(Self { pid, start_time })
@@ -32,7 +32,7 @@ impl ProcessId {
 
     /// Whether it still runs: neither gone, nor a zombie, nor another one.
     pub fn is_alive(&self) -> bool {
-        let stat = file::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = file::read_short(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         matches!(parse(&String::from_utf8_lossy(&stat)), Some((state, start)) if start == self.start_time && !"ZXx".contains(state))
     }
 

@@ -15,26 +15,33 @@ const ROOM: usize = 4000;
 /// # Errors
 /// Those of open(2) and read(2).
 pub fn read_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
-    read_rest(openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    read_until(dir, path, 0)
 }
 
-/// The whole content of a file.
+/// The same of a file that the kernel makes, with short lines, or of one on a
+/// local disk: they fill what they are given, the former with whole lines, so a
+/// read of less than half of it was the last.
 ///
 /// # Errors
 /// Those of open(2) and read(2).
-pub fn read(path: impl Arg) -> Result<Vec<u8>> {
-    read_at(CWD, path)
+pub fn read_short_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
+    read_until(dir, path, ROOM / 2)
 }
 
-/// From where an open file stands to its end.
+/// As [`read_short_at`], by an absolute path.
 ///
 /// # Errors
-/// Those of read(2).
-pub fn read_rest(file: impl AsFd) -> Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(ROOM);
+/// Those of open(2) and read(2).
+pub fn read_short(path: impl Arg) -> Result<Vec<u8>> {
+    read_short_at(CWD, path)
+}
+
+fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>> {
+    let file = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
     loop {
-        text.reserve(ROOM / 4);
-        if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? == 0 {
+        text.reserve(ROOM);
+        if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? <= end {
             return Ok(text);
         }
     }
