@@ -39,6 +39,8 @@ pub(super) struct Taken {
     /// What is bound where the mount itself is refused by the kernel: /sys for a
     /// sysfs, the cgroup's own directories, in the order of the view.
     pub instead: Vec<OwnedFd>,
+    /// Whether only the child can take it, by a path of the host.
+    later: bool,
     idmap: Option<usize>,
 }
 
@@ -46,8 +48,7 @@ impl Sources {
     /// Whether all that the tree is made of was taken: then nothing is looked for
     /// by a path of the host any more.
     pub fn are_complete(&self) -> bool {
-        let later = |taken: &Taken| matches!(taken.bind, Some(Source::Later));
-        self.rootfs.is_some() && !self.mounts.iter().any(later)
+        self.rootfs.is_some() && !self.mounts.iter().any(|taken| taken.later)
     }
 
     /// The user namespace whose mapping the mount at `index` takes.
@@ -142,12 +143,24 @@ fn take(
         Kind::Cgroup => take_cgroup(plan, context)?,
         _ => Vec::new(),
     };
-    Ok(Taken { bind, instead, idmap })
+    let later = match &mount.kind {
+        Kind::Bind(_) => matches!(bind, Some(Source::Later)),
+        // systemd makes the cgroup around the child.
+        Kind::Cgroup => instead.is_empty() && binds_cgroup(plan, context),
+        _ => false,
+    };
+    Ok(Taken { bind, instead, later, idmap })
+}
+
+/// Whether the container sees its cgroup by a bind mount, and not by a file
+/// system of its own.
+fn binds_cgroup(plan: &Rootfs, context: &Context<'_>) -> bool {
+    context.cgroup.is_some() && !(context.cgroup_namespace && !plan.user_namespace)
 }
 
 fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
-    if context.cgroup_namespace && !plan.user_namespace {
-        return Ok(Vec::new()); // mounted for real
+    if !binds_cgroup(plan, context) {
+        return Ok(Vec::new());
     }
     match context.cgroup {
         Some(CgroupView::V2(dir)) => take_trees([dir.as_path()].into_iter(), false),
