@@ -155,7 +155,7 @@ fn take(
 /// Whether the container sees its cgroup by a bind mount, and not by a file
 /// system of its own.
 fn binds_cgroup(plan: &Rootfs, context: &Context<'_>) -> bool {
-    context.cgroup.is_some() && !(context.cgroup_namespace && !plan.user_namespace)
+    context.cgroup.is_some() && (plan.user_namespace || !context.cgroup_namespace)
 }
 
 fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
