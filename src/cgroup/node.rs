@@ -23,6 +23,11 @@ pub struct Node {
     pub(super) controllers: Option<Vec<String>>,
     /// How many of the last components of `path` create made.
     pub(super) made: usize,
+    /// Whether the directory has become ours. A record is written before it is
+    /// made, and whoever finds it must not take a path that turned out to be in
+    /// use, with the processes in it, for the container's.
+    #[serde(default)]
+    pub(super) ours: bool,
     /// Opened once in a process.
     #[serde(skip)]
     pub(super) fd: OnceCell<OwnedFd>,
