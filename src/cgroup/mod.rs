@@ -64,6 +64,9 @@ pub enum Cgroup {
 /// cgroup v1, with or without the unified hierarchy beside it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hierarchies {
+    /// All of one path. In a record it stands there once, as a list of containers
+    /// reads many of them.
+    #[serde(with = "node::list")]
     nodes: Vec<Node>,
     rules: Rules,
 }

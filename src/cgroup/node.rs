@@ -33,6 +33,43 @@ pub struct Node {
     pub(super) fd: OnceCell<OwnedFd>,
 }
 
+/// Several directories of one path, as that path and a list for each.
+pub(super) mod list {
+    use super::Node;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::cell::OnceCell;
+
+    /// What a node has beside its path, in the order of its fields.
+    type One = (String, Option<String>, Option<Vec<String>>, usize, bool);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        nodes: &[Node],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let path = nodes.first().map_or("", |node| &node.path);
+        let one = |node: &Node| -> One {
+            (node.root.clone(), node.name.clone(), node.controllers.clone(), node.made, node.ours)
+        };
+        (path, nodes.iter().map(one).collect::<Vec<_>>()).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Node>, D::Error> {
+        let (path, nodes) = <(String, Vec<One>)>::deserialize(from)?;
+        let node = |(root, name, controllers, made, ours): One| Node {
+            root,
+            path: path.clone(),
+            name,
+            controllers,
+            made,
+            ours,
+            fd: OnceCell::new(),
+        };
+        Ok(nodes.into_iter().map(node).collect())
+    }
+}
+
 impl Node {
     /// Whether files of this controller are here. Pure v2 has all of them.
     pub(super) fn has(&self, controller: &str) -> bool {

@@ -232,7 +232,7 @@ fn make(
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.rootless)?;
     }
-    record.init = Some(ProcessId::of(pid)?);
+    record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
     record.creator = None;
     let complete = dir.prepare_record(record)?;
     if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
