@@ -1,7 +1,8 @@
 // interleave ROUNDS LANE_FILE...: run the lanes' commands in turns and print what each timed one took.
 //
 // A lane is one runtime in one setting. Each line of its file is one step:
-//   CASE: COMMAND ARG...       timed; one line on standard output: CASE <tab> LANE <tab> NANOSECONDS
+//   CASE: COMMAND ARG...       timed; one line on standard output: CASE <tab> LANE <tab> NANOSECONDS; the first % in a
+//                              word is the number of the round
 //   : COMMAND ARG...           not timed
 //   N* CASE: COMMAND ARG-%...  N processes at once, % being 0 to N - 1; timed from the first start to the last end
 //   ended PIDFILE              wait for the process in PIDFILE, a container's init, to end
@@ -133,14 +134,14 @@ static void enter(const char *path) {
   if (path) close(fd);
 }
 
-static pid_t start(struct step *step, int number) {
+static pid_t start(const struct step *step, int number) {
   extern char **environ;
   static char text[MAX_WORDS][NAME_SIZE];
   char *words[MAX_WORDS] = {0}, *mark;
   pid_t pid;
   for (int i = 0; step->words[i]; i++) {
     words[i] = step->words[i];
-    if (!step->at_once || !(mark = strchr(words[i], '%'))) continue;
+    if (!(mark = strchr(words[i], '%'))) continue;
     snprintf(text[i], NAME_SIZE, "%.*s%d%s", (int)(mark - words[i]), words[i], number, mark + 1);
     words[i] = text[i];
   }
@@ -150,13 +151,13 @@ static pid_t start(struct step *step, int number) {
 }
 
 // Nanoseconds, or -1 and the reason.
-static long long run(struct step *step) {
+static long long run(const struct step *step, int round) {
   static pid_t pids[MAX_AT_ONCE];
   struct timespec from, to;
   int count = step->at_once ? step->at_once : 1, bad = 0, status, last = 0;
   if (ftruncate(errors, 0)) die("truncate", "standard error");
   clock_gettime(CLOCK_MONOTONIC, &from);
-  for (int i = 0; i < count; i++) pids[i] = start(step, i);
+  for (int i = 0; i < count; i++) pids[i] = start(step, step->at_once ? i : round);
   for (int i = 0; i < count; i++) {
     if (wait4(pids[i], &status, 0, NULL) < 0) die("wait4", step->words[0]);
     if (status) bad++, last = status;
@@ -172,7 +173,7 @@ static long long run(struct step *step) {
 }
 
 // One round of one lane; false if it failed.
-static int round_of(struct lane *lane, int print) {
+static int round_of(struct lane *lane, int round) {
   int away = 0, good = 1;
   for (int k = 0; good && k < lane->count; k++) {
     struct step *step = &lane->steps[k];
@@ -180,9 +181,9 @@ static int round_of(struct lane *lane, int print) {
       enter(step->words[1]);
       away = 1;
     } else {
-      long long took = strcmp(step->words[0], "ended") ? run(step) : ended(step);
+      long long took = strcmp(step->words[0], "ended") ? run(step, round) : ended(step);
       good = took >= 0;
-      if (good && print && *step->name) printf("%s\t%s\t%lld\n", step->name, lane->name, took);
+      if (good && round && *step->name) printf("%s\t%s\t%lld\n", step->name, lane->name, took);
     }
   }
   if (away) enter(NULL);
