@@ -2,10 +2,10 @@
 
 use super::Verb;
 use super::arguments::arguments;
-use super::usage::{print, print_json};
+use super::usage::{json, print};
 use crate::container::{self, Runtime};
 use crate::error::Result;
-use std::borrow::Cow;
+use crate::spec::State;
 use std::collections::BTreeMap;
 
 arguments! {
@@ -20,42 +20,60 @@ arguments! {
 
 impl Verb for List {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        let entries = container::list(runtime)?;
+        let mut owners = Owners::default();
+        let mut all = String::new();
         if self.quiet {
-            let ids = entries.iter().map(|entry| format!("{}\n", entry.record.id));
-            print(&ids.collect::<String>());
-            return Ok(0);
-        }
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let mut owners = BTreeMap::new();
-        for entry in &entries {
-            let owner = entry.record.owner;
-            owners.entry(owner).or_insert_with(|| owner_name(&passwd, owner));
-        }
-        let states = entries.iter().map(|entry| {
-            let mut state = entry.state();
-            state.owner = owners.get(&entry.record.owner).map(String::as_str);
-            state
-        });
-        if self.format == "json" {
-            let states: Vec<_> = states.collect();
+            container::list(runtime, |state, _| {
+                all.push_str(state.id);
+                all.push('\n');
+                Ok(())
+            })?;
+            print(&all);
+        } else if self.format == "json" {
+            container::list(runtime, |state, owner| {
+                let state = State { owner: Some(owners.name(owner)), ..state };
+                all.push(if all.is_empty() { '[' } else { ',' });
+                all.push_str(&json(&state)?);
+                Ok(())
+            })?;
             // `null` for none, as Go prints a nil slice and runc's callers read it.
-            print_json(&(!states.is_empty()).then_some(states))?;
-            return Ok(0);
+            all.push_str(if all.is_empty() { "null" } else { "]" });
+            print(&all);
+        } else {
+            let mut rows = vec![HEAD.map(str::to_owned)];
+            container::list(runtime, |state, owner| {
+                rows.push([
+                    state.id.to_owned(),
+                    state.pid.to_string(),
+                    state.status.as_str().to_owned(),
+                    state.bundle.to_owned(),
+                    state.created.unwrap_or_default().to_owned(),
+                    owners.name(owner).to_owned(),
+                ]);
+                Ok(())
+            })?;
+            print(&table(&rows));
         }
-        let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(Cow::Borrowed);
-        let rows = states.map(|state| {
-            [
-                state.id.into(),
-                state.pid.to_string().into(),
-                state.status.as_str().into(),
-                state.bundle.into(),
-                state.created.unwrap_or_default().into(),
-                state.owner.unwrap_or_default().into(),
-            ]
-        });
-        print(&table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
         Ok(0)
+    }
+}
+
+const HEAD: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+
+/// Names of users, each looked for once.
+#[derive(Default)]
+struct Owners {
+    passwd: Option<String>,
+    names: BTreeMap<u32, String>,
+}
+
+impl Owners {
+    fn name(&mut self, uid: u32) -> &str {
+        let passwd = &mut self.passwd;
+        self.names.entry(uid).or_insert_with(|| {
+            let read = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            owner_name(passwd.get_or_insert_with(read), uid)
+        })
     }
 }
 
@@ -71,7 +89,7 @@ fn owner_name(passwd: &str, uid: u32) -> String {
 
 /// Columns as wide as their widest cell and three spaces, at least 12: as
 /// runc's.
-fn table(rows: &[[Cow<'_, str>; 6]]) -> String {
+fn table(rows: &[[String; 6]]) -> String {
     let width = |column: usize| {
         rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12))
     };

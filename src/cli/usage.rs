@@ -139,7 +139,10 @@ pub(super) fn print(text: &str) {
 
 /// A document as JSON on stdout.
 pub(super) fn print_json(document: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string(document).map_err(|e| Error::new(format!("JSON: {e}")))?;
-    print(&text);
+    print(&json(document)?);
     Ok(())
+}
+
+pub(super) fn json(document: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(document).map_err(|e| Error::new(format!("JSON: {e}")))
 }
