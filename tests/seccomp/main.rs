@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
 mod compare;
+#[path = "../dice.rs"]
+mod dice;
 mod errors;
 mod figures;
 mod kernel;
@@ -16,10 +18,11 @@ mod plain;
 mod random;
 
 use compare::{Outcome, differ};
+use dice::Dice;
 use oracle::{alone, known_archs};
 use pinnace::security::seccomp::{self, Arch, ERRNO};
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
-use random::{ACTIONS, Dice, random, random_long};
+use random::{ACTIONS, random, random_long};
 
 const X32_BIT: u32 = 0x4000_0000;
 /// `__AUDIT_ARCH_LE` of linux/audit.h.
