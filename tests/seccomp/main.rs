@@ -3,6 +3,7 @@
 //!
 //! libseccomp knows the calls of its own release only (2.5.4 of Debian 12: Linux
 //! 5.17), so profiles are first cut to the calls on whose number both agree.
+//! And against seccompiler, as far as that goes (`seccompiler`).
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
@@ -16,6 +17,7 @@ mod numbers;
 mod oracle;
 mod plain;
 mod random;
+mod seccompiler;
 
 use compare::{Outcome, differ};
 use dice::Dice;
