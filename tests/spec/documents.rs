@@ -2,12 +2,15 @@
 
 use super::fixtures;
 use super::schema::Schemas;
-use pinnace::container::features;
 use pinnace::plan::{Kind, capabilities, hooks, options};
 use pinnace::spec::{self, OCI_VERSION, State, Status};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
+
+fn features() -> Value {
+    pinnace::container::features().unwrap()
+}
 
 fn listed(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
