@@ -4,6 +4,7 @@ use super::{Container, Runtime, state_of};
 use crate::error::{Kind, Result};
 use crate::spec::{State, Status};
 use crate::store::Record;
+use crate::sys::regex::Regex;
 
 /// One container as it is now. It holds no descriptors: there may be more
 /// containers than a process may have of those.
@@ -20,6 +21,17 @@ impl Entry {
     pub fn state(&self) -> State<'_> {
         state_of(&self.record, self.status)
     }
+}
+
+/// The ids of the containers in whose id the pattern is found, regex(7).
+///
+/// # Errors
+/// A pattern that is none; if the state root cannot be read.
+pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
+    let pattern = Regex::new(pattern)?;
+    let mut ids = runtime.store.ids()?;
+    ids.retain(|id| pattern.is_in(id));
+    Ok(ids)
 }
 
 /// All containers, by id. One that is deleted meanwhile is left out.
