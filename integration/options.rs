@@ -212,3 +212,65 @@ fn r394_update_of_schemata() {
     assert!(refused.fails().contains("is not one line"), "{refused:?}");
     assert_eq!(schemata(), before);
 }
+
+#[test]
+fn r398_spec_writes_another_file() {
+    deviates!("runc", "R398: none");
+    let c = Bundle::sleeper().container();
+    let path = c.bundle.dir().join("mine.json");
+    let call = || c.call(["spec", "-f", path.to_str().unwrap()]).run();
+    deviates!("crun", "R398: newer than 1.8.1");
+    call().ok();
+    let spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(spec["process"]["args"], json!(["sh"]));
+    assert!(call().fails().contains("mine.json"), "an existing file is not overwritten");
+}
+
+/// By a caller with these supplementary groups.
+fn run_with_groups(c: &Container) -> crate::harness::Output {
+    Call::new("/usr/bin/setpriv")
+        .args(["--groups", "4242,4343"])
+        .args([runtime().path.as_os_str()])
+        .args(c.global())
+        .args(["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+        .run()
+}
+
+#[test]
+fn r418_the_callers_groups_may_be_kept() {
+    let script = "grep Groups: /proc/self/status; id -G";
+    let annotation = "/annotations/run.oci.keep_original_groups";
+    let dropped = run_with_groups(&Bundle::sh(script).container());
+    assert!(!dropped.ok().contains("42"), "{dropped:?}");
+    let kept = Bundle::sh(script).set(annotation, json!("1")).container();
+    let kept = run_with_groups(&kept);
+    deviates!("runc", "R418: none");
+    assert_eq!(kept.field("Groups"), "4242 4343");
+    // In a user namespace that does not map them they are nobody's, and yet there.
+    let inside = Bundle::sh(script).user_namespace().set(annotation, json!("1")).container();
+    assert_eq!(run_with_groups(&inside).field("Groups"), "65534 65534");
+    let off = Bundle::sh(script).set(annotation, json!("0")).container();
+    assert_eq!(run_with_groups(&off).field("Groups"), "");
+    deviates!("crun", "R418: other words");
+    let both = Bundle::sh(script)
+        .set(annotation, json!("1"))
+        .set("/process/user/additionalGids", json!([7]))
+        .container();
+    let both = run_with_groups(&both);
+    assert!(both.stderr.contains("warning: process.user.additionalGids"), "{both:?}");
+    assert_eq!(both.field("Groups"), "4242 4343");
+}
+
+#[test]
+fn r418_exec_keeps_its_callers_groups_too() {
+    deviates!("runc", "R418: none");
+    let annotation = "/annotations/run.oci.keep_original_groups";
+    let c = Bundle::sleeper().set(annotation, json!("1")).container().up();
+    let out = Call::new("/usr/bin/setpriv")
+        .args(["--groups", "4545"])
+        .args([runtime().path.as_os_str()])
+        .args(c.global())
+        .args(["exec", &c.id, "grep", "Groups:", "/proc/self/status"])
+        .run();
+    assert_eq!(out.field("Groups"), "4545");
+}

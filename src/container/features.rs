@@ -66,7 +66,7 @@ pub fn features() -> Result<Value> {
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),
         },
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", plan::process::KEEP_GROUPS],
     }))
 }
 

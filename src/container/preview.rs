@@ -343,7 +343,7 @@ fn process(process: &Process) -> Table {
             ("env", texts(&process.env)),
             ("uid", process.uid.into()),
             ("gid", process.gid.into()),
-            ("additionalGids", process.groups.as_slice().into()),
+            ("additionalGids", process.groups.clone().into()),
             ("umask", process.umask.map_or(Value::Null, octal)),
             ("terminal", process.terminal.is_some().into()),
             ("noNewPrivileges", process.no_new_privileges.into()),
