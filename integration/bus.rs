@@ -67,7 +67,7 @@ fn message(bytes: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn r207_six_messages_in_a_life() {
+fn r207_r447_six_messages_in_a_life() {
     needs!(here(), "systemd with cgroup v2");
     deviates!(["runc", "crun"], "R207: no such promise");
     let limits = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 33}});

@@ -132,7 +132,7 @@ fn r360_exec_ignore_paused_waits_for_the_thaw() {
 }
 
 #[test]
-fn r343_exec_passes_stdio_through() {
+fn r343_r461_exec_passes_stdio_through() {
     let c = up();
     let call = c.call(["exec", &c.id, "sh", "-c", "cat; echo err >&2"]);
     let out = call.stdin("in\n").run();

@@ -23,13 +23,13 @@ const LIST: &str = "for fd in 0 1 2 3 4 5 6 7 8 9; do \
                     [ -e /proc/$$/fd/$fd ] && echo $fd; done; true";
 
 #[test]
-fn r164_only_stdio_is_open() {
+fn r164_r453_only_stdio_is_open() {
     let c = Bundle::sh(LIST).container();
     assert_eq!(run_with(&c, "exec 3</ 5</etc/passwd 7>&1;", "").ok(), "0\n1\n2\n");
 }
 
 #[test]
-fn r164_init_holds_nothing_of_the_host() {
+fn r164_r453_init_holds_nothing_of_the_host() {
     let c = Bundle::sleeper().container().up();
     let dir = format!("/proc/{}/fd", c.pid().as_raw_pid());
     let mut open: Vec<_> =

@@ -28,6 +28,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod options;
 mod process;
 mod resources;
 mod scheduling;

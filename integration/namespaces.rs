@@ -133,7 +133,7 @@ fn r132_mount_inherited_is_a_chroot() {
 }
 
 #[test]
-fn r131_lo_is_up_in_a_new_network_namespace() {
+fn r131_r458_lo_is_up_in_a_new_network_namespace() {
     let out = Bundle::new(["cat", "/sys/class/net/lo/flags"]).run();
     assert_eq!(out.ok(), "0x9\n", "IFF_UP | IFF_LOOPBACK");
     let out = Bundle::sh("ping -c 1 127.0.0.1 > /dev/null && echo reached")

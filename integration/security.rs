@@ -2,7 +2,7 @@
 //! that do the swap which an attacker would have raced. A decoy is a file or
 //! directory of the host that must stay as it is.
 
-use crate::harness::{Bundle, Call, deviates, is_pinnace, json, runtime};
+use crate::harness::{Bundle, Call, Lacks, deviates, is_pinnace, json, runtime};
 use pinnace::sys::mount::{Attributes, Change, RDONLY, mount_setattr};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs;
@@ -47,7 +47,7 @@ fn hook(bundle: Bundle, kind: &str, command: &str) -> Bundle {
 
 /// CVE-2019-5736
 #[test]
-fn the_runtimes_binary_cannot_be_written_through_proc_exe() {
+fn r448_the_runtimes_binary_cannot_be_written_through_proc_exe() {
     let before = sum(&runtime().path);
     let inode = fs::metadata(&runtime().path).unwrap().ino();
     for args in [["/proc/self/exe", "--version"], ["/script", ""]] {
@@ -74,7 +74,7 @@ fn chmod(path: &Path) {
 
 /// CVE-2019-5736: before exec, init runs from a copy, not from the host's file.
 #[test]
-fn init_of_a_created_container_does_not_run_the_hosts_binary() {
+fn r448_init_of_a_created_container_does_not_run_the_hosts_binary() {
     let c = Bundle::sleeper().container();
     c.create().ok();
     let exe = format!("/proc/{}/exe", c.pid().as_raw_pid());
@@ -89,7 +89,7 @@ fn init_of_a_created_container_does_not_run_the_hosts_binary() {
 /// CVE-2019-5736: what runs init is read-only for good, whoever asks. Root of the
 /// host can do no less than root of a container.
 #[test]
-fn the_program_of_init_stays_read_only() {
+fn r448_the_program_of_init_stays_read_only() {
     deviates!("crun", "CVE-2019-5736: a copy of its own kind");
     deviates!("runc", "CVE-2019-5736: a copy of its own kind");
     let c = Bundle::sleeper().container();
@@ -105,6 +105,42 @@ fn the_program_of_init_stays_read_only() {
     assert_eq!(mount_setattr(exe.as_fd(), &change), Err(rustix::io::Errno::INVAL));
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
     assert!(open_tree(&exe, "", clone).is_err(), "cloned");
+}
+
+/// A program that needs no other file runs where there is none.
+#[test]
+fn r446_the_program_is_one_file() {
+    deviates!(["runc", "crun"], "R446: dynamic");
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(&runtime().path, dir.path().join("runtime")).unwrap();
+    for (args, said) in [(["--version"], "spec: 1."), (["features"], "SCMP_ACT_NOTIFY")] {
+        let out = Call::new("/usr/sbin/chroot").args([dir.path()]).args(["/runtime"]).args(args);
+        assert!(out.run().ok().contains(said));
+    }
+}
+
+/// mount(2) takes paths, and who looks a path up twice may find two things.
+#[test]
+fn r452_every_mount_is_made_by_the_new_calls() {
+    deviates!(["runc", "crun"], "R452: mount(2), too");
+    // But for MS_SHARED and its like, which make nothing.
+    let (call, errno) = (libc::SYS_mount, libc::ENOSYS);
+    let none = Lacks { call, argument: 3, mask: 0x001e_0000, value: 0, errno };
+    let bundle = Bundle::sh("cat /proc/self/mountinfo");
+    let volume = bundle.dir().join("volume");
+    fs::create_dir(&volume).unwrap();
+    let c = bundle
+        .bind(&volume, "/volume", &["rbind", "ro", "rslave"])
+        .mount("tmpfs", "tmpfs", "/made", &["size=4k", "noexec"])
+        .set("/linux/maskedPaths", json!(["/proc/kcore", "/proc/scsi"]))
+        .set("/linux/readonlyPaths", json!(["/proc/sys"]))
+        .set("/root/readonly", json!(true))
+        .container();
+    let path = c.bundle.path().to_str().unwrap().to_owned();
+    let out = c.call(["run", "--bundle", &path, &c.id]).without(&[none]).run();
+    for place in [" / ro,", " /proc ", " /dev/pts ", " /volume ro,", " /made ", " /proc/sys ro,"] {
+        assert!(out.ok().contains(place), "{place}: {}", out.stdout);
+    }
 }
 
 /// CVE-2016-9962
@@ -188,7 +224,7 @@ fn mount_points_are_not_made_behind_a_link_that_a_hook_swaps_in() {
 
 /// CVE-2024-21626
 #[test]
-fn r083_cwd_through_a_leaked_descriptor_is_refused() {
+fn r083_r453_cwd_through_a_leaked_descriptor_is_refused() {
     for n in 3..16 {
         let c = Bundle::sh("pwd; ls").set("/process/cwd", json!(format!("/proc/self/fd/{n}")));
         let c = c.container();
@@ -199,7 +235,7 @@ fn r083_cwd_through_a_leaked_descriptor_is_refused() {
 
 /// CVE-2024-21626, by a link of the image, and by exec.
 #[test]
-fn r083_cwd_through_a_link_to_a_descriptor_is_refused() {
+fn r083_r453_cwd_through_a_link_to_a_descriptor_is_refused() {
     let c = Bundle::sleeper().container();
     for n in 3..12 {
         symlink(format!("/proc/self/fd/{n}"), c.bundle.rootfs(&format!("fd{n}"))).unwrap();
@@ -259,7 +295,7 @@ fn the_console_is_not_bound_onto_a_link() {
 
 /// CVE-2025-52881: a sysctl must reach procfs, or fail, but not a fake file.
 #[test]
-fn sysctl_does_not_go_to_a_fake_file() {
+fn r451_sysctl_does_not_go_to_a_fake_file() {
     let bundle = Bundle::sh("cat /proc/sys/net/ipv4/ping_group_range");
     let decoy = Decoy::new(&bundle);
     let rootfs = bundle.path().join("rootfs");

@@ -28,7 +28,7 @@ fn create(c: &Container) -> (OwnedFd, String) {
 }
 
 #[test]
-fn r080_r330_console_socket_receives_the_master() {
+fn r080_r330_r461_console_socket_receives_the_master() {
     let c = with_terminal("tty; echo hello; test -t 0 && test -t 1 && test -t 2 && echo all")
         .container();
     let (master, name) = create(&c);
@@ -150,7 +150,7 @@ fn run_on(terminal: &Terminal, c: &Container) -> crate::harness::Running {
 }
 
 #[test]
-fn r080_foreground_run_relays_the_terminal() {
+fn r080_r461_foreground_run_relays_the_terminal() {
     let terminal = Terminal::new(24, 80);
     let c =
         with_terminal("test -t 0 && echo ready; read line; echo \"got $line\"; exit 3").container();

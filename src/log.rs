@@ -1,4 +1,4 @@
-//! `--log`, `--log-format`, `--debug`.
+//! `--log`, `--log-format`, `--log-level`, `--debug`.
 //!
 //! podman parses the whole JSON log as one object, and containerd takes the
 //! last object whose level is `error`; so a JSON log gets nothing but the final
@@ -20,12 +20,24 @@ pub enum Format {
     Json,
 }
 
+/// How much is told. Errors are in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The error that ends a command.
+    Error,
+    /// What the spec asks to log and to go on with, too.
+    #[default]
+    Warning,
+    /// What a person who looks for a fault wants to see, too.
+    Debug,
+}
+
 /// Where messages go. It is opened before anything else can fail.
 #[derive(Debug, Default)]
 pub struct Log {
     file: Option<File>,
     format: Format,
-    debug: bool,
+    level: Level,
 }
 
 impl Log {
@@ -33,7 +45,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn open(path: Option<&str>, format: Format, debug: bool) -> Result<Self, Error> {
+    pub fn open(path: Option<&str>, format: Format, level: Level) -> Result<Self, Error> {
         let open = |path: &str| {
             OpenOptions::new()
                 .append(true)
@@ -42,7 +54,7 @@ impl Log {
                 .map_err(|error| Error::io(format!("--log: open {path}"), &error))
         };
         let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
-        Ok(Self { file, format, debug })
+        Ok(Self { file, format, level })
     }
 
     /// The final error: once in the log, once on stderr, each in one write.
@@ -54,6 +66,9 @@ impl Log {
 
     /// Something that the spec asks to log and to go on with.
     pub fn warning(&self, message: &str) {
+        if self.level < Level::Warning {
+            return;
+        }
         let message = one_line(message);
         match (&self.file, self.format) {
             (Some(_), Format::Text) => self.line("warning", &message),
@@ -63,7 +78,7 @@ impl Log {
 
     /// What a person who looks for a fault wants to see.
     pub fn debug(&self, message: impl FnOnce() -> String) {
-        if !self.debug {
+        if self.level < Level::Debug {
             return;
         }
         let message = one_line(&message());

@@ -96,7 +96,7 @@ fn the_manual_page_has_every_command_and_option() {
 }
 
 #[test]
-fn r324_bash_completes_commands_options_and_choices() {
+fn r324_r471_bash_completes_commands_options_and_choices() {
     for (line, wanted) in [
         ("''", "create start run exec state list"),
         ("cr", "create"),

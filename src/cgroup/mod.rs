@@ -117,6 +117,12 @@ impl Cgroup {
         plan::plan_unit(path, id, rootless, resources, annotations)
     }
 
+    /// Whether systemd can be asked for a cgroup with these limits, the host's or
+    /// a user's own, wherever there is one.
+    pub fn has_unit(resources: &Resources, user: bool) -> bool {
+        systemd::plan(None, "x", user, resources, &BTreeMap::new()).is_ok()
+    }
+
     /// Whether systemd makes the cgroup, around a process that is there.
     pub fn is_unit(&self) -> bool {
         matches!(self, Self::V2(Unified { unit: Some(_), .. }))

@@ -2,6 +2,7 @@
 
 use super::Verb;
 use super::arguments::arguments;
+use super::shared::to_each;
 use crate::container::{self, Runtime};
 use crate::error::Result;
 
@@ -10,6 +11,8 @@ arguments! {
     pub struct Delete {
         /// Kill what runs; a container that does not exist is no error
         force: bool = "-f, --force",
+        /// CONTAINER is a regular expression, regex(7): all in whose name it is found
+        regex: bool = "-r, --regex",
         /// Name of the container
         id: String = "CONTAINER",
     }
@@ -17,7 +20,7 @@ arguments! {
 
 impl Verb for Delete {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        container::delete(runtime, &self.id, self.force)?;
+        to_each(runtime, &self.id, self.regex, |id| container::delete(runtime, id, self.force))?;
         Ok(0)
     }
 }

@@ -3,7 +3,7 @@
 use super::arguments::arguments;
 use crate::container::{Runtime, is_rootless};
 use crate::error::{Error, Result};
-use crate::log::{Format, Log};
+use crate::log::{Format, Level, Log};
 use crate::store::Store;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,9 @@ arguments! {
         log: Option<String> = "--log FILE",
         /// Format of the log
         log_format: String = "--log-format FORMAT" in ["text", "json"],
-        /// Log what a person who looks for a fault wants to see
+        /// How much is logged
+        log_level: String = "--log-level LEVEL" in ["warning", "error", "debug"],
+        /// Log what a person who looks for a fault wants to see: --log-level debug
         debug: bool = "--debug",
         /// Let systemd make the cgroups
         systemd_cgroup: bool = "--systemd-cgroup",
@@ -53,7 +55,13 @@ impl Global {
     /// Those of open(2).
     pub fn log(&self) -> Result<Log> {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
-        Log::open(self.log.as_deref(), format, self.debug)
+        let level = match self.log_level.as_str() {
+            _ if self.debug => Level::Debug,
+            "debug" => Level::Debug,
+            "error" => Level::Error,
+            _ => Level::Warning,
+        };
+        Log::open(self.log.as_deref(), format, level)
     }
 
     fn state_root(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use super::Verb;
 use super::arguments::arguments;
+use super::shared::to_each;
 use crate::container::{self, Runtime};
 use crate::error::Result;
 
@@ -10,6 +11,8 @@ arguments! {
     pub struct Kill {
         /// Send the signal to all processes of the container (obsolete)
         all: bool = "-a, --all",
+        /// CONTAINER is a regular expression, regex(7): all in whose name it is found
+        regex: bool = "-r, --regex",
         /// Name of the container
         id: String = "CONTAINER",
         /// Name or number [default: the image's stop signal, or TERM]
@@ -19,7 +22,9 @@ arguments! {
 
 impl Verb for Kill {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        container::kill(runtime, &self.id, self.signal.as_deref(), self.all)?;
+        to_each(runtime, &self.id, self.regex, |id| {
+            container::kill(runtime, id, self.signal.as_deref(), self.all)
+        })?;
         Ok(0)
     }
 }

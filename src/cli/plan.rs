@@ -12,6 +12,8 @@ arguments! {
     pub struct Plan {
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Read this file instead of the bundle's config.json
+        config: Option<PathBuf> = "-f, --config FILE",
         /// Print JSON
         json: bool = "--json",
     }
@@ -20,7 +22,7 @@ arguments! {
 impl Verb for Plan {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
-        let preview = Preview::open(bundle, runtime.driver())?;
+        let preview = Preview::open(bundle, self.config.as_deref(), runtime.driver())?;
         if self.json {
             print_json(&preview.to_json())?;
             print("\n");

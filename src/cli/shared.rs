@@ -2,8 +2,8 @@
 //! the environment.
 
 use super::arguments::arguments;
-use crate::container::Settings;
-use crate::error::{Error, Result};
+use crate::container::{self, Runtime, Settings};
+use crate::error::{Error, Kind, Result};
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -12,6 +12,8 @@ arguments! {
     pub struct Creation {
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Read this file instead of the bundle's config.json
+        config: Option<PathBuf> = "-f, --config FILE",
         /// Unix socket that receives the master side of the terminal
         console_socket: Option<PathBuf> = "--console-socket SOCKET",
         /// Unix socket that receives a pidfd of the container's process
@@ -44,6 +46,7 @@ impl Creation {
         Ok(Settings {
             id: self.id,
             bundle: self.bundle.unwrap_or_else(|| ".".into()),
+            config: self.config,
             console_socket: self.console_socket,
             pid_file: self.pid_file,
             pidfd_socket: self.pidfd_socket,
@@ -54,6 +57,35 @@ impl Creation {
             starts_itself,
             relays_terminal,
         })
+    }
+}
+
+/// Does something to the container `id`, or to all in whose id that pattern is
+/// found: to each of them, whatever happens to another.
+///
+/// # Errors
+/// The only one, or all in one.
+pub fn to_each(
+    runtime: &Runtime,
+    id: &str,
+    is_regex: bool,
+    act: impl Fn(&str) -> Result<()>,
+) -> Result<()> {
+    if !is_regex {
+        return act(id);
+    }
+    let ids = container::matching(runtime, id).map_err(|error| error.at("--regex"))?;
+    // Whoever has gone meanwhile is no more than asked for.
+    let gone = |error: &Error| error.get_kind() == Kind::NoContainer;
+    let failed = ids.iter().filter_map(|id| act(id).err().filter(|error| !gone(error)));
+    let mut failed: Vec<Error> = failed.collect();
+    match failed.len() {
+        0 => Ok(()),
+        1 => Err(failed.remove(0)),
+        count => {
+            let all: Vec<_> = failed.iter().map(ToString::to_string).collect();
+            Err(Error::new(format!("{count} of {} containers: {}", ids.len(), all.join("; "))))
+        }
     }
 }
 

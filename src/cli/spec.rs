@@ -15,6 +15,8 @@ arguments! {
     pub struct Spec {
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// Write this file instead of the bundle's config.json
+        config: Option<PathBuf> = "-f, --config FILE",
         /// For a user without root's privileges
         rootless: bool = "--rootless",
     }
@@ -24,7 +26,8 @@ impl Verb for Spec {
     fn run(self, _runtime: &Runtime) -> Result<i32> {
         let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
         let text = if is_unified() { with_cgroup_namespace(&text) } else { text };
-        let path = self.bundle.unwrap_or_default().join("config.json");
+        let in_bundle = || self.bundle.unwrap_or_default().join("config.json");
+        let path = self.config.unwrap_or_else(in_bundle);
         let call = || format!("write {}", path.display());
         // Never over somebody's work.
         let mut file = std::fs::File::create_new(&path)

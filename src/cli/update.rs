@@ -54,6 +54,7 @@ const FLAGS: [Flag; 19] = [
 #[derive(Debug, Default)]
 pub struct Update {
     given: [Option<String>; FLAGS.len()],
+    schemata: Vec<String>,
     id: String,
 }
 
@@ -63,6 +64,8 @@ impl Arguments for Update {
         let mut list: Vec<_> = options
             .map(|(&(usage, .., help), value)| Argument::new(usage, help, &[], value))
             .collect();
+        let help = "Intel RDT: a line for any resource; may be repeated";
+        list.push(Argument::new("--schemata LINE", help, &[], &mut self.schemata));
         list.push(Argument::new("CONTAINER", "Name of the container", &[], &mut self.id));
         list
     }
@@ -70,7 +73,11 @@ impl Arguments for Update {
 
 impl Verb for Update {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        container::update(runtime, &self.id, &change(&self.given)?)?;
+        let mut change = change(&self.given)?;
+        if !self.schemata.is_empty() {
+            change.rdt["schemata"] = self.schemata.into();
+        }
+        container::update(runtime, &self.id, &change)?;
         Ok(0)
     }
 }
@@ -88,7 +95,7 @@ fn change(given: &[Option<String>]) -> Result<Change> {
             Kind::Size => size(text).ok_or_else(|| wrong("size such as 64m, or -1"))?.into(),
             Kind::Number => text.parse::<i64>().map_err(|_| wrong("number"))?.into(),
             Kind::Rdt => {
-                change.rdt.push((field, text.clone()));
+                change.rdt[field] = Value::from(text.as_str());
                 continue;
             }
             Kind::File => {

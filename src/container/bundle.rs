@@ -3,7 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Spec};
 use crate::sys::file;
-use rustix::fs::{Mode, OFlags, open, readlink};
+use rustix::fs::{CWD, Mode, OFlags, open, readlink};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -22,11 +22,12 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads the bundle at `path`.
+    /// Reads the bundle at `path`; its configuration from `config`, if that is
+    /// given.
     ///
     /// # Errors
     /// A missing directory or file, malformed JSON with line, column and field.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, config: Option<&Path>) -> Result<Self> {
         let shown = path.display();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = match open(path, flags, Mode::empty()) {
@@ -41,6 +42,12 @@ impl Bundle {
         let absolute = PathBuf::from(OsString::from_vec(absolute.into_bytes()));
         if absolute.to_str().is_none() {
             return Err(Error::new(format!("--bundle: {shown} is not a path in UTF-8")));
+        }
+        if let Some(config) = config {
+            let shown = config.display();
+            let text = file::read_at(CWD, config).call(|| format!("--config: read {shown}"))?;
+            let spec = spec::parse(&shown.to_string(), &text)?;
+            return Ok(Self { path: absolute, text, spec });
         }
         let shown = absolute.join("config.json");
         let text = file::read_at(dir.as_fd(), "config.json")

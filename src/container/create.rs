@@ -33,6 +33,8 @@ pub struct Settings {
     pub id: String,
     /// The bundle.
     pub bundle: PathBuf,
+    /// The configuration, if it is not the bundle's own.
+    pub config: Option<PathBuf>,
     /// Who receives the terminal.
     pub console_socket: Option<PathBuf>,
     /// Where the pid goes.
@@ -98,7 +100,7 @@ struct Made {
 /// Whatever fails; nothing is left then.
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     store::check_id(&settings.id)?;
-    let mut bundle = Bundle::open(&settings.bundle)?;
+    let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
     if notify::supervisor().is_some() {
         let state = runtime.store.root().join(&settings.id);

@@ -86,7 +86,8 @@ pub fn exec(
         preserve_fds: request.preserve_fds,
     };
     let mut findings = Findings::default();
-    let process = plan::process::plan(Some(&edit(own)?), &options, &mut findings);
+    let annotations = &container.record.annotations;
+    let process = plan::process::plan(Some(&edit(own)?), annotations, &options, &mut findings);
     let linux = config.linux.as_ref();
     let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
     let memory_policy = plan::memory_policy::plan(policy, &mut findings);

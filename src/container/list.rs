@@ -3,6 +3,18 @@
 use super::{Runtime, look_at, state_of};
 use crate::error::{Kind, Result};
 use crate::spec::State;
+use crate::sys::regex::Regex;
+
+/// The ids of the containers in whose id the pattern is found, regex(7).
+///
+/// # Errors
+/// A pattern that is none; if the state root cannot be read.
+pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
+    let pattern = Regex::new(pattern)?;
+    let mut ids = runtime.store.ids()?;
+    ids.retain(|id| pattern.is_in(id));
+    Ok(ids)
+}
 
 /// Shows the state of each container to `each`, by id, with the uid of who made
 /// it. One that is deleted meanwhile is left out. Nothing of a container is kept:

@@ -31,7 +31,7 @@ pub use events::{events, stats};
 pub use exec::{Request, exec};
 pub use features::features;
 pub use kill::{kill, parse_signal};
-pub use list::list;
+pub use list::{list, matching};
 pub use pause::{pause, resume};
 pub use preview::Preview;
 pub use ps::pids;

@@ -38,8 +38,8 @@ impl Preview {
     ///
     /// # Errors
     /// A bundle that cannot be read; whatever else is wrong is a finding.
-    pub fn open(path: &Path, driver: Driver) -> Result<Self> {
-        let bundle = Bundle::open(path)?;
+    pub fn open(path: &Path, config: Option<&Path>, driver: Driver) -> Result<Self> {
+        let bundle = Bundle::open(path, config)?;
         let entries = bundle.spec.linux.iter().flat_map(|linux| &linux.namespaces);
         let rootless = driver.rootless && entries.into_iter().any(|entry| entry.kind == "user");
         let options = Self::options(&bundle.path);
@@ -343,7 +343,7 @@ fn process(process: &Process) -> Table {
             ("env", texts(&process.env)),
             ("uid", process.uid.into()),
             ("gid", process.gid.into()),
-            ("additionalGids", process.groups.as_slice().into()),
+            ("additionalGids", process.groups.clone().into()),
             ("umask", process.umask.map_or(Value::Null, octal)),
             ("terminal", process.terminal.is_some().into()),
             ("noNewPrivileges", process.no_new_privileges.into()),

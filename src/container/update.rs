@@ -4,7 +4,8 @@
 use super::{Container, Runtime, not_running};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
-use crate::spec::{self, Cpu, Resources, Status};
+use crate::plan::{Findings, intel_rdt};
+use crate::spec::{self, Cpu, IntelRdt, Resources, Status};
 use serde_json::{Map, Value};
 
 /// Numbers of which 0 says nothing, as for create and for every engine.
@@ -16,8 +17,8 @@ const ZERO_IS_UNSET: [&str; 7] =
 pub struct Change {
     /// A `linux.resources` object with only the fields that change.
     pub resources: Value,
-    /// Fields of `linux.intelRdt`, and the lines for `schemata`.
-    pub rdt: Vec<(&'static str, String)>,
+    /// A `linux.intelRdt` object with only the schemata that change.
+    pub rdt: Value,
 }
 
 /// Changes what `change` names, and nothing else.
@@ -43,8 +44,8 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     merge(kept, &change.resources);
     forget_swap(kept, &change.resources);
     let wanted = complete(resources(&change.resources)?, &resources(kept)?);
-    for (field, line) in &change.rdt {
-        child(linux, "intelRdt")[*field] = Value::from(line.as_str());
+    if !change.rdt.is_null() {
+        keep_rdt(child(linux, "intelRdt"), &change.rdt);
     }
     let cgroup = &container.record.cgroup;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
@@ -56,13 +57,39 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
 }
 
 fn change_rdt(container: &Container, change: &Change) -> Result<()> {
-    let Some((first, _)) = change.rdt.first() else { return Ok(()) };
+    if change.rdt.is_null() {
+        return Ok(());
+    }
+    let rdt: IntelRdt = spec::parse_str("linux.intelRdt", &change.rdt.to_string())?;
+    let mut findings = Findings::default();
+    let lines = intel_rdt::schemata(&rdt, &mut findings);
+    let lines = findings.check(lines)?;
     let groups = container.record.rdt.as_ref().ok_or_else(|| {
-        Error::new(format!("linux.intelRdt.{first}: the container has no linux.intelRdt"))
+        let first = lines.first().map_or("linux.intelRdt", |(field, _)| field);
+        Error::new(format!("{first}: the container has no linux.intelRdt"))
     })?;
-    let lines =
-        change.rdt.iter().map(|(name, line)| (format!("linux.intelRdt.{name}"), line.clone()));
-    groups.change(&lines.collect::<Vec<_>>())
+    groups.change(&lines)
+}
+
+/// Lays changed schemata over the kept ones: of `schemata`, a line replaces that
+/// of the same resource.
+fn keep_rdt(kept: &mut Value, change: &Value) {
+    let resource =
+        |line: &Value| line.as_str()?.split_once(':').map(|(name, _)| name.trim().to_owned());
+    for (field, new) in change.as_object().into_iter().flatten() {
+        let old = &mut kept[field.as_str()];
+        match (&mut *old, new) {
+            (Value::Array(old), Value::Array(new)) => {
+                for line in new {
+                    match old.iter_mut().find(|other| resource(other) == resource(line)) {
+                        Some(same) => *same = line.clone(),
+                        None => old.push(line.clone()),
+                    }
+                }
+            }
+            _ => *old = new.clone(),
+        }
+    }
 }
 
 /// The typed view of an object, with errors that name the field.
@@ -185,6 +212,15 @@ mod tests {
             "devices": [{"allow": true}], "pids": {"limit": 0},
         });
         assert_eq!(kept, want);
+    }
+
+    #[test]
+    fn a_schema_replaces_that_of_its_resource() {
+        let mut kept = json!({"closID": "x", "schemata": ["L3:0=ff", "MB:0=50"]});
+        let change = json!({"l3CacheSchema": "L3:0=f", "schemata": ["MB:0=70", "L2:0=1"]});
+        keep_rdt(&mut kept, &change);
+        let schemata = json!(["L3:0=ff", "MB:0=70", "L2:0=1"]);
+        assert_eq!(kept, json!({"closID": "x", "l3CacheSchema": "L3:0=f", "schemata": schemata}));
     }
 
     #[test]

@@ -40,12 +40,13 @@ pub struct Last<'a> {
 /// # Errors
 /// `EPERM` where setgroups(2) is switched off and there is a group to set.
 pub fn set_groups(process: &Process) -> Result<()> {
-    let groups: Vec<_> = process.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    let Some(wanted) = &process.groups else { return Ok(()) };
+    let groups: Vec<_> = wanted.iter().map(|gid| Gid::from_raw(*gid)).collect();
     match set_thread_groups(&groups) {
         // In a user namespace without setgroups(2) there are none to drop.
         Err(Errno::PERM) if groups.is_empty() => Ok(()),
         set => set
-            .call(|| format!("process.user.additionalGids: setgroups({:?})", process.groups))
+            .call(|| format!("process.user.additionalGids: setgroups({wanted:?})"))
             .or_hint("setgroups is switched off in this user namespace"),
     }
 }

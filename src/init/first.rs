@@ -125,9 +125,10 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
 fn become_someone(init: &Init<'_>) -> Result<()> {
+    let keep_groups = init.plan.process.as_ref().is_some_and(|process| process.groups.is_none());
     match &init.plan.id_maps {
-        Some(maps) => identity::become_first(maps),
-        None if init.plan.namespaces.joins(Kind::User) => identity::become_root(),
+        Some(maps) => identity::become_first(maps, keep_groups),
+        None if init.plan.namespaces.joins(Kind::User) => identity::become_root(keep_groups),
         None => Ok(()),
     }
 }

@@ -11,12 +11,12 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 ///
 /// # Errors
 /// `EINVAL` if the id is not mapped.
-pub fn become_first(maps: &IdMaps) -> Result<()> {
+pub fn become_first(maps: &IdMaps, keep_groups: bool) -> Result<()> {
     let first = |map: &[crate::spec::IdMapping]| {
         let has_root = map.iter().any(|line| line.container_id == 0);
         if has_root { 0 } else { map.first().map_or(0, |line| line.container_id) }
     };
-    drop_groups()?;
+    drop_groups(keep_groups)?;
     set_gid(first(&maps.gids)).call(|| "setresgid in the new user namespace".into())?;
     set_uid(first(&maps.uids)).call(|| "setresuid in the new user namespace".into())
 }
@@ -26,8 +26,8 @@ pub fn become_first(maps: &IdMaps) -> Result<()> {
 ///
 /// # Errors
 /// Those of setresuid(2), but for a namespace without root.
-pub fn become_root() -> Result<()> {
-    drop_groups()?;
+pub fn become_root(keep_groups: bool) -> Result<()> {
+    drop_groups(keep_groups)?;
     for result in [set_gid(0), set_uid(0)] {
         match result {
             Ok(()) | Err(Errno::INVAL) => {}
@@ -39,10 +39,13 @@ pub fn become_root() -> Result<()> {
     Ok(())
 }
 
-/// The caller's groups mean nothing inside. Where setgroups(2) is switched off
+/// The caller's groups mean nothing inside, unless it says so. Where setgroups(2) is switched off
 /// (`user_namespaces(7)`) they stay, and the container cannot use them to be
 /// more than the caller.
-fn drop_groups() -> Result<()> {
+fn drop_groups(keep: bool) -> Result<()> {
+    if keep {
+        return Ok(());
+    }
     match set_thread_groups(&[]) {
         Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(errno).call(|| "setgroups in the new user namespace".into()),

@@ -59,7 +59,7 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         join.enter()?;
     }
     if exec.user_namespace {
-        identity::become_root()?;
+        identity::become_root(exec.process.groups.is_none())?;
     }
     rustix::process::setsid().call(|| "setsid".into())?;
     if exec.keyring {

@@ -67,8 +67,9 @@ fn wrong(name: &str) -> Option<&'static str> {
     }
 }
 
-/// `l3CacheSchema` first, `memBwSchema` then, `schemata` last.
-fn schemata(rdt: &spec::IntelRdt, findings: &mut Findings) -> Vec<(String, String)> {
+/// Lines for `schemata`, each with its field: `l3CacheSchema` first, `memBwSchema`
+/// then, `schemata` last.
+pub fn schemata(rdt: &spec::IntelRdt, findings: &mut Findings) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let field = |name: &str| format!("linux.intelRdt.{name}");
     if let Some(l3) = rdt.l3_cache_schema.as_deref().filter(|text| !text.is_empty()) {

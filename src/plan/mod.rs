@@ -123,7 +123,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         id: options.id.clone(),
         bundle: options.bundle.clone(),
         rootfs: rootfs::plan(spec, &options.bundle, findings),
-        process: process::plan(spec.process.as_ref(), options, findings),
+        process: process::plan(spec.process.as_ref(), &spec.annotations, options, findings),
         hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, findings),
         domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, findings),
         sysctl: sysctl::plan(&linux.sysctl, &namespaces, findings),

@@ -7,7 +7,7 @@ use super::scheduling::{self, Scheduling};
 use super::{Findings, Options};
 use crate::error::Error;
 use crate::spec;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::CString;
 
 /// A process to run, in `create` or `exec`.
@@ -25,8 +25,8 @@ pub struct Process {
     pub uid: u32,
     /// Group id inside the container.
     pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
+    /// Supplementary groups; `None` keeps the caller's.
+    pub groups: Option<Vec<u32>>,
     /// File mode creation mask; `None` leaves the caller's.
     pub umask: Option<u32>,
     /// The five capability sets.
@@ -68,6 +68,7 @@ pub struct Terminal {
 /// Checks the process of a container, or of `exec`.
 pub fn plan(
     process: Option<&spec::Process>,
+    annotations: &BTreeMap<String, String>,
     options: &Options,
     findings: &mut Findings,
 ) -> Option<Process> {
@@ -103,7 +104,7 @@ pub fn plan(
         terminal: process.terminal.then_some(Terminal { size }),
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: process.user.additional_gids.clone(),
+        groups: groups(process, annotations, findings),
         umask: process.user.umask,
         capabilities: capabilities::plan(process.capabilities.as_ref(), findings),
         rlimits: rlimits::plan(&process.rlimits, findings),
@@ -115,6 +116,26 @@ pub fn plan(
         exec_affinity: exec_affinity(process.exec_cpu_affinity.as_ref(), findings),
         preserve_fds: options.preserve_fds,
     })
+}
+
+/// crun's annotation, which podman sets for `--group-add keep-groups`.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+fn groups(
+    process: &spec::Process,
+    annotations: &BTreeMap<String, String>,
+    findings: &mut Findings,
+) -> Option<Vec<u32>> {
+    let groups = &process.user.additional_gids;
+    if annotations.get(KEEP_GROUPS).is_none_or(|value| value == "0") {
+        return Some(groups.clone());
+    }
+    if !groups.is_empty() {
+        findings.warn(format!(
+            "process.user.additionalGids: has no effect, as the annotation {KEEP_GROUPS} keeps the caller's"
+        ));
+    }
+    None
 }
 
 /// config.md, "Linux Process": an empty list is as none.

@@ -32,7 +32,7 @@ pub struct Linux {
     #[serde(default, deserialize_with = "objects")]
     pub devices: Vec<Device>,
     /// Network devices to move into the container, by host name.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "members")]
     pub net_devices: BTreeMap<String, NetDevice>,
     /// System-call filter.
     #[serde(default, deserialize_with = "object")]

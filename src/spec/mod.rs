@@ -142,6 +142,15 @@ where
     deserializer.deserialize_any(Object(PhantomData))
 }
 
+/// Reads an object, or `null` as an empty one.
+fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(object(deserializer)?.unwrap_or_default())
+}
+
 /// Reads a list of objects, or `null`.
 fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where

@@ -1,6 +1,6 @@
 //! `process` (config.md, "Process"), also the document of `exec --process`.
 
-use super::{null_as_default, object, objects};
+use super::{null_as_default, object, object_or_default, objects};
 use serde::Deserialize;
 
 /// The program to run and everything that belongs to its process.
@@ -49,7 +49,7 @@ pub struct Process {
     #[serde(rename = "execCPUAffinity", default, deserialize_with = "object")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
     /// User and groups.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub user: User,
 }
 

@@ -3,10 +3,13 @@
 //!
 //! libseccomp knows the calls of its own release only (2.5.4 of Debian 12: Linux
 //! 5.17), so profiles are first cut to the calls on whose number both agree.
+//! And against seccompiler, as far as that goes (`seccompiler`).
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
 mod compare;
+#[path = "../dice.rs"]
+mod dice;
 mod errors;
 mod figures;
 mod kernel;
@@ -14,12 +17,14 @@ mod numbers;
 mod oracle;
 mod plain;
 mod random;
+mod seccompiler;
 
 use compare::{Outcome, differ};
+use dice::Dice;
 use oracle::{alone, known_archs};
 use pinnace::security::seccomp::{self, Arch, ERRNO};
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
-use random::{ACTIONS, Dice, random, random_long};
+use random::{ACTIONS, random, random_long};
 
 const X32_BIT: u32 = 0x4000_0000;
 /// `__AUDIT_ARCH_LE` of linux/audit.h.

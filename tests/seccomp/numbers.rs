@@ -11,7 +11,7 @@ fn program(json: &str) -> Program {
 
 /// runc's `patchbpf`: a program that tries a new call must be able to fall back.
 #[test]
-fn r244_calls_newer_than_the_profile_fail_with_enosys() {
+fn r244_r457_calls_newer_than_the_profile_fail_with_enosys() {
     for (default, newer) in [
         ("SCMP_ACT_ERRNO", ENOSYS),
         ("SCMP_ACT_KILL", ENOSYS),

@@ -2,12 +2,15 @@
 
 use super::fixtures;
 use super::schema::Schemas;
-use pinnace::container::features;
 use pinnace::plan::{Kind, capabilities, hooks, options};
 use pinnace::spec::{self, OCI_VERSION, State, Status};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
+
+fn features() -> Value {
+    pinnace::container::features().unwrap()
+}
 
 fn listed(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
@@ -91,9 +94,9 @@ fn r283_r284_r285_r286_r287_r288_features_do_not_lie() {
 fn r289_r290_features_of_annotations() {
     let document = features();
     assert!(document["annotations"].as_object().unwrap().values().all(Value::is_string));
-    // What the systemd driver passes on to the unit; nothing else has an effect
-    // beyond the state.
-    let unsafe_ones = json!(["org.systemd.property."]);
+    // What the systemd driver passes on to the unit, and the groups of the caller;
+    // nothing else has an effect beyond the state.
+    let unsafe_ones = json!(["org.systemd.property.", "run.oci.keep_original_groups"]);
     assert_eq!(document["potentiallyUnsafeConfigAnnotations"], unsafe_ones);
 }
 

@@ -6,7 +6,7 @@ use super::{fixtures, parse, preview};
 use serde_json::Value;
 use std::fs;
 
-fn configurations() -> Vec<(String, String)> {
+pub fn configurations() -> Vec<(String, String)> {
     let dir = fixtures().join("../engines");
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "json"));

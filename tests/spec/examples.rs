@@ -4,7 +4,7 @@ use super::schema::Schemas;
 use super::{fixtures, parse, preview};
 use std::fs;
 
-fn examples(kind: &str) -> Vec<(String, String)> {
+pub fn examples(kind: &str) -> Vec<(String, String)> {
     let dir = fixtures().join("test").join(kind);
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     files

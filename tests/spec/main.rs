@@ -1,14 +1,21 @@
 //! What we read and print, against the spec's own JSON schemas and examples
 //! (`tests/fixtures/schema`): the good examples parse, the bad ones are refused,
 //! a wrong type or a number out of range is refused by the path of its field, and
-//! the documents that we print are valid.
+//! the documents that we print are valid. And against another parser of the same
+//! document, by others (`versus`).
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
+mod chance;
+#[path = "../dice.rs"]
+mod dice;
 mod documents;
 mod engines;
 mod examples;
 mod leaves;
+mod normal;
 mod schema;
+mod values;
+mod versus;
 
 use pinnace::cgroup::Cgroup;
 use pinnace::container::Preview;
