@@ -131,6 +131,15 @@ fn r009_an_option_that_the_filesystem_refuses() {
     out.fails_with(&["invalid argument", "nonsense"]);
 }
 
+/// mount(2) ignores such data with MS_BIND (the validation suite, mounts).
+#[test]
+fn r009_an_option_of_a_file_system_on_a_bind_is_ignored() {
+    let out = Bundle::sh("grep ' /m ' /proc/self/mountinfo")
+        .bind("/etc".as_ref(), "/m", &["nosuid", "mode=755", "size=1k", "rbind"])
+        .run();
+    assert!(out.ok().contains("nosuid") && !out.stdout.contains("1k"), "{out:?}");
+}
+
 #[test]
 fn an_unknown_filesystem_type() {
     let out = Bundle::sh("true").mount("nonsensefs", "x", "/m", &[]).run();
