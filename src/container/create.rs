@@ -238,9 +238,11 @@ fn make(
         master: None,
         on_hooks: &mut || {
             made.hooks = true;
-            let state = state_of(record, Status::Creating);
             let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            // They are of a time when they ran in `start`, and saw a container that was created.
+            let state = state_of(record, Status::Created);
             hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            let state = state_of(record, Status::Creating);
             hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
