@@ -175,6 +175,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        tree: None,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.rootless,
@@ -199,7 +200,7 @@ fn make(
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
     make_groups(work, record)?;
     dir.save(record)?;
-    let wire = give_birth(work, record, start, made, caller_mask)?;
+    let wire = give_birth(work, dir, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     let log = &work.runtime.log;
@@ -319,7 +320,8 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
 
 fn give_birth(
     work: &Work<'_>,
-    record: &Record,
+    dir: &Dir,
+    record: &mut Record,
     start: Option<OwnedFd>,
     made: &mut Made,
     caller_mask: Mask,
@@ -333,8 +335,12 @@ fn give_birth(
         attach_at: None,
         is_copy: plan.namespaces.creates(Kind::Mount),
     };
-    let doors = record.cgroup.doors()?;
     let sources = rootfs::open(&plan.rootfs, &context)?;
+    if !plan.rootfs.mount_namespace {
+        record.tree = sources.mount_id()?;
+        dir.save(record)?;
+    }
+    let doors = record.cgroup.doors()?;
     let room = sources.room;
     let proc = lsm::open_proc()?;
     let bare = bare(work, &sources, proc.as_fd());
@@ -406,6 +412,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             left.extend(record.cgroup.kill(Signal::KILL).err());
         }
     }
+    left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
     // Else it was refused, being another's, or has been taken back already.
     if record.cgroup.exists() {
         left.extend(record.cgroup.remove().err());

@@ -39,7 +39,7 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
 }
 
 fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> Result<Root> {
-    if !plan.mount_namespace {
+    if !plan.is_mounted() {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(&plan.path, flags, Mode::empty())
             .call(|| format!("root.path: open {}", plan.path.display()))?;

@@ -15,6 +15,7 @@ mod bind;
 mod build;
 mod cgroup;
 mod copy;
+mod detach;
 mod devices;
 mod filesystem;
 mod finish;
@@ -27,6 +28,7 @@ mod sources;
 
 pub use bare::Bare;
 pub use build::build;
+pub use detach::detach;
 pub use finish::finish;
 pub use pivot::enter;
 pub use room::Room;

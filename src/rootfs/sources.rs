@@ -11,7 +11,7 @@ use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
 use crate::sys::mount::Change;
 use crate::sys::userns::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, fstat, makedev};
+use rustix::fs::{AtFlags, FileType, StatxFlags, fstat, makedev, statx};
 use rustix::io::Errno;
 use std::path::Path;
 
@@ -51,6 +51,17 @@ impl Sources {
         self.rootfs.is_some() && !self.mounts.iter().any(|taken| taken.later)
     }
 
+    /// The id of the mount that the tree hangs on, which it keeps when it is attached.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn mount_id(&self) -> Result<Option<u64>> {
+        let Some(tree) = &self.rootfs else { return Ok(None) };
+        let stat = statx(&tree.fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .call(|| "statx of the root filesystem".into())?;
+        Ok(Some(stat.stx_mnt_id))
+    }
+
     /// The user namespace whose mapping the mount at `index` takes.
     pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
         let place = self.mounts.get(index)?.idmap?;
@@ -72,7 +83,7 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
     };
-    if !plan.mount_namespace {
+    if !plan.is_mounted() {
         return Ok(sources);
     }
     sources.rootfs = open_root(plan)?;
