@@ -34,6 +34,15 @@ fn programs_pass_only_if_they_kept_their_plan() {
         ("ok 1\n1..1\n".into(), 1, "fail\t1\t0\t0\texit status 1"),
         ("ok 1\nBail out! no\n1..1\n".into(), 0, "fail\t1\t0\t0\tbailed out"),
         ("TAP version 13\n1..0\n".into(), 0, "none\t0\t0\t0\ttests nothing"),
+        (
+            "TAP version 13\n  ---\n  {\n    \"error\": \"bad\"\n  }\n  ...\n1..0\n".into(),
+            0,
+            "none\t0\t0\t0\ttests nothing, reports an error",
+        ),
+        // Two documents, and a plan that is said twice.
+        ("TAP version 13\nok 1\n1..1\n1..1\nTAP version 13\n1..0\n".into(), 0, "pass\t1\t0\t0\t"),
+        ("TAP version 13\nok 1\n1..1\nTAP version 13\nok 1\n".into(), 0, "fail\t2\t0\t0\tno plan"),
+        ("TAP version 13\nok 1\nTAP version 13\nok 1\n1..2\n".into(), 0, "fail\t2\t0\t0\tno plan"),
     ] {
         assert_eq!(verdict(&text, status), expected, "{text}");
     }
