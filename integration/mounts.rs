@@ -70,6 +70,21 @@ fn r005_mounts_are_made_in_order() {
     assert_eq!(out.ok(), "inner\nsecond\n");
 }
 
+/// As far as it can be seen: Linux lists mounts in the order in which they came into
+/// being (the validation suite, mounts).
+#[test]
+fn r005_the_table_of_mounts_is_in_order() {
+    let out = Bundle::sh("cut -d' ' -f5 /proc/self/mountinfo | grep ^/m")
+        .bind("/etc".as_ref(), "/m1", &["bind"])
+        .mount("tmpfs", "tmpfs", "/m2", &[])
+        .bind("/etc".as_ref(), "/m3", &["rbind"])
+        .bind("/etc".as_ref(), "/m4", &["bind", "ro"])
+        .mount("tmpfs", "tmpfs", "/m5", &[])
+        .bind("/etc".as_ref(), "/m6", &["bind"])
+        .run();
+    assert_eq!(out.ok(), "/m1\n/m2\n/m3\n/m4\n/m5\n/m6\n");
+}
+
 #[test]
 fn r006_a_relative_destination_is_taken_from_the_root() {
     let out = Bundle::sh("grep -c ' /some/where ' /proc/self/mountinfo")

@@ -328,10 +328,12 @@ fn give_birth(
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
+    let proc = lsm::open_proc()?;
     let context = rootfs::Context {
         cgroup: view.as_ref(),
         cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
         joined_user_namespace: work.join.file(Kind::User),
+        proc: Some(proc.as_fd()),
         attach_at: None,
         is_copy: plan.namespaces.creates(Kind::Mount),
     };
@@ -342,7 +344,6 @@ fn give_birth(
     }
     let doors = record.cgroup.doors()?;
     let room = sources.room;
-    let proc = lsm::open_proc()?;
     let bare = bare(work, &sources, proc.as_fd());
     // The child makes these itself, once it is in its cgroup or the bare one.
     let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
@@ -362,7 +363,7 @@ fn give_birth(
         bare,
         join: joins_itself.then_some(&work.join),
         filter: work.filter.as_ref(),
-        proc,
+        proc: proc.as_fd(),
         start,
         keyring: !work.settings.no_new_keyring,
         no_pivot: work.settings.no_pivot,

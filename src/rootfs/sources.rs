@@ -2,11 +2,11 @@
 
 use super::bind::{self, Source, Tree};
 use super::room::Room;
-use super::{Context, mount};
+use super::{Context, host, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
-use crate::plan::options::{PRIVATE, SLAVE};
+use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
 use crate::sys::mount::Change;
 use crate::sys::userns::user_namespace;
@@ -25,6 +25,8 @@ pub struct Sources {
     pub(super) mounts: Vec<Taken>,
     /// One entry a device, where devices have to be bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
+    /// The runtime's mount namespace, if the child takes some of them from there.
+    pub(super) host: Option<OwnedFd>,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
     /// The descriptors' room, to be given back by parent and child.
@@ -41,6 +43,8 @@ pub(super) struct Taken {
     pub instead: Vec<OwnedFd>,
     /// Whether only the child can take it, by a path of the host.
     later: bool,
+    /// Whether the child takes it, in its turn, from the host's mount namespace.
+    pub in_turn: bool,
     idmap: Option<usize>,
 }
 
@@ -80,6 +84,7 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         rootfs: None,
         mounts: Vec::with_capacity(plan.mounts.len()),
         devices: Vec::new(),
+        host: None,
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
     };
@@ -87,9 +92,19 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         return Ok(sources);
     }
     sources.rootfs = open_root(plan)?;
+    let proc = context.proc.filter(|_| may_go_back(plan, &sources));
+    let mut after_a_file_system = false;
     for mount in &plan.mounts {
-        let taken = take(plan, mount, &mut sources, context).at(|| mount.field())?;
+        let is_bind = matches!(mount.kind, Kind::Bind(_));
+        let in_turn = is_bind && after_a_file_system && proc.is_some();
+        after_a_file_system |= !is_bind;
+        let taken = take(plan, mount, in_turn, &mut sources, context).at(|| mount.field())?;
         sources.mounts.push(taken);
+    }
+    if let Some(proc) = proc
+        && sources.mounts.iter().any(|taken| taken.in_turn)
+    {
+        sources.host = Some(host::mount_namespace(proc)?);
     }
     if plan.user_namespace && plan.populate_dev {
         for device in &plan.devices {
@@ -98,6 +113,14 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         }
     }
     Ok(sources)
+}
+
+/// Whether the child may take sources in their turn: only with all privileges on the host,
+/// and if it is left at all. What is shared with the host is copied from the host alone,
+/// which cannot be promised where setns(2) is forbidden.
+fn may_go_back(plan: &Rootfs, sources: &Sources) -> bool {
+    let shares = plan.propagation.is_some_and(|propagation| propagation.flag == SHARED);
+    plan.mount_namespace && !plan.user_namespace && !shares && sources.rootfs.is_some()
 }
 
 fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
@@ -138,13 +161,14 @@ pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
 fn take(
     plan: &Rootfs,
     mount: &Mount,
+    in_turn: bool,
     sources: &mut Sources,
     context: &Context<'_>,
 ) -> Result<Taken> {
     let idmap = take_idmap(mount, sources, context)?;
     let idmap_fd = idmap.and_then(|place| sources.idmaps.get(place)).map(|(_, fd)| fd.as_fd());
     let bind = match &mount.kind {
-        Kind::Bind(bind) => Some(bind::open(plan, mount, bind, idmap_fd)?),
+        Kind::Bind(bind) if !in_turn => Some(bind::open(plan, mount, bind, idmap_fd)?),
         _ => None,
     };
     let instead = match &mount.kind {
@@ -160,7 +184,7 @@ fn take(
         Kind::Cgroup => instead.is_empty() && binds_cgroup(plan, context),
         _ => false,
     };
-    Ok(Taken { bind, instead, later, idmap })
+    Ok(Taken { bind, instead, later, in_turn, idmap })
 }
 
 /// Whether the container sees its cgroup by a bind mount, and not by a file
