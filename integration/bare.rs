@@ -188,33 +188,35 @@ fn mounts_in_the_root_are_the_same_in_all_ways() {
 }
 
 /// A call of the runtime, its system calls about namespaces and files told by
-/// strace; `whole` with those of the processes that it makes.
-fn traced(c: &Container, way: Way, whole: &str, args: &[&str]) -> String {
-    let trace = c.bundle.dir().join("trace");
+/// strace; with those of the processes that it makes if `whole`. Each process has
+/// its own file: in one for all, calls of two at a time would be torn apart.
+fn traced(c: &Container, way: Way, whole: bool, args: &[&str]) -> String {
+    let traces = tempfile::tempdir_in(c.bundle.dir()).unwrap();
     Call::new("/usr/bin/unshare")
         .args(way.around())
         .args([
             "/usr/bin/strace",
-            whole,
+            if whole { "-qqff" } else { "-qq" },
             "-e",
             "trace=clone3,setns,unshare,open,openat,openat2",
             "-o",
         ])
-        .args([trace.as_os_str(), runtime().path.as_os_str()])
+        .args([traces.path().join("of").as_os_str(), runtime().path.as_os_str()])
         .args(["--root", c.root().to_str().unwrap()])
         .args(args)
         .without(way.lacks())
         .output_to(c.log("stdout"), c.log("stderr"))
         .run()
         .ok();
-    fs::read_to_string(&trace).unwrap()
+    let files = fs::read_dir(traces.path()).unwrap();
+    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
 }
 
 /// A `run` to its end, with all of its processes.
 fn traced_run(way: Way, bundle: Bundle) -> String {
     let c = bundle.container();
     let bundle = c.bundle.path().to_str().unwrap().to_owned();
-    traced(&c, way, "-qqf", &["run", "--bundle", &bundle, &c.id])
+    traced(&c, way, true, &["run", "--bundle", &bundle, &c.id])
 }
 
 /// Whether the kernel has a bare namespace for us here.
@@ -244,7 +246,7 @@ fn no_command_walks_the_hosts_mounts() {
         &["delete", "--force", id],
     ];
     for args in calls {
-        trace += &traced(&c, Way::Any, "-qq", args);
+        trace += &traced(&c, Way::Any, false, args);
     }
     for table in ["mountinfo", "/mounts"] {
         let read: Vec<_> = trace.lines().filter(|line| line.contains(table)).collect();

@@ -142,16 +142,16 @@ fn a_cgroup_in_use_is_refused() {
     }
     let place = Place::new("busy");
     let path = format!("/pinnace-test-{}-busy/busy", std::process::id());
-    let mut again = Cgroup::plan(Some(&path), "x", false).unwrap();
-    again.create().unwrap(); // empty: fine
+    let again = || Cgroup::plan(Some(&path), "x", false).unwrap();
+    again().create().unwrap(); // empty: fine
     let held = Held::new("true");
     place.0.attach(held.pid()).unwrap();
-    let error = again.create().unwrap_err().to_string();
+    let error = again().create().unwrap_err().to_string();
     assert!(error.contains("exists and holds processes"), "{error}");
     assert!(place.dirs().iter().all(|dir| dir.is_dir()));
     held.go();
     place.0.freeze().unwrap();
-    let error = again.create().unwrap_err().to_string();
+    let error = again().create().unwrap_err().to_string();
     assert!(error.contains("exists and is frozen"), "{error}");
     place.0.thaw().unwrap();
 }

@@ -1,8 +1,8 @@
 //! The state machine: create, start, kill, delete, pause, resume, and what each
 //! says in the wrong state. The words in `fails_with` are matched by engines.
 
-use crate::harness::{Bundle, Hierarchy, deviates, exits};
-use serde_json::json;
+use crate::harness::{Bundle, Call, Hierarchy, deviates, exits, is_pinnace, needs, runtime};
+use serde_json::{Value, json};
 use std::fs;
 
 /// Words by which containerd and CRI-O know that the process has gone.
@@ -554,5 +554,56 @@ fn r262_r309_a_failed_create_leaves_no_trace() {
         c.call(["state", &c.id]).run().is_unknown();
         let left = std::fs::read_dir(c.root()).map(|dir| dir.count()).unwrap_or(0);
         assert_eq!(left, 0, "{at}: the state directory is not empty");
+    }
+}
+
+/// A record that is gone with this boot knows its process by a pidfd's inode
+/// (Linux 6.9), another one by its start time: neither takes one process for
+/// another that has got its pid.
+#[test]
+fn another_process_of_the_same_pid_is_not_the_containers() {
+    needs!(is_pinnace(), "pinnace");
+    for parent in ["/dev/shm", "/var/tmp"] {
+        let roots = tempfile::tempdir_in(parent).unwrap();
+        let root = roots.path().to_str().unwrap();
+        let c = Bundle::sleeper().container();
+        let bundle = c.bundle.path().to_str().unwrap().to_owned();
+        let call = |args: &[&str]| {
+            let call = Call::new(&runtime().path).args(["--root", root]).args(args);
+            // The container would keep a pipe open.
+            let call = if args[0] == "create" {
+                call.output_to(c.log("stdout"), c.log("stderr"))
+            } else {
+                call
+            };
+            call.run()
+        };
+        let status =
+            || -> Value { serde_json::from_str(&call(&["state", &c.id]).ok()).unwrap_or_default() };
+        call(&["create", "--bundle", &bundle, &c.id]).ok();
+        assert_eq!(status()["status"], "created", "{parent}");
+        call(&["start", &c.id]).ok();
+        call(&["pause", &c.id]).ok();
+        assert_eq!(status()["status"], "paused", "{parent}");
+        call(&["resume", &c.id]).ok();
+        assert_eq!(status()["status"], "running", "{parent}");
+        let file = roots.path().join(&c.id).join("state.json");
+        let record = fs::read_to_string(&file).unwrap();
+        let mut other: Value = serde_json::from_str(&record).unwrap();
+        let marks = other["init"].as_object_mut().unwrap();
+        let marks: Vec<_> = marks.iter_mut().filter(|(name, _)| *name != "pid").collect();
+        assert_eq!(marks.len(), 1, "{record}");
+        for (_, mark) in marks {
+            *mark = (mark.as_u64().unwrap() + 1).into();
+        }
+        fs::write(&file, other.to_string()).unwrap();
+        assert_eq!(status()["status"], "stopped", "{parent}");
+        assert!(call(&["kill", &c.id, "KILL"]).fails().contains("not running"), "{parent}");
+        assert!(call(&["exec", &c.id, "true"]).fails().contains("stopped"), "{parent}");
+        fs::write(&file, &record).unwrap();
+        let pid = status()["pid"].as_i64().unwrap() as i32;
+        assert!(fs::exists(format!("/proc/{pid}")).unwrap(), "{parent}: it was ended");
+        call(&["delete", "--force", &c.id]).ok();
+        assert!(!file.exists(), "{parent}");
     }
 }

@@ -4,7 +4,7 @@
 use crate::error::{Context, Error, Result};
 use crate::plan::{Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
-use crate::sys::process::Namespaces as Flags;
+use crate::sys::process::{Namespaces as Flags, unshare};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -66,6 +66,48 @@ pub fn open_files(planned: &Namespaces) -> Result<Join> {
     };
     let entries = planned.join.iter().zip(&planned.join_fields);
     Ok(Join::Files(entries.map(one).collect::<Result<_>>()?))
+}
+
+/// Makes namespaces, of the calling process.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn make(kinds: Flags) -> Result<()> {
+    if kinds == Flags::default() {
+        return Ok(());
+    }
+    unshare(kinds).map_err(|errno| explain("unshare", kinds, errno))
+}
+
+/// Why the kernel makes none of `kinds`.
+pub fn explain(call: &str, kinds: Flags, errno: Errno) -> Error {
+    let new = Kind::ALL.into_iter().filter(|kind| kinds.0 & kind.flag().0 != 0);
+    let new: Vec<_> = new.map(Kind::name).collect();
+    let error = Error::os(format!("linux.namespaces: {call}({})", new.join(", ")), errno);
+    match errno {
+        Errno::PERM if kinds.0 & Kind::User.flag().0 != 0 => {
+            error.hint("are unprivileged user namespaces allowed on this host?")
+        }
+        Errno::PERM => error.hint("needs root, or a user namespace"),
+        Errno::NOSPC => error.hint("the limits in /proc/sys/user/max_*_namespaces are reached"),
+        _ => error,
+    }
+}
+
+/// cgroup v1: enters one hierarchy through its opened `tasks` file.
+///
+/// # Errors
+/// Those of the write (cgroups(7)).
+pub fn enter_cgroup(path: &str, door: BorrowedFd<'_>) -> Result<()> {
+    let Err(errno) = rustix::io::write(door, b"0") else { return Ok(()) };
+    let error = Error::os(format!("write 0 to {path}"), errno);
+    Err(match errno {
+        Errno::NOSPC => error.hint("its cpuset has no CPUs or no memory nodes"),
+        Errno::INVAL => error.hint(
+            "a real-time process needs linux.resources.cpu.realtimeRuntime; is the caller one?",
+        ),
+        _ => error,
+    })
 }
 
 impl Join {

@@ -11,36 +11,43 @@ use rustix::io::Errno;
 /// How often another's removal of a directory above ours may make us begin anew.
 const TRIES: usize = 16;
 
-pub(super) fn create(cgroup: &mut Cgroup) -> Result<()> {
+/// Those of the directories that `part` names and that are not ours yet.
+pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Result<()> {
     let rules = cgroup.rules();
+    let spared = |error: &Error| plan::forgivable(rules, error.errno());
     match cgroup {
-        Cgroup::V2(v2) => match make(&mut v2.node) {
-            Err(error) if plan::forgivable(rules, error.errno()) => v2.exists = false,
-            made => made?,
+        Cgroup::V2(v2) if part(&v2.node) && !v2.node.ours => match make(&mut v2.node) {
+            Err(error) if spared(&error) => v2.exists = false,
+            made => {
+                made?;
+                v2.node.ours = true;
+            }
         },
+        Cgroup::V2(_) => {}
         Cgroup::V1(v1) => {
+            let wanted = |node: &Node| part(node) && !node.ours;
             let mut done = Vec::new();
-            let mut nodes = std::mem::take(&mut v1.nodes).into_iter();
-            while let Some(mut node) = nodes.next() {
-                match make(&mut node) {
-                    Ok(()) => done.push(node),
-                    Err(error) if plan::forgivable(rules, error.errno()) => {}
-                    Err(error) => {
-                        let undone = done.iter().try_for_each(remove::take_back);
-                        v1.nodes = done;
-                        v1.nodes.push(node);
-                        v1.nodes.extend(nodes);
-                        return match undone {
-                            Ok(()) => Err(error),
-                            Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
-                        };
-                    }
+            let mut gone = Vec::new();
+            for (place, node) in v1.nodes.iter_mut().enumerate().filter(|(_, node)| wanted(node)) {
+                match make(node) {
+                    Ok(()) => done.push(place),
+                    Err(error) if spared(&error) => gone.push(place),
+                    Err(error) => return Err(take_back(&mut v1.nodes, &done, error)),
                 }
             }
-            v1.nodes = done;
+            done.iter().for_each(|place| v1.nodes[*place].ours = true);
+            gone.iter().rev().for_each(|place| drop(v1.nodes.remove(*place)));
         }
     }
     Ok(())
+}
+
+/// What was made before `error`.
+fn take_back(nodes: &mut [Node], places: &[usize], error: Error) -> Error {
+    match places.iter().try_for_each(|place| remove::take_back(&mut nodes[*place])) {
+        Ok(()) => error,
+        Err(second) => error.hint(format!("and undoing it: {second}")),
+    }
 }
 
 fn make(node: &mut Node) -> Result<()> {

@@ -8,7 +8,8 @@
 //!    it takes them away again. [`Cgroup::apply`] carries out the writes, with
 //!    the device rules (a list on v1, an eBPF program on v2) among them.
 //! 3. On v2 the process is born inside (clone3 with [`Cgroup::dir`] and
-//!    CLONE_INTO_CGROUP); on v1 it enters by itself through [`Cgroup::doors`].
+//!    CLONE_INTO_CGROUP); on v1 it enters by itself through [`Cgroup::doors`], so
+//!    there it can make its namespaces meanwhile.
 //! 4. The value is kept in the container's record: it is all that pausing,
 //!    updating, killing and removing need, from any later process.
 //!
@@ -63,12 +64,10 @@ pub enum Cgroup {
 /// cgroup v1, with or without the unified hierarchy beside it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hierarchies {
+    /// All of one path. In a record it stands there once, as a list of containers
+    /// reads many of them.
+    #[serde(with = "node::list")]
     nodes: Vec<Node>,
-    /// Whether the directories have become ours. A record is written before they
-    /// are made, and whoever finds it must not take a path that turned out to be
-    /// in use, with the processes in it, for the container's.
-    #[serde(default)]
-    ours: bool,
     rules: Rules,
 }
 
@@ -79,9 +78,6 @@ pub struct Unified {
     /// Whether there is one: an unprivileged caller who asked for nothing goes
     /// on without.
     exists: bool,
-    /// As for v1.
-    #[serde(default)]
-    ours: bool,
     rules: Rules,
     /// The unit of systemd that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +127,7 @@ impl Cgroup {
     pub fn start_unit(&mut self, pid: i32) -> Result<()> {
         if let Self::V2(Unified { unit: Some(unit), node, .. }) = self {
             node.path = unit.start(pid)?;
-            self.claim();
+            node.ours = true;
         }
         Ok(())
     }
@@ -172,20 +168,17 @@ impl Cgroup {
         }
     }
 
-    /// Makes the directories. An existing cgroup is taken only if it is empty
-    /// and not frozen (config-linux.md, "Control groups": fit for purpose). A
-    /// failure takes away what was made.
-    pub fn create(&mut self) -> Result<()> {
-        create::create(self)?;
-        self.claim();
-        Ok(())
+    /// Makes the directory that a process can be born in: v2's only one, and that
+    /// of the unified hierarchy beside v1. Otherwise as [`Cgroup::create`].
+    pub fn create_birthplace(&mut self) -> Result<()> {
+        create::create(self, Node::unified)
     }
 
-    fn claim(&mut self) {
-        match self {
-            Self::V1(v1) => v1.ours = true,
-            Self::V2(v2) => v2.ours = true,
-        }
+    /// Makes the directories that are not made yet. An existing cgroup is taken
+    /// only if it is empty and not frozen (config-linux.md, "Control groups": fit
+    /// for purpose). A failure takes away what it has made.
+    pub fn create(&mut self) -> Result<()> {
+        create::create(self, |_| true)
     }
 
     /// Hands the cgroup over to a user of the host (v2 only; the spec's rules
@@ -200,10 +193,20 @@ impl Cgroup {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
     }
 
-    /// v1: the files by which a new process enters, opened, with their paths:
-    /// it writes `0` to each of them.
-    pub fn doors(&self) -> Result<Vec<(String, OwnedFd)>> {
+    /// v1: the files by which a new process enters, in each hierarchy: it writes
+    /// `0` to them.
+    pub fn doors(&self) -> Vec<String> {
         procs::doors(self)
+    }
+
+    /// Whether there are any.
+    pub fn has_doors(&self) -> bool {
+        self.nodes().iter().any(|node| !node.unified())
+    }
+
+    /// The same, opened: for a process that could not open them.
+    pub fn open_doors(&self) -> Result<Vec<OwnedFd>> {
+        procs::open_doors(self)
     }
 
     /// Moves a process in, in every hierarchy.
@@ -294,6 +297,12 @@ impl Cgroup {
         remove::remove(self)
     }
 
+    /// As [`Cgroup::remove`] for a create that failed: what is not the container's
+    /// stays as it is.
+    pub fn take_back(&self) -> Result<()> {
+        remove::remove_ours(self)
+    }
+
     /// The directory in which a controller's files are.
     pub fn path_for(&self, controller: &str) -> Option<PathBuf> {
         self.nodes().iter().find(|node| node.has(controller)).map(|node| node.path().into())
@@ -309,10 +318,9 @@ impl Cgroup {
         self.nodes().iter().map(Node::path).collect()
     }
 
-    /// Whether the container has got a cgroup.
+    /// Whether the container has got a cgroup, in every hierarchy.
     pub fn exists(&self) -> bool {
-        let (Self::V1(Hierarchies { ours, .. }) | Self::V2(Unified { ours, .. })) = self;
-        *ours && !self.nodes().is_empty()
+        !self.nodes().is_empty() && self.nodes().iter().all(|node| node.ours)
     }
 
     /// The directories that are in use.

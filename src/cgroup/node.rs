@@ -23,9 +23,51 @@ pub struct Node {
     pub(super) controllers: Option<Vec<String>>,
     /// How many of the last components of `path` create made.
     pub(super) made: usize,
+    /// Whether the directory has become ours. A record is written before it is
+    /// made, and whoever finds it must not take a path that turned out to be in
+    /// use, with the processes in it, for the container's.
+    #[serde(default)]
+    pub(super) ours: bool,
     /// Opened once in a process.
     #[serde(skip)]
     pub(super) fd: OnceCell<OwnedFd>,
+}
+
+/// Several directories of one path, as that path and a list for each.
+pub(super) mod list {
+    use super::Node;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::cell::OnceCell;
+
+    /// What a node has beside its path, in the order of its fields.
+    type One = (String, Option<String>, Option<Vec<String>>, usize, bool);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        nodes: &[Node],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let path = nodes.first().map_or("", |node| &node.path);
+        let one = |node: &Node| -> One {
+            (node.root.clone(), node.name.clone(), node.controllers.clone(), node.made, node.ours)
+        };
+        (path, nodes.iter().map(one).collect::<Vec<_>>()).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Node>, D::Error> {
+        let (path, nodes) = <(String, Vec<One>)>::deserialize(from)?;
+        let node = |(root, name, controllers, made, ours): One| Node {
+            root,
+            path: path.clone(),
+            name,
+            controllers,
+            made,
+            ours,
+            fd: OnceCell::new(),
+        };
+        Ok(nodes.into_iter().map(node).collect())
+    }
 }
 
 impl Node {

@@ -70,13 +70,15 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> 
 /// host from forking meanwhile, and to begin with waits for an RCU grace period:
 /// 10 ms and more. One thread that moves itself needs no such lock
 /// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, Linux 5.5).
-pub(super) fn doors(cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
-    let open = |node: &Node| {
-        let path = format!("{}/tasks", node.path());
-        let file = open_file(CWD, &path, OFlags::WRONLY).call(|| format!("open {path}"))?;
-        Ok((path, file))
-    };
-    cgroup.nodes().iter().filter(|node| !node.unified()).map(open).collect()
+pub(super) fn doors(cgroup: &Cgroup) -> Vec<String> {
+    let hierarchies = cgroup.nodes().iter().filter(|node| !node.unified());
+    hierarchies.map(|node| format!("{}/tasks", node.path())).collect()
+}
+
+/// The same, opened: for who will not see them, or not have the right.
+pub(super) fn open_doors(cgroup: &Cgroup) -> Result<Vec<OwnedFd>> {
+    let open = |path: &String| open_file(CWD, path, OFlags::WRONLY).call(|| format!("open {path}"));
+    doors(cgroup).iter().map(open).collect()
 }
 
 /// The same place as another process of the container, which must be within it.

@@ -17,11 +17,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
-    if !cgroup.exists() {
-        return remove_empty(cgroup);
-    }
+    remove_ours(cgroup).and(remove_empty(cgroup))
+}
+
+pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     let until = Instant::now() + PATIENCE;
-    if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup {
+    if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup
+        && node.ours
+    {
         // Once its cgroup is empty the unit ends by itself: a bus that is gone is an
         // error only if the cgroup stays.
         let stopped = unit.stop();
@@ -32,16 +35,17 @@ pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
     }
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
-    for node in cgroup.nodes() {
+    for node in cgroup.nodes().iter().filter(|node| node.ours) {
         first = first.and(remove_node(node, until));
     }
     first
 }
 
-/// A unit needs nothing: it ends with the process that it was made around.
+/// What has not become ours, if it is empty. A unit needs nothing: it ends with
+/// the process that it was made around.
 fn remove_empty(cgroup: &Cgroup) -> Result<()> {
     let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
-    nodes.iter().try_for_each(|node| match rmdir(CWD, &node.path()) {
+    nodes.iter().filter(|node| !node.ours).try_for_each(|node| match rmdir(CWD, &node.path()) {
         Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
         Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
     })
@@ -85,9 +89,10 @@ fn remove_above(node: &Node) {
 }
 
 /// Undoes a create, whose directories have seen no process of ours.
-pub(super) fn take_back(node: &Node) -> Result<()> {
+pub(super) fn take_back(node: &mut Node) -> Result<()> {
     let levels = node.path.split('/').count();
-    for n in (levels + 1 - node.made..=levels).rev() {
+    let made = std::mem::take(&mut node.made);
+    for n in (levels + 1 - made..=levels).rev() {
         let path = node.level(n);
         match rmdir(CWD, &path) {
             Ok(()) | Err(Errno::NOENT) => {}

@@ -5,6 +5,7 @@ use super::arguments::arguments;
 use super::usage::{print, print_json};
 use crate::container::{self, Runtime};
 use crate::error::Result;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 arguments! {
@@ -42,15 +43,15 @@ impl Verb for List {
             print_json(&(!states.is_empty()).then_some(states))?;
             return Ok(0);
         }
-        let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+        let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(Cow::Borrowed);
         let rows = states.map(|state| {
             [
-                state.id.to_owned(),
-                state.pid.to_string(),
-                state.status.as_str().to_owned(),
-                state.bundle.to_owned(),
-                state.created.unwrap_or_default().to_owned(),
-                state.owner.unwrap_or_default().to_owned(),
+                state.id.into(),
+                state.pid.to_string().into(),
+                state.status.as_str().into(),
+                state.bundle.into(),
+                state.created.unwrap_or_default().into(),
+                state.owner.unwrap_or_default().into(),
             ]
         });
         print(&table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
@@ -70,14 +71,19 @@ fn owner_name(passwd: &str, uid: u32) -> String {
 
 /// Columns as wide as their widest cell and three spaces, at least 12: as
 /// runc's.
-fn table(rows: &[[String; 6]]) -> String {
+fn table(rows: &[[Cow<'_, str>; 6]]) -> String {
     let width = |column: usize| {
         rows.iter().map(|row| row[column].len() + 3).max().map_or(12, |w| w.max(12))
     };
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<String>().trim_end())
-    };
-    rows.iter().map(line).collect()
+    let widths = [0, 1, 2, 3, 4, 5].map(width);
+    let mut text = String::with_capacity(rows.len() * (widths.iter().sum::<usize>() + 1));
+    for row in rows {
+        for (cell, width) in row.iter().zip(widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width - cell.len()));
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    text
 }

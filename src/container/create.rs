@@ -198,8 +198,9 @@ fn make(
     }
     dir.save(record)?;
     let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
-    make_groups(work, record)?;
-    dir.save(record)?;
+    if make_groups(work, record)? {
+        dir.save(record)?;
+    }
     let wire = give_birth(work, dir, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
@@ -222,11 +223,17 @@ fn make(
     if waits(work, record)? {
         wire.send(ToChild::Go)?;
     }
+    if side_by_side(work, record) {
+        record.cgroup.create()?;
+        limit(work, &record.cgroup)?;
+        dir.save(record)?;
+    }
+    open_doors(work, record, &wire)?;
     // From here on side by side with the child, which builds its tree.
     if let Some(process) = &work.plan.process {
         limits::set_oom_score(child.pid, process, work.rootless)?;
     }
-    record.init = Some(ProcessId::of(pid)?);
+    record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
     record.creator = None;
     let complete = dir.prepare_record(record)?;
     if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
@@ -261,18 +268,44 @@ fn make(
     Ok((wire, master))
 }
 
-fn make_groups(work: &Work<'_>, record: &mut Record) -> Result<()> {
+/// Those that must be there when the process is born. Returns whether anything
+/// was made.
+fn make_groups(work: &Work<'_>, record: &mut Record) -> Result<bool> {
+    let mut made = false;
     // systemd wants a process to make the cgroup around, so there it comes later.
-    if !record.cgroup.is_unit() {
+    if side_by_side(work, record) {
+        record.cgroup.create_birthplace()?;
+        made = record.cgroup.dir()?.is_some();
+    } else if !record.cgroup.is_unit() {
         record.cgroup.create()?;
         limit(work, &record.cgroup)?;
+        made = true;
     }
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
+        made = true;
     }
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
-    Ok(())
+    Ok(made)
+}
+
+/// Whether the cgroup is made while init makes its namespaces: on v1, whose many
+/// directories cost as much as a network namespace, and which init enters by
+/// itself. A rootless caller may get only some of them, and must know first.
+fn side_by_side(work: &Work<'_>, record: &Record) -> bool {
+    record.cgroup.has_doors() && !work.rootless && may_be_born_inside(work, record)
+}
+
+/// cgroup v1: init enters through the doors, and binds the trees.
+fn open_doors(work: &Work<'_>, record: &Record, wire: &ParentEnd) -> Result<()> {
+    if !record.cgroup.has_doors() {
+        return Ok(());
+    }
+    wire.send_fds(&record.cgroup.open_doors()?)?;
+    let view = cgroup_view(&record.cgroup);
+    let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context(work, view.as_ref()))?;
+    trees.iter().try_for_each(|trees| wire.send_fds(trees))
 }
 
 fn limit(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
@@ -293,14 +326,16 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
     .map(Some)
 }
 
-/// The cgroup to be born in, if that can be: a limit of no tasks lets nobody be
-/// born, but does not keep a process from being moved in.
-fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a>>> {
+/// A limit of no tasks lets nobody be born, but does not keep a process from
+/// being moved in.
+fn may_be_born_inside(work: &Work<'_>, record: &Record) -> bool {
     let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
-    if record.cgroup.is_unit() || tasks == Some(0) {
-        return Ok(None);
-    }
-    record.cgroup.dir()
+    !record.cgroup.is_unit() && tasks != Some(0)
+}
+
+/// The cgroup to be born in.
+fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a>>> {
+    if may_be_born_inside(work, record) { record.cgroup.dir() } else { Ok(None) }
 }
 
 /// Whether the process is not born where it belongs.
@@ -329,30 +364,23 @@ fn give_birth(
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
     let proc = lsm::open_proc()?;
-    let context = rootfs::Context {
-        cgroup: view.as_ref(),
-        cgroup_namespace: plan.namespaces.has(Kind::Cgroup),
-        joined_user_namespace: work.join.file(Kind::User),
-        proc: Some(proc.as_fd()),
-        attach_at: None,
-        is_copy: plan.namespaces.creates(Kind::Mount),
-    };
+    let context = rootfs::Context { proc: Some(proc.as_fd()), ..context(work, view.as_ref()) };
     let sources = rootfs::open(&plan.rootfs, &context)?;
     if !plan.rootfs.mount_namespace {
         record.tree = sources.mount_id()?;
         dir.save(record)?;
     }
-    let doors = record.cgroup.doors()?;
     let room = sources.room;
     let bare = bare(work, &sources, proc.as_fd());
+    let late = late(work, record);
     // The child makes these itself, once it is in its cgroup or the bare one.
-    let late = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
-    let late = if bare.is_some() { late | Kind::Mount.flag().0 } else { late };
+    let special = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let special = if bare.is_some() { special | Kind::Mount.flag().0 } else { special };
     let birth = Birth {
-        create: Namespaces(plan.namespaces.flags().0 & !late),
+        create: Namespaces(plan.namespaces.flags().0 & !late.0 & !special),
         join: &work.join,
         cgroup: place(work, record)?,
-        doors: &doors,
+        doors: &[],
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let init = Init {
@@ -362,6 +390,8 @@ fn give_birth(
         context,
         bare,
         join: joins_itself.then_some(&work.join),
+        late,
+        doors: record.cgroup.doors(),
         filter: work.filter.as_ref(),
         proc: proc.as_fd(),
         start,
@@ -374,6 +404,28 @@ fn give_birth(
     made.child = Some(child);
     room.give_back()?;
     Ok(wire)
+}
+
+fn context<'a>(work: &'a Work<'_>, cgroup: Option<&'a CgroupView>) -> rootfs::Context<'a> {
+    let namespaces = &work.plan.namespaces;
+    rootfs::Context {
+        cgroup,
+        cgroup_namespace: namespaces.has(Kind::Cgroup),
+        joined_user_namespace: work.join.file(Kind::User),
+        proc: None,
+        attach_at: None,
+        is_copy: namespaces.creates(Kind::Mount),
+    }
+}
+
+/// The dearest namespaces, which init makes while we make the cgroup; but for a
+/// network namespace that is to get devices from us first.
+fn late(work: &Work<'_>, record: &Record) -> Namespaces {
+    let mut kinds = 0;
+    if side_by_side(work, record) && work.plan.net_devices.is_empty() {
+        kinds = Kind::Network.flag().0 | Kind::Ipc.flag().0;
+    }
+    Namespaces(kinds & work.plan.namespaces.flags().0)
 }
 
 /// The mount namespace to begin with, if not a copy of the host's.
@@ -414,10 +466,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
         }
     }
     left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
-    // Else it was refused, being another's, or has been taken back already.
-    if record.cgroup.exists() {
-        left.extend(record.cgroup.remove().err());
-    }
+    left.extend(record.cgroup.take_back().err());
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());

@@ -172,7 +172,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
     let join = &work.join;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
-    let doors = if work.below.is_empty() { record.cgroup.doors()? } else { Vec::new() };
+    let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
     let proc = lsm::open_proc()?;

@@ -1,6 +1,6 @@
 //! `list`: all containers under the state root.
 
-use super::{Container, Runtime, state_of};
+use super::{Runtime, look_at, state_of};
 use crate::error::{Kind, Result};
 use crate::spec::{State, Status};
 use crate::store::Record;
@@ -30,12 +30,10 @@ pub fn list(runtime: &Runtime) -> Result<Vec<Entry>> {
     let ids = runtime.store.ids()?;
     let mut entries = Vec::with_capacity(ids.len());
     for id in ids {
-        let container = match Container::find(runtime, &id) {
+        let (mut record, status) = match look_at(runtime, &id) {
             Err(error) if error.get_kind() == Kind::NoContainer => continue,
             found => found?,
         };
-        let status = container.status()?;
-        let mut record = container.record;
         record.cgroup.close();
         entries.push(Entry { record, status });
     }

@@ -114,26 +114,46 @@ impl Container {
     }
 
     fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
-        if self.record.creator.is_some_and(|creator| creator.is_alive()) {
-            return Ok(Status::Creating);
-        }
-        let init = match self.record.init {
-            Some(init) if is_alive(&init)? => init,
-            _ => return Ok(Status::Stopped),
-        };
-        if self.dir.has(START) {
-            return Ok(Status::Created);
-        }
-        if self.record.cgroup.exists() && self.record.cgroup.is_frozen()? && init.is_alive() {
-            return Ok(Status::Paused);
-        }
-        Ok(Status::Running)
+        status_of(&self.record, || self.dir.has(START), is_alive)
     }
 
     /// The state document (runtime.md, "State"). `pid` is the runtime's view.
     pub fn state(&self, status: Status) -> State<'_> {
         state_of(&self.record, status)
     }
+}
+
+/// By what the kernel shows, and by whether the start socket is there.
+fn status_of(
+    record: &Record,
+    is_unstarted: impl FnOnce() -> bool,
+    is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
+) -> Result<Status> {
+    if record.creator.is_some_and(|creator| creator.is_alive()) {
+        return Ok(Status::Creating);
+    }
+    let init = match record.init {
+        Some(init) if is_alive(&init)? => init,
+        _ => return Ok(Status::Stopped),
+    };
+    if is_unstarted() {
+        return Ok(Status::Created);
+    }
+    if record.cgroup.exists() && record.cgroup.is_frozen()? && init.is_alive() {
+        return Ok(Status::Paused);
+    }
+    Ok(Status::Running)
+}
+
+/// A container for who only looks at it, once.
+///
+/// # Errors
+/// As [`Container::find`] and [`Container::status`].
+fn look_at(runtime: &Runtime, id: &str) -> Result<(Record, Status)> {
+    let record = runtime.store.record(id)?;
+    let is_unstarted = || runtime.store.has(id, START);
+    let status = status_of(&record, is_unstarted, |init| Ok(init.is_alive()))?;
+    Ok((record, status))
 }
 
 /// The state document of a record.

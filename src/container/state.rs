@@ -1,6 +1,6 @@
 //! `state`: the state document (runtime.md, "State").
 
-use super::{Container, Runtime};
+use super::{Runtime, look_at, state_of};
 use crate::error::{Error, Result};
 
 /// The document as runc prints it: two spaces a level, no newline at the end.
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// "container does not exist".
 pub fn state_json(runtime: &Runtime, id: &str) -> Result<String> {
-    let container = Container::find(runtime, id)?;
-    let state = container.state(container.status()?);
-    serde_json::to_string_pretty(&state).map_err(|error| Error::new(format!("state: {error}")))
+    let (record, status) = look_at(runtime, id)?;
+    serde_json::to_string_pretty(&state_of(&record, status))
+        .map_err(|error| Error::new(format!("state: {error}")))
 }

@@ -4,15 +4,16 @@
 //! the real one as its sibling, passes the pid back, and ends.
 
 use crate::error::{Context, Error, Result};
-use crate::namespaces::{Join, setns};
+use crate::namespaces::{self, Join, setns};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::namespace::join;
 use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where a new process belongs.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct Birth<'a> {
     pub join: &'a Join,
     /// cgroup v2 directory to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// cgroup v1: files to enter by, with their paths.
-    pub doors: &'a [(String, OwnedFd)],
+    /// cgroup v1: files to enter by at once.
+    pub doors: &'a [String],
 }
 
 impl Birth<'_> {
@@ -117,32 +118,18 @@ fn fail(wire: &ChildEnd, error: Error) -> ! {
 }
 
 /// Before anything else: what follows is charged to the container.
-fn enter_cgroups(doors: &[(String, OwnedFd)]) -> Result<()> {
-    for (path, door) in doors {
-        rustix::io::write(door, b"0").call(|| format!("write 0 to {path}")).map_err(|error| {
-            match error.errno() {
-                Some(Errno::NOSPC) => error.hint("its cpuset has no CPUs or no memory nodes"),
-                _ => error,
-            }
-        })?;
-    }
-    Ok(())
+fn enter_cgroups(doors: &[String]) -> Result<()> {
+    doors.iter().try_for_each(|path| {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let door = open(path.as_str(), flags, Mode::empty()).call(|| format!("open {path}"))?;
+        namespaces::enter_cgroup(path, door.as_fd())
+    })
 }
 
 fn explain(errno: Errno, birth: &Birth<'_>) -> Error {
-    let new: Vec<_> = Kind::ALL
-        .into_iter()
-        .filter(|kind| birth.create.0 & kind.flag().0 != 0)
-        .map(Kind::name)
-        .collect();
-    let error = Error::os(format!("linux.namespaces: clone3({})", new.join(", ")), errno);
     match errno {
-        Errno::PERM if birth.create.0 & Kind::User.flag().0 != 0 => {
-            error.hint("are unprivileged user namespaces allowed on this host?")
-        }
-        Errno::PERM => error.hint("needs root, or a user namespace"),
-        Errno::NOSPC => error.hint("the limits in /proc/sys/user/max_*_namespaces are reached"),
-        Errno::BUSY => error.hint("the cgroup has controllers enabled for its children"),
-        _ => error,
+        Errno::BUSY => Error::os("linux.namespaces: clone3", errno)
+            .hint("the cgroup has controllers enabled for its children"),
+        _ => namespaces::explain("clone3", birth.create, errno),
     }
 }

@@ -5,15 +5,16 @@ use super::confine::{self, Last};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::namespaces::Join;
+use crate::namespaces::{Join, enter_cgroup, make};
 use crate::plan::{Hook, Kind, Plan, Process};
 use crate::rootfs::{self, Root};
 use crate::security::seccomp::Filter;
 use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
+use crate::sys::namespace;
+use crate::sys::process::{self, Namespaces};
 use crate::sys::signal::Mask;
-use crate::sys::{namespace, process};
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -37,6 +38,10 @@ pub struct Init<'a> {
     pub bare: Option<rootfs::Bare>,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
+    /// Namespaces that init makes by itself, while the parent makes the cgroup.
+    pub late: Namespaces,
+    /// cgroup v1: the paths of the files that the parent will send opened.
+    pub doors: Vec<String>,
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
     /// The host's procfs.
@@ -81,6 +86,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     {
         init.context.attach_at = Some(Path::new("/"));
     }
+    enter_cgroups(&mut init, wire)?;
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
@@ -131,10 +137,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     if let Some(join) = init.join {
         join.enter()?;
     }
-    if namespaces.creates(Kind::Cgroup) {
-        // Only now: its root is the cgroup that we have just been put into.
-        process::unshare(Kind::Cgroup.flag()).call(|| "unshare the cgroup namespace".into())?;
-    }
+    make(init.late)?;
     if namespaces.creates(Kind::Time) {
         new_time_namespace(init)?;
     }
@@ -144,10 +147,28 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Everything that is charged to the container comes after it.
+fn enter_cgroups(init: &mut Init<'_>, wire: &ChildEnd) -> Result<()> {
+    if !init.doors.is_empty() {
+        let doors = wire.receive_fds()?;
+        for (path, door) in init.doors.iter().zip(&doors) {
+            enter_cgroup(path, door.as_fd())?;
+        }
+        for trees in init.sources.missing() {
+            *trees = wire.receive_fds()?;
+        }
+    }
+    if init.plan.namespaces.creates(Kind::Cgroup) {
+        // Only now: its root is the cgroup that we are in.
+        make(Kind::Cgroup.flag())?;
+    }
+    Ok(())
+}
+
 /// Offsets can be set only while no process is in the namespace, so it is made,
 /// set, and then entered through its file (`time_namespaces(7)`).
 fn new_time_namespace(init: &Init<'_>) -> Result<()> {
-    process::unshare(Kind::Time.flag()).call(|| "unshare the time namespace".into())?;
+    make(Kind::Time.flag())?;
     let offsets = &init.plan.time_offsets;
     if !offsets.is_empty() {
         write_proc(init.proc, "self/timens_offsets", &offsets.join("\n"))

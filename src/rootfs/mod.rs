@@ -34,7 +34,7 @@ pub use finish::finish;
 pub use pivot::enter;
 pub use room::Room;
 pub use root::Root;
-pub use sources::{Sources, open};
+pub use sources::{Sources, cgroup_trees, open};
 
 use crate::plan::rootfs::CgroupView;
 use rustix::fd::BorrowedFd;

@@ -45,6 +45,8 @@ pub(super) struct Taken {
     later: bool,
     /// Whether the child takes it, in its turn, from the host's mount namespace.
     pub in_turn: bool,
+    /// Whether `instead` is still to be taken: see [`cgroup_trees`].
+    missing: bool,
     idmap: Option<usize>,
 }
 
@@ -66,6 +68,11 @@ impl Sources {
         Ok(Some(stat.stx_mnt_id))
     }
 
+    /// For what [`cgroup_trees`] takes, in the same order.
+    pub fn missing(&mut self) -> impl Iterator<Item = &mut Vec<OwnedFd>> {
+        self.mounts.iter_mut().filter(|taken| taken.missing).map(|taken| &mut taken.instead)
+    }
+
     /// The user namespace whose mapping the mount at `index` takes.
     pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
         let place = self.mounts.get(index)?.idmap?;
@@ -75,7 +82,7 @@ impl Sources {
 
 /// Takes from the host what the container's tree is made of: the root and every
 /// bind source as a detached tree, with attributes and id mappings applied. The
-/// container's cgroup must exist if there is a mount of type `cgroup`.
+/// container's cgroup must exist if there is a mount of type `cgroup`, but for v1.
 ///
 /// A caller without `CAP_SYS_ADMIN` may make mounts only in the container's
 /// namespaces: what is refused here is left to [`super::build`].
@@ -178,13 +185,31 @@ fn take(
         Kind::Cgroup => take_cgroup(plan, context)?,
         _ => Vec::new(),
     };
+    let missing = misses_cgroup(plan, mount, context);
     let later = match &mount.kind {
         Kind::Bind(_) => matches!(bind, Some(Source::Later)),
         // systemd makes the cgroup around the child.
-        Kind::Cgroup => instead.is_empty() && binds_cgroup(plan, context),
+        Kind::Cgroup => !missing && instead.is_empty() && binds_cgroup(plan, context),
         _ => false,
     };
-    Ok(Taken { bind, instead, later, in_turn, idmap })
+    Ok(Taken { bind, instead, later, in_turn, missing, idmap })
+}
+
+/// cgroup v1: the directories may be made while the child begins.
+fn misses_cgroup(plan: &Rootfs, mount: &Mount, context: &Context<'_>) -> bool {
+    matches!((&mount.kind, context.cgroup), (Kind::Cgroup, Some(CgroupView::V1(_))))
+        && binds_cgroup(plan, context)
+}
+
+/// What [`open`] has left out: for each mount of type `cgroup` the directories of
+/// all hierarchies, or nothing where the child must take them. They exist by now.
+pub fn cgroup_trees(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<Vec<OwnedFd>>> {
+    let Some(CgroupView::V1(list)) = context.cgroup else { return Ok(Vec::new()) };
+    let mounts = plan.mounts.iter().filter(|mount| misses_cgroup(plan, mount, context));
+    let take = |mount: &Mount| {
+        take_trees(list.iter().map(|h| h.dir.as_path()), false).at(|| mount.field())
+    };
+    mounts.map(take).collect()
 }
 
 /// Whether the container sees its cgroup by a bind mount, and not by a file
@@ -199,8 +224,7 @@ fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
     }
     match context.cgroup {
         Some(CgroupView::V2(dir)) => take_trees([dir.as_path()].into_iter(), false),
-        Some(CgroupView::V1(list)) => take_trees(list.iter().map(|h| h.dir.as_path()), false),
-        None => Ok(Vec::new()),
+        Some(CgroupView::V1(_)) | None => Ok(Vec::new()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file;
 use crate::sys::lock::lock_exclusive;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstatfs, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::cell::OnceCell;
@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 
 /// How long a command waits for another one on the same container, in seconds.
 const PATIENCE: u32 = 30;
+
+/// linux/magic.h
+const TMPFS_MAGIC: u32 = 0x0102_1994;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -109,6 +112,25 @@ impl Store {
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
         }
+    }
+
+    /// The record of a container, by a path: for who only looks.
+    ///
+    /// # Errors
+    /// As [`Store::get`] and [`Dir::load`].
+    pub fn record(&self, id: &str) -> Result<Record> {
+        id::check(id)?;
+        let path = self.root.join(id).join(RECORD);
+        let text = match file::read_short(&path) {
+            Err(Errno::NOENT) => return Err(missing(id)),
+            text => text.call(|| format!("read {}", path.display()))?,
+        };
+        crate::spec::parse(path.to_str().unwrap_or(RECORD), &text)
+    }
+
+    /// Whether a container has a file of that name.
+    pub fn has(&self, id: &str, name: &str) -> bool {
+        statat(CWD, self.root.join(id).join(name), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// The ids of all containers, in order.
@@ -217,6 +239,19 @@ impl Dir {
         match file::read_at(self.fd.as_fd(), FILTER) {
             Err(Errno::NOENT) => Ok(None),
             bytes => bytes.map(Some).call(|| format!("read {}/{FILTER}", self.path.display())),
+        }
+    }
+
+    /// The identity of a process, for the record.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn mark(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<ProcessId> {
+        let fs = fstatfs(&self.fd).call(|| format!("fstatfs {}", self.path.display()))?;
+        #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
+        match fs.f_type as u32 {
+            TMPFS_MAGIC => ProcessId::until_reboot(pid, pidfd),
+            _ => ProcessId::of(pid),
         }
     }
 

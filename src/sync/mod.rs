@@ -5,6 +5,7 @@
 //! parent                              child
 //!                                     Spawned + pidfd   only if a middle process had to join first
 //! Go             id maps are written; exec: the cgroup is entered
+//! fds            cgroup v1: the files to enter by; and for each mount of type `cgroup` what is bound there
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
 //!                                     Console + fd      the terminal's master side
@@ -37,6 +38,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest packet. An error message beyond it is cut.
 const PACKET: usize = 16 * 1024;
+
+/// Descriptors in a packet: a host has fewer cgroup hierarchies.
+const FDS: usize = 64;
 
 /// What the child says.
 #[derive(Debug)]
@@ -105,7 +109,21 @@ impl ParentEnd {
             ToChild::Done => b'd',
             ToChild::Start => b's',
         };
-        match send(self.0.as_fd(), &[byte], None) {
+        self.send_packet(byte, &[])
+    }
+
+    /// Hands over descriptors, by the expectation of the other side: what they
+    /// are is not said.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2), but for a closed connection.
+    pub fn send_fds(&self, fds: &[OwnedFd]) -> Result<()> {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        self.send_packet(b'f', &fds)
+    }
+
+    fn send_packet(&self, kind: u8, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match send(self.0.as_fd(), &[kind], fds) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             result => result.call(|| "sendmsg to init".into()),
         }
@@ -117,13 +135,19 @@ impl ParentEnd {
     /// Those of recvmsg(2), or a packet that nobody sends.
     pub fn receive(&self) -> Result<Option<ToParent>> {
         let mut packet = [0; PACKET];
-        let (length, fd) = match receive(self.0.as_fd(), &mut packet) {
+        let received = match receive(self.0.as_fd(), &mut packet) {
+            // It ended without having read all of ours. That is told first, and
+            // only once: its last words come after it.
+            Err(Errno::CONNRESET) => receive(self.0.as_fd(), &mut packet),
+            received => received,
+        };
+        let (length, fds) = match received {
             Ok(received) => received,
             Err(Errno::CONNRESET) => return Ok(None),
             Err(errno) => return Err(Error::os("recvmsg from init", errno)),
         };
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
-        decode(*kind, body, fd).map(Some).ok_or_else(|| {
+        decode(*kind, body, fds.into_iter().next()).map(Some).ok_or_else(|| {
             Error::new(format!("init sent a packet of kind {kind} that makes no sense"))
         })
     }
@@ -185,7 +209,7 @@ impl ChildEnd {
             }
         }
         packet.truncate(PACKET);
-        send(self.0.as_fd(), &packet, fd).call(|| "sendmsg to the runtime".into())
+        send(self.0.as_fd(), &packet, fd.as_slice()).call(|| "sendmsg to the runtime".into())
     }
 
     /// Waits for `expected`.
@@ -193,20 +217,38 @@ impl ChildEnd {
     /// # Errors
     /// If the runtime is gone, or says something else.
     pub fn expect(&self, expected: ToChild) -> Result<()> {
-        let mut packet = [0; 8];
-        let (length, _) =
-            receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
-        let message = match &packet[..length] {
-            b"g" => ToChild::Go,
-            b"d" => ToChild::Done,
-            b"s" => ToChild::Start,
-            [] => return Err(Error::new("the runtime ended while init waited for it")),
+        let message = match self.receive_packet()?.0 {
+            b'g' => ToChild::Go,
+            b'd' => ToChild::Done,
+            b's' => ToChild::Start,
             _ => return Err(Error::new("the runtime sent a packet that makes no sense")),
         };
         if message == expected {
             return Ok(());
         }
         Err(Error::new(format!("the runtime said {message:?} where {expected:?} was due")))
+    }
+
+    /// Waits for descriptors.
+    ///
+    /// # Errors
+    /// If the runtime is gone, or says something else.
+    pub fn receive_fds(&self) -> Result<Vec<OwnedFd>> {
+        match self.receive_packet()? {
+            (b'f', fds) => Ok(fds),
+            _ => Err(Error::new("the runtime sent a packet that makes no sense")),
+        }
+    }
+
+    fn receive_packet(&self) -> Result<(u8, Vec<OwnedFd>)> {
+        let mut packet = [0; 8];
+        let (length, fds) =
+            receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
+        match &packet[..length] {
+            [kind] => Ok((*kind, fds)),
+            [] => Err(Error::new("the runtime ended while init waited for it")),
+            _ => Err(Error::new("the runtime sent a packet that makes no sense")),
+        }
     }
 }
 
@@ -248,15 +290,13 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     })
 }
 
-fn send(
-    socket: BorrowedFd<'_>,
-    packet: &[u8],
-    fd: Option<BorrowedFd<'_>>,
-) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    if fds.len() > FDS {
+        return Err(Errno::TOOMANYREFS);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = fd.map(|fd| [fd]);
-    if let Some(fds) = &fds {
+    if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::io::retry_on_intr(|| {
@@ -265,21 +305,20 @@ fn send(
     Ok(())
 }
 
-fn receive(
-    socket: BorrowedFd<'_>,
-    packet: &mut [u8],
-) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     debug_assert!(!received.flags.contains(ReturnFlags::TRUNC));
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    Ok((received.bytes, fd))
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(some) = message {
+            fds.extend(some);
+        }
+    }
+    Ok((received.bytes, fds))
 }
 
 #[cfg(test)]
@@ -295,6 +334,33 @@ mod tests {
         drop(child);
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(e)) if e == error));
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Ready)));
+        assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn descriptors_cross_in_their_order() {
+        let (parent, child) = pair().unwrap();
+        let fds = || (0..20).map(|_| rustix::pipe::pipe().unwrap().0).collect::<Vec<_>>();
+        let sent = fds();
+        parent.send_fds(&sent).unwrap();
+        parent.send_fds(&[]).unwrap();
+        let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).unwrap().st_ino;
+        let inodes = |fds: &[OwnedFd]| fds.iter().map(inode).collect::<Vec<_>>();
+        assert_eq!(inodes(&child.receive_fds().unwrap()), inodes(&sent));
+        assert!(child.receive_fds().unwrap().is_empty());
+        parent.send(ToChild::Go).unwrap();
+        assert!(child.receive_fds().is_err());
+        let many: Vec<_> = (0..FDS + 1).map(|_| rustix::pipe::pipe().unwrap().0).collect();
+        assert!(parent.send_fds(&many).is_err());
+    }
+
+    #[test]
+    fn last_words_are_heard_though_ours_were_not_read() {
+        let (parent, child) = pair().unwrap();
+        parent.send(ToChild::Go).unwrap();
+        child.send(&ToParent::Failed(Error::new("no"))).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(_))));
         assert!(parent.receive().unwrap().is_none());
     }
 
