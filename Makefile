@@ -11,7 +11,7 @@ lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak
 ledger: ;    @hack/ledger
-conformance: ; @hack/conformance
+conformance: ; @hack/conformance $(ARGS)
 deps: ;      @hack/deps build test lint engines
 install: ;   @hack/install
 uninstall: ; @hack/install --remove

@@ -319,6 +319,20 @@ fn r171_r172_the_last_rule_counts() {
     assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
 }
 
+/// As the validation suite reads it (linux_cgroups_devices).
+#[test]
+fn r172_the_list_of_v1_begins_with_the_rules_in_their_order() {
+    needs!(v1(), "cgroup v1");
+    let rules = json!([{"allow": false, "access": "rwm"},
+                       {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
+                       {"allow": true, "type": "b", "major": 8, "minor": 20, "access": "rw"},
+                       {"allow": true, "type": "b", "major": 10, "minor": 200, "access": "r"}]);
+    let c = Bundle::sleeper().set("/linux/resources/devices", rules).container().up();
+    deviates!("runc", "R172: sorts them");
+    let list = c.cgroup_value("devices.list", "");
+    assert!(list.starts_with("c 10:229 rwm\nb 8:20 rw\nb 10:200 r\n"), "{list}");
+}
+
 #[test]
 fn r174_the_default_devices_stay_allowed() {
     let out =

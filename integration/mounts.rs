@@ -70,6 +70,21 @@ fn r005_mounts_are_made_in_order() {
     assert_eq!(out.ok(), "inner\nsecond\n");
 }
 
+/// As far as it can be seen: Linux lists mounts in the order in which they came into
+/// being (the validation suite, mounts).
+#[test]
+fn r005_the_table_of_mounts_is_in_order() {
+    let out = Bundle::sh("cut -d' ' -f5 /proc/self/mountinfo | grep ^/m")
+        .bind("/etc".as_ref(), "/m1", &["bind"])
+        .mount("tmpfs", "tmpfs", "/m2", &[])
+        .bind("/etc".as_ref(), "/m3", &["rbind"])
+        .bind("/etc".as_ref(), "/m4", &["bind", "ro"])
+        .mount("tmpfs", "tmpfs", "/m5", &[])
+        .bind("/etc".as_ref(), "/m6", &["bind"])
+        .run();
+    assert_eq!(out.ok(), "/m1\n/m2\n/m3\n/m4\n/m5\n/m6\n");
+}
+
 #[test]
 fn r006_a_relative_destination_is_taken_from_the_root() {
     let out = Bundle::sh("grep -c ' /some/where ' /proc/self/mountinfo")
@@ -129,6 +144,15 @@ fn r009_an_unknown_option_goes_to_the_filesystem() {
 fn r009_an_option_that_the_filesystem_refuses() {
     let out = Bundle::sh("true").mount("tmpfs", "tmpfs", "/m", &["nonsense=1"]).run();
     out.fails_with(&["invalid argument", "nonsense"]);
+}
+
+/// mount(2) ignores such data with MS_BIND (the validation suite, mounts).
+#[test]
+fn r009_an_option_of_a_file_system_on_a_bind_is_ignored() {
+    let out = Bundle::sh("grep ' /m ' /proc/self/mountinfo")
+        .bind("/etc".as_ref(), "/m", &["nosuid", "mode=755", "size=1k", "rbind"])
+        .run();
+    assert!(out.ok().contains("nosuid") && !out.stdout.contains("1k"), "{out:?}");
 }
 
 #[test]

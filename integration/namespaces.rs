@@ -1,7 +1,7 @@
 //! Namespaces: each new, joined by path, or inherited; their combinations; id
 //! mappings and clock offsets.
 
-use crate::harness::{Bundle, Call, Output, deviates, is_pinnace, json, needs};
+use crate::harness::{Bundle, Call, Container, Output, deviates, is_pinnace, json, needs, runtime};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -130,6 +130,73 @@ fn r132_mount_inherited_is_a_chroot() {
     );
     assert!(out.stdout.starts_with("/bin/busybox\n"), "{out:?}");
     assert!(out.stdout.contains("No such file"), "{out:?}");
+}
+
+/// Runs a script in the cage with $R, the runtime with `--root`, $B the bundle and $ID.
+/// The cage's mounts propagate among themselves, as those of a host with systemd do.
+fn caged_script(c: &Container, script: &str) -> Output {
+    let bundle = c.bundle.path();
+    let begin =
+        "mount --make-rshared /\nleft() { cut -d' ' -f5 /proc/self/mountinfo | grep $B || :; }";
+    Call::caged("/bin/sh", c.bundle.dir())
+        .args(["-c", &format!("{begin}\n{script}")])
+        .env("R", &format!("{} {}", runtime().path.display(), c.global().join(" ")))
+        .env("B", bundle.to_str().unwrap())
+        .env("ID", &c.id)
+        .run()
+}
+
+/// What is mounted lies upon the root until `delete` (the validation suite, linux_ns_itype).
+#[test]
+fn r132_mounts_in_an_inherited_mount_namespace() {
+    let c = Bundle::sleeper()
+        .without_namespace("mount")
+        .mount("tmpfs", "tmpfs", "/m", &["mode=0710", "ro"])
+        .set("/linux/maskedPaths", json!(["/proc/filesystems"]))
+        .container();
+    deviates!("runc", "R132: runc 1.1.5 leaves its mounts");
+    deviates!("crun", "R132: crun 1.8.1 leaves its mounts");
+    let out = caged_script(
+        &c,
+        "set -e; $R create -b $B $ID >/dev/null; $R start $ID\n\
+         pid=$($R state $ID | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p')\n\
+         [ $(readlink /proc/$pid/ns/mnt) = $(readlink /proc/self/ns/mnt) ] && echo same\n\
+         $R exec $ID stat -c %a /m; $R exec $ID sh -c 'touch /m/x /rootfs-too 2>&1 || ls /usr 2>&1 || :'\n\
+         $R exec $ID sh -c 'wc -c < /proc/filesystems; ls /dev/null; readlink /proc/1/exe | wc -l'\n\
+         $R delete --force $ID; left",
+    );
+    let text = out.ok();
+    assert!(text.starts_with("same\n710\ntouch: /m/x: Read-only file system\n"), "{out:?}");
+    assert!(text.contains("ls: /usr: No such file"), "{out:?}");
+    assert!(text.ends_with("\n0\n/dev/null\n1\n"), "masked, populated, nothing left: {out:?}");
+}
+
+#[test]
+fn r132_a_failed_create_leaves_no_mounts_in_an_inherited_mount_namespace() {
+    let c = Bundle::new(["/no/such/program"]).without_namespace("mount").container();
+    deviates!("runc", "R132: runc 1.1.5 leaves its mounts");
+    deviates!("crun", "R132: crun 1.8.1 leaves its mounts");
+    let out = caged_script(&c, "$R create -b $B $ID >/dev/null 2>&1 || echo failed; left");
+    assert_eq!(out.ok(), "failed\n");
+}
+
+/// Not in the host's root: setns(2) does not lead into a chroot.
+#[test]
+fn r132_exec_in_an_inherited_mount_namespace() {
+    let c = Bundle::sleeper()
+        .without_namespace("mount")
+        .set("/mounts", json!([]))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .container();
+    deviates!("runc", "R132: runc 1.1.5 wants a /proc mount");
+    let out = caged_script(
+        &c,
+        "$R create -b $B $ID >/dev/null && $R start $ID && $R exec $ID ls -d /bin/busybox /usr\n\
+         $R delete --force $ID; left",
+    );
+    assert_eq!(out.stdout, "/bin/busybox\n", "{out:?}");
+    assert!(out.stderr.contains("No such file"), "{out:?}");
 }
 
 #[test]

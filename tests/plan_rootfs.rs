@@ -232,9 +232,12 @@ fn bind_sources() {
     let one = |mount: Value| move |c: &mut Value| c["mounts"] = json!([mount]);
     error(one(json!({"destination": "/x", "options": ["bind"]})), "mounts[0].source: required");
     error(
-        one(json!({"destination": "/x", "source": "/y", "options": ["rbind", "ro", "size=1"]})),
-        "mounts[0].options[2]: \"size=1\" is unknown",
+        one(json!({"destination": "/x", "source": "/y", "options": ["rbind", "ro", "nosiud"]})),
+        "mounts[0].options[2]: \"nosiud\" is unknown",
     );
+    let size = json!({"destination": "/x", "source": "/y", "options": ["rbind", "ro", "size=1"]});
+    let (_, warnings) = good(one(size));
+    assert!(warnings[0].contains("options[2]: \"size=1\" belongs to the file system"));
     error(one(json!({"destination": "/x", "source": "/y"})), "mounts[0].type: required");
     error(
         one(json!({"destination": "/x", "type": "bind", "source": "/y"})),
@@ -411,15 +414,29 @@ fn masked_and_readonly_paths() {
 }
 
 #[test]
-fn nothing_is_mounted_without_a_mount_namespace() {
+fn without_a_mount_namespace() {
+    let none = |c: &mut Value| c["linux"]["namespaces"] = json!([]);
+    assert!(good(|_| {}).0.is_mounted() && !good(none).0.is_mounted());
+    let some: [fn(&mut Value); 4] = [
+        |c| c["mounts"] = json!([{"destination": "/x", "type": "tmpfs"}]),
+        |c| c["root"]["readonly"] = json!(true),
+        |c| c["linux"]["maskedPaths"] = json!(["/a"]),
+        |c| c["linux"]["rootfsPropagation"] = json!("private"),
+    ];
+    for one in some {
+        let (rootfs, _) = good(|c| {
+            none(c);
+            one(c);
+        });
+        assert!(rootfs.is_mounted() && !rootfs.mount_namespace);
+    }
     let seen = errors(|c| {
-        c["linux"]["namespaces"] = json!([]);
-        c["linux"]["maskedPaths"] = json!(["/a"]);
-        c["root"]["readonly"] = json!(true);
-        c["mounts"] = json!([{"destination": "/x", "type": "tmpfs"}]);
+        c["linux"]["namespaces"] = json!([{"type": "user"}]);
+        c["root"]["path"] = json!("/");
+        c["mounts"] = json!([{"destination": "/", "type": "tmpfs"}]);
     });
     let fields: Vec<&str> = seen.iter().filter_map(|e| e.split(": ").next()).collect();
-    assert_eq!(fields, ["mounts", "root.readonly", "linux.maskedPaths"]);
+    assert_eq!(fields, ["mounts", "root.path", "mounts[0]"]);
 }
 
 #[test]

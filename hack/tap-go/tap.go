@@ -9,13 +9,17 @@ import (
 	"strings"
 )
 
-// T counts the tests of one program.
+// T counts the tests of one program. What Todo returns counts on with it.
 type T struct {
-	count int
+	count *int
+	todo  bool
 }
 
 // New begins a program.
-func New() *T { return &T{} }
+func New() *T { return &T{count: new(int)} }
+
+// Todo is for tests that may fail.
+func (t *T) Todo() *T { return &T{t.count, true} }
 
 // Header writes the version, and the plan if it is known by now.
 func (t *T) Header(tests int) {
@@ -26,14 +30,14 @@ func (t *T) Header(tests int) {
 }
 
 // AutoPlan writes the plan at the end: as many as there were.
-func (t *T) AutoPlan() { fmt.Printf("1..%d\n", t.count) }
+func (t *T) AutoPlan() { fmt.Printf("1..%d\n", *t.count) }
 
 // Count is the number of tests so far.
-func (t *T) Count() int { return t.count }
+func (t *T) Count() int { return *t.count }
 
 func (t *T) line(word, text string) {
-	t.count++
-	fmt.Printf("%s %d - %s\n", word, t.count, text)
+	*t.count++
+	fmt.Printf("%s %d - %s\n", word, *t.count, text)
 }
 
 // Ok writes one test.
@@ -54,8 +58,8 @@ func (t *T) Fail(text string) { t.Ok(false, text) }
 // Skip writes tests that were not made.
 func (t *T) Skip(count int, why string) {
 	for i := 0; i < count; i++ {
-		t.count++
-		fmt.Printf("ok %d # SKIP %s\n", t.count, why)
+		*t.count++
+		fmt.Printf("ok %d # SKIP %s\n", *t.count, why)
 	}
 }
 

@@ -271,6 +271,8 @@ pub fn policy(rules: &[Rule]) -> Result<Policy> {
             exception.devices.access |= more & (READ | WRITE);
         }
     }
+    // The kernel lists them as they came: first those of the configuration, in its order.
+    policy.exceptions.sort_by_key(|exception| exception.index.unwrap_or(usize::MAX));
     Ok(policy)
 }
 

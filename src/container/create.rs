@@ -177,6 +177,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        tree: None,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.rootless,
@@ -202,7 +203,7 @@ fn make(
     if make_groups(work, record)? {
         dir.save(record)?;
     }
-    let wire = give_birth(work, record, start, made, caller_mask)?;
+    let wire = give_birth(work, dir, record, start, made, caller_mask)?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     let log = &work.runtime.log;
@@ -247,9 +248,11 @@ fn make(
         master: None,
         on_hooks: &mut || {
             made.hooks = true;
-            let state = state_of(record, Status::Creating);
             let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            // They are of a time when they ran in `start`, and saw a container that was created.
+            let state = state_of(record, Status::Created);
             hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+            let state = state_of(record, Status::Creating);
             hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
@@ -354,17 +357,22 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
 
 fn give_birth(
     work: &Work<'_>,
-    record: &Record,
+    dir: &Dir,
+    record: &mut Record,
     start: Option<OwnedFd>,
     made: &mut Made,
     caller_mask: Mask,
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
-    let context = context(work, view.as_ref());
-    let sources = rootfs::open(&plan.rootfs, &context)?;
-    let room = sources.room;
     let proc = lsm::open_proc()?;
+    let context = rootfs::Context { proc: Some(proc.as_fd()), ..context(work, view.as_ref()) };
+    let sources = rootfs::open(&plan.rootfs, &context)?;
+    if !plan.rootfs.mount_namespace {
+        record.tree = sources.mount_id()?;
+        dir.save(record)?;
+    }
+    let room = sources.room;
     let bare = bare(work, &sources, proc.as_fd());
     let late = late(work, record);
     // The child makes these itself, once it is in its cgroup or the bare one.
@@ -387,7 +395,7 @@ fn give_birth(
         late,
         doors: record.cgroup.doors(),
         filter: work.filter.as_ref(),
-        proc,
+        proc: proc.as_fd(),
         start,
         keyring: !work.settings.no_new_keyring,
         no_pivot: work.settings.no_pivot,
@@ -406,6 +414,7 @@ fn context<'a>(work: &'a Work<'_>, cgroup: Option<&'a CgroupView>) -> rootfs::Co
         cgroup,
         cgroup_namespace: namespaces.has(Kind::Cgroup),
         joined_user_namespace: work.join.file(Kind::User),
+        proc: None,
         attach_at: None,
         is_copy: namespaces.creates(Kind::Mount),
     }
@@ -458,6 +467,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
             left.extend(record.cgroup.kill(Signal::KILL).err());
         }
     }
+    left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
     left.extend(record.cgroup.take_back().err());
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {

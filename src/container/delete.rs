@@ -5,12 +5,14 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
+use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// How long a killed process may take to end, in seconds.
 const PATIENCE: i64 = 10;
@@ -83,6 +85,9 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
     }
     if let Some(init) = record.init {
         end(init)?;
+    }
+    if let Some(tree) = record.tree {
+        rootfs::detach(Path::new(&record.rootfs), tree)?;
     }
     record.cgroup.remove()?;
     if let Some(groups) = &record.rdt {

@@ -12,13 +12,14 @@ use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
 use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
 use crate::spec::{self, Further, Status};
-use crate::store;
+use crate::store::{self, ProcessId, Record};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
 use crate::sys::signal::{self, Mask};
 use crate::terminal;
+use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The command line of `exec`.
@@ -155,6 +156,18 @@ fn join_init(container: &Container, init: OwnedFd) -> Join {
     Join::Process(init, Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0)))
 }
 
+/// Without a mount namespace of its own the container is a chroot.
+fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    if record.namespaces.iter().any(|name| name == Kind::Mount.name()) {
+        return Ok(None);
+    }
+    let path = format!("{}/root", init.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(proc, &path, flags, Mode::empty()).call(|| format!("open /proc/{path}"))?;
+    // Its pid could be another's by now.
+    if init.is_alive() { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
+}
+
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
@@ -163,14 +176,16 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let middle = birth.needs_middle();
+    let proc = lsm::open_proc()?;
     let exec = Exec {
         id: &record.id,
         process: &work.process,
         join: (!middle).then_some(join),
+        root: root_of(record, init, proc.as_fd())?,
         user_namespace: join.has(Kind::User),
         memory_policy: work.memory_policy.as_ref(),
         filter: work.filter.as_ref(),
-        proc: lsm::open_proc()?,
+        proc,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
         keyring: record.keyring,

@@ -20,7 +20,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What init needs: a fork's copy of what the parent has prepared.
@@ -45,7 +45,7 @@ pub struct Init<'a> {
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
     /// The host's procfs.
-    pub proc: OwnedFd,
+    pub proc: BorrowedFd<'a>,
     /// The socket that `start` will connect to; none for `run`.
     pub start: Option<OwnedFd>,
     /// Whether to join a new session keyring.
@@ -92,7 +92,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     run_hooks(plan, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
-    write_sysctl(&init.proc, &plan.sysctl)?;
+    write_sysctl(init.proc, &plan.sysctl)?;
     let Some(process) = &plan.process else {
         rootfs::finish(&plan.rootfs, &root, None)?;
         return without_process(wire, init.start);
@@ -105,7 +105,7 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     wire.send(&ToParent::Ready)?;
     let hooks = &plan.hooks.start_container;
     // The hooks are not to be bound by it.
-    let begin = || confine::begin(process, init.proc.as_fd());
+    let begin = || confine::begin(process, init.proc);
     let early = hooks.is_empty().then(begin);
     start::wait(wire, init.start.take())?;
     if !hooks.is_empty() {
@@ -172,12 +172,12 @@ fn new_time_namespace(init: &Init<'_>) -> Result<()> {
     make(Kind::Time.flag())?;
     let offsets = &init.plan.time_offsets;
     if !offsets.is_empty() {
-        write_proc(&init.proc, "self/timens_offsets", &offsets.join("\n"))
+        write_proc(init.proc, "self/timens_offsets", &offsets.join("\n"))
             .map_err(|error| error.at("linux.timeOffsets"))?;
     }
     let call = || "enter the new time namespace".into();
     let file = openat(
-        &init.proc,
+        init.proc,
         "self/ns/time_for_children",
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
@@ -229,7 +229,7 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
     hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
 }
 
-fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
+fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {
     for (path, value) in sysctl {
         write_proc(proc, &format!("sys/{path}"), value)
             .map_err(|error| error.at(format!("linux.sysctl.{}", path.replace('/', "."))))?;
@@ -238,7 +238,7 @@ fn write_sysctl(proc: &OwnedFd, sysctl: &[(String, String)]) -> Result<()> {
 }
 
 /// Writes below `/proc` through the runtime's own procfs (CVE-2025-52881).
-fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<()> {
+fn write_proc(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<()> {
     let call = || format!("write {value:?} to /proc/{path}");
     let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).call(call)?;
     rustix::io::write(&file, value.as_bytes()).call(call)?;

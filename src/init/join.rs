@@ -25,6 +25,9 @@ pub struct Exec<'a> {
     pub process: &'a Process,
     /// Namespaces that it still has to join by itself.
     pub join: Option<&'a Join>,
+    /// The container's root, if setns(2) does not lead there: without a mount
+    /// namespace it is a chroot.
+    pub root: Option<OwnedFd>,
     /// Whether the container has a user namespace of its own.
     pub user_namespace: bool,
     /// The container's NUMA policy.
@@ -60,6 +63,10 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     if exec.user_namespace {
         identity::become_root(exec.process.groups.is_none())?;
+    }
+    if let Some(root) = &exec.root {
+        rustix::process::fchdir(root).call(|| "fchdir to the container's root".into())?;
+        rustix::process::chroot(".").call(|| "chroot".into())?;
     }
     rustix::process::setsid().call(|| "setsid".into())?;
     if exec.keyring {

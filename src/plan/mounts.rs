@@ -372,13 +372,17 @@ fn bind(
     findings: &mut Findings,
 ) -> Option<Bind> {
     let option = |place: usize| mount.options.get(place).map_or("", String::as_str);
-    for &place in &options.unknown {
+    // A value is for the file system: mount(2) ignores it with MS_BIND. A word may be an
+    // attribute that was spelt wrong, whose lack nobody would notice.
+    let (for_the_file_system, misspelt): (Vec<usize>, Vec<usize>) =
+        options.unknown.iter().partition(|&&place| option(place).contains('='));
+    for place in misspelt {
         findings.error(Error::new(format!(
             "{field}.options[{place}]: {:?} is unknown, and a bind mount passes nothing on to a file system",
             option(place)
         )));
     }
-    for &place in &options.super_flags {
+    for &place in for_the_file_system.iter().chain(&options.super_flags) {
         findings.warn(format!(
             "{field}.options[{place}]: {:?} belongs to the file system: no effect on a bind mount",
             option(place)

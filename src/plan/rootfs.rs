@@ -20,7 +20,7 @@ pub struct Rootfs {
     /// Propagation type of the root mount; `None` makes it a slave, as runc does.
     pub propagation: Option<Propagation>,
     /// Whether the container has a mount namespace, new or joined. Without one
-    /// nothing is mounted: the process is only confined by chroot(2).
+    /// the process is confined by chroot(2), and see [`Rootfs::is_mounted`].
     pub mount_namespace: bool,
     /// Whether the container has a user namespace of its own, new or joined:
     /// then device nodes cannot be made, only bound.
@@ -37,6 +37,20 @@ pub struct Rootfs {
     pub readonly_paths: Vec<String>,
     /// SELinux context of the mounts.
     pub mount_label: Option<String>,
+}
+
+impl Rootfs {
+    /// Whether the tree is one of mounts. Without a mount namespace these are made
+    /// in that of the runtime, on the root itself, until `delete` takes them off;
+    /// so none is made where nothing asks for one.
+    pub fn is_mounted(&self) -> bool {
+        self.mount_namespace
+            || !self.mounts.is_empty()
+            || self.readonly
+            || self.propagation.is_some()
+            || !self.masked_paths.is_empty()
+            || !self.readonly_paths.is_empty()
+    }
 }
 
 /// One device.
@@ -284,22 +298,23 @@ fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
     Ok(Device { index: Some(index), path: clean(path), kind, mode, uid, gid })
 }
 
-/// Without a mount namespace every mount would be made in the caller's.
+/// Without a mount namespace every mount is made in the runtime's.
 fn check_mount_namespace(rootfs: &Rootfs, findings: &mut Findings) {
-    if rootfs.mount_namespace {
+    if rootfs.mount_namespace || !rootfs.is_mounted() {
         return;
     }
-    for (field, used) in [
-        ("mounts", !rootfs.mounts.is_empty()),
-        ("root.readonly", rootfs.readonly),
-        ("linux.rootfsPropagation", rootfs.propagation.is_some()),
-        ("linux.maskedPaths", !rootfs.masked_paths.is_empty()),
-        ("linux.readonlyPaths", !rootfs.readonly_paths.is_empty()),
-    ] {
-        if used {
-            let message = format!("{field}: needs a mount namespace in linux.namespaces");
-            findings.error(Error::new(message));
-        }
+    let mut refuse = |field: &str, what: &str| {
+        let message = format!("{field}: {what} without a mount namespace in linux.namespaces");
+        findings.error(Error::new(message));
+    };
+    if rootfs.user_namespace {
+        refuse("mounts", "a user namespace cannot mount anything");
+    }
+    if rootfs.path == Path::new("/") {
+        refuse("root.path", "cannot be the host's own root");
+    }
+    if let Some(mount) = rootfs.mounts.iter().find(|mount| mount.destination == "/") {
+        refuse(&mount.field(), "nothing can be mounted on /");
     }
 }
 

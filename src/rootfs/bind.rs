@@ -57,12 +57,9 @@ pub(super) fn open(
     Ok(Source::Tree(Tree { fd, unchanged }))
 }
 
-/// As [`open`] where there is no later chance.
-pub(super) fn open_now(plan: &Rootfs, mount: &Mount, bind: &Bind) -> Result<Tree> {
-    match open(plan, mount, bind, None)? {
-        Source::Tree(tree) => Ok(tree),
-        Source::Symlink(_) | Source::Later => Err(source_error(bind, "open_tree", Errno::PERM)),
-    }
+/// There is no later chance.
+pub(super) fn refused(bind: &Bind) -> Error {
+    source_error(bind, "open_tree", Errno::PERM)
 }
 
 fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {

@@ -1,6 +1,7 @@
 //! The child's side before pivot_root: attach, mount, populate /dev.
 
 use super::bind::{Source, Tree};
+use super::host::Host;
 use super::root::{Links, Node, Root};
 use super::sources::{Sources, clone_root, root_change};
 use super::{Context, bind, cgroup, devices, filesystem, mount};
@@ -29,8 +30,15 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", flags).call(|| "make / rslave".into())?;
     }
+    let host = match (sources.host.take(), context.proc) {
+        (Some(namespace), Some(proc)) => Some(Host::new(namespace, proc)?),
+        _ => None,
+    };
     let mut root = attach_root(plan, &mut sources, context)?;
     for (index, mount) in plan.mounts.iter().enumerate() {
+        if let Some(host) = &host {
+            take_in_turn(plan, index, &mut sources, host)?;
+        }
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
     devices::create(plan, &sources, &root)?;
@@ -39,7 +47,7 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
 }
 
 fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> Result<Root> {
-    if !plan.mount_namespace {
+    if !plan.is_mounted() {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(&plan.path, flags, Mode::empty())
             .call(|| format!("root.path: open {}", plan.path.display()))?;
@@ -57,6 +65,27 @@ fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> R
         mount::change(fd.as_fd(), &root_change(plan)).at(|| "root.path".into())?;
     }
     Ok(Root::new(fd))
+}
+
+/// All sources of bind mounts from `index` to the next file system, if they have not
+/// been taken yet.
+fn take_in_turn(plan: &Rootfs, index: usize, sources: &mut Sources, host: &Host) -> Result<()> {
+    let wanted = |sources: &Sources, at: usize| {
+        sources.mounts.get(at).is_some_and(|taken| taken.in_turn && taken.bind.is_none())
+    };
+    if !wanted(sources, index) {
+        return Ok(());
+    }
+    host.visit(|| {
+        for (at, mount) in plan.mounts.iter().enumerate().skip(index) {
+            let Kind::Bind(bind) = &mount.kind else { break };
+            if wanted(sources, at) {
+                let source = bind::open(plan, mount, bind, sources.idmap(at));
+                sources.mounts[at].bind = Some(source.at(|| mount.field())?);
+            }
+        }
+        Ok(())
+    })
 }
 
 fn make(
@@ -130,10 +159,14 @@ fn bind_mount(
     idmap: Option<BorrowedFd<'_>>,
     root: &mut Root,
 ) -> Result<()> {
+    let source = match source {
+        Some(Source::Later) | None => bind::open(plan, mount, bind, idmap)?,
+        Some(taken) => taken,
+    };
     let tree = match source {
-        Some(Source::Symlink(link)) => return copy_symlink(&link, mount, root),
-        Some(Source::Tree(tree)) => tree,
-        Some(Source::Later) | None => bind::open_now(plan, mount, bind)?,
+        Source::Symlink(link) => return copy_symlink(&link, mount, root),
+        Source::Tree(tree) => tree,
+        Source::Later => return Err(bind::refused(bind)),
     };
     let node = || match FileType::from_raw_mode(fstat(&tree.fd).call(|| "fstat".into())?.st_mode) {
         FileType::Directory => Ok(Node::Dir),

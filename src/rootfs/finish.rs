@@ -17,7 +17,7 @@ use rustix::io::Errno;
 /// Read-only and masked paths come last but for the root, so that nothing is
 /// made below them; sysctls must be written before this.
 pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Result<()> {
-    if !plan.mount_namespace {
+    if !plan.is_mounted() {
         return Ok(());
     }
     if let Some(console) = console {

@@ -15,9 +15,11 @@ mod bind;
 mod build;
 mod cgroup;
 mod copy;
+mod detach;
 mod devices;
 mod filesystem;
 mod finish;
+mod host;
 mod mask;
 mod mount;
 mod pivot;
@@ -27,6 +29,7 @@ mod sources;
 
 pub use bare::Bare;
 pub use build::build;
+pub use detach::detach;
 pub use finish::finish;
 pub use pivot::enter;
 pub use room::Room;
@@ -46,6 +49,9 @@ pub struct Context<'a> {
     pub cgroup_namespace: bool,
     /// The user namespace that the container joins by path, if it does.
     pub joined_user_namespace: Option<BorrowedFd<'a>>,
+    /// The host's procfs. Without it every source of a bind mount is taken before the
+    /// child exists.
+    pub proc: Option<BorrowedFd<'a>>,
     /// Where the root is attached in the child's mount namespace; `None` means
     /// at its own path, where hooks look for it.
     pub attach_at: Option<&'a Path>,

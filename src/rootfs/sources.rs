@@ -2,16 +2,16 @@
 
 use super::bind::{self, Source, Tree};
 use super::room::Room;
-use super::{Context, mount};
+use super::{Context, host, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
-use crate::plan::options::{PRIVATE, SLAVE};
+use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
 use crate::sys::mount::Change;
 use crate::sys::userns::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, fstat, makedev};
+use rustix::fs::{AtFlags, FileType, StatxFlags, fstat, makedev, statx};
 use rustix::io::Errno;
 use std::path::Path;
 
@@ -25,6 +25,8 @@ pub struct Sources {
     pub(super) mounts: Vec<Taken>,
     /// One entry a device, where devices have to be bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
+    /// The runtime's mount namespace, if the child takes some of them from there.
+    pub(super) host: Option<OwnedFd>,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
     /// The descriptors' room, to be given back by parent and child.
@@ -41,6 +43,8 @@ pub(super) struct Taken {
     pub instead: Vec<OwnedFd>,
     /// Whether only the child can take it, by a path of the host.
     later: bool,
+    /// Whether the child takes it, in its turn, from the host's mount namespace.
+    pub in_turn: bool,
     /// Whether `instead` is still to be taken: see [`cgroup_trees`].
     missing: bool,
     idmap: Option<usize>,
@@ -51,6 +55,17 @@ impl Sources {
     /// by a path of the host any more.
     pub fn are_complete(&self) -> bool {
         self.rootfs.is_some() && !self.mounts.iter().any(|taken| taken.later)
+    }
+
+    /// The id of the mount that the tree hangs on, which it keeps when it is attached.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn mount_id(&self) -> Result<Option<u64>> {
+        let Some(tree) = &self.rootfs else { return Ok(None) };
+        let stat = statx(&tree.fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .call(|| "statx of the root filesystem".into())?;
+        Ok(Some(stat.stx_mnt_id))
     }
 
     /// For what [`cgroup_trees`] takes, in the same order.
@@ -76,16 +91,27 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         rootfs: None,
         mounts: Vec::with_capacity(plan.mounts.len()),
         devices: Vec::new(),
+        host: None,
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
     };
-    if !plan.mount_namespace {
+    if !plan.is_mounted() {
         return Ok(sources);
     }
     sources.rootfs = open_root(plan)?;
+    let proc = context.proc.filter(|_| may_go_back(plan, &sources));
+    let mut after_a_file_system = false;
     for mount in &plan.mounts {
-        let taken = take(plan, mount, &mut sources, context).at(|| mount.field())?;
+        let is_bind = matches!(mount.kind, Kind::Bind(_));
+        let in_turn = is_bind && after_a_file_system && proc.is_some();
+        after_a_file_system |= !is_bind;
+        let taken = take(plan, mount, in_turn, &mut sources, context).at(|| mount.field())?;
         sources.mounts.push(taken);
+    }
+    if let Some(proc) = proc
+        && sources.mounts.iter().any(|taken| taken.in_turn)
+    {
+        sources.host = Some(host::mount_namespace(proc)?);
     }
     if plan.user_namespace && plan.populate_dev {
         for device in &plan.devices {
@@ -94,6 +120,14 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         }
     }
     Ok(sources)
+}
+
+/// Whether the child may take sources in their turn: only with all privileges on the host,
+/// and if it is left at all. What is shared with the host is copied from the host alone,
+/// which cannot be promised where setns(2) is forbidden.
+fn may_go_back(plan: &Rootfs, sources: &Sources) -> bool {
+    let shares = plan.propagation.is_some_and(|propagation| propagation.flag == SHARED);
+    plan.mount_namespace && !plan.user_namespace && !shares && sources.rootfs.is_some()
 }
 
 fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
@@ -134,13 +168,14 @@ pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
 fn take(
     plan: &Rootfs,
     mount: &Mount,
+    in_turn: bool,
     sources: &mut Sources,
     context: &Context<'_>,
 ) -> Result<Taken> {
     let idmap = take_idmap(mount, sources, context)?;
     let idmap_fd = idmap.and_then(|place| sources.idmaps.get(place)).map(|(_, fd)| fd.as_fd());
     let bind = match &mount.kind {
-        Kind::Bind(bind) => Some(bind::open(plan, mount, bind, idmap_fd)?),
+        Kind::Bind(bind) if !in_turn => Some(bind::open(plan, mount, bind, idmap_fd)?),
         _ => None,
     };
     let instead = match &mount.kind {
@@ -157,7 +192,7 @@ fn take(
         Kind::Cgroup => !missing && instead.is_empty() && binds_cgroup(plan, context),
         _ => false,
     };
-    Ok(Taken { bind, instead, later, missing, idmap })
+    Ok(Taken { bind, instead, later, in_turn, missing, idmap })
 }
 
 /// cgroup v1: the directories may be made while the child begins.

@@ -28,6 +28,9 @@ pub struct Record {
     pub init: Option<ProcessId>,
     /// Where its cgroup is.
     pub cgroup: Cgroup,
+    /// The mount that its tree hangs on, if that is in the runtime's mount namespace.
+    #[serde(default)]
+    pub tree: Option<u64>,
     /// Its class of service and monitoring group.
     #[serde(default)]
     pub rdt: Option<Groups>,

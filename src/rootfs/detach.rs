@@ -1,0 +1,45 @@
+//! The end of a tree that was built in the runtime's own mount namespace.
+
+use crate::error::{Context, Error, Result};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use std::path::Path;
+
+/// Takes the mount with this id off `path`, and all that hangs on it. Where it is not
+/// in our mount namespace, it is gone already, or has gone with the one it was in.
+///
+/// # Errors
+/// If something else has been mounted upon it, or those of umount(2).
+pub fn detach(path: &Path, id: u64) -> Result<()> {
+    let show = path.display();
+    if let Some(root) = open(path).call(|| format!("open {show}"))? {
+        let stat = statx(&root, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .call(|| format!("statx {show}"))?;
+        if stat.stx_mnt_id == id {
+            // By the descriptor: the path may lead elsewhere by now.
+            let by_fd = format!("/proc/self/fd/{}", root.as_raw_fd());
+            return unmount(by_fd, UnmountFlags::DETACH).call(|| format!("umount {show}"));
+        }
+    }
+    if is_listed(id)? {
+        return Err(Error::new(format!("umount {show}: another mount lies upon the container's")));
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> rustix::io::Result<Option<OwnedFd>> {
+    match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// Whether a mount with this id is in our mount namespace (`proc_pid_mountinfo(5)`).
+fn is_listed(id: u64) -> Result<bool> {
+    let file = "/proc/self/mountinfo";
+    let table = std::fs::read_to_string(file).call(|| format!("read {file}"))?;
+    let first = |line: &str| line.split(' ').next().and_then(|field| field.parse().ok());
+    Ok(table.lines().any(|line| first(line) == Some(id)))
+}
