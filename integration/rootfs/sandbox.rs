@@ -141,7 +141,10 @@ impl Bundle {
             is_copy: true,
             ..Context::default()
         };
-        let sources = rootfs::open(&plan, &context)?;
+        let mut sources = rootfs::open(&plan, &context)?;
+        for (missing, trees) in sources.missing().zip(rootfs::cgroup_trees(&plan, &context)?) {
+            *missing = trees;
+        }
         let mut bare = None;
         let needs_host = plan.mounts.iter().any(Mount::needs_host_paths);
         if self.may_be_bare() && plan.mount_namespace && !needs_host && sources.are_complete() {
