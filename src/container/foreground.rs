@@ -106,7 +106,8 @@ impl Foreground {
         if let Some(relay) = self.relay.as_ref().filter(|_| notified) {
             relay.pass_on(child.pid.as_raw_nonzero().get())?;
         }
-        if signalled {
+        // Whoever has ended hears nothing any more.
+        if signalled && !ended {
             self.forward_signals(child)?;
         }
         self.relay(input_ready, output_ready);
