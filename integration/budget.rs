@@ -44,7 +44,7 @@ fn no_command_makes_more_calls_than_it_needs() {
             wrong.push(format!("{name}: {got}, budget {budget}"));
         }
     };
-    check("create, its own side", 177, count(&c, false, &["create", "--bundle", &bundle, id]));
+    check("create, its own side", 202, count(&c, false, &["create", "--bundle", &bundle, id]));
     check("start", 28, count(&c, false, &["start", id]));
     check("state", 23, count(&c, false, &["state", id]));
     check("exec", 199, count(&c, true, &["exec", id, "true"]));
@@ -54,6 +54,6 @@ fn no_command_makes_more_calls_than_it_needs() {
     check("delete", 60, count(&c, false, &["delete", id]));
     let once = Bundle::new(["true"]).container();
     let bundle = once.bundle.path().to_str().unwrap().to_owned();
-    check("run", 515, count(&once, true, &["run", "--bundle", &bundle, &once.id]));
+    check("run", 540, count(&once, true, &["run", "--bundle", &bundle, &once.id]));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

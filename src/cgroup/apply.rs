@@ -10,12 +10,17 @@ use crate::sys::bpf::{self, Insn};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 
 /// Name of our device programs, by which an update finds the one to replace.
 const PROGRAM: &str = "pinnace_devices";
 
 /// Opens, writes once, closes: one line a write is what cgroup files want.
-pub(super) fn write_file(dir: BorrowedFd<'_>, name: &str, text: &str) -> rustix::io::Result<()> {
+pub(super) fn write_file(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    text: &str,
+) -> rustix::io::Result<()> {
     let fd = open_file(dir, name, OFlags::WRONLY)?;
     retry_on_intr(|| rustix::io::write(&fd, text.as_bytes())).map(drop)
 }
@@ -68,11 +73,11 @@ fn one(cgroup: &Cgroup, file: &File) -> Result<()> {
 /// The outer error is about the directory, the inner one the kernel's answer.
 fn try_one(node: &Node, file: &File) -> Result<rustix::io::Result<()>> {
     let dir = node.dir()?;
-    let mut done = write_file(dir, &file.name, &file.text);
+    let mut done = write_file(dir, &*file.name, &file.text);
     if done == Err(Errno::NOENT) && node.controllers.is_some() {
         // Beside v1 the controllers are enabled when one is wanted.
         create::enable(node)?;
-        done = write_file(dir, &file.name, &file.text);
+        done = write_file(dir, &*file.name, &file.text);
     }
     // 524 is the kernel's ENOTSUPP, which kmem.limit_in_bytes answers.
     let lacks = [Errno::NOENT, Errno::OPNOTSUPP, Errno::from_raw_os_error(524)];

@@ -4,6 +4,7 @@ use super::apply::write_file;
 use super::node::{Node, keyed, open_dir, read};
 use super::{Cgroup, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
+use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -110,14 +111,16 @@ enum Level {
 /// Makes the directory of the first `n` components, and notes it for the one who
 /// takes it away.
 fn make_level(node: &mut Node, n: usize, levels: usize) -> Result<Level> {
-    match rustix::fs::mkdir(node.level(n), Mode::from_raw_mode(0o755)) {
+    let path = node.level(n);
+    let (dir, below) = near(&path);
+    match rustix::fs::mkdirat(dir, below, Mode::from_raw_mode(0o755)) {
         Ok(()) => {
             node.made = node.made.max(levels - n + 1);
             Ok(Level::Made)
         }
         Err(Errno::EXIST) => Ok(Level::There),
         Err(Errno::NOENT) => Ok(Level::Nowhere),
-        Err(errno) => Err(Error::os(format!("mkdir {}", node.level(n)), errno)),
+        Err(errno) => Err(Error::os(format!("mkdir {path}"), errno)),
     }
 }
 
@@ -187,7 +190,11 @@ fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         // Down from the lowest level that has some: mostly the one above ours.
         let file = |n: usize| format!("{}/{name}", node.level(n));
-        let value = |n: usize| read(CWD, &file(n)).call(|| format!("read {}", file(n)));
+        let value = |n: usize| {
+            let path = file(n);
+            let (dir, below) = near(&path);
+            read(dir, below).call(|| format!("read {path}"))
+        };
         let mut from = if node.made > 0 { levels - 1 } else { levels };
         let mut text = value(from)?;
         while text.trim().is_empty() && from > 0 {
@@ -195,8 +202,9 @@ fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
             text = value(from)?;
         }
         for n in from + 1..=levels {
-            let text = text.trim();
-            write_file(CWD, &file(n), text).call(|| format!("write {text} to {}", file(n)))?;
+            let (text, path) = (text.trim(), file(n));
+            let (dir, below) = near(&path);
+            write_file(dir, below, text).call(|| format!("write {text} to {path}"))?;
         }
     }
     Ok(())

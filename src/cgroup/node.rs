@@ -2,9 +2,11 @@
 //! [`super::apply`]'s alone.
 
 use crate::error::{Context, Result};
+use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
 
@@ -103,7 +105,8 @@ impl Node {
             return Ok(fd.as_fd());
         }
         let path = self.path();
-        let fd = open_dir(rustix::fs::CWD, &path).call(|| format!("open cgroup {path}"))?;
+        let (dir, below) = near(&path);
+        let fd = open_dir(dir, below).call(|| format!("open cgroup {path}"))?;
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
 
@@ -128,7 +131,7 @@ impl Node {
 }
 
 /// Opens a directory that is no symlink.
-pub(super) fn open_dir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_dir(at: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
@@ -136,14 +139,14 @@ pub(super) fn open_dir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Own
 /// Opens a file of a cgroup. There is nothing to follow or to create there.
 pub(super) fn open_file(
     dir: BorrowedFd<'_>,
-    name: &str,
+    name: impl Arg,
     flags: OFlags,
 ) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Reads a whole file.
-pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> rustix::io::Result<String> {
+pub(super) fn read(dir: BorrowedFd<'_>, name: impl Arg) -> rustix::io::Result<String> {
     read_fd(open_file(dir, name, OFlags::RDONLY)?.as_fd())
 }
 

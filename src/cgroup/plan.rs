@@ -4,7 +4,8 @@ use super::node::{Node, read};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
 use crate::spec::Resources;
-use rustix::fs::CWD;
+use crate::sys::file::near;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -176,7 +177,10 @@ fn beside_own(own: &str, below: &str) -> String {
 
 fn magic(path: &str) -> Option<u64> {
     // Best effort: what can't be asked is not there.
-    rustix::fs::statfs(path).ok().map(|fs| fs.f_type.cast_unsigned())
+    let (dir, below) = near(path);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, below, flags, Mode::empty()).ok()?;
+    rustix::fs::fstatfs(fd).ok().map(|fs| fs.f_type.cast_unsigned())
 }
 
 /// Where a hierarchy is mounted: where everybody has it, or else where the mount

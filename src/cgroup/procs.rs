@@ -6,8 +6,9 @@ use super::node::{Node, children, open_dir, open_file, read};
 use super::plan::SubPath;
 use super::{Cgroup, plan};
 use crate::error::{Context, Error, Result};
+use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
@@ -77,7 +78,10 @@ pub(super) fn doors(cgroup: &Cgroup) -> Vec<String> {
 
 /// The same, opened: for who will not see them, or not have the right.
 pub(super) fn open_doors(cgroup: &Cgroup) -> Result<Vec<OwnedFd>> {
-    let open = |path: &String| open_file(CWD, path, OFlags::WRONLY).call(|| format!("open {path}"));
+    let open = |path: &String| {
+        let (dir, below) = near(path);
+        open_file(dir, below, OFlags::WRONLY).call(|| format!("open {path}"))
+    };
     doors(cgroup).iter().map(open).collect()
 }
 

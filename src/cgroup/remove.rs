@@ -7,10 +7,12 @@ use super::freeze::{pause, wait_event};
 use super::node::{Node, children, open_dir};
 use super::{Cgroup, Unified, procs};
 use crate::error::{Context, Error, Result};
+use crate::sys::file::near;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
@@ -45,7 +47,7 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
 /// the process that it was made around.
 fn remove_empty(cgroup: &Cgroup) -> Result<()> {
     let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
-    nodes.iter().filter(|node| !node.ours).try_for_each(|node| match rmdir(CWD, &node.path()) {
+    nodes.iter().filter(|node| !node.ours).try_for_each(|node| match rmdir(&node.path()) {
         Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
         Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
     })
@@ -64,7 +66,7 @@ fn left_to_systemd(node: &Node, until: Instant) -> rustix::io::Result<()> {
 
 fn remove_node(node: &Node, until: Instant) -> Result<()> {
     let path = node.path();
-    match rmdir(CWD, &path) {
+    match rmdir(&path) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(Errno::BUSY) => remove_busy(node, until)?,
         Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
@@ -73,8 +75,13 @@ fn remove_node(node: &Node, until: Instant) -> Result<()> {
     Ok(())
 }
 
-fn rmdir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
-    rustix::fs::unlinkat(at, path, AtFlags::REMOVEDIR)
+fn rmdir(path: &str) -> rustix::io::Result<()> {
+    let (dir, below) = near(path);
+    rmdir_at(dir, below)
+}
+
+fn rmdir_at(dir: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(dir, path, AtFlags::REMOVEDIR)
 }
 
 /// Takes away the levels above that were made for this container. Best effort:
@@ -82,7 +89,7 @@ fn rmdir(at: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
 fn remove_above(node: &Node) {
     let levels = node.path.split('/').count();
     for n in (levels + 1 - node.made.max(1)..levels).rev() {
-        if rmdir(CWD, &node.level(n)).is_err() {
+        if rmdir(&node.level(n)).is_err() {
             return;
         }
     }
@@ -94,7 +101,7 @@ pub(super) fn take_back(node: &mut Node) -> Result<()> {
     let made = std::mem::take(&mut node.made);
     for n in (levels + 1 - made..=levels).rev() {
         let path = node.level(n);
-        match rmdir(CWD, &path) {
+        match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::BUSY) if n < levels => return Ok(()), // others use it by now
             Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
@@ -110,7 +117,7 @@ fn remove_busy(node: &Node, until: Instant) -> Result<()> {
         if let Some(dir) = node.dir_if_there()? {
             remove_below(dir).call(|| format!("remove the cgroups below {path}"))?;
         }
-        match rmdir(CWD, &path) {
+        match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {}
             Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
@@ -136,7 +143,7 @@ fn remove_below(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => return Err(errno),
         }
-        match rmdir(dir, &child) {
+        match rmdir_at(dir, &child) {
             Ok(()) | Err(Errno::NOENT | Errno::BUSY) => {}
             Err(errno) => return Err(errno),
         }

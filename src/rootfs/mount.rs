@@ -45,6 +45,15 @@ pub(super) fn clone_path(
     open_tree(CWD, path, flags)
 }
 
+/// A detached copy of the mounts at `path` below `dir`.
+pub(super) fn clone_at(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    recursive: bool,
+) -> rustix::io::Result<OwnedFd> {
+    open_tree(dir, path, clone_flags(recursive))
+}
+
 /// A detached copy of the mounts at what `fd` refers to.
 pub(super) fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
     open_tree(fd, "", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)

@@ -8,6 +8,7 @@ use crate::plan::Rootfs;
 use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
+use crate::sys::file::near;
 use crate::sys::mount::Change;
 use crate::sys::userns::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -233,7 +234,8 @@ fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
 fn take_trees<'a>(paths: impl Iterator<Item = &'a Path>, recursive: bool) -> Result<Vec<OwnedFd>> {
     let mut trees = Vec::new();
     for path in paths {
-        match mount::clone_path(path, recursive, false) {
+        let (dir, below) = near(path);
+        match mount::clone_at(dir, below, recursive) {
             Ok(tree) => trees.push(tree),
             Err(Errno::PERM | Errno::NOENT) => return Ok(Vec::new()),
             Err(errno) => {

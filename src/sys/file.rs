@@ -2,10 +2,12 @@
 //! what procfs shows in pieces of 32 bytes.
 
 use rustix::buffer::spare_capacity;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Result, retry_on_intr};
 use rustix::path::Arg;
+use std::path::Path;
+use std::sync::OnceLock;
 
 /// Most files that are read here are smaller.
 const ROOM: usize = 4000;
@@ -44,6 +46,27 @@ fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>
         if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? <= end {
             return Ok(text);
         }
+    }
+}
+
+/// Where cgroups are mounted on every usual host.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// A path with the directory to walk from: `/sys/fs/cgroup`, opened once in a
+/// process, for all below it. A walk from `/` to there takes the lock of sysfs in
+/// each directory (`kernfs_dop_revalidate`), and waits for it while the devices of
+/// anybody's new network namespace are registered: for who walks there often.
+pub fn near<'a>(path: &'a (impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &'a Path) {
+    static OPENED: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || openat(CWD, CGROUPS, flags, Mode::empty()).ok();
+    let path = path.as_ref();
+    match path.strip_prefix(CGROUPS).ok().filter(|below| !below.as_os_str().is_empty()) {
+        Some(below) => match OPENED.get_or_init(open) {
+            Some(dir) => (dir.as_fd(), below),
+            None => (CWD, path),
+        },
+        None => (CWD, path),
     }
 }
 
