@@ -126,7 +126,7 @@ fn make_level(node: &mut Node, n: usize, levels: usize) -> Result<Level> {
 
 /// Whether the directory above ours enables everything that the hierarchy has.
 fn ready(node: &Node, above: &str) -> Result<bool> {
-    let have = match read(CWD, &format!("{above}/cgroup.subtree_control")) {
+    let have = match read(CWD, format!("{above}/cgroup.subtree_control")) {
         Ok(have) => have,
         Err(Errno::NOENT) => return Ok(false),
         Err(errno) => return Err(Error::os(format!("read {above}/cgroup.subtree_control"), errno)),
@@ -135,7 +135,7 @@ fn ready(node: &Node, above: &str) -> Result<bool> {
 }
 
 fn wanted(root: &str) -> Result<String> {
-    read(CWD, &format!("{root}/cgroup.controllers"))
+    read(CWD, format!("{root}/cgroup.controllers"))
         .call(|| format!("read {root}/cgroup.controllers"))
 }
 

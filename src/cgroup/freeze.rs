@@ -9,9 +9,10 @@ use super::Cgroup;
 use super::apply::write_file;
 use super::node::{Node, children, keyed, open_dir, open_file, read, read_fd};
 use crate::error::{Context, Error, Result};
+use crate::sys::file::read_short;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
@@ -45,20 +46,24 @@ pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
     write_file(node.dir()?, name, text).call(|| format!("write {text} to {}/{name}", node.path()))
 }
 
-pub(super) fn is_frozen(cgroup: &Cgroup) -> Result<bool> {
-    if !cgroup.exists() {
-        return Ok(false);
+pub(super) fn file(cgroup: &Cgroup) -> Option<String> {
+    let (node, name, _) = switch(cgroup, true).ok().filter(|_| cgroup.exists())?;
+    Some(format!("{}/{name}", node.path()))
+}
+
+/// Whether the processes of a cgroup stand still, or are asked to, by the file of
+/// [`Cgroup::freezer`].
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn is_frozen(file: &str) -> Result<bool> {
+    match read_short(file) {
+        Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+        text => {
+            let text = text.call(|| format!("read {file}"))?;
+            Ok(!matches!(text.trim_ascii_end(), b"0" | b"THAWED"))
+        }
     }
-    let (node, name, _) = match switch(cgroup, true) {
-        Ok(found) => found,
-        Err(_) => return Ok(false), // no freezer here, so nothing is frozen
-    };
-    // By one path: for a list of many containers every call counts.
-    let text = match read(CWD, &format!("{}/{name}", node.path())) {
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(false),
-        text => text.call(|| format!("read {}/{name}", node.path()))?,
-    };
-    Ok(!matches!(text.trim(), "0" | "THAWED"))
 }
 
 /// Thaws the container's cgroup and every one below it: for a kill.
@@ -179,7 +184,7 @@ mod tests {
                 Ok(()) => thaw(&cgroup).unwrap(),
                 Err(error) => {
                     assert_eq!(error.errno(), Some(Errno::TIMEDOUT));
-                    assert!(!is_frozen(&cgroup).unwrap());
+                    assert!(!cgroup.is_frozen().unwrap());
                     failed += 1;
                 }
             }

@@ -37,6 +37,7 @@ mod write;
 
 pub use devices::{Devices, Exception, Kind, Policy, Rule};
 pub use devices::{policy, program, rules};
+pub use freeze::is_frozen;
 pub use node::Node;
 pub use oom::OomWatch;
 pub use plan::{CgroupMount, SubPath};
@@ -269,7 +270,12 @@ impl Cgroup {
 
     /// Whether they stand still, or are asked to.
     pub fn is_frozen(&self) -> Result<bool> {
-        freeze::is_frozen(self)
+        self.freezer().map_or(Ok(false), |file| is_frozen(&file))
+    }
+
+    /// The file for [`is_frozen`]; none where nothing can be frozen.
+    pub fn freezer(&self) -> Option<String> {
+        freeze::file(self)
     }
 
     /// All processes, in cgroups below too.

@@ -177,6 +177,7 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         creator: Some(ProcessId::of(std::process::id() as i32)?),
         init: None,
         cgroup,
+        freezer: None,
         tree: None,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
@@ -237,6 +238,7 @@ fn make(
     }
     record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
     record.creator = None;
+    record.freezer = record.cgroup.freezer();
     let complete = dir.prepare_record(record)?;
     if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
         dir.save_filter(&bytes)?;

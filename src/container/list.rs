@@ -24,7 +24,7 @@ pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
 /// If the state root or a record cannot be read, and those of `each`.
 pub fn list(runtime: &Runtime, mut each: impl FnMut(State<'_>, u32) -> Result<()>) -> Result<()> {
     for id in runtime.store.ids()? {
-        let (record, status) = match look_at(runtime, &id) {
+        let (record, status) = match look_at(&runtime.store, &id) {
             Err(error) if error.get_kind() == Kind::NoContainer => continue,
             found => found?,
         };

@@ -40,10 +40,11 @@ pub use start::start;
 pub use state::state_json;
 pub use update::{Change, update};
 
+use crate::cgroup;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
-use crate::store::{Dir, ProcessId, Record, START, Store};
+use crate::store::{Dir, Glance, ProcessId, Record, START, Store};
 use crate::sys::file;
 use kept::Kept;
 use std::os::fd::OwnedFd;
@@ -124,8 +125,8 @@ impl Container {
 }
 
 /// By what the kernel shows, and by whether the start socket is there.
-fn status_of(
-    record: &Record,
+fn status_of<C>(
+    record: &Record<C>,
     is_unstarted: impl FnOnce() -> bool,
     is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
 ) -> Result<Status> {
@@ -139,25 +140,25 @@ fn status_of(
     if is_unstarted() {
         return Ok(Status::Created);
     }
-    if record.cgroup.exists() && record.cgroup.is_frozen()? && init.is_alive() {
-        return Ok(Status::Paused);
+    match &record.freezer {
+        Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive() => Ok(Status::Paused),
+        _ => Ok(Status::Running),
     }
-    Ok(Status::Running)
 }
 
 /// A container for who only looks at it, once.
 ///
 /// # Errors
 /// As [`Container::find`] and [`Container::status`].
-fn look_at(runtime: &Runtime, id: &str) -> Result<(Record, Status)> {
-    let record = runtime.store.record(id)?;
-    let is_unstarted = || runtime.store.has(id, START);
+fn look_at(store: &Store, id: &str) -> Result<(Glance, Status)> {
+    let record = store.glance(id)?;
+    let is_unstarted = || store.has(id, START);
     let status = status_of(&record, is_unstarted, |init| Ok(init.is_alive()))?;
     Ok((record, status))
 }
 
 /// The state document of a record.
-fn state_of(record: &Record, status: Status) -> State<'_> {
+fn state_of<C>(record: &Record<C>, status: Status) -> State<'_> {
     let pid = match status {
         Status::Stopped => 0,
         _ => record.init.map_or(0, |init| init.pid),

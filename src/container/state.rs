@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// "container does not exist".
 pub fn state_json(runtime: &Runtime, id: &str) -> Result<String> {
-    let (record, status) = look_at(runtime, id)?;
+    let (record, status) = look_at(&runtime.store, id)?;
     serde_json::to_string_pretty(&state_of(&record, status))
         .map_err(|error| Error::new(format!("state: {error}")))
 }

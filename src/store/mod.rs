@@ -8,7 +8,7 @@ mod record;
 
 pub use id::check as check_id;
 pub use process_id::ProcessId;
-pub use record::Record;
+pub use record::{Glance, Record};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file;
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::get`] and [`Dir::load`].
-    pub fn record(&self, id: &str) -> Result<Record> {
+    pub fn glance(&self, id: &str) -> Result<Glance> {
         id::check(id)?;
         let path = self.root.join(id).join(RECORD);
         let text = match file::read_short(&path) {

@@ -3,13 +3,18 @@
 use super::ProcessId;
 use crate::cgroup::Cgroup;
 use crate::resctrl::Groups;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A record for who only looks at the container. Its cgroups, up to ten on v1, are
+/// most of the text, and passed over.
+pub type Glance = Record<IgnoredAny>;
 
 /// Written before the first thing that could leak, and again when the
 /// container is created.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<C = Cgroup> {
     /// Container id.
     pub id: String,
     /// Absolute path of the bundle.
@@ -27,7 +32,10 @@ pub struct Record {
     /// The container's process, as soon as there is one.
     pub init: Option<ProcessId>,
     /// Where its cgroup is.
-    pub cgroup: Cgroup,
+    pub cgroup: C,
+    /// The file that tells whether it is frozen, if it can be.
+    #[serde(default)]
+    pub freezer: Option<String>,
     /// The mount that its tree hangs on, if that is in the runtime's mount namespace.
     #[serde(default)]
     pub tree: Option<u64>,

@@ -56,7 +56,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// process, for all below it. A walk from `/` to there takes the lock of sysfs in
 /// each directory (`kernfs_dop_revalidate`), and waits for it while the devices of
 /// anybody's new network namespace are registered: for who walks there often.
-pub fn near<'a>(path: &'a (impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &'a Path) {
+pub fn near(path: &(impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &Path) {
     static OPENED: OnceLock<Option<OwnedFd>> = OnceLock::new();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || openat(CWD, CGROUPS, flags, Mode::empty()).ok();
