@@ -37,7 +37,7 @@ pub fn is_enosys_for_new(ours: u32, theirs: u32, default: u32, nr: u32, top: Opt
 
 /// The highest number that the profile names.
 pub fn top(profile: &Seccomp, arch: &Arch) -> Option<u32> {
-    let names = profile.syscalls.iter().flat_map(|rule| &rule.names);
+    let names = profile.syscalls.iter().flat_map(|rule| rule.names.iter());
     names.filter_map(|name| arch.number(name)).filter(|nr| nr - arch.base < 0xf000).max()
 }
 
@@ -117,8 +117,7 @@ pub fn compare(case: &Case<'_>) -> Outcome {
             ask(nr, [u64::MAX; 6]);
         }
         let with_args = profile.syscalls.iter().filter(|rule| !rule.args.is_empty());
-        let mut names: Vec<&str> =
-            with_args.flat_map(|rule| &rule.names).map(String::as_str).collect();
+        let mut names: Vec<&str> = with_args.flat_map(|rule| rule.names.iter()).collect();
         names.extend(["socketcall", "ipc"]);
         for nr in names.iter().filter_map(|name| arch.number(name)) {
             for (index, value) in
@@ -143,7 +142,7 @@ pub fn brief(profile: &Seccomp) -> String {
             .iter()
             .map(|arg| format!("{} {} {:#x} {:#x}", arg.index, arg.op, arg.value, arg.value_two))
             .collect();
-        let names = &rule.names[..rule.names.len().min(4)];
+        let names: Vec<&str> = rule.names.iter().take(4).collect();
         format!("{} {:?} {names:?} {args:?}\n", rule.action, rule.errno_ret)
     });
     format!(

@@ -56,7 +56,7 @@ pub fn oracle(profile: &Seccomp, archs: &[&Arch]) -> Option<Program> {
     for arch in archs {
         filter.add_arch(scmp_arch(arch)).ok()?;
     }
-    let calls: usize = profile.syscalls.iter().map(|rule| rule.names.len()).sum();
+    let calls: usize = profile.syscalls.iter().map(|rule| rule.names.iter().len()).sum();
     if calls > 32 {
         filter.set_ctl_optimize(2).unwrap(); // a tree, as runc asks for
     }
@@ -68,7 +68,7 @@ pub fn oracle(profile: &Seccomp, archs: &[&Arch]) -> Option<Program> {
         let twice =
             (0..6).any(|index| rule.args.iter().filter(|arg| arg.index == index).count() > 1);
         let compare: Vec<ScmpArgCompare> = rule.args.iter().map(scmp_compare).collect();
-        for name in &rule.names {
+        for name in rule.names.iter() {
             let call = ScmpSyscall::from_name(name).unwrap();
             if twice {
                 for one in &compare {
@@ -119,9 +119,10 @@ pub fn agreed(name: &str, arch: &Arch) -> bool {
 pub fn cut(profile: &Seccomp, archs: &[&Arch]) -> Seccomp {
     let mut profile = profile.clone();
     for rule in &mut profile.syscalls {
-        rule.names.retain(|name| {
+        let known = |name: &&str| {
             ScmpSyscall::from_name(name).is_ok() && archs.iter().all(|arch| agreed(name, arch))
-        });
+        };
+        rule.names = rule.names.iter().filter(known).collect();
     }
     profile.syscalls.retain(|rule| !rule.names.is_empty());
     profile.architectures = archs.iter().map(|arch| arch.name.into()).collect();

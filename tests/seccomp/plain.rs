@@ -14,12 +14,12 @@ pub fn conditions(rule: &SyscallRule, arch: &Arch, nr: u32) -> Vec<Vec<SyscallAr
     };
     let codes = [("socket", "socketcall", 1), ("bind", "socketcall", 2), ("semop", "ipc", 1)];
     let mut found = Vec::new();
-    for name in &rule.names {
+    for name in rule.names.iter() {
         if arch.number(name) == Some(nr) {
             found.extend(alternatives.clone());
         }
         for (_, _, code) in
-            codes.iter().filter(|(call, mux, _)| call == name && is_mux(arch, mux, nr))
+            codes.iter().filter(|(call, mux, _)| *call == name && is_mux(arch, mux, nr))
         {
             let first =
                 SyscallArg { op: "SCMP_CMP_EQ".into(), value: *code, ..SyscallArg::default() };

@@ -1,7 +1,7 @@
 //! Profiles by chance, the same in every run.
 
 use crate::dice::Dice;
-use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
+use pinnace::spec::{Names, Seccomp, SyscallArg, SyscallRule};
 
 pub const ACTIONS: [(&str, Option<u32>); 9] = [
     ("SCMP_ACT_ALLOW", None),
@@ -64,10 +64,9 @@ pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u
                 op: dice.pick(&OPERATORS).into(),
             })
             .collect();
-        let names: Vec<String> = (0..1 + dice.roll(3)).map(|_| dice.pick(&calls).into()).collect();
+        let names: Names = (0..1 + dice.roll(3)).map(|_| dice.pick(&calls)).collect();
         // Behind a multiplexer every rule is conditional.
-        let conditional_too =
-            ["socket", "bind", "semop"].iter().any(|mux| names.contains(&(*mux).into()));
+        let conditional_too = names.iter().any(|name| ["socket", "bind", "semop"].contains(&name));
         let free = args.is_empty() && !conditional_too;
         let (action, errno_ret) = dice.pick(if free { &ACTIONS } else { conditional });
         profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
@@ -87,7 +86,7 @@ pub fn random_long(dice: &mut Dice, calls: &[&str]) -> Seccomp {
     // One action for all conditions: of several, the order is another test's.
     let conditional = dice.pick(&ACTIONS);
     for (action, errno_ret) in actions {
-        let names = calls.iter().filter(|_| dice.roll(100) < share).map(|n| (*n).into()).collect();
+        let names = calls.iter().filter(|_| dice.roll(100) < share).collect();
         let rule = SyscallRule { names, action: action.into(), errno_ret, args: Vec::new() };
         profile.syscalls.push(rule);
     }
@@ -99,7 +98,7 @@ pub fn random_long(dice: &mut Dice, calls: &[&str]) -> Seccomp {
             op: dice.pick(&OPERATORS).into(),
         };
         let (action, errno_ret) = conditional;
-        let (names, args) = (vec![dice.pick(calls).into()], vec![arg]);
+        let (names, args) = ([dice.pick(calls)].into_iter().collect(), vec![arg]);
         profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
     }
     profile.syscalls.retain(|rule| !rule.names.is_empty());

@@ -76,7 +76,7 @@ fn condition(arg: &SyscallArg) -> Value {
 fn cut(profile: &mut Seccomp, arch: &str, calls: &BTreeMap<&str, u32>, rest: (&str, Option<u32>)) {
     profile.architectures = vec![arch.into()];
     for rule in &mut profile.syscalls {
-        rule.names.retain(|name| calls.contains_key(name.as_str()));
+        rule.names = rule.names.iter().filter(|name| calls.contains_key(name)).collect();
         (rule.action, rule.errno_ret) = (rest.0.into(), rest.1);
         let mut seen = BTreeSet::new();
         rule.args.retain(|arg| seen.insert(arg.index));
@@ -88,7 +88,7 @@ fn cut(profile: &mut Seccomp, arch: &str, calls: &BTreeMap<&str, u32>, rest: (&s
 fn theirs(profile: &Seccomp, target: TargetArch) -> Program {
     // Where a call has conditions it overlooks a rule without any.
     let free = profile.syscalls.iter().filter(|rule| rule.args.is_empty());
-    let free: BTreeSet<&String> = free.flat_map(|rule| &rule.names).collect();
+    let free: BTreeSet<&str> = free.flat_map(|rule| rule.names.iter()).collect();
     let rules = |rule: &SyscallRule| {
         let args: Vec<Value> = rule.args.iter().map(condition).collect();
         let named = rule.names.iter().filter(|name| args.is_empty() || !free.contains(name));
@@ -132,7 +132,7 @@ fn compare(profile: &Seccomp, arch: &Arch, target: TargetArch) -> usize {
     }
     let values = values(profile);
     let with_args = profile.syscalls.iter().filter(|rule| !rule.args.is_empty());
-    let names: BTreeSet<&String> = with_args.flat_map(|rule| &rule.names).collect();
+    let names: BTreeSet<&str> = with_args.flat_map(|rule| rule.names.iter()).collect();
     for nr in names.iter().filter_map(|name| arch.number(name)) {
         for (index, value) in (0..6).flat_map(|index| values.iter().map(move |v| (index, *v))) {
             for other in [0, 5] {

@@ -194,7 +194,7 @@ fn seccomp(seccomp: &Seccomp) -> Value {
         "architectures": architectures, "flags": flags,
         "listenerPath": listener_path, "listenerMetadata": listener_metadata,
         "syscalls": all(syscalls, |SyscallRule { names, action, errno_ret, args }| {
-            json!({"names": names, "action": action, "errnoRet": errno_ret, "args": all(args, arg)})
+            json!({"names": names.iter().collect::<Vec<_>>(), "action": action, "errnoRet": errno_ret, "args": all(args, arg)})
         }),
     })
 }

@@ -207,14 +207,14 @@ fn rule(entry: &SyscallRule, skipped: &mut Vec<String>) -> Result<Rule> {
         return Err(Bad::new("names", "must contain at least one name"));
     }
     let action = action(["action", "errnoRet"], &entry.action, entry.errno_ret)?;
-    let mut rows = Vec::with_capacity(entry.names.len());
+    let mut rows = Vec::with_capacity(entry.names.iter().len());
     for (index, name) in entry.names.iter().enumerate() {
         if name.is_empty() {
             return Err(Bad::new(format!("names[{index}]"), "is empty"));
         }
         match Row::find(name) {
             Some(row) => rows.push(row),
-            None => skipped.push(name.clone()),
+            None => skipped.push(name.to_owned()),
         }
     }
     let mut conditions = Vec::with_capacity(entry.args.len());

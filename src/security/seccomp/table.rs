@@ -93,7 +93,7 @@ impl Row {
                 return None;
             }
             let row = Self(row);
-            if row.bytes() == name.as_bytes() {
+            if same(row.bytes(), name.as_bytes()) {
                 return Some(row);
             }
             bucket = (bucket + 1) % BUCKETS;
@@ -137,18 +137,27 @@ impl Row {
 /// Multiplies eight bytes at a time, folded to a bucket.
 const fn hash(name: &[u8]) -> usize {
     let mut state: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut at = 0;
-    while at < name.len() {
-        let mut word: u64 = 0;
-        let end = if at + 8 < name.len() { at + 8 } else { name.len() };
-        while at < end {
-            word = word << 8 | name[at] as u64;
-            at += 1;
-        }
+    let mut rest = name;
+    while !rest.is_empty() {
+        let word;
+        (word, rest) = word_of(rest);
         state = (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         state ^= state >> 29;
     }
     (state >> 40) as usize % BUCKETS
+}
+
+/// The first eight bytes, or fewer if there are no more, and what follows.
+const fn word_of(name: &[u8]) -> (u64, &[u8]) {
+    if let Some((word, rest)) = name.split_first_chunk() {
+        return (u64::from_be_bytes(*word), rest);
+    }
+    let (mut word, mut at) = (0, 0);
+    while at < name.len() {
+        word = word << 8 | name[at] as u64;
+        at += 1;
+    }
+    (word, &[])
 }
 
 const fn text_len() -> usize {
@@ -245,16 +254,18 @@ const fn row_of(name: &str) -> usize {
     panic!("a multiplexed call is not in the table")
 }
 
-const fn same(one: &[u8], other: &[u8]) -> bool {
+/// memcmp(3) of musl goes byte by byte.
+const fn same(mut one: &[u8], mut other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    let mut at = 0;
-    while at < one.len() {
-        if one[at] != other[at] {
+    while !one.is_empty() {
+        let (left, right);
+        (left, one) = word_of(one);
+        (right, other) = word_of(other);
+        if left != right {
             return false;
         }
-        at += 1;
     }
     true
 }
