@@ -1,7 +1,7 @@
 //! Pseudo-terminals: the container's, and the one that the user sits at.
 
 use crate::error::{Context, Error, Result};
-use crate::sys::file::is_devpts;
+use crate::sys::file::{Magic, is_on};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -36,7 +36,7 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != rustix::fs::makedev(5, 2)
-        || !is_devpts(&master).call(|| "statfs /dev/pts/ptmx".into())?
+        || !is_on(&master, Magic::Devpts).call(|| "statfs /dev/pts/ptmx".into())?
     {
         return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is not a devpts"));
     }

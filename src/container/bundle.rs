@@ -34,6 +34,10 @@ impl Bundle {
             Err(Errno::NOTDIR) if path.exists() => {
                 return Err(Error::new(format!("--bundle: {shown} is not a directory")));
             }
+            Err(Errno::NOENT) => {
+                return Err(Error::os(format!("--bundle: open {shown}"), Errno::NOENT)
+                    .hint("a bundle is a directory with a config.json and a root file system"));
+            }
             dir => dir.call(|| format!("--bundle: open {shown}"))?,
         };
         // The kernel knows its whole path, without links.

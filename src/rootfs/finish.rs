@@ -5,7 +5,7 @@ use super::root::{Links, Node, Root};
 use super::{mask, mount, pivot};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
-use crate::sys::file::is_devpts;
+use crate::sys::file::{Magic, is_on};
 use crate::sys::mount::{Attributes, Change, RDONLY};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, major, openat};
@@ -48,7 +48,7 @@ fn bind_console(root: &Root, console: BorrowedFd<'_>) -> Result<()> {
     let stat = fstat(console).call(|| "fstat".into())?;
     let is_pty = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && PTY_MAJORS.contains(&major(stat.st_rdev))
-        && is_devpts(console).call(|| "fstatfs".into())?;
+        && is_on(console, Magic::Devpts).call(|| "fstatfs".into())?;
     if !is_pty {
         return Err(Error::new("the terminal is not a pseudo-terminal of a devpts"));
     }

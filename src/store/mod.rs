@@ -11,10 +11,10 @@ pub use process_id::ProcessId;
 pub use record::{Glance, Record};
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::file;
+use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstatfs, open, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::cell::OnceCell;
@@ -24,9 +24,6 @@ use std::path::{Path, PathBuf};
 
 /// How long a command waits for another one on the same container, in seconds.
 const PATIENCE: u32 = 30;
-
-/// linux/magic.h
-const TMPFS_MAGIC: u32 = 0x0102_1994;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -247,11 +244,10 @@ impl Dir {
     /// # Errors
     /// If there is no such process.
     pub fn mark(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<ProcessId> {
-        let fs = fstatfs(&self.fd).call(|| format!("fstatfs {}", self.path.display()))?;
-        #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
-        match fs.f_type as u32 {
-            TMPFS_MAGIC => ProcessId::until_reboot(pid, pidfd),
-            _ => ProcessId::of(pid),
+        let call = || format!("fstatfs {}", self.path.display());
+        match is_on(&self.fd, Magic::Tmpfs).call(call)? {
+            true => ProcessId::until_reboot(pid, pidfd),
+            false => ProcessId::of(pid),
         }
     }
 

@@ -1,16 +1,13 @@
 //! A process that cannot be mistaken for a later one with the same pid.
 
 use crate::error::{Context, Result};
-use crate::sys::file;
+use crate::sys::file::{self, Magic, is_on};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{fstat, fstatfs};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
-
-/// `PID_FS_MAGIC`, linux/magic.h.
-const PIDFS: u64 = 0x5049_4446;
 
 /// A pid with a mark that tells its process from others: the inode of its pidfd,
 /// which no other process gets until the next boot (pidfs, Linux 6.9), or else the
@@ -101,9 +98,7 @@ impl ProcessId {
 
 /// Before pidfs all pidfds have one inode in common.
 fn inode_of(pidfd: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not the same everywhere
-    let is_pidfs = fstatfs(pidfd)?.f_type as u64 == PIDFS;
-    Ok(if is_pidfs { Some(fstat(pidfd)?.st_ino) } else { None })
+    Ok(if is_on(pidfd, Magic::Pidfs)? { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
 fn has_inode(pidfd: &OwnedFd, inode: u64) -> bool {

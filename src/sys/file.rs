@@ -70,11 +70,22 @@ pub fn near(path: &(impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &Path) 
     }
 }
 
-/// Whether a file is on a devpts (`DEVPTS_SUPER_MAGIC` of linux/magic.h).
+/// A type of file system, by its number in linux/magic.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Magic {
+    /// Terminals.
+    Devpts = 0x1cd1,
+    /// pidfds, each with an inode of its own (Linux 6.9).
+    Pidfs = 0x5049_4446,
+    /// Memory, gone with this boot.
+    Tmpfs = 0x0102_1994,
+}
+
+/// Whether a file is on a file system of that type.
 ///
 /// # Errors
 /// Those of fstatfs(2).
-pub fn is_devpts(file: impl AsFd) -> Result<bool> {
+pub fn is_on(file: impl AsFd, magic: Magic) -> Result<bool> {
     #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
-    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == 0x1cd1)
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == magic as u32)
 }
