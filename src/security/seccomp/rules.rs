@@ -215,7 +215,7 @@ impl Slots {
                 if dropped {
                     continue;
                 }
-                let mux = arch.mux.zip(call.mux());
+                let mux = arch.mux.and_then(|numbers| Some((numbers, call.mux()?)));
                 if always && mux.is_none() {
                     if let Some(place) = place {
                         slots.set(slot_of(place), leaf);
