@@ -344,14 +344,6 @@ impl Cgroup {
         }
     }
 
-    /// Closes the directories that were opened; the next use opens them again.
-    pub fn close(&mut self) {
-        match self {
-            Self::V1(v1) => v1.nodes.iter_mut().for_each(Node::close),
-            Self::V2(v2) => v2.node.close(),
-        }
-    }
-
     fn rules(&self) -> Rules {
         match self {
             Self::V1(v1) => v1.rules,

@@ -110,11 +110,6 @@ impl Node {
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
 
-    /// Forgets the directory's descriptor.
-    pub(super) fn close(&mut self) {
-        self.fd = OnceCell::new();
-    }
-
     /// The directory, or none if the cgroup is gone.
     pub(super) fn dir_if_there(&self) -> Result<Option<BorrowedFd<'_>>> {
         match self.dir() {

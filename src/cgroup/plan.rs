@@ -4,14 +4,13 @@ use super::node::{Node, read};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
 use crate::spec::Resources;
-use crate::sys::file::near;
+use crate::sys::file::{CGROUPS, near};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-const MOUNT: &str = "/sys/fs/cgroup";
 /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
 const V1_MAGIC: u64 = 0x0027_e0eb;
 const V2_MAGIC: u64 = 0x6367_7270;
@@ -79,10 +78,10 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         None => clean(id).map_err(|e| e.at("container id"))?,
     };
     let own = || read(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
-    if magic(MOUNT) == Some(V2_MAGIC) {
+    if magic(CGROUPS) == Some(V2_MAGIC) {
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
-        let node = node(MOUNT.into(), below, None);
+        let node = node(CGROUPS.into(), below, None);
         return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
     }
     let own = own()?;
@@ -130,12 +129,12 @@ pub(super) fn plan_unit(
     resources: &Resources,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Cgroup> {
-    if magic(MOUNT) != Some(V2_MAGIC) {
+    if magic(CGROUPS) != Some(V2_MAGIC) {
         return Err(Error::new("--systemd-cgroup: this host has no cgroup v2 at /sys/fs/cgroup")
             .hint("systemd 258 and later want it, too; use the cgroupfs driver"));
     }
     let (unit, below) = systemd::plan(path, id, rootless, resources, annotations)?;
-    let node = node(MOUNT.into(), below, None);
+    let node = node(CGROUPS.into(), below, None);
     // Whoever asks systemd for it is not content without.
     let rules = Rules { rootless, default_path: false };
     Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
@@ -198,8 +197,8 @@ fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<
 
 fn usual_place(name: Option<&str>) -> Option<String> {
     let (path, want) = match name {
-        None => (format!("{MOUNT}/unified"), V2_MAGIC),
-        Some(name) => (format!("{MOUNT}/{}", name.trim_start_matches("name=")), V1_MAGIC),
+        None => (format!("{CGROUPS}/unified"), V2_MAGIC),
+        Some(name) => (format!("{CGROUPS}/{}", name.trim_start_matches("name=")), V1_MAGIC),
     };
     (magic(&path) == Some(want)).then_some(path)
 }

@@ -50,7 +50,7 @@ fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>
 }
 
 /// Where cgroups are mounted on every usual host.
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// A path with the directory to walk from: `/sys/fs/cgroup`, opened once in a
 /// process, for all below it. A walk from `/` to there takes the lock of sysfs in
