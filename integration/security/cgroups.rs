@@ -1,0 +1,1 @@
+//! A container cannot make itself unkillable, whatever it does to its cgroup.

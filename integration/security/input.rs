@@ -1,0 +1,1 @@
+//! What a configuration, a caller or an image makes the runtime read, hold or print has a bound.

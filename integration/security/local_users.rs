@@ -1,0 +1,1 @@
+//! Other users of the host: state, sockets, pid files, logs and keyrings are not theirs to take.

@@ -1,0 +1,13 @@
+//! What an image, a container, a neighbour or a local user may not do. One file
+//! a kind of attack (SECURITY.md has the threat model); each test has a decoy on
+//! the host, a file or directory that must stay as it was.
+
+mod advisories;
+mod cgroups;
+mod descriptors;
+mod input;
+mod local_users;
+mod programs;
+mod races;
+mod traced;
+mod tree;

@@ -1,0 +1,1 @@
+//! What comes from the image runs as the container does: hooks, umask, files that are read.
