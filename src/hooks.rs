@@ -7,39 +7,58 @@ mod tree;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Hook;
 use crate::spec::State;
-use crate::sys::process::close_on_exec_from;
+use crate::sys::process::{self, Child, CloneArgs, Execve, clone3};
+use crate::sys::signal::{self, Signals};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
+};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Instant;
 use tree::Tree;
 
 /// How much of a hook's output is kept for the message.
 const OUTPUT: usize = 2048;
 
+/// What turns the process that has been made for a hook into one that may run it:
+/// only execve(2) follows.
+pub type Confine<'a> = &'a dyn Fn() -> Result<()>;
+
 /// Who runs a hook, which decides how far its children can be followed when its
-/// time is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runner {
-    /// The runtime: all of them.
-    Runtime,
+/// time is up, and what the hook may do.
+#[derive(Clone, Copy)]
+pub enum Runner<'a> {
+    /// The runtime: a program of the host, and all of its children. A signal that
+    /// is to end the runtime ends the hook.
+    Runtime(Option<&'a Signals>),
     /// The container's init: its process group. The rest ends with the container,
     /// which does not outlive a hook that failed.
-    Init {
-        /// How many descriptors from 3 on are not to be closed: the container's
-        /// program gets them.
-        preserve_fds: u32,
-    },
+    Init(Confine<'a>),
+}
+
+/// `umask(2)` of hooks that the container does not confine: nobody else writes to
+/// what they make.
+const UMASK: Mode = Mode::WGRP.union(Mode::WOTH);
+
+/// Lets a program of the host run as it is: `createContainer` hooks are found and
+/// run with the runtime's privileges (config.md, "POSIX-platform Hooks").
+///
+/// # Errors
+/// None.
+pub fn unconfined() -> Result<()> {
+    Ok(())
 }
 
 /// Runs the hooks of one kind in order; the first failure ends it.
 ///
 /// # Errors
 /// A hook that cannot be started, fails, or takes too long.
-pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner) -> Result<()> {
+pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner<'_>) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
         run(hook, state, runner)
             .map_err(|error| error.at(format!("hooks.{kind}[{i}]")).kind(Kind::Hook))?;
@@ -51,35 +70,33 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner) ->
 ///
 /// # Errors
 /// If it cannot be started, fails, or takes too long.
-pub fn run(hook: &Hook, state: &State<'_>, runner: Runner) -> Result<()> {
-    let first = match runner {
-        Runner::Runtime => 3,
-        Runner::Init { preserve_fds } => 3 + preserve_fds,
-    };
-    // What our caller has left open is not the hook's.
-    close_on_exec_from(first).call(|| "close_range".into())?;
-    if hook.timeout.is_none() || runner != Runner::Runtime {
-        return follow(hook, state, None);
+pub fn run(hook: &Hook, state: &State<'_>, runner: Runner<'_>) -> Result<()> {
+    if hook.timeout.is_none() || matches!(runner, Runner::Init(_)) {
+        return follow(hook, state, runner, None);
     }
     let mut tree = Tree::watch(state.pid)?;
-    let result = follow(hook, state, Some(&mut tree));
+    let result = follow(hook, state, runner, Some(&mut tree));
     tree.let_go()?;
     result
 }
 
-fn follow(hook: &Hook, state: &State<'_>, mut tree: Option<&mut Tree>) -> Result<()> {
+fn follow(
+    hook: &Hook,
+    state: &State<'_>,
+    runner: Runner<'_>,
+    mut tree: Option<&mut Tree>,
+) -> Result<()> {
     let document =
         serde_json::to_vec(state).map_err(|error| Error::new(format!("state: {error}")))?;
     let path = hook.path.display();
-    let mut child = spawn(hook).call(|| format!("execve {path}"))?;
+    let mut running = spawn(hook, document, runner).map_err(|error| error.at(&path))?;
     if let Some(tree) = &mut tree {
-        tree.began(child.id() as i32);
+        tree.began(running.child.pid.as_raw_nonzero().get());
     }
-    let mut conversation = Conversation::new(&mut child, document, hook.timeout)?;
-    let finished = conversation.hold();
-    let output = conversation.output();
+    let finished = running.hold();
+    let output = running.output();
     if !matches!(finished, Ok(true)) {
-        end(&mut child)?;
+        running.end()?;
         if let Some(tree) = tree {
             tree.end().map_err(|error| error.at(&path))?;
         }
@@ -92,83 +109,120 @@ fn follow(hook: &Hook, state: &State<'_>, mut tree: Option<&mut Tree>) -> Result
                 "{path}: not finished after its timeout of {seconds} s{output}"
             )))
         }
-        Ok(true) => match child.wait().call(|| format!("wait for {path}"))? {
-            status if status.success() => Ok(()),
-            status => Err(Error::new(format!("{path}: {}{output}", describe(status)))),
-        },
-    }
-}
-
-fn spawn(hook: &Hook) -> std::io::Result<Child> {
-    let mut command = Command::new(&hook.path);
-    if let Some((first, rest)) = hook.args.split_first() {
-        command.arg0(first).args(rest);
-    }
-    let pairs = hook.env.iter().map(|entry| entry.split_once('=').unwrap_or((entry, "")));
-    command
-        .env_clear()
-        .envs(pairs)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-}
-
-/// Kills the hook and what it left in its process group, and reaps it.
-fn end(child: &mut Child) -> Result<()> {
-    if let Some(group) = Pid::from_raw(child.id() as i32) {
-        match kill_process_group(group, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => return Err(Error::os("kill the hook's process group", errno)),
+        Ok(true) => {
+            let status = running.reap()?;
+            if let Some(error) = running.report() {
+                return Err(error);
+            }
+            match status {
+                Some(status) if status.exit_status() == Some(0) => Ok(()),
+                status => Err(Error::new(format!("{path}: {}{output}", describe(status)))),
+            }
         }
     }
-    child.wait().call(|| "wait for the hook".into())?;
-    Ok(())
 }
 
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
+/// Makes the hook's process. It has nothing of ours but the pipes.
+fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Running<'a>> {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::new("contains a NUL byte"));
+    let path = text(hook.path.as_os_str().as_bytes())?;
+    let args = hook.args.iter().map(|arg| text(arg.as_bytes()));
+    let mut args = args.collect::<Result<Vec<_>>>()?;
+    if args.is_empty() {
+        args.push(path.clone());
+    }
+    let env = hook.env.iter().map(|entry| text(entry.as_bytes()));
+    let env = env.collect::<Result<Vec<_>>>()?;
+    let execve = Execve::new(&path, args.iter().map(AsRef::as_ref), env.iter().map(AsRef::as_ref));
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2".into());
+    let (stdin, out, err, report) = (pipe()?, pipe()?, pipe()?, pipe()?);
+    let Some(child) = clone3(CloneArgs::default()).call(|| "clone3".into())? else {
+        let stdio = [&stdin.0, &out.1, &err.1];
+        become_hook(&execve, &stdio, &report.1, runner)
+    };
+    let (stdin, outputs, report) = (stdin.1, vec![out.0, err.0], report.0);
+    for fd in outputs.iter().chain([&stdin, &report]) {
+        rustix::io::ioctl_fionbio(fd, true).call(|| "ioctl(FIONBIO)".into())?;
+    }
+    let signals = match runner {
+        Runner::Runtime(signals) => signals,
+        Runner::Init(_) => None,
+    };
+    Ok(Running {
+        child,
+        stdin: Some(stdin),
+        document,
+        sent: 0,
+        outputs,
+        collected: Vec::new(),
+        report,
+        deadline: hook.timeout.map(|timeout| Instant::now() + timeout),
+        signals,
+    })
+}
+
+/// In the new process: what fails is written to `report`, which execve(2) closes.
+fn become_hook(
+    execve: &Execve<'_>,
+    stdio: &[&OwnedFd; 3],
+    report: &OwnedFd,
+    runner: Runner<'_>,
+) -> ! {
+    let begin = || {
+        rustix::process::setpgid(None, None).call(|| "setpgid".into())?;
+        rustix::stdio::dup2_stdin(stdio[0]).call(|| "dup2".into())?;
+        rustix::stdio::dup2_stdout(stdio[1]).call(|| "dup2".into())?;
+        rustix::stdio::dup2_stderr(stdio[2]).call(|| "dup2".into())?;
+        signal::default_sigpipe();
+        rustix::process::umask(UMASK);
+        process::with_only(3, &[report.as_raw_fd()], || {
+            signal::unblock_all().call(|| "sigprocmask".into())?;
+            if let Runner::Init(confine) = runner {
+                confine()?;
+            }
+            Err(Error::os(execve.describe(), execve.call()))
+        })
+    };
+    let Err(error) = begin();
+    let (message, errno, hint) = error.parts();
+    let text = [&errno.to_le_bytes()[..], message.as_bytes(), b"\0", hint.as_bytes()].concat();
+    // A filter may forbid both; then the process ends by a signal.
+    if rustix::io::write(report, &text).is_ok() {
+        process::exit_now(126);
+    }
+    std::process::abort()
+}
+
+fn describe(status: Option<WaitIdStatus>) -> String {
+    let Some(status) = status else { return "ended".into() };
+    match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".into(),
     }
 }
 
-/// Feeds the state and collects the output while the hook runs, so that
-/// neither side can block the other on a full pipe.
-struct Conversation {
-    pidfd: OwnedFd,
+/// A hook that runs: it is fed the state and its output is collected at the same
+/// time, so that neither side can block the other on a full pipe.
+struct Running<'a> {
+    child: Child,
     stdin: Option<OwnedFd>,
     document: Vec<u8>,
     sent: usize,
     outputs: Vec<OwnedFd>,
     collected: Vec<u8>,
+    report: OwnedFd,
     deadline: Option<Instant>,
+    signals: Option<&'a Signals>,
 }
 
-impl Conversation {
-    fn new(child: &mut Child, document: Vec<u8>, timeout: Option<Duration>) -> Result<Self> {
-        let pid = Pid::from_raw(child.id() as i32).ok_or_else(|| Error::new("no pid"))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).call(|| "pidfd_open".into())?;
-        let stdin = child.stdin.take().map(OwnedFd::from);
-        let outputs: Vec<_> =
-            [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)]
-                .into_iter()
-                .flatten()
-                .collect();
-        for fd in stdin.iter().chain(&outputs) {
-            rustix::io::ioctl_fionbio(fd, true).call(|| "ioctl(FIONBIO)".into())?;
-        }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        Ok(Self { pidfd, stdin, document, sent: 0, outputs, collected: Vec::new(), deadline })
-    }
-
+impl Running<'_> {
     /// Until the hook has ended (true) or its time is up (false).
     fn hold(&mut self) -> Result<bool> {
         loop {
             self.feed()?;
-            let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+            let mut fds = vec![PollFd::new(&self.child.pidfd, PollFlags::IN)];
+            fds.extend(self.signals.map(|fd| PollFd::new(fd, PollFlags::IN)));
             fds.extend(self.outputs.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
             fds.extend(self.stdin.iter().map(|fd| PollFd::new(fd, PollFlags::OUT)));
             let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -187,6 +241,9 @@ impl Conversation {
             self.collect();
             if ended {
                 return Ok(true);
+            }
+            if let Some(signal) = self.signals.and_then(Signals::ending) {
+                return Err(Error::new(format!("ended by signal {signal}")));
             }
         }
     }
@@ -211,6 +268,37 @@ impl Conversation {
     fn collect(&mut self) {
         let collected = &mut self.collected;
         self.outputs.retain(|fd| drain(fd.as_fd(), collected));
+    }
+
+    /// Kills the hook and what it left in its process group, and reaps it.
+    fn end(&self) -> Result<()> {
+        for killed in [
+            pidfd_send_signal(&self.child.pidfd, Signal::KILL),
+            kill_process_group(self.child.pid, Signal::KILL),
+        ] {
+            match killed {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(Error::os("kill the hook's process group", errno)),
+            }
+        }
+        self.reap().map(drop)
+    }
+
+    /// Takes the status of a hook that has ended, or is about to.
+    fn reap(&self) -> Result<Option<WaitIdStatus>> {
+        let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED);
+        rustix::io::retry_on_intr(wait).call(|| "wait for the hook".into())
+    }
+
+    /// Why it could not be run.
+    fn report(&self) -> Option<Error> {
+        let mut text = [0; 4096];
+        let length = rustix::io::read(&self.report, &mut text).ok()?;
+        let (errno, words) = text.get(..length)?.split_first_chunk::<4>()?;
+        let words = String::from_utf8_lossy(words);
+        let (message, hint) = words.split_once('\0').unwrap_or((&words, ""));
+        let errno = i32::from_le_bytes(*errno);
+        Some(Error::from_parts(Kind::Hook, message.into(), errno, hint.into()))
     }
 
     fn output(&self) -> String {

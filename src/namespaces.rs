@@ -4,7 +4,7 @@
 use crate::error::{Context, Error, Result};
 use crate::plan::{Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
-use crate::sys::process::{Namespaces as Flags, unshare};
+use crate::sys::process::{Namespaces as Flags, forbid_tracing, unshare};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -111,7 +111,11 @@ pub fn enter_cgroup(path: &str, door: BorrowedFd<'_>) -> Result<()> {
 }
 
 impl Join {
-    /// Enters the namespaces, in the new process or in the middle one.
+    /// None to join.
+    pub const NONE: Self = Self::Files(Vec::new());
+
+    /// Enters the namespaces, in the new process or in the middle one. That of
+    /// processes takes effect for the next child.
     ///
     /// Those of the host can only be entered before a user namespace takes our
     /// privileges away, those that belong to the user namespace only after it:
@@ -121,7 +125,7 @@ impl Join {
     /// Those of setns(2).
     pub fn enter(&self) -> Result<()> {
         match self {
-            Self::Process(pidfd, kinds) => enter_process(pidfd.as_fd(), *kinds),
+            Self::Process(pidfd, kinds) => enter_process(pidfd.as_fd(), *kinds)?,
             Self::Files(files) => {
                 let mut later = Vec::new();
                 for (kind, file) in files.iter().filter(|(kind, _)| *kind != Kind::User) {
@@ -136,9 +140,10 @@ impl Join {
                 for (kind, file) in later {
                     join(file.as_fd(), kind.flag()).call(|| setns(*kind))?;
                 }
-                Ok(())
             }
         }
+        // The capabilities of another user namespace are a change of credentials.
+        forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())
     }
 }
 
@@ -151,10 +156,5 @@ fn enter_process(pidfd: BorrowedFd<'_>, kinds: Flags) -> Result<()> {
     if kinds.0 == 0 {
         return Ok(()); // it shares all of ours, and setns(2) refuses to do nothing
     }
-    let call = || "setns to the container's namespaces".to_owned();
-    match join(pidfd, kinds) {
-        // EINVAL: the container shares our user namespace after all.
-        Err(Errno::INVAL) => join(pidfd, Flags(kinds.0 & !Kind::User.flag().0)).call(call),
-        joined => joined.call(call),
-    }
+    join(pidfd, kinds).call(|| "setns to the container's namespaces".into())
 }

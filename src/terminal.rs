@@ -46,21 +46,28 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     Ok(Pty { master, slave })
 }
 
-/// Makes `slave` the controlling terminal and the stdio of this process.
+/// Makes `slave` the stdio of this process.
 ///
 /// # Errors
-/// `EPERM` if we lead no session.
+/// `EINVAL` for an owner that the user namespace does not map.
 pub fn become_stdio(slave: &OwnedFd, size: Option<(u16, u16)>, owner: u32) -> Result<()> {
     if let Some((rows, columns)) = size {
         set_size(slave.as_fd(), rows, columns)?;
     }
-    rustix::process::ioctl_tiocsctty(slave).call(|| "ioctl(TIOCSCTTY)".into())?;
     // The group stays what devpts' gid= option made it.
     rustix::fs::fchown(slave, Some(Uid::from_raw(owner)), None)
         .call(|| format!("chown the terminal to {owner}"))?;
     rustix::stdio::dup2_stdin(slave).call(|| "dup2 the terminal to 0".into())?;
     rustix::stdio::dup2_stdout(slave).call(|| "dup2 the terminal to 1".into())?;
     rustix::stdio::dup2_stderr(slave).call(|| "dup2 the terminal to 2".into())
+}
+
+/// Makes the terminal at stdin the controlling one of this process's session.
+///
+/// # Errors
+/// `EPERM` if we lead no session.
+pub fn take_control() -> Result<()> {
+    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).call(|| "ioctl(TIOCSCTTY)".into())
 }
 
 /// Sets a terminal's size in characters.

@@ -1,7 +1,8 @@
 //! `create`: plan everything, then make it, then let init wait.
 
 use super::seccomp::{self, Receiver};
-use super::{Bundle, Decided, Kept, Runtime, notify, serve, state_of};
+use super::serve::{self, Patience};
+use super::{Bundle, Decided, Kept, Runtime, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
@@ -16,8 +17,8 @@ use crate::security::{lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
-use crate::sys::process::{Child, Namespaces};
-use crate::sys::signal::{self, Mask};
+use crate::sys::process::{self, Child, Namespaces};
+use crate::sys::signal::{self, Mask, Signals};
 use crate::{log, rootfs, terminal};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -69,6 +70,8 @@ pub struct Created {
     pub(super) receiver: Option<Receiver>,
     /// The caller's signal mask, to be put back.
     pub(super) caller_mask: Mask,
+    /// What would interrupt us, had we not blocked it.
+    pub(super) signals: Signals,
 }
 
 /// Everything that is decided before the first thing is made.
@@ -99,6 +102,7 @@ struct Made {
 /// # Errors
 /// Whatever fails; nothing is left then.
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
+    forbid_tracing()?;
     store::check_id(&settings.id)?;
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
@@ -135,17 +139,27 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     make_or_undo(work, cgroup)
 }
 
+/// No process that is made from here on can be traced, not even in its first moment
+/// (CVE-2016-9962). But only root can do without it itself: a child's files in
+/// procfs are root's then, and an ordinary user has ids to map and limits to set.
+pub(super) fn forbid_tracing() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        process::forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    }
+    Ok(())
+}
+
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let dir = work.runtime.store.claim(&work.plan.id)?;
     let rdt = work.rdt.take();
     let mut record = new_record(&work, cgroup, rdt)?;
     let mut made = Made::default();
-    let caller_mask = match signal::block_all().call(|| "sigprocmask".into()) {
-        Ok(mask) => mask,
-        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error)),
-    };
-    match make(&work, &dir, &mut record, &mut made, caller_mask) {
-        Ok((wire, master)) => {
+    let made_so_far = block_signals().and_then(|(signals, mask)| {
+        let made_it = make(&work, &dir, &mut record, &mut made, (&signals, mask));
+        Ok((signals, mask, made_it?))
+    });
+    match made_so_far {
+        Ok((signals, caller_mask, (wire, master))) => {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
@@ -154,14 +168,16 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             // To free them would write to pages that we share with init: each
             // would be copied first.
             std::mem::forget((bundle, filter, writes));
-            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask })
+            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask, signals })
         }
-        Err(error) => {
-            let error = undo(&work, &dir, &record, &mut made, error);
-            signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
-            Err(error)
-        }
+        Err(error) => Err(undo(&work, &dir, &record, &mut made, error)),
     }
+}
+
+/// From here on a signal is an error of a wait, and what was made is undone.
+pub(super) fn block_signals() -> Result<(Signals, Mask)> {
+    let mask = signal::block_all().call(|| "sigprocmask".into())?;
+    Ok((Signals::new().call(|| "signalfd".into())?, mask))
 }
 
 fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
@@ -193,7 +209,7 @@ fn make(
     dir: &Dir,
     record: &mut Record,
     made: &mut Made,
-    caller_mask: Mask,
+    (signals, caller_mask): (&Signals, Mask),
 ) -> Result<(ParentEnd, Option<OwnedFd>)> {
     dir.save_config(&work.bundle.text)?;
     if notify::supervisor().is_some() {
@@ -204,7 +220,9 @@ fn make(
     if make_groups(work, record)? {
         dir.save(record)?;
     }
-    let wire = give_birth(work, dir, record, start, made, caller_mask)?;
+    let hooks = &work.plan.hooks;
+    let patience = Patience::new(Some(signals), &hooks.create_container);
+    let wire = give_birth(work, dir, record, start, made, (patience, &caller_mask))?;
     let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = child.pid.as_raw_nonzero().get();
     let log = &work.runtime.log;
@@ -223,6 +241,10 @@ fn make(
         idmap::write(pid, maps)?;
     }
     made.devices = hand_over_devices(work, pid)?;
+    if let Some(process) = &work.plan.process {
+        limits::raise_rlimits(child.pid, process)?;
+        limits::set_oom_score(child.pid, process, work.rootless)?;
+    }
     if waits(work, record)? {
         wire.send(ToChild::Go)?;
     }
@@ -233,9 +255,6 @@ fn make(
     }
     open_doors(work, record, &wire)?;
     // From here on side by side with the child, which builds its tree.
-    if let Some(process) = &work.plan.process {
-        limits::set_oom_score(child.pid, process, work.rootless)?;
-    }
     record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
     record.creator = None;
     record.freezer = record.cgroup.freezer();
@@ -247,10 +266,11 @@ fn make(
         wire: &wire,
         child,
         log,
+        patience,
         master: None,
         on_hooks: &mut || {
             made.hooks = true;
-            let (hooks, by) = (&work.plan.hooks, Runner::Runtime);
+            let by = Runner::Runtime(Some(signals));
             // They are of a time when they ran in `start`, and saw a container that was created.
             let state = state_of(record, Status::Created);
             hooks::run_all("prestart", &hooks.prestart, &state, by)?;
@@ -258,13 +278,12 @@ fn make(
             hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
         },
     };
-    conversation.until_ready()?;
+    if conversation.until_ready()?.is_some() {
+        return Err(Error::new("init has made another process"));
+    }
     log.debug(|| format!("create {}: init is ready", work.plan.id));
     let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
-    let master = conversation.hand_over(console.as_deref(), pidfd.as_deref())?;
-    if let Some(process) = &work.plan.process {
-        limits::set_rlimits(child.pid, process)?;
-    }
+    let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
     complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
@@ -354,7 +373,10 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
     let plan = &work.plan;
     let outside = record.cgroup.is_unit() || is_outside(work, record)?;
     let devices = !plan.net_devices.is_empty();
-    Ok(outside || devices || plan.id_maps.is_some() || plan.intel_rdt.is_some())
+    // A process that forbids tracing has a score that only root may write.
+    let scored = !rustix::process::geteuid().is_root()
+        && plan.process.as_ref().is_some_and(|process| process.oom_score_adj.is_some());
+    Ok(outside || devices || scored || plan.id_maps.is_some() || plan.intel_rdt.is_some())
 }
 
 fn give_birth(
@@ -363,7 +385,7 @@ fn give_birth(
     record: &mut Record,
     start: Option<OwnedFd>,
     made: &mut Made,
-    caller_mask: Mask,
+    (patience, caller_mask): (Patience<'_>, &Mask),
 ) -> Result<ParentEnd> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
@@ -404,7 +426,8 @@ fn give_birth(
         caller_mask,
         extra_env: work.settings.extra_env.clone(),
     };
-    let (child, wire) = spawn(&birth, sync::pair()?, |wire| first::main(init, wire))?;
+    let hear = |wire: &ParentEnd| patience.receive(wire);
+    let (child, wire) = spawn(&birth, sync::pair()?, hear, |wire| first::main(init, wire))?;
     made.child = Some(child);
     room.give_back()?;
     Ok(wire)

@@ -103,7 +103,7 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
 pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
     let state = state_of(record, Status::Stopped);
     for (i, hook) in hooks.poststop.iter().enumerate() {
-        if let Err(error) = hooks::run(hook, &state, Runner::Runtime) {
+        if let Err(error) = hooks::run(hook, &state, Runner::Runtime(None)) {
             log.warning(&format!("hooks.poststop[{i}]: {error}"));
         }
     }

@@ -1,8 +1,10 @@
 //! `exec`: a further process in a running container.
 
+use super::create::{block_signals, forbid_tracing};
 use super::foreground::Foreground;
 use super::seccomp::{self, Receiver};
-use super::{Container, Runtime, serve, start};
+use super::serve::{self, Patience};
+use super::{Container, Runtime, start};
 use crate::cgroup::SubPath;
 use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -15,9 +17,9 @@ use crate::spec::{self, Further, Status};
 use crate::store::{self, ProcessId, Record};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{Child, Namespaces};
-use crate::sys::signal::{self, Mask};
+use crate::sys::signal::{self, Mask, Signals};
 use crate::terminal;
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -50,6 +52,8 @@ struct Work<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
+    /// The host's procfs.
+    proc: OwnedFd,
     join: Join,
     status: Status,
     filter: Option<Filter>,
@@ -70,10 +74,13 @@ pub fn exec(
     request: &Request,
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
+    forbid_tracing()?;
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
     check_status(status, request)?;
-    let join = join_init(&container, pidfd.ok_or_else(|| super::not_running(&request.id))?);
+    let proc = lsm::open_proc()?;
+    let init = pidfd.ok_or_else(|| super::not_running(&request.id))?;
+    let join = join_init(&container.record, init, proc.as_fd())?;
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
     let own = config
@@ -105,6 +112,7 @@ pub fn exec(
         runtime,
         request,
         container,
+        proc,
         join,
         status,
         filter,
@@ -132,16 +140,16 @@ fn run(work: &Work<'_>) -> Result<i32> {
     // The new process inherits it (config.md: "a runtime parent process to be run on initially").
     let cpus = work.process.exec_affinity.initial.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
-    let caller_mask = signal::block_all().call(|| "sigprocmask".into())?;
-    let (child, wire) = give_birth(work, caller_mask)?;
-    let foreground = match settle(work, &child, &wire) {
+    let (signals, caller_mask) = block_signals()?;
+    let (mut made, wire) = make(work, &signals, caller_mask)?;
+    let foreground = match settle(work, &mut made, &wire, &signals) {
         Ok(foreground) => foreground,
         Err(error) => {
-            serve::end(&child)?;
-            signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+            made.end()?;
             return Err(error);
         }
     };
+    let child = made.leave()?;
     if work.request.detach {
         signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
@@ -149,11 +157,50 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// The processes of an `exec`.
+struct Made {
+    /// The one that joins and prepares.
+    first: Child,
+    /// The one that it makes in the container's pid namespace, if there is one.
+    seen: Option<Child>,
+}
+
+impl Made {
+    /// The one that becomes the program.
+    fn child(&self) -> &Child {
+        self.seen.as_ref().unwrap_or(&self.first)
+    }
+
+    fn end(&self) -> Result<()> {
+        self.seen.as_ref().map_or(Ok(()), serve::end).and(serve::end(&self.first))
+    }
+
+    /// The program runs. The first process has ended, or does so now.
+    fn leave(self) -> Result<Child> {
+        match self.seen {
+            Some(seen) => serve::reap(&self.first).map(|_| seen),
+            None => Ok(self.first),
+        }
+    }
+}
+
 /// The namespaces that the container has of its own, by its init.
-fn join_init(container: &Container, init: OwnedFd) -> Join {
-    let own = &container.record.namespaces;
-    let kinds = Kind::ALL.into_iter().filter(|kind| own.iter().any(|name| name == kind.name()));
-    Join::Process(init, Namespaces(kinds.fold(0, |bits, kind| bits | kind.flag().0)))
+fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Join> {
+    let has = |kind: Kind| record.namespaces.iter().any(|name| name == kind.name());
+    let mut kinds =
+        Kind::ALL.into_iter().filter(|kind| has(*kind)).fold(0, |bits, kind| bits | kind.flag().0);
+    if has(Kind::User)
+        && let Some(process) = record.init
+    {
+        // We may be in it ourselves by now, and setns(2) refuses that.
+        let number =
+            |path: &str| statat(proc, path, AtFlags::empty()).call(|| format!("stat /proc/{path}"));
+        let (own, its) = (number("self/ns/user")?, number(&format!("{}/ns/user", process.pid))?);
+        if (own.st_dev, own.st_ino) == (its.st_dev, its.st_ino) {
+            kinds &= !Kind::User.flag().0;
+        }
+    }
+    Ok(Join::Process(init, Namespaces(kinds)))
 }
 
 /// Without a mount namespace of its own the container is a chroot.
@@ -168,79 +215,93 @@ fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Opt
     if init.is_alive() { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
 }
 
-fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
+fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
-    let join = &work.join;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
+    // It joins by itself, once it is in the cgroup.
+    let join = &Join::NONE;
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
-    let middle = birth.needs_middle();
-    let proc = lsm::open_proc()?;
     let exec = Exec {
         id: &record.id,
         process: &work.process,
-        join: (!middle).then_some(join),
-        root: root_of(record, init, proc.as_fd())?,
-        user_namespace: join.has(Kind::User),
+        join: &work.join,
+        root: root_of(record, init, work.proc.as_fd())?,
         memory_policy: work.memory_policy.as_ref(),
         filter: work.filter.as_ref(),
-        proc,
+        proc: work.proc.as_fd(),
         caller_mask,
         extra_env: work.request.extra_env.clone(),
         keyring: record.keyring,
     };
-    let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
-    match born {
+    let patience = Patience::new(Some(signals), &[]);
+    let spawn = |birth: &Birth<'_>| -> Result<(Made, ParentEnd)> {
+        let hear = |wire: &ParentEnd| patience.receive(wire);
+        let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(&exec, wire))?;
+        Ok((Made { first, seen: None }, wire))
+    };
+    match spawn(&birth) {
         // The container's own cgroup has children with controllers, and v2
         // then takes no process: go where its init is.
         Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
-            let birth = Birth { cgroup: None, doors: &[], ..birth };
-            let (child, wire) = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire))?;
-            match record.cgroup.attach_beside(child.pid.as_raw_nonzero().get(), init.pid) {
-                Ok(()) => Ok((child, wire)),
+            let (made, wire) = spawn(&Birth { cgroup: None, doors: &[], ..birth })?;
+            let pid = made.first.pid.as_raw_nonzero().get();
+            match record.cgroup.attach_beside(pid, init.pid) {
+                Ok(()) => Ok((made, wire)),
                 Err(error) => {
-                    serve::end(&child)?;
+                    made.end()?;
                     Err(error)
                 }
             }
         }
-        born => born,
+        made => made,
     }
 }
 
 /// From birth to the running program. The pid file comes last: its absence is
 /// how conmon knows that the runtime has failed.
-fn settle(work: &Work<'_>, child: &Child, wire: &ParentEnd) -> Result<Foreground> {
+fn settle<'a>(
+    work: &Work<'_>,
+    made: &mut Made,
+    wire: &ParentEnd,
+    signals: &'a Signals,
+) -> Result<Foreground<'a>> {
     let (request, record) = (work.request, &work.container.record);
-    let pid = child.pid.as_raw_nonzero().get();
+    let pid = made.first.pid;
     if !work.below.is_empty() {
-        record.cgroup.attach_below(pid, &work.below).at(|| "--cgroup".into())?;
+        let number = pid.as_raw_nonzero().get();
+        record.cgroup.attach_below(number, &work.below).at(|| "--cgroup".into())?;
     }
     if let Some(groups) = &record.rdt {
-        groups.enter(pid)?;
+        groups.enter(pid.as_raw_nonzero().get())?;
     }
-    limits::set_oom_score(child.pid, &work.process, record.rootless)?;
+    limits::raise_rlimits(pid, &work.process)?;
+    limits::set_oom_score(pid, &work.process, record.rootless)?;
     wire.send(ToChild::Go)?;
+    let patience = Patience::new(Some(signals), &[]);
     let mut conversation = serve::Conversation {
         wire,
-        child,
+        child: &made.first,
         log: &work.runtime.log,
+        patience,
         master: None,
         on_hooks: &mut || Err(Error::new("exec runs no hooks")),
     };
-    conversation.until_ready()?;
+    made.seen = conversation.until_ready()?;
+    let child = made.child();
     let (console, pidfd) = (&request.console_socket, &request.pidfd_socket);
-    let master = conversation.hand_over(console.as_deref(), pidfd.as_deref())?;
-    limits::set_rlimits(child.pid, &work.process)?;
+    let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
+    let pid = child.pid.as_raw_nonzero().get();
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground = Foreground::new(master, None)?;
+    let foreground = Foreground::new(signals, master, None)?;
     let waiting = start::Waiting {
         wire,
         pid,
         pidfd: &|| serve::pidfd_of(child),
         record,
         status: work.status,
+        patience,
         receiver: work.receiver.as_ref(),
         log: &work.runtime.log,
     };

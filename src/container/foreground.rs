@@ -2,10 +2,10 @@
 //! its, and its terminal is relayed to the one that the user sits at.
 
 use super::notify::Relay;
-use super::serve::reap;
+use super::serve::exit_status;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::Child;
-use crate::sys::signal::{from_number, next_signal, reap_others, signalfd_all};
+use crate::sys::signal::{Signals, from_number, reap_others};
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -25,8 +25,8 @@ struct Pipe {
 
 /// Our side while the process runs. All signals are blocked by now.
 #[derive(Debug)]
-pub struct Foreground {
-    signals: OwnedFd,
+pub struct Foreground<'a> {
+    signals: &'a Signals,
     master: Option<OwnedFd>,
     /// Passes on what the container tells its supervisor.
     pub(super) relay: Option<Relay>,
@@ -36,13 +36,16 @@ pub struct Foreground {
     output: Pipe,
 }
 
-impl Foreground {
+impl<'a> Foreground<'a> {
     /// Gets ready; with `master`, the user's terminal turns raw.
     ///
     /// # Errors
-    /// Those of signalfd(2) and tcsetattr(3).
-    pub(super) fn new(master: Option<OwnedFd>, relay: Option<Relay>) -> Result<Self> {
-        let signals = signalfd_all().call(|| "signalfd".into())?;
+    /// Those of tcsetattr(3).
+    pub(super) fn new(
+        signals: &'a Signals,
+        master: Option<OwnedFd>,
+        relay: Option<Relay>,
+    ) -> Result<Self> {
         let mut raw = None;
         if let Some(master) = &master {
             rustix::io::ioctl_fionbio(master, true).call(|| "ioctl(FIONBIO)".into())?;
@@ -60,19 +63,14 @@ impl Foreground {
         while !self.wait(child)? {}
         self.drain();
         drop(self.raw.take());
-        let status = reap(child)?.ok_or_else(|| Error::new("the process was reaped elsewhere"))?;
-        Ok(match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => code,
-            (None, Some(signal)) => 128 + signal,
-            (None, None) => 255,
-        })
+        exit_status(child)
     }
 
     /// One round; true once the process has ended.
     fn wait(&mut self, child: &Child) -> Result<bool> {
         let mut fds = vec![
             PollFd::new(&child.pidfd, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(self.signals, PollFlags::IN),
         ];
         let (mut input_at, mut output_at) = (usize::MAX, usize::MAX);
         // Only what is wanted is listed: a hang-up is reported unasked.
@@ -115,7 +113,7 @@ impl Foreground {
     }
 
     fn forward_signals(&mut self, child: &Child) -> Result<()> {
-        while let Some(number) = next_signal(self.signals.as_fd()) {
+        while let Some(number) = self.signals.next() {
             match number {
                 // As a subreaper we inherit what the container leaves behind.
                 libc::SIGCHLD => {

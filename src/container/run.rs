@@ -2,7 +2,8 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::{Created, Runtime, Settings, create, delete, serve, start};
+use super::serve::{self, Patience};
+use super::{Created, Runtime, Settings, create, delete, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
@@ -30,8 +31,10 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     }
     let mut created = create(runtime, settings)?;
     // Before the program runs: it may ask for the size of its terminal at once.
-    let foreground =
-        Relay::open(&created.dir).and_then(|relay| Foreground::new(created.master.take(), relay));
+    let master = created.master.take();
+    let foreground = Relay::open(&created.dir)
+        .and_then(|relay| Foreground::new(&created.signals, master, relay));
+    let hooks = &created.plan.hooks;
     let begun = foreground.and_then(|foreground| {
         let waiting = start::Waiting {
             wire: &created.wire,
@@ -39,6 +42,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
             pidfd: &|| serve::pidfd_of(&created.child),
             record: &created.record,
             status: Status::Creating,
+            patience: Patience::new(Some(&created.signals), &hooks.start_container),
             receiver: created.receiver.as_ref(),
             log: &runtime.log,
         };
@@ -52,7 +56,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
             return Err(error);
         }
     };
-    start::after(&created.dir, &created.record, &created.plan.hooks, runtime)?;
+    start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
     if ending.detach {
         if let Some(relay) = &foreground.relay {
             relay.until_ready(&created.child.pidfd, created.pid())?;

@@ -3,23 +3,103 @@
 
 use crate::error::{At, Context, Error, Result};
 use crate::log::Log;
+use crate::plan::Hook;
 use crate::store::{Dir, START};
 use crate::sync::{ParentEnd, ToChild, ToParent, send_fd};
+use crate::sys::file::read_short;
 use crate::sys::process::Child;
-use rustix::io::Errno;
+use crate::sys::signal::Signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen as listen_on,
     socket_with,
 };
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a process of a container may say nothing while it is set up.
+const SETUP: Duration = Duration::from_secs(120);
+
+/// How long a killed process may take to end.
+const END: Duration = Duration::from_secs(10);
+
+/// What ends a wait for a process of a container, which may be stopped, frozen or
+/// traced: time, or a signal by which a user or a supervisor ends the command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience<'a> {
+    /// The signals of a command that has blocked them.
+    signals: Option<&'a Signals>,
+    /// Without a limit while a hook runs that has none.
+    limit: Option<Duration>,
+}
+
+impl<'a> Patience<'a> {
+    /// For a process that also runs `hooks`.
+    pub fn new(signals: Option<&'a Signals>, hooks: &[Hook]) -> Self {
+        let limit = hooks.iter().try_fold(SETUP, |sum, hook| hook.timeout.map(|time| sum + time));
+        Self { signals, limit }
+    }
+
+    /// Waits until one of `fds` is ready.
+    ///
+    /// # Errors
+    /// If it is ended before.
+    pub fn poll<'f>(&self, fds: &mut Vec<PollFd<'f>>) -> Result<()>
+    where
+        'a: 'f,
+    {
+        let count = fds.len();
+        let until = self.limit.map(|limit| Instant::now() + limit);
+        fds.extend(self.signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            });
+            match poll(fds, left.as_ref()) {
+                Ok(0) => {
+                    let seconds = self.limit.unwrap_or_default().as_secs();
+                    return Err(Error::new(format!("init has said nothing for {seconds} s"))
+                        .hint("is it stopped, or its cgroup frozen?"));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("poll", errno)),
+            }
+            if let Some(signal) = self.signals.and_then(|signals| {
+                let ready = fds.last().is_some_and(|fd| !fd.revents().is_empty());
+                if ready { signals.ending() } else { None }
+            }) {
+                return Err(Error::new(format!("ended by signal {signal}, waiting for init")));
+            }
+            if fds[..count].iter().any(|fd| !fd.revents().is_empty()) {
+                fds.truncate(count);
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next message, as [`ParentEnd::receive`].
+    ///
+    /// # Errors
+    /// Those of [`Self::poll`] and of [`ParentEnd::receive`].
+    pub fn receive(&self, wire: &ParentEnd) -> Result<Option<ToParent>> {
+        self.poll(&mut vec![PollFd::new(wire, PollFlags::IN)])?;
+        wire.receive()
+    }
+}
 
 /// Hears a new process out until it is ready to be started.
 pub(super) struct Conversation<'a> {
     pub wire: &'a ParentEnd,
     pub child: &'a Child,
     pub log: &'a Log,
+    pub patience: Patience<'a>,
     /// The terminal's master, once the process has sent it.
     pub master: Option<OwnedFd>,
     /// Runs the hooks that belong before `pivot_root`.
@@ -27,14 +107,16 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Until `Ready`.
+    /// Until the process is ready; returns the one that it has made to take its
+    /// place, if it has.
     ///
     /// # Errors
     /// What the process reports, or how it ended without a word.
-    pub fn until_ready(&mut self) -> Result<()> {
+    pub fn until_ready(&mut self) -> Result<Option<Child>> {
         loop {
-            match self.wire.receive()? {
-                Some(ToParent::Ready) => return Ok(()),
+            match self.patience.receive(self.wire)? {
+                Some(ToParent::Ready) => return Ok(None),
+                Some(ToParent::Spawned(pid, pidfd)) => return spawned(pid, pidfd).map(Some),
                 Some(ToParent::Hooks) => {
                     (self.on_hooks)()?;
                     self.wire.send(ToChild::Done)?;
@@ -51,6 +133,11 @@ impl Conversation<'_> {
     }
 }
 
+fn spawned(pid: i32, pidfd: OwnedFd) -> Result<Child> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("clone3 gave pid 0"))?;
+    Ok(Child { pid, pidfd })
+}
+
 impl Conversation<'_> {
     /// Gives the process's terminal and its pidfd to those who wait for them;
     /// returns a terminal that nobody else took.
@@ -59,6 +146,7 @@ impl Conversation<'_> {
     /// If nobody listens on a socket.
     pub fn hand_over(
         &mut self,
+        child: &Child,
         console: Option<&Path>,
         pidfd: Option<&Path>,
     ) -> Result<Option<OwnedFd>> {
@@ -69,7 +157,7 @@ impl Conversation<'_> {
             master = None;
         }
         if let Some(socket) = pidfd {
-            send_fd(socket, b"pidfd", self.child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
+            send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
         }
         Ok(master)
     }
@@ -103,22 +191,61 @@ pub(super) fn pidfd_of(child: &Child) -> Result<OwnedFd> {
     child.pidfd.try_clone().call(|| "dup a pidfd".into())
 }
 
-/// Waits for a process that is about to end, and reaps it.
+/// Waits for a process that is about to end, and reaps it. `None` if it is not
+/// ours to reap: a process that traces it has it until it lets go (ptrace(2)).
 ///
 /// # Errors
-/// Those of waitid(2).
+/// A process that does not end in time; those of waitid(2).
 pub(super) fn reap(child: &Child) -> Result<Option<WaitIdStatus>> {
-    let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-    match rustix::io::retry_on_intr(wait) {
+    let mut fds = [PollFd::new(&child.pidfd, PollFlags::IN)];
+    let limit = Timespec { tv_sec: END.as_secs() as i64, tv_nsec: 0 };
+    if retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll a pidfd".into())? == 0 {
+        let (pid, seconds) = (child.pid.as_raw_nonzero(), END.as_secs());
+        return Err(Error::new(format!("process {pid} has not ended within {seconds} s"))
+            .hint("is its cgroup frozen?"));
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), options)) {
         Err(Errno::CHILD) => Ok(None),
         status => status.call(|| "wait for init".into()),
     }
 }
 
+/// The exit status of a process that has ended, as a shell would tell it.
+///
+/// # Errors
+/// Those of [`reap`]; if the status is nobody's to know.
+pub(super) fn exit_status(child: &Child) -> Result<i32> {
+    let of = |code: Option<i32>, signal: Option<i32>| match (code, signal) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    };
+    if let Some(status) = reap(child)? {
+        return Ok(of(status.exit_status(), status.terminating_signal()));
+    }
+    // Still there, for the process that traces it: its status can be read.
+    let path = format!("/proc/{}/stat", child.pid.as_raw_nonzero());
+    let text = read_short(&path).call(|| format!("read {path}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let status =
+        wait_status(&text).ok_or_else(|| Error::new("the process was reaped elsewhere"))?;
+    let signal = status & 0x7f;
+    Ok(of((signal == 0).then_some(status >> 8 & 0xff), Some(signal)))
+}
+
+/// Field 52 of `proc_pid_stat(5)`, of a zombie. The name may hold anything, so the
+/// fields are counted from its end.
+fn wait_status(stat: &str) -> Option<i32> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?;
+    if state == "Z" { fields.nth(48)?.parse().ok() } else { None }
+}
+
 /// Kills and reaps a process that must not go on.
 ///
 /// # Errors
-/// Those of `pidfd_send_signal(2)` and waitid(2).
+/// Those of `pidfd_send_signal(2)` and [`reap`].
 pub(super) fn end(child: &Child) -> Result<()> {
     match pidfd_send_signal(&child.pidfd, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => {}
@@ -158,4 +285,19 @@ pub(super) fn connect_to(dir: &Dir) -> Result<ParentEnd> {
 fn address(dir: &Dir) -> Result<SocketAddrUnix> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{START}", dir.as_fd().as_raw_fd()))
         .call(|| "the address of the start socket".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wait_status;
+
+    #[test]
+    fn the_status_of_a_zombie_is_its_last_field() {
+        let fields = |state: &str| {
+            let zeros = "0 ".repeat(48);
+            format!("42 (a) b (c) {state} {zeros}1792\n")
+        };
+        assert_eq!(wait_status(&fields("Z")), Some(1792));
+        assert_eq!(wait_status(&fields("R")), None);
+    }
 }

@@ -3,7 +3,8 @@
 
 use super::notify::Relay;
 use super::seccomp::{self, Receiver};
-use super::{Container, Kept, Runtime, delete, serve, state_of};
+use super::serve::{self, Patience};
+use super::{Container, Kept, Runtime, delete, state_of};
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
@@ -11,9 +12,11 @@ use crate::plan::Hooks;
 use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use crate::sys::signal::Signals;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -48,6 +51,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
             record: &container.record,
             status: Status::Creating,
+            patience: Patience::new(None, &kept.hooks.start_container),
             receiver: kept.receiver.as_ref(),
             log: &runtime.log,
         };
@@ -58,7 +62,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         }
         relay
     };
-    after(&container.dir, &container.record, &kept.hooks, runtime)?;
+    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
     match (relay, container.record.init) {
         (Some(relay), Some(init)) => match init.open()? {
             Some(pidfd) => relay.until_ready(&pidfd, init.pid),
@@ -77,6 +81,7 @@ pub(super) struct Waiting<'a> {
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
+    pub patience: Patience<'a>,
     /// Who gets the listener of its filter.
     pub receiver: Option<&'a Receiver>,
     pub log: &'a Log,
@@ -90,7 +95,7 @@ impl Waiting<'_> {
     pub fn begin(&self) -> Result<()> {
         self.wire.send(ToChild::Start)?;
         loop {
-            let heard = match self.wire.receive() {
+            let heard = match self.patience.receive(self.wire) {
                 Ok(None) => {
                     self.log.debug(|| format!("process {} runs its program", self.pid));
                     return Ok(());
@@ -103,7 +108,8 @@ impl Waiting<'_> {
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
                     let heard = (self.pidfd)().and_then(|pidfd| {
-                        ear.listen(self.wire, pidfd.as_fd(), &mut |fd| self.notify(&fd))
+                        let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
+                        ear.listen(self.wire, pidfd.as_fd(), wait, &mut |fd| self.notify(&fd))
                     });
                     return heard.map_err(|error| self.kill(error));
                 }
@@ -114,6 +120,14 @@ impl Waiting<'_> {
             };
             heard.map_err(|error| self.kill(error))?;
         }
+    }
+
+    /// Waits for either; whether it is the first one.
+    fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
+        let mut fds: Vec<_> =
+            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        self.patience.poll(&mut fds)?;
+        Ok(fds.first().is_some_and(|fd| !fd.revents().is_empty()))
     }
 
     fn notify(&self, listener: &OwnedFd) -> Result<()> {
@@ -148,9 +162,16 @@ impl Waiting<'_> {
 
 /// The `poststart` hooks; their failure ends the container (runtime.md,
 /// "Lifecycle", step 9).
-pub(super) fn after(dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime) -> Result<()> {
+/// `signals` are those of a command that has blocked them.
+pub(super) fn after(
+    dir: &Dir,
+    record: &Record,
+    hooks: &Hooks,
+    runtime: &Runtime,
+    signals: Option<&Signals>,
+) -> Result<()> {
     let state = state_of(record, Status::Running);
-    let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime);
+    let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime(signals));
     ran.map_err(|error| give_up(error, dir, record, hooks, runtime))
 }
 

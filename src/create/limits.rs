@@ -4,17 +4,22 @@
 use crate::error::{Context, Result};
 use crate::plan::Process;
 use rustix::io::Errno;
-use rustix::process::{Pid, Rlimit, prlimit};
+use rustix::process::{Pid, Rlimit, getrlimit, prlimit};
 
-/// Sets `process.rlimits` on `pid`. It comes last, so that they do not bind
-/// the set-up.
+/// Raises the limits of `pid`, which has those of this process, as far as
+/// `process.rlimits` wants more. To lower them is the process's own affair, and
+/// its last: they would bind what it has to do until then.
 ///
 /// # Errors
 /// `EPERM` for a hard limit above ours without `CAP_SYS_RESOURCE`.
-pub fn set_rlimits(pid: Pid, process: &Process) -> Result<()> {
+pub fn raise_rlimits(pid: Pid, process: &Process) -> Result<()> {
     for (i, limit) in process.rlimits.iter().enumerate() {
-        let new = Rlimit { current: limit.soft, maximum: limit.hard };
-        prlimit(Some(pid), limit.resource, new)
+        let own = getrlimit(limit.resource);
+        if !is_above(limit.hard, own.maximum) {
+            continue;
+        }
+        let current = if is_above(limit.soft, own.current) { limit.soft } else { own.current };
+        prlimit(Some(pid), limit.resource, Rlimit { current, maximum: limit.hard })
             .call(|| {
                 let show = |value: Option<u64>| value.map_or("unlimited".into(), |v| v.to_string());
                 format!(
@@ -32,6 +37,10 @@ pub fn set_rlimits(pid: Pid, process: &Process) -> Result<()> {
     Ok(())
 }
 
+/// `None` is no limit.
+fn is_above(one: Option<u64>, other: Option<u64>) -> bool {
+    other.is_some_and(|other| one.is_none_or(|one| one > other))
+}
 /// Sets `process.oomScoreAdj` on `pid`.
 ///
 /// # Errors

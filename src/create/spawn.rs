@@ -4,14 +4,13 @@
 //! the real one as its sibling, passes the pid back, and ends.
 
 use crate::error::{Context, Error, Result};
-use crate::namespaces::{self, Join, setns};
+use crate::namespaces::{self, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
-use crate::sys::namespace::join;
 use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -33,30 +32,24 @@ impl Birth<'_> {
     /// itself (see [`Join::enter`]).
     pub fn needs_middle(&self) -> bool {
         let new_user = self.create.0 & Kind::User.flag().0 != 0;
-        self.join.has(Kind::User)
-            || (new_user && !self.join.is_empty())
-            || (self.join.has(Kind::Pid) && matches!(self.join, Join::Files(_)))
+        self.join.has(Kind::User) || (new_user && !self.join.is_empty()) || self.join.has(Kind::Pid)
     }
 }
 
-/// Makes the process; `body` is what it does, and it never returns.
+/// Makes the process; `body` is what it does, and it never returns. `hear` waits
+/// for a middle process's only message.
 ///
 /// # Errors
 /// Those of clone3(2), and what the middle process met.
 pub fn spawn(
     birth: &Birth<'_>,
     wire: (ParentEnd, ChildEnd),
+    hear: impl FnOnce(&ParentEnd) -> Result<Option<ToParent>>,
     body: impl FnOnce(ChildEnd) -> Infallible,
 ) -> Result<(Child, ParentEnd)> {
     let (parent, child) = wire;
     if birth.needs_middle() {
-        return spawn_by_middle(birth, parent, child, body);
-    }
-    if let Join::Process(pidfd, kinds) = birth.join {
-        let pid = Namespaces(kinds.0 & Kind::Pid.flag().0);
-        if pid.0 != 0 {
-            join(pidfd.as_fd(), pid).call(|| setns(Kind::Pid))?;
-        }
+        return spawn_by_middle(birth, parent, child, hear, body);
     }
     let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, sibling: false };
     match clone3(args).map_err(|errno| explain(errno, birth))? {
@@ -77,6 +70,7 @@ fn spawn_by_middle(
     birth: &Birth<'_>,
     parent: ParentEnd,
     child: ChildEnd,
+    hear: impl FnOnce(&ParentEnd) -> Result<Option<ToParent>>,
     body: impl FnOnce(ChildEnd) -> Infallible,
 ) -> Result<(Child, ParentEnd)> {
     let args = CloneArgs { cgroup: birth.cgroup, ..CloneArgs::default() };
@@ -85,7 +79,14 @@ fn spawn_by_middle(
         middle_main(birth, child, body);
     };
     drop(child);
-    let answer = parent.receive()?;
+    let answer = match hear(&parent) {
+        Ok(answer) => answer,
+        Err(error) => {
+            pidfd_send_signal(&middle.pidfd, Signal::KILL)
+                .call(|| "kill the middle process".into())?;
+            return Err(error);
+        }
+    };
     let waited = waitid(WaitId::PidFd(middle.pidfd.as_fd()), WaitIdOptions::EXITED);
     waited.call(|| "wait for the middle process".into())?;
     match answer {

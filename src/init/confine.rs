@@ -1,5 +1,6 @@
 //! The last chapter, the same for `create` and `exec`: from the runtime's
-//! privileges to the user's, in one order, and execve(2).
+//! privileges to the user's, in one order, and execve(2). A `startContainer`
+//! hook, which comes from the image too, ends in it as well.
 
 use super::identity::{set_gid, set_uid};
 use crate::error::{At, Context, Result};
@@ -8,11 +9,12 @@ use crate::plan::capabilities::Capabilities;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
 use crate::sync::{ChildEnd, ToParent, cannot_run};
-use crate::sys::process::{Execve, close_on_exec_from, keep_inherited};
-use crate::sys::seccomp;
+use crate::sys::process::{Execve, keep_inherited};
+use crate::sys::seccomp::{self, FLAG_NEW_LISTENER};
 use crate::sys::signal::{self, Mask};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
+use rustix::process::{Rlimit, setrlimit};
 use rustix::thread::set_thread_groups;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -23,10 +25,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub struct Last<'a> {
     /// The process to become.
     pub process: &'a Process,
-    /// Its program, found before.
-    pub program: &'a CStr,
     /// Variables beyond `process.env`.
-    pub extra_env: &'a [CString],
+    pub extra_env: Vec<CString>,
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
     /// umask of our caller, for a configuration that sets none.
@@ -51,11 +51,26 @@ pub fn set_groups(process: &Process) -> Result<()> {
     }
 }
 
-/// What [`begin`] has found out.
+/// What [`bind`] has found out.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Bound {
     sets: Capabilities,
     missing: Vec<&'static str>,
+}
+
+/// Labels of the next execve(2), of this process or of a child; `proc` is the
+/// host's procfs.
+///
+/// # Errors
+/// Those of [`lsm::set_apparmor`] and [`lsm::set_selinux`].
+pub fn label(process: &Process, proc: BorrowedFd<'_>) -> Result<()> {
+    if let Some(profile) = &process.apparmor_profile {
+        lsm::set_apparmor(proc, profile)?;
+    }
+    if let Some(label) = &process.selinux_label {
+        lsm::set_selinux(proc, label)?;
+    }
+    Ok(())
 }
 
 /// The first half: all that does not bind this process itself, only what it
@@ -64,79 +79,126 @@ pub struct Begun {
 ///
 /// # Errors
 /// Whatever failed; the process must end then.
-pub fn begin(process: &Process, proc: BorrowedFd<'_>) -> Result<Begun> {
+pub fn bind(process: &Process) -> Result<Bound> {
     let (sets, missing) = capabilities::grantable(process.capabilities)?;
     own_stdio(process)?;
-    if let Some(profile) = &process.apparmor_profile {
-        lsm::set_apparmor(proc, profile)?;
-    }
-    if let Some(label) = &process.selinux_label {
-        lsm::set_selinux(proc, label)?;
-    }
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     }
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
-    Ok(Begun { sets, missing })
+    Ok(Bound { sets, missing })
 }
 
-/// The second half. Never returns but with an error.
-///
-/// # Errors
-/// Whatever failed; the process must end then.
-pub fn and_exec(begun: Begun, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let (process, Begun { sets, missing }) = (last.process, begun);
-    if !missing.is_empty() {
-        let names = missing.join(", ");
-        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))?;
+impl Bound {
+    /// Tells which capabilities are not ours to give.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn warn(&self, wire: &ChildEnd) -> Result<()> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        let names = self.missing.join(", ");
+        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))
     }
-    rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
-    set_gid(process.gid)
-        .call(|| format!("process.user.gid: setresgid({})", process.gid))
-        .or_hint("is the id mapped in linux.gidMappings?")?;
-    set_uid(process.uid)
-        .call(|| format!("process.user.uid: setresuid({})", process.uid))
-        .or_hint("is the id mapped in linux.uidMappings?")?;
-    // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
-    let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
-    let for_filter = if last.filter.is_some() { capabilities::SYS_ADMIN & own } else { 0 };
-    capabilities::set(sets, for_filter)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(
-        process.umask.unwrap_or(last.caller_umask),
-    ));
-    signal::default_sigpipe();
-    signal::set_mask(last.caller_mask).call(|| "sigprocmask".into())?;
-    close_on_exec_from(3).call(|| "close_range".into())?;
-    keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
-    exec(last, wire)
 }
 
-/// The filter comes last: after it only execve(2) is called, and where the
-/// filter surely allows that, what passes its listener on and reports a failure.
-fn exec(last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let args = last.process.args.iter().map(CString::as_c_str);
-    let env = last.process.env.iter().chain(last.extra_env).map(CString::as_c_str);
-    let execve = Execve::new(last.program, args, env);
-    let program = last.program.to_string_lossy();
-    let Some(filter) = last.filter else {
-        return Err(cannot_run(&program, execve.call()));
-    };
-    let notifies = filter.listener.is_some();
-    let silent = match filter.lets_us_speak() {
-        true => None,
-        false => Some(wire.fall_silent(program.to_string(), notifies)?),
-    };
-    let listener =
-        seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp".into())?;
-    if let Some(silent) = silent {
-        silent.loaded(listener);
-        silent.failed(execve.call());
+impl Last<'_> {
+    /// Sets `process.rlimits`. None is above what we have: the runtime has seen to
+    /// that. They come before the ids: the kernel counts the user's processes at
+    /// that change (setresuid(2), `EAGAIN`).
+    ///
+    /// # Errors
+    /// Those of setrlimit(2).
+    pub fn set_rlimits(&self) -> Result<()> {
+        for (i, limit) in self.process.rlimits.iter().enumerate() {
+            let new = Rlimit { current: limit.soft, maximum: limit.hard };
+            setrlimit(limit.resource, new)
+                .call(|| format!("process.rlimits[{i}]: setrlimit({})", limit.name))?;
+        }
+        Ok(())
     }
-    if let Some(listener) = listener {
-        wire.send(&ToParent::Listener(listener))?;
+
+    /// The second half: the user's ids and capabilities. Nothing of the runtime's
+    /// privileges is left after it, but what the filter needs.
+    ///
+    /// # Errors
+    /// Whatever failed; the process must end then.
+    pub fn become_user(&self, bound: &Bound) -> Result<()> {
+        let process = self.process;
+        rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
+        set_gid(process.gid)
+            .call(|| format!("process.user.gid: setresgid({})", process.gid))
+            .or_hint("is the id mapped in linux.gidMappings?")?;
+        set_uid(process.uid)
+            .call(|| format!("process.user.uid: setresuid({})", process.uid))
+            .or_hint("is the id mapped in linux.uidMappings?")?;
+        // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
+        let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
+        let wants = self.filter.is_some() && !process.no_new_privileges;
+        capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })
     }
-    Err(cannot_run(&program, execve.call()))
+
+    /// Turns a child that was made for a hook of the image into what the
+    /// container's process will be: user, capabilities and filter. A call that the
+    /// filter would ask its listener about fails with `ENOSYS`: nobody listens to
+    /// a hook.
+    ///
+    /// # Errors
+    /// Whatever failed; the process must end then.
+    pub fn confine_hook(&self, bound: &Bound) -> Result<()> {
+        /// As hooks of the other kinds have it, unless the process says otherwise.
+        const UMASK: u32 = 0o022;
+        self.set_rlimits()?;
+        self.become_user(bound)?;
+        rustix::process::umask(Mode::from_raw_mode(self.process.umask.unwrap_or(UMASK)));
+        let Some(filter) = self.filter else { return Ok(()) };
+        let flags = filter.flags & !(FLAG_NEW_LISTENER | seccomp::FLAG_WAIT_KILLABLE_RECV);
+        seccomp::load(&filter.program.instructions, flags).at(|| "linux.seccomp".into())?;
+        Ok(())
+    }
+
+    /// The end: umask, signals, filter, execve(2). Never returns but with an error.
+    ///
+    /// # Errors
+    /// Whatever failed; the process must end then.
+    pub fn exec(&self, program: &CStr, wire: &ChildEnd) -> Result<Infallible> {
+        let process = self.process;
+        let umask = process.umask.unwrap_or(self.caller_umask);
+        rustix::process::umask(Mode::from_raw_mode(umask));
+        signal::default_sigpipe();
+        signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
+        keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
+        self.filter_and_exec(program, wire)
+    }
+
+    /// The filter comes last: after it only execve(2) is called, and where the
+    /// filter surely allows that, what passes its listener on and reports a failure.
+    fn filter_and_exec(&self, program: &CStr, wire: &ChildEnd) -> Result<Infallible> {
+        let args = self.process.args.iter().map(CString::as_c_str);
+        let env = self.process.env.iter().chain(&self.extra_env).map(CString::as_c_str);
+        let execve = Execve::new(program, args, env);
+        let program = program.to_string_lossy();
+        let Some(filter) = self.filter else {
+            return Err(cannot_run(&program, execve.call()));
+        };
+        let notifies = filter.listener.is_some();
+        let silent = match filter.lets_us_speak() {
+            true => None,
+            false => Some(wire.fall_silent(program.to_string(), notifies)?),
+        };
+        let listener = seccomp::load(&filter.program.instructions, filter.flags)
+            .at(|| "linux.seccomp".into())?;
+        if let Some(silent) = silent {
+            silent.loaded(listener);
+            silent.failed(execve.call());
+        }
+        if let Some(listener) = listener {
+            wire.send(&ToParent::Listener(listener))?;
+        }
+        Err(cannot_run(&program, execve.call()))
+    }
 }
 
 /// Lets the user of the container reopen its stdio, as runc does. What is not

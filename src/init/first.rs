@@ -13,14 +13,14 @@ use crate::security::{keyring, memory, scheduling};
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::namespace;
-use crate::sys::process::{self, Namespaces};
+use crate::sys::process::{self, Namespaces, forbid_tracing, with_only};
 use crate::sys::signal::Mask;
+use crate::sys::start::hide_command_line;
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What init needs: a fork's copy of what the parent has prepared.
@@ -53,27 +53,39 @@ pub struct Init<'a> {
     /// Whether the root is changed without `pivot_root(2)`.
     pub no_pivot: bool,
     /// Signal mask of our caller.
-    pub caller_mask: Mask,
+    pub caller_mask: &'a Mask,
     /// Variables beyond `process.env`.
     pub extra_env: Vec<CString>,
 }
 
 /// Runs in the new process; never returns.
 pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
-    super::run(wire, |wire| build(init, wire))
+    super::run(wire, |wire| {
+        let ready = build(init, wire)?;
+        let socket = ready.start.iter().map(AsRawFd::as_raw_fd);
+        let kept: Vec<_> = socket.chain([wire.as_raw_fd()]).collect();
+        let preserved = ready.last.as_ref().map_or(0, |last| last.process.preserve_fds);
+        // Before a name of the image is resolved: it may lead to a descriptor.
+        with_only(3 + preserved, &kept, || wait_and_exec(ready, wire))
+    })
 }
 
-fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
+/// A container that is built and has nothing of the host any more.
+struct Ready<'a> {
+    plan: &'a Plan,
+    /// None without a process.
+    last: Option<Last<'a>>,
+    start: Option<OwnedFd>,
+}
+
+fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     let plan = init.plan;
+    hide_command_line();
     if init.waits {
         wire.expect(ToChild::Go)?;
     }
+    forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     scheduling::reset_affinity()?;
-    if plan.namespaces.joins(Kind::Pid) || plan.namespaces.joins(Kind::User) {
-        // Strangers see us there: they must not reach our descriptors or memory.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
-    }
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if init.keyring {
@@ -93,34 +105,42 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     run_hooks(plan, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(init.proc, &plan.sysctl)?;
+    let start = init.start;
     let Some(process) = &plan.process else {
         rootfs::finish(&plan.rootfs, &root, None)?;
-        return without_process(wire, init.start);
+        return Ok(Ready { plan, last: None, start });
     };
     let slave = open_terminal(process, &root, wire)?;
     rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
-    drop(slave);
-    let (program, extra_env) = settle(plan, process, &root, init.extra_env)?;
-    drop(root);
-    wire.send(&ToParent::Ready)?;
-    let hooks = &plan.hooks.start_container;
-    // The hooks are not to be bound by it.
-    let begin = || confine::begin(process, init.proc);
-    let early = hooks.is_empty().then(begin);
-    start::wait(wire, init.start.take())?;
-    if !hooks.is_empty() {
-        container_hooks(plan, "startContainer", hooks, Status::Created)?;
-    }
-    let begun = early.unwrap_or_else(begin)?;
-    let last = Last {
-        process,
-        program: &program,
-        extra_env: &extra_env,
-        filter: init.filter,
-        caller_umask,
-        caller_mask: &init.caller_mask,
+    let extra_env = settle(plan, process, &root, init.extra_env)?;
+    confine::label(process, init.proc)?;
+    let (filter, caller_mask) = (init.filter, init.caller_mask);
+    let last = Last { process, extra_env, filter, caller_umask, caller_mask };
+    Ok(Ready { plan, last: Some(last), start })
+}
+
+/// The pause between `create` and `start`, and the end of the way to the program.
+fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
+    let Ready { plan, last, start } = ready;
+    let Some(last) = last else {
+        wire.send(&ToParent::Ready)?;
+        start::wait(wire, start)?;
+        return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     };
-    confine::and_exec(begun, &last, wire)
+    let program = program::find(last.process)?;
+    wire.send(&ToParent::Ready)?;
+    let bound = confine::bind(last.process)?;
+    start::wait(wire, start)?;
+    bound.warn(wire)?;
+    let hooks = &plan.hooks.start_container;
+    if !hooks.is_empty() {
+        // They are found in the image, so they run as what comes from there.
+        let confine = || last.confine_hook(&bound);
+        container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
+    }
+    last.set_rlimits()?;
+    last.become_user(&bound)?;
+    last.exec(&program, wire)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
@@ -209,10 +229,17 @@ fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
     if hooks.create_container.is_empty() {
         return Ok(());
     }
-    container_hooks(plan, "createContainer", &hooks.create_container, Status::Creating)
+    let list = &hooks.create_container;
+    container_hooks(plan, "createContainer", list, Status::Creating, &hooks::unconfined)
 }
 
-fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Result<()> {
+fn container_hooks(
+    plan: &Plan,
+    kind: &str,
+    list: &[Hook],
+    status: Status,
+    confine: hooks::Confine<'_>,
+) -> Result<()> {
     let state = State {
         oci_version: OCI_VERSION,
         id: &plan.id,
@@ -225,8 +252,7 @@ fn container_hooks(plan: &Plan, kind: &str, list: &[Hook], status: Status) -> Re
         annotations: &plan.annotations,
         owner: None,
     };
-    let preserve_fds = plan.process.as_ref().map_or(0, |process| process.preserve_fds);
-    hooks::run_all(kind, list, &state, Runner::Init { preserve_fds })
+    hooks::run_all(kind, list, &state, Runner::Init(confine))
 }
 
 fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {
@@ -249,17 +275,19 @@ fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Opti
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
+    terminal::take_control()?;
     wire.send(&ToParent::Console(pty.master))?;
     Ok(Some(pty.slave))
 }
 
 /// Everything about the process that can be known, and refused, before `start`.
+/// Returns the variables beyond `process.env`.
 fn settle(
     plan: &Plan,
     process: &Process,
     root: &Root,
     mut extra_env: Vec<CString>,
-) -> Result<(CString, Vec<CString>)> {
+) -> Result<Vec<CString>> {
     program::change_directory(root, process)?;
     scheduling::apply(process.scheduling)?;
     memory::apply(plan.memory_policy.as_ref())?;
@@ -269,12 +297,5 @@ fn settle(
     }
     confine::set_groups(process)?;
     extra_env.extend(program::home(root, process));
-    Ok((program::find(process)?, extra_env))
-}
-
-/// A container may be created without a process; it cannot be started.
-fn without_process(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<Infallible> {
-    wire.send(&ToParent::Ready)?;
-    start::wait(wire, socket)?;
-    Err(Error::new("process: is not set in config.json, so there is nothing to start"))
+    Ok(extra_env)
 }

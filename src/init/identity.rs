@@ -3,6 +3,7 @@
 
 use crate::error::{Context, Result};
 use crate::plan::IdMaps;
+use crate::sys::process::forbid_tracing;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -52,20 +53,23 @@ fn drop_groups(keep: bool) -> Result<()> {
     }
 }
 
-/// Sets all three user ids.
+/// Sets all three user ids. Tracing stays forbidden: the kernel may allow it
+/// when they change.
 ///
 /// # Errors
 /// Those of setresuid(2).
 pub fn set_uid(uid: u32) -> rustix::io::Result<()> {
     let uid = Uid::from_raw(uid);
-    set_thread_res_uid(uid, uid, uid)
+    set_thread_res_uid(uid, uid, uid)?;
+    forbid_tracing()
 }
 
-/// Sets all three group ids.
+/// Sets all three group ids, as [`set_uid`].
 ///
 /// # Errors
 /// Those of setresgid(2).
 pub fn set_gid(gid: u32) -> rustix::io::Result<()> {
     let gid = Gid::from_raw(gid);
-    set_thread_res_gid(gid, gid, gid)
+    set_thread_res_gid(gid, gid, gid)?;
+    forbid_tracing()
 }

@@ -1,20 +1,28 @@
 //! A further process in a running container: `exec`.
+//!
+//! What the container's processes see of it must be theirs already. So a first
+//! process joins and prepares everything, outside their pid namespace, and makes
+//! the one that they see last of all: it has left the host's namespaces, holds
+//! none of the host's descriptors and none of the runtime's privileges
+//! (CVE-2016-9962).
 
-use super::confine::{self, Last};
-use super::{identity, program, start};
+use super::confine::{self, Bound, Last};
+use super::{identity, program};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
-use crate::plan::{MemoryPolicy, Process};
+use crate::plan::{Kind, MemoryPolicy, Process};
 use crate::rootfs::Root;
 use crate::security::seccomp::Filter;
-use crate::security::{keyring, lsm, memory, scheduling};
+use crate::security::{keyring, memory, scheduling};
 use crate::sync::{ChildEnd, ToChild, ToParent};
+use crate::sys::process::{CloneArgs, clone3, exit_now, forbid_tracing, with_only};
 use crate::sys::signal::Mask;
+use crate::sys::start::hide_command_line;
+use crate::terminal;
 use rustix::fs::Mode;
-use rustix::process::DumpableBehavior;
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// What the new process needs: a fork's copy of what the parent has prepared.
 #[derive(Debug)]
@@ -23,19 +31,17 @@ pub struct Exec<'a> {
     pub id: &'a str,
     /// What to become.
     pub process: &'a Process,
-    /// Namespaces that it still has to join by itself.
-    pub join: Option<&'a Join>,
+    /// The container's namespaces.
+    pub join: &'a Join,
     /// The container's root, if setns(2) does not lead there: without a mount
     /// namespace it is a chroot.
     pub root: Option<OwnedFd>,
-    /// Whether the container has a user namespace of its own.
-    pub user_namespace: bool,
     /// The container's NUMA policy.
     pub memory_policy: Option<&'a MemoryPolicy>,
     /// The container's filter.
     pub filter: Option<&'a Filter>,
     /// The host's procfs.
-    pub proc: OwnedFd,
+    pub proc: BorrowedFd<'a>,
     /// Signal mask of our caller.
     pub caller_mask: Mask,
     /// Variables beyond `process.env`.
@@ -46,58 +52,92 @@ pub struct Exec<'a> {
 
 /// Runs in the new process; never returns.
 pub fn main(exec: &Exec<'_>, wire: ChildEnd) -> Infallible {
-    super::run(wire, |wire| enter(exec, wire))
+    super::run(wire, |wire| {
+        let last = enter(exec, wire)?;
+        let kept = [wire.as_raw_fd()];
+        with_only(3 + exec.process.preserve_fds, &kept, || go_on(exec, &last, wire))
+    })
 }
 
-fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
-    // Processes of the container see us from now on: they must not reach our
-    // descriptors or memory (CVE-2016-9962).
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+/// All that needs the host's view, its descriptors or the runtime's privileges.
+fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
+    hide_command_line();
     wire.expect(ToChild::Go)?;
+    forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
+    let process = exec.process;
     // We are in the container's cgroup by now.
-    let cpus = exec.process.exec_affinity.last.as_ref();
+    let cpus = process.exec_affinity.last.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.final", cpus)?;
-    if let Some(join) = exec.join {
-        join.enter()?;
-    }
-    if exec.user_namespace {
-        identity::become_root(exec.process.groups.is_none())?;
+    exec.join.enter()?;
+    if exec.join.has(Kind::User) {
+        identity::become_root(process.groups.is_none())?;
     }
     if let Some(root) = &exec.root {
         rustix::process::fchdir(root).call(|| "fchdir to the container's root".into())?;
         rustix::process::chroot(".").call(|| "chroot".into())?;
     }
-    rustix::process::setsid().call(|| "setsid".into())?;
     if exec.keyring {
         keyring::join(exec.id)?;
     }
-    let process = exec.process;
-    lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
     let root = Root::current()?;
-    if let Some(terminal) = process.terminal {
-        let pty = crate::terminal::open(root.fd())?;
-        crate::terminal::become_stdio(&pty.slave, terminal.size, process.uid)?;
+    if let Some(settings) = process.terminal {
+        let pty = terminal::open(root.fd())?;
+        terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
         wire.send(&ToParent::Console(pty.master))?;
     }
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     program::change_directory(&root, process)?;
-    scheduling::apply(process.scheduling)?;
     memory::apply(exec.memory_policy)?;
     confine::set_groups(process)?;
-    let program = program::find(process)?;
     let mut extra_env = exec.extra_env.clone();
     extra_env.extend(program::home(&root, process));
-    wire.send(&ToParent::Ready)?;
-    let begun = confine::begin(process, exec.proc.as_fd());
-    start::wait(wire, None)?;
-    let last = Last {
-        process,
-        program: &program,
-        extra_env: &extra_env,
-        filter: exec.filter,
-        caller_umask,
-        caller_mask: &exec.caller_mask,
+    confine::label(process, exec.proc)?;
+    let (filter, caller_mask) = (exec.filter, &exec.caller_mask);
+    Ok(Last { process, extra_env, filter, caller_umask, caller_mask })
+}
+
+/// The image's names are looked at, and the process that the container sees is made.
+fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
+    let program = program::find(last.process)?;
+    let bound = confine::bind(last.process)?;
+    bound.warn(wire)?;
+    let late = last.process.scheduling.ends_at_fork();
+    if !late {
+        become_user(last, &bound)?;
+    }
+    let is_seen = exec.join.has(Kind::Pid);
+    if is_seen {
+        be_seen(wire)?;
+    }
+    rustix::process::setsid().call(|| "setsid".into())?;
+    if last.process.terminal.is_some() {
+        terminal::take_control()?;
+    }
+    if late {
+        become_user(last, &bound)?;
+    }
+    if !is_seen {
+        wire.send(&ToParent::Ready)?;
+    }
+    wire.expect(ToChild::Start)?;
+    last.set_rlimits()?;
+    last.exec(&program, wire)
+}
+
+fn become_user(last: &Last<'_>, bound: &Bound) -> Result<()> {
+    scheduling::apply(last.process.scheduling)?;
+    last.become_user(bound)
+}
+
+/// Goes on in a child, which is in the container's pid namespace, and a child of
+/// the runtime as we are; we end.
+fn be_seen(wire: &ChildEnd) -> Result<()> {
+    let args = CloneArgs { sibling: true, ..CloneArgs::default() };
+    let Some(child) = clone3(args).call(|| "clone3 into the container's pid namespace".into())?
+    else {
+        return Ok(());
     };
-    confine::and_exec(begun?, &last, wire)
+    let spawned = ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd);
+    // If this cannot be sent, the end of the file tells the parent.
+    exit_now(i32::from(wire.send(&spawned).is_err()))
 }

@@ -27,9 +27,10 @@ pub fn find(process: &Process) -> Result<CString> {
     let Some(name) = process.args.first() else {
         return Err(Error::new("process.args: is empty"));
     };
-    let before = set_fs_ids(process.uid, process.gid);
+    let ids = || "setfsuid".to_owned();
+    let before = set_fs_ids(process.uid, process.gid).call(ids)?;
     let found = search(process, name);
-    set_fs_ids(before.0, before.1);
+    set_fs_ids(before.0, before.1).call(ids)?;
     found
 }
 

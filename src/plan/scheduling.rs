@@ -14,6 +14,14 @@ pub struct Scheduling {
     pub io: Option<u16>,
 }
 
+impl Scheduling {
+    /// Whether a child does not have it, or could not be made: with
+    /// `SCHED_FLAG_RESET_ON_FORK` and under `SCHED_DEADLINE` (sched(7)).
+    pub fn ends_at_fork(&self) -> bool {
+        self.cpu.is_some_and(|cpu| cpu.flags & RESET_ON_FORK != 0 || cpu.policy == DEADLINE)
+    }
+}
+
 /// The fields of `struct sched_attr`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -38,8 +46,12 @@ pub const POLICIES: [(&str, u32); 6] = [
     ("SCHED_RR", 2),
     ("SCHED_BATCH", 3),
     ("SCHED_IDLE", 5),
-    ("SCHED_DEADLINE", 6),
+    ("SCHED_DEADLINE", DEADLINE),
 ];
+
+/// linux/sched.h.
+const DEADLINE: u32 = 6;
+const RESET_ON_FORK: u64 = 0x01;
 
 /// The shortest `runtime` in nanoseconds, `sched_setattr(2)`: 1024, the grain of
 /// the kernel's arithmetic.
@@ -52,7 +64,7 @@ const WHOLE_CPU: u32 = 1024;
 
 /// linux/sched.h, `SCHED_FLAG_*`.
 pub const FLAGS: [(&str, u64); 7] = [
-    ("SCHED_FLAG_RESET_ON_FORK", 0x01),
+    ("SCHED_FLAG_RESET_ON_FORK", RESET_ON_FORK),
     ("SCHED_FLAG_RECLAIM", 0x02),
     ("SCHED_FLAG_DL_OVERRUN", 0x04),
     ("SCHED_FLAG_KEEP_POLICY", 0x08),

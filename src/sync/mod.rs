@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! parent                              child
-//!                                     Spawned + pidfd   only if a middle process had to join first
+//!                                     Spawned + pidfd   only if a middle process had to join first; exec: instead of Ready
 //! Go             id maps are written; exec: the cgroup is entered
 //! fds            cgroup v1: the files to enter by; and for each mount of type `cgroup` what is bound there
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
@@ -34,7 +34,7 @@ use rustix::net::{
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The longest packet. An error message beyond it is cut.
 const PACKET: usize = 16 * 1024;
@@ -249,6 +249,12 @@ impl ChildEnd {
             [] => Err(Error::new("the runtime ended while init waited for it")),
             _ => Err(Error::new("the runtime sent a packet that makes no sense")),
         }
+    }
+}
+
+impl AsRawFd for ChildEnd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

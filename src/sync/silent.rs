@@ -8,7 +8,6 @@
 use super::{ChildEnd, ParentEnd, ToParent};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::userfault::{self, Words};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -75,6 +74,8 @@ impl Silent {
 
 impl Ear {
     /// Until execve(2) has closed the wire. The filter's listener goes to `take`.
+    /// `wait` waits for either of two descriptors, and says whether the first one
+    /// is ready.
     ///
     /// # Errors
     /// Why execve(2) failed, or what `take` says. The process still waits then:
@@ -83,14 +84,12 @@ impl Ear {
         &self,
         wire: &ParentEnd,
         process: BorrowedFd<'_>,
+        wait: impl Fn(&[BorrowedFd<'_>; 2]) -> Result<bool>,
         take: &mut dyn FnMut(OwnedFd) -> Result<()>,
     ) -> Result<()> {
         let mut loaded = false;
         loop {
-            let mut fds =
-                [PollFd::new(wire, PollFlags::IN), PollFd::new(&self.faults, PollFlags::IN)];
-            rustix::io::retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
-            if !fds[0].revents().is_empty() {
+            if wait(&[wire.as_fd(), self.faults.as_fd()])? {
                 return match wire.receive()? {
                     None if loaded => Ok(()),
                     None => Err(Error::new("init was killed before it had its filter")),

@@ -1,11 +1,13 @@
 //! Making processes: clone3(2), execve(2), unshare(2), `_exit`(2).
 
+use crate::error::{self, Context as _};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::process::Pid;
+use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::UnshareFlags;
+use std::convert::Infallible;
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What a new process shares with its maker and where it is put.
 #[derive(Debug, Clone, Copy, Default)]
@@ -129,6 +131,11 @@ impl<'a> Execve<'a> {
         Self { path, args, env, _strings: PhantomData }
     }
 
+    /// The call with its first argument, for a message.
+    pub fn describe(&self) -> String {
+        format!("execve {}", self.path.to_string_lossy())
+    }
+
     /// Returns only on failure, and makes no other system call.
     pub fn call(&self) -> Errno {
         // SAFETY: both arrays end in a null pointer and hold valid C strings
@@ -174,6 +181,57 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     }
 }
 
+/// Closes every descriptor from `first` on but those of `keep`, and then runs
+/// `rest`, which ends in execve(2) or `_exit`(2).
+///
+/// To mark them as closed on exec is too late: execve(2) resolves the names of
+/// the program and its interpreter while they are open, and an image may have
+/// links to `/proc/self/fd/N` there (CVE-2024-21626).
+///
+/// `rest` must hold no owner of a descriptor that is not in `keep`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9, and those of `rest`.
+pub fn with_only(
+    first: u32,
+    keep: &[RawFd],
+    rest: impl FnOnce() -> error::Result<Infallible>,
+) -> error::Result<Infallible> {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.unsigned_abs()).collect();
+    numbers.sort_unstable();
+    let mut from = first;
+    for number in numbers.into_iter().filter(|number| *number >= first) {
+        if number > from {
+            close_range(from, number - 1).call(|| "close_range".into())?;
+        }
+        from = number + 1;
+    }
+    close_range(from, u32::MAX).call(|| "close_range".into())?;
+    rest()
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: the owners of these descriptors are in the frames of a process
+    // that never returns to them: see `with_only`.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps other processes from tracing this one, from reading its memory and from
+/// reaching its descriptors, unless they have `CAP_SYS_PTRACE` in the host's user
+/// namespace (`PR_SET_DUMPABLE(2const)`, CVE-2016-9962). A child inherits it.
+///
+/// The kernel may undo it when ids change: where `fs.suid_dumpable` is 1. So it
+/// is asked for again after each change.
+///
+/// # Errors
+/// None in practice: the arguments are always valid.
+pub fn forbid_tracing() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
 /// How many descriptors from 3 on our caller has left open to us, without a
 /// gap. To be asked before anything is opened.
 pub fn count_inherited() -> u32 {
@@ -197,13 +255,20 @@ fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
 }
 
 /// Sets the ids that file access is checked against, and with them whether
-/// `CAP_DAC_OVERRIDE` and its kin are effective; returns those before.
-pub fn set_fs_ids(uid: u32, gid: u32) -> (u32, u32) {
+/// `CAP_DAC_OVERRIDE` and its kin are effective; returns those before. Tracing
+/// stays forbidden.
+///
+/// # Errors
+/// Those of [`forbid_tracing`].
+pub fn set_fs_ids(uid: u32, gid: u32) -> Result<(u32, u32), Errno> {
     // SAFETY: takes and returns integers; it cannot fail.
     let old_gid = unsafe { libc::setfsgid(gid) } as u32;
     // SAFETY: as above.
     let old_uid = unsafe { libc::setfsuid(uid) } as u32;
-    (old_uid, old_gid)
+    if (old_uid, old_gid) != (uid, gid) {
+        forbid_tracing()?;
+    }
+    Ok((old_uid, old_gid))
 }
 
 /// Whether the present credentials may execute `path`: `faccessat2(2)` with

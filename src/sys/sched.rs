@@ -66,15 +66,16 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     }
 }
 
-/// Sets the I/O priority of this process group.
+/// Sets the I/O priority of this process.
 ///
 /// # Errors
 /// `EPERM` for the real-time class, `EINVAL`.
 pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
-    const IOPRIO_WHO_PGRP: c_long = 2;
-    // SAFETY: takes integers only; 0 is the caller's own group.
-    match unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, c_long::from(priority)) }
-    {
+    const IOPRIO_WHO_PROCESS: c_long = 1;
+    // SAFETY: takes integers only; 0 is the caller.
+    match unsafe {
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, c_long::from(priority))
+    } {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }

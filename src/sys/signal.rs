@@ -4,7 +4,7 @@ use super::process::last_errno;
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A signal mask to be restored.
 #[derive(Clone, Copy)]
@@ -42,30 +42,61 @@ pub fn set_mask(mask: &Mask) -> Result<Mask, Errno> {
     }
 }
 
-/// A descriptor that yields every blocked signal.
+/// Lets every signal through.
 ///
 /// # Errors
-/// `EMFILE`, `ENFILE`.
-pub fn signalfd_all() -> Result<OwnedFd, Errno> {
-    let mut all = MaybeUninit::uninit();
-    // SAFETY: sigfillset writes the whole set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the set was written above and outlives the call.
-    match unsafe { libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
-        -1 => Err(last_errno()),
-        // SAFETY: a new descriptor that nobody else owns.
-        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+/// None in practice: the arguments are always valid.
+pub fn unblock_all() -> Result<Mask, Errno> {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: sigemptyset writes the whole set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: written above.
+    set_mask(&Mask(unsafe { none.assume_init() }))
+}
+
+/// Every blocked signal, to be waited for by poll(2): `signalfd(2)`.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// A descriptor that yields them.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn new() -> Result<Self, Errno> {
+        let mut all = MaybeUninit::uninit();
+        // SAFETY: sigfillset writes the whole set.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        // SAFETY: the set was written above and outlives the call.
+        match unsafe { libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+            -1 => Err(last_errno()),
+            // SAFETY: a new descriptor that nobody else owns.
+            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
+        }
+    }
+
+    /// Takes one that is pending.
+    pub fn next(&self) -> Option<i32> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer has room for one record.
+        let got = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        // SAFETY: a full record was written, and every bit pattern is valid for it.
+        (got == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+    }
+
+    /// Takes those that are pending, up to one by which a user or a supervisor
+    /// ends a command.
+    pub fn ending(&self) -> Option<i32> {
+        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+        std::iter::from_fn(|| self.next()).find(|signal| ends.contains(signal))
     }
 }
 
-/// Takes one pending signal from a descriptor of [`signalfd_all`].
-pub fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
-    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-    let size = size_of::<libc::signalfd_siginfo>();
-    // SAFETY: the buffer has room for one record.
-    let got = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-    // SAFETY: a full record was written, and every bit pattern is valid for it.
-    (got == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Undoes what the Rust runtime did at start: it ignores SIGPIPE, and ignored
