@@ -17,7 +17,7 @@ const VARIABLE: &str = "ATTACKER";
 /// Words that a reader must not find, one a line.
 pub const SECRETS: &str = "SECRETS";
 
-/// A bundle whose process attacks: `tracer`, `reader` or `pod`.
+/// A bundle whose process attacks: `tracer`, `keeper`, `reader` or `pod`.
 pub fn bundle(attack: &str) -> Bundle {
     let args = ["/attacker", "--exact", "security::attacker::the_attacker", "--nocapture"];
     let mut bundle = Bundle::new(args).set("/process/env/-", json!(format!("{VARIABLE}={attack}")));
@@ -86,11 +86,16 @@ impl Attacker {
         line.trim_end().to_owned()
     }
 
+    /// Names a process of its own pid namespace, and returns what it could reach of that.
+    pub fn ask(&mut self, pid: i32) -> String {
+        writeln!(self.socket.get_mut(), "{pid}").unwrap();
+        self.line()
+    }
+
     /// What it reaches of a process that is held, if it sees it at all.
     fn attack(&mut self, step: Step) -> Option<String> {
         let pid = *step.pids().get(self.depth)?;
-        writeln!(self.socket.get_mut(), "{pid}").ok()?;
-        let found = self.line();
+        let found = self.ask(pid);
         (!found.is_empty()).then(|| format!("before call {} of {pid}: {found}", step.call))
     }
 }
@@ -159,7 +164,10 @@ fn the_attacker() {
     for line in BufReader::new(socket).lines() {
         let pid = line.unwrap().parse().unwrap();
         // A thread that ends lets go of what it traces.
-        let found = std::thread::spawn(move || attack(pid)).join().unwrap();
+        let found = match &*name {
+            "keeper" => seize(pid),
+            _ => std::thread::spawn(move || attack(pid)).join().unwrap(),
+        };
         writeln!(answers, "{}", found.join("; ")).unwrap();
     }
     std::process::exit(0);
@@ -194,10 +202,15 @@ fn trace(pid: i32) -> Vec<String> {
         let got = pidfd_getfd(pidfd, 0, PidfdGetfdFlags::empty());
         reached("pidfd_getfd(0)", got.is_ok());
     }
+    found.extend(seize(pid));
+    found
+}
+
+/// Traces a process for as long as the calling thread is there.
+fn seize(pid: i32) -> Vec<String> {
     // SAFETY: ptrace(2) takes numbers here, and no memory of ours.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
-    reached("PTRACE_SEIZE", seized == 0);
-    found
+    (seized == 0).then(|| "PTRACE_SEIZE".to_owned()).into_iter().collect()
 }
 
 /// Which of the secrets these files of a process have.
