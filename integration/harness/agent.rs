@@ -42,24 +42,40 @@ pub fn let_through(listener: &OwnedFd) -> Vec<i32> {
     let mut calls = Vec::new();
     loop {
         assert!(wait_for(listener, PollFlags::IN), "no call and no end after {calls:?}");
+        let Some((id, _, call)) = next_call(listener) else { return calls };
+        calls.push(call);
+        resume(listener, id);
+    }
+}
+
+/// The next call under the filter: its id, process and number. `None` when nobody
+/// is left.
+pub fn next_call(listener: &OwnedFd) -> Option<(u64, i32, i32)> {
+    loop {
         let mut fds = [PollFd::new(listener, PollFlags::IN)];
-        poll(&mut fds, None).unwrap();
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).unwrap();
         if !fds[0].revents().contains(PollFlags::IN) {
-            return calls;
+            return None;
         }
         let mut call = Notification::default();
         // SAFETY: the request and its structure belong together.
         match unsafe { ioctl(listener, Updater::<RECEIVE, _>::new(&mut call)) } {
             // Its process has been killed meanwhile.
-            Err(Errno::NOENT | Errno::INTR) => continue,
-            received => received.unwrap(),
+            Err(Errno::NOENT | Errno::INTR) => {}
+            received => {
+                received.unwrap();
+                return Some((call.id, call.pid.cast_signed(), call.number));
+            }
         }
-        calls.push(call.number);
-        let mut response = Response { id: call.id, flags: CONTINUE, ..Response::default() };
-        // SAFETY: as above.
-        match unsafe { ioctl(listener, Updater::<SEND, _>::new(&mut response)) } {
-            Err(Errno::NOENT) => {}
-            sent => sent.unwrap(),
-        }
+    }
+}
+
+/// Lets a call go on.
+pub fn resume(listener: &OwnedFd, id: u64) {
+    let mut response = Response { id, flags: CONTINUE, ..Response::default() };
+    // SAFETY: the request and its structure belong together.
+    match unsafe { ioctl(listener, Updater::<SEND, _>::new(&mut response)) } {
+        Err(Errno::NOENT) => {}
+        sent => sent.unwrap(),
     }
 }

@@ -10,6 +10,7 @@ mod leftovers;
 mod older;
 mod pty;
 mod runtime;
+mod steps;
 
 pub use agent::let_through;
 pub use bundle::Bundle;
@@ -21,6 +22,7 @@ pub use older::Lacks;
 pub use pty::{FdSocket, Terminal, read_all, read_until};
 pub use runtime::{by_systemd, is_pinnace, known_to_differ, lacks, runtime};
 pub use serde_json::{Value, json};
+pub use steps::{Step, Steps};
 
 /// Ends the test here for a runtime that is known to behave differently.
 ///

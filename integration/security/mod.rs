@@ -3,6 +3,7 @@
 //! the host, a file or directory that must stay as it was.
 
 mod advisories;
+mod attacker;
 mod cgroups;
 mod descriptors;
 mod input;
