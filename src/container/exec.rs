@@ -144,10 +144,7 @@ fn run(work: &Work<'_>) -> Result<i32> {
     let (mut made, wire) = make(work, &signals, caller_mask)?;
     let foreground = match settle(work, &mut made, &wire, &signals) {
         Ok(foreground) => foreground,
-        Err(error) => {
-            made.end()?;
-            return Err(error);
-        }
+        Err(error) => return Err(made.end_after(error, &work.container.record)),
     };
     let child = made.leave()?;
     if work.request.detach {
@@ -173,6 +170,24 @@ impl Made {
 
     fn end(&self) -> Result<()> {
         self.seen.as_ref().map_or(Ok(()), serve::end).and(serve::end(&self.first))
+    }
+
+    /// What has failed, once nothing is left. On cgroup v1 what is frozen cannot even
+    /// die: it is not waited for.
+    fn end_after(&self, error: Error, record: &Record) -> Error {
+        let frozen = record.cgroup.has_doors() && record.cgroup.is_frozen().unwrap_or(false);
+        let ended = match frozen {
+            true => [Some(&self.first), self.seen.as_ref()]
+                .into_iter()
+                .flatten()
+                .try_for_each(serve::kill)
+                .and(Err(Error::new("its process ends when the container is resumed"))),
+            false => self.end(),
+        };
+        match ended {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("and then: {second}")),
+        }
     }
 
     /// The program runs. The first process has ended, or does so now.

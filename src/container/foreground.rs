@@ -2,14 +2,14 @@
 //! its, and its terminal is relayed to the one that the user sits at.
 
 use super::notify::Relay;
-use super::serve::exit_status;
+use super::serve::{exit_status, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::Child;
 use crate::sys::signal::{Signals, from_number, reap_others};
 use crate::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::pidfd_send_signal;
+use rustix::process::{Signal, pidfd_send_signal};
 use rustix::stdio::{stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,6 +34,8 @@ pub struct Foreground<'a> {
     raw: Option<Raw>,
     input: Pipe,
     output: Pipe,
+    /// Whether the process has been asked to end by SIGTERM.
+    asked: bool,
 }
 
 impl<'a> Foreground<'a> {
@@ -52,7 +54,8 @@ impl<'a> Foreground<'a> {
             terminal::copy_size(stdin(), master.as_fd())?;
             raw = Raw::enter(stdin())?;
         }
-        Ok(Self { signals, master, relay, raw, input: Pipe::default(), output: Pipe::default() })
+        let (input, output) = (Pipe::default(), Pipe::default());
+        Ok(Self { signals, master, relay, raw, input, output, asked: false })
     }
 
     /// Until the process ends; returns its exit status as a shell would.
@@ -127,6 +130,7 @@ impl<'a> Foreground<'a> {
                 }
                 number => {
                     let Some(signal) = from_number(number) else { continue };
+                    let signal = self.instead(signal, child);
                     match pidfd_send_signal(&child.pidfd, signal) {
                         Ok(()) | Err(Errno::SRCH) => {}
                         Err(errno) => return Err(Error::os("forward a signal", errno)),
@@ -135,6 +139,16 @@ impl<'a> Foreground<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A process that is stopped or traced takes no signal, and so could keep us here
+    /// for ever: asked to end for the second time, it is killed.
+    fn instead(&mut self, signal: Signal, child: &Child) -> Signal {
+        if signal != Signal::TERM {
+            return signal;
+        }
+        let again = std::mem::replace(&mut self.asked, true);
+        if again && is_stopped(child) { Signal::KILL } else { signal }
     }
 
     /// Moves bytes. The master does not block; stdin and stdout are shared with

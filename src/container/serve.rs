@@ -234,12 +234,29 @@ pub(super) fn exit_status(child: &Child) -> Result<i32> {
     Ok(of((signal == 0).then_some(status >> 8 & 0xff), Some(signal)))
 }
 
-/// Field 52 of `proc_pid_stat(5)`, of a zombie. The name may hold anything, so the
-/// fields are counted from its end.
+/// Whether a process is stopped, by a signal or by one that traces it.
+pub(super) fn is_stopped(child: &Child) -> bool {
+    stat(child).is_ok_and(|stat| {
+        fields(&stat).is_some_and(|mut fields| matches!(fields.next(), Some("T" | "t")))
+    })
+}
+
+fn stat(child: &Child) -> Result<String> {
+    let path = format!("/proc/{}/stat", child.pid.as_raw_nonzero());
+    let text = read_short(&path).call(|| format!("read {path}"))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The fields of `proc_pid_stat(5)` from the third on, the state. The name before
+/// it may hold anything, so they are counted from its end.
+fn fields(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
+}
+
+/// Field 52, of a zombie.
 fn wait_status(stat: &str) -> Option<i32> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?;
-    if state == "Z" { fields.nth(48)?.parse().ok() } else { None }
+    let mut fields = fields(stat)?;
+    if fields.next()? == "Z" { fields.nth(48)?.parse().ok() } else { None }
 }
 
 /// Kills and reaps a process that must not go on.
@@ -247,11 +264,19 @@ fn wait_status(stat: &str) -> Option<i32> {
 /// # Errors
 /// Those of `pidfd_send_signal(2)` and [`reap`].
 pub(super) fn end(child: &Child) -> Result<()> {
-    match pidfd_send_signal(&child.pidfd, Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(errno) => return Err(Error::os("kill init", errno)),
-    }
+    kill(child)?;
     reap(child).map(drop)
+}
+
+/// Kills a process that must not go on.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)`.
+pub(super) fn kill(child: &Child) -> Result<()> {
+    match pidfd_send_signal(&child.pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(Error::os("kill init", errno)),
+    }
 }
 
 /// The socket on which init waits for `start`. It is made through the open
