@@ -44,10 +44,10 @@ fn no_command_makes_more_calls_than_it_needs() {
             wrong.push(format!("{name}: {got}, budget {budget}"));
         }
     };
-    check("create, its own side", 202, count(&c, false, &["create", "--bundle", &bundle, id]));
+    check("create, its own side", 206, count(&c, false, &["create", "--bundle", &bundle, id]));
     check("start", 28, count(&c, false, &["start", id]));
     check("state", 23, count(&c, false, &["state", id]));
-    check("exec", 199, count(&c, true, &["exec", id, "true"]));
+    check("exec", 204, count(&c, true, &["exec", id, "true"]));
     let init = pidfd_open(c.pid(), PidfdFlags::empty()).unwrap();
     check("kill", 25, count(&c, false, &["kill", id, "KILL"]));
     assert!(wait_for(&init, PollFlags::IN));

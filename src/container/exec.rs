@@ -305,6 +305,9 @@ fn settle<'a>(
     };
     made.seen = conversation.until_ready()?;
     let child = made.child();
+    if made.seen.is_some() && work.process.scheduling.ends_at_fork() {
+        scheduling::apply(Some(child.pid), work.process.scheduling)?;
+    }
     let (console, pidfd) = (&request.console_socket, &request.pidfd_socket);
     let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
     let pid = child.pid.as_raw_nonzero().get();

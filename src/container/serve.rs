@@ -71,15 +71,13 @@ impl<'a> Patience<'a> {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::os("poll", errno)),
             }
-            if let Some(signal) = self.signals.and_then(|signals| {
-                let ready = fds.last().is_some_and(|fd| !fd.revents().is_empty());
-                if ready { signals.ending() } else { None }
-            }) {
-                return Err(Error::new(format!("ended by signal {signal}, waiting for init")));
-            }
+            // News of the process first: who has its answer is not interrupted.
             if fds[..count].iter().any(|fd| !fd.revents().is_empty()) {
                 fds.truncate(count);
                 return Ok(());
+            }
+            if let Some(signal) = self.signals.and_then(Signals::ending) {
+                return Err(Error::new(format!("ended by signal {signal}, waiting for init")));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::sys::seccomp::{self, FLAG_NEW_LISTENER};
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::process::{Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::set_thread_groups;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -49,6 +49,16 @@ pub fn set_groups(process: &Process) -> Result<()> {
             .call(|| format!("process.user.additionalGids: setgroups({wanted:?})"))
             .or_hint("setgroups is switched off in this user namespace"),
     }
+}
+
+/// When limits are set: they bind all that comes after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// Before the ids: the kernel counts the user's processes when they change
+    /// (setresuid(2), "BUGS").
+    OfUser,
+    /// Before execve(2).
+    All,
 }
 
 /// What [`bind`] has found out.
@@ -106,13 +116,15 @@ impl Bound {
 
 impl Last<'_> {
     /// Sets `process.rlimits`. None is above what we have: the runtime has seen to
-    /// that. They come before the ids: the kernel counts the user's processes at
-    /// that change (setresuid(2), `EAGAIN`).
+    /// that.
     ///
     /// # Errors
     /// Those of setrlimit(2).
-    pub fn set_rlimits(&self) -> Result<()> {
+    pub fn set_rlimits(&self, which: Limits) -> Result<()> {
         for (i, limit) in self.process.rlimits.iter().enumerate() {
+            if which == Limits::OfUser && limit.resource != Resource::Nproc {
+                continue;
+            }
             let new = Rlimit { current: limit.soft, maximum: limit.hard };
             setrlimit(limit.resource, new)
                 .call(|| format!("process.rlimits[{i}]: setrlimit({})", limit.name))?;
@@ -141,17 +153,16 @@ impl Last<'_> {
     }
 
     /// Turns a child that was made for a hook of the image into what the
-    /// container's process will be: user, capabilities and filter. A call that the
-    /// filter would ask its listener about fails with `ENOSYS`: nobody listens to
-    /// a hook.
+    /// container's process will be, but for user and capabilities, which it has by
+    /// now. A call that the filter would ask its listener about fails with `ENOSYS`:
+    /// nobody listens to a hook.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn confine_hook(&self, bound: &Bound) -> Result<()> {
+    pub fn confine_hook(&self) -> Result<()> {
         /// As hooks of the other kinds have it, unless the process says otherwise.
         const UMASK: u32 = 0o022;
-        self.set_rlimits()?;
-        self.become_user(bound)?;
+        self.set_rlimits(Limits::All)?;
         rustix::process::umask(Mode::from_raw_mode(self.process.umask.unwrap_or(UMASK)));
         let Some(filter) = self.filter else { return Ok(()) };
         let flags = filter.flags & !(FLAG_NEW_LISTENER | seccomp::FLAG_WAIT_KILLABLE_RECV);
@@ -159,12 +170,13 @@ impl Last<'_> {
         Ok(())
     }
 
-    /// The end: umask, signals, filter, execve(2). Never returns but with an error.
+    /// The end: limits, umask, signals, filter, execve(2). Never returns but with an error.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
     pub fn exec(&self, program: &CStr, wire: &ChildEnd) -> Result<Infallible> {
         let process = self.process;
+        self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.caller_umask);
         rustix::process::umask(Mode::from_raw_mode(umask));
         signal::default_sigpipe();

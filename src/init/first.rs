@@ -1,7 +1,7 @@
 //! The first process of a container: it builds the world that it will live in,
 //! from inside, and waits to be started.
 
-use super::confine::{self, Last};
+use super::confine::{self, Last, Limits};
 use super::{identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
@@ -127,19 +127,21 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         start::wait(wire, start)?;
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     };
+    // Who waits here has no more privilege than the program will have: processes
+    // that `exec` makes in a created container may trace it, if they may trace.
+    let bound = confine::bind(last.process)?;
+    last.set_rlimits(Limits::OfUser)?;
+    last.become_user(&bound)?;
     let program = program::find(last.process)?;
     wire.send(&ToParent::Ready)?;
-    let bound = confine::bind(last.process)?;
     start::wait(wire, start)?;
     bound.warn(wire)?;
     let hooks = &plan.hooks.start_container;
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
-        let confine = || last.confine_hook(&bound);
+        let confine = || last.confine_hook();
         container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
     }
-    last.set_rlimits()?;
-    last.become_user(&bound)?;
     last.exec(&program, wire)
 }
 
@@ -289,7 +291,7 @@ fn settle(
     mut extra_env: Vec<CString>,
 ) -> Result<Vec<CString>> {
     program::change_directory(root, process)?;
-    scheduling::apply(process.scheduling)?;
+    scheduling::apply(None, process.scheduling)?;
     memory::apply(plan.memory_policy.as_ref())?;
     if let Some(domain) = plan.personality {
         process::personality(domain)

@@ -6,7 +6,7 @@
 //! none of the host's descriptors and none of the runtime's privileges
 //! (CVE-2016-9962).
 
-use super::confine::{self, Bound, Last};
+use super::confine::{self, Last};
 use super::{identity, program};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
@@ -50,6 +50,14 @@ pub struct Exec<'a> {
     pub keyring: bool,
 }
 
+impl Exec<'_> {
+    /// Whether the runtime has to set the scheduling of the process that is made
+    /// last: it would not inherit it.
+    pub fn leaves_scheduling(&self) -> bool {
+        self.join.has(Kind::Pid) && self.process.scheduling.ends_at_fork()
+    }
+}
+
 /// Runs in the new process; never returns.
 pub fn main(exec: &Exec<'_>, wire: ChildEnd) -> Infallible {
     super::run(wire, |wire| {
@@ -87,6 +95,9 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
     }
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     program::change_directory(&root, process)?;
+    if !exec.leaves_scheduling() {
+        scheduling::apply(None, process.scheduling)?;
+    }
     memory::apply(exec.memory_policy)?;
     confine::set_groups(process)?;
     let mut extra_env = exec.extra_env.clone();
@@ -98,13 +109,10 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
 
 /// The image's names are looked at, and the process that the container sees is made.
 fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
-    let program = program::find(last.process)?;
     let bound = confine::bind(last.process)?;
     bound.warn(wire)?;
-    let late = last.process.scheduling.ends_at_fork();
-    if !late {
-        become_user(last, &bound)?;
-    }
+    last.become_user(&bound)?;
+    let program = program::find(last.process)?;
     let is_seen = exec.join.has(Kind::Pid);
     if is_seen {
         be_seen(wire)?;
@@ -113,20 +121,11 @@ fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible
     if last.process.terminal.is_some() {
         terminal::take_control()?;
     }
-    if late {
-        become_user(last, &bound)?;
-    }
     if !is_seen {
         wire.send(&ToParent::Ready)?;
     }
     wire.expect(ToChild::Start)?;
-    last.set_rlimits()?;
     last.exec(&program, wire)
-}
-
-fn become_user(last: &Last<'_>, bound: &Bound) -> Result<()> {
-    scheduling::apply(last.process.scheduling)?;
-    last.become_user(bound)
 }
 
 /// Goes on in a child, which is in the container's pid namespace, and a child of

@@ -4,7 +4,7 @@
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Process;
 use crate::rootfs::Root;
-use crate::sys::process::{may_execute, set_fs_ids};
+use crate::sys::process::may_execute;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, stat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
@@ -18,20 +18,17 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The largest /etc/passwd that is looked at; the image may hold anything.
 const PASSWD: u64 = 1 << 20;
 
-/// Resolves `process.args[0]` with execvp(3)'s rules, as the user who will run
-/// it: a file that only root may execute is not a program for others.
+/// Resolves `process.args[0]` with execvp(3)'s rules. This process has become the
+/// user who will run it: a file that only root may execute is not a program for
+/// others.
 ///
 /// # Errors
 /// In the words that engines turn into their exit codes 126 and 127.
 pub fn find(process: &Process) -> Result<CString> {
-    let Some(name) = process.args.first() else {
-        return Err(Error::new("process.args: is empty"));
-    };
-    let ids = || "setfsuid".to_owned();
-    let before = set_fs_ids(process.uid, process.gid).call(ids)?;
-    let found = search(process, name);
-    set_fs_ids(before.0, before.1).call(ids)?;
-    found
+    match process.args.first() {
+        Some(name) => search(process, name),
+        None => Err(Error::new("process.args: is empty")),
+    }
 }
 
 fn search(process: &Process, name: &CStr) -> Result<CString> {

@@ -5,6 +5,7 @@ use crate::plan::mask::Mask;
 use crate::plan::scheduling::Scheduling;
 use crate::sys::sched::{self, SchedAttr};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// All CPUs that any kernel can have.
 const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
@@ -29,11 +30,12 @@ pub fn set_affinity(field: &str, cpus: Option<&Mask>) -> Result<()> {
         .or_hint("none of the CPUs is online and in the cpuset")
 }
 
-/// Applies what is set, to this process.
+/// Applies what is set, to this process or to another one.
 ///
 /// # Errors
 /// Those of `sched_setattr(2)` and `ioprio_set(2)`.
-pub fn apply(scheduling: Scheduling) -> Result<()> {
+pub fn apply(process: Option<Pid>, scheduling: Scheduling) -> Result<()> {
+    let pid = process.map_or(0, |pid| pid.as_raw_nonzero().get());
     if let Some(cpu) = scheduling.cpu {
         let attributes = SchedAttr {
             policy: cpu.policy,
@@ -47,12 +49,12 @@ pub fn apply(scheduling: Scheduling) -> Result<()> {
             util_max: cpu.util_max,
             ..SchedAttr::default()
         };
-        sched::set_attributes(attributes)
+        sched::set_attributes(pid, attributes)
             .call(|| format!("process.scheduler: sched_setattr({}, nice {})", cpu.name, cpu.nice))
             .map_err(|error| explain(error, cpu.name))?;
     }
     if let Some(priority) = scheduling.io {
-        sched::set_io_priority(priority)
+        sched::set_io_priority(pid, priority)
             .call(|| format!("ioprio_set({priority:#x})"))
             .map_err(|error| error.at("process.ioPriority"))?;
     }

@@ -4,6 +4,7 @@
 use super::PACKET;
 use crate::error::{Context, Result};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, connect, sendmsg, socket_with,
@@ -12,16 +13,22 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a listener may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects to `path`, sends `data` with the descriptor as `SCM_RIGHTS` in its
 /// first message, and closes the connection.
 ///
 /// # Errors
-/// If nobody listens there.
+/// If nobody listens there; `EAGAIN` if nobody takes it in time.
 pub fn send_fd(path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
     let call = || format!("connect {}", path.display());
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .call(call)?;
+    // A listener that is deaf must not keep us: connect(2) waits for it, too.
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE)).call(call)?;
     // Through a descriptor: the path may be longer than a socket's name can be.
     let at = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(call)?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", at.as_raw_fd())).call(call)?;

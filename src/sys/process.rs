@@ -254,23 +254,6 @@ fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Sets the ids that file access is checked against, and with them whether
-/// `CAP_DAC_OVERRIDE` and its kin are effective; returns those before. Tracing
-/// stays forbidden.
-///
-/// # Errors
-/// Those of [`forbid_tracing`].
-pub fn set_fs_ids(uid: u32, gid: u32) -> Result<(u32, u32), Errno> {
-    // SAFETY: takes and returns integers; it cannot fail.
-    let old_gid = unsafe { libc::setfsgid(gid) } as u32;
-    // SAFETY: as above.
-    let old_uid = unsafe { libc::setfsuid(uid) } as u32;
-    if (old_uid, old_gid) != (uid, gid) {
-        forbid_tracing()?;
-    }
-    Ok((old_uid, old_gid))
-}
-
 /// Whether the present credentials may execute `path`: `faccessat2(2)` with
 /// `AT_EACCESS`, which the C library would emulate with the wrong ids.
 ///

@@ -22,14 +22,14 @@ pub struct SchedAttr {
     pub util_max: u32,
 }
 
-/// Sets the scheduling attributes of this process.
+/// Sets the scheduling attributes of a process; 0 is this one.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_NICE`, `EINVAL`, `EBUSY` when deadlines are sold out.
-pub fn set_attributes(attributes: SchedAttr) -> Result<(), Errno> {
+pub fn set_attributes(pid: i32, attributes: SchedAttr) -> Result<(), Errno> {
     let attributes = SchedAttr { size: size_of::<SchedAttr>() as u32, ..attributes };
     // SAFETY: the structure outlives the call and carries its size.
-    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attributes, 0) } {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }
@@ -66,15 +66,15 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     }
 }
 
-/// Sets the I/O priority of this process.
+/// Sets the I/O priority of a process; 0 is this one.
 ///
 /// # Errors
 /// `EPERM` for the real-time class, `EINVAL`.
-pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
+pub fn set_io_priority(pid: i32, priority: u16) -> Result<(), Errno> {
     const IOPRIO_WHO_PROCESS: c_long = 1;
-    // SAFETY: takes integers only; 0 is the caller.
+    // SAFETY: takes integers only.
     match unsafe {
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, c_long::from(priority))
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, c_long::from(priority))
     } {
         -1 => Err(last_errno()),
         _ => Ok(()),
