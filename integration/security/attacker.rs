@@ -2,7 +2,7 @@
 //! pids through its standard input, and answers what it could reach of these processes.
 #![allow(unsafe_code)]
 
-use crate::harness::{Bundle, Container, Running, Step, Steps, json};
+use crate::harness::{Bundle, Call, Container, Running, Step, Steps, json};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -42,16 +42,21 @@ pub struct Attacker {
 impl Attacker {
     /// The process of a container that has not been created.
     pub fn up(container: &Container) -> Self {
+        let mut attacker = Self::by(container, |args| container.call([]).args(args));
+        attacker.depth = Step { pid: container.pid().as_raw_pid(), call: 0 }.pids().len() - 1;
+        attacker
+    }
+
+    /// As `up`, by another who calls the runtime.
+    pub fn by(container: &Container, call: impl Fn(&[&str]) -> Call) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let path = container.bundle.path();
-        let args = ["create", "--bundle", path.to_str().unwrap(), &container.id];
-        container
-            .call(args)
+        call(&["create", "--bundle", path.to_str().unwrap(), &container.id])
             .stdin_from(File::from(OwnedFd::from(theirs)))
             .output_to(container.log("stdout"), container.log("stderr"))
             .run()
             .ok();
-        container.start().ok();
+        call(&["start", &container.id]).run().ok();
         Self::new(ours, container, None)
     }
 
@@ -69,12 +74,7 @@ impl Attacker {
 
     fn new(socket: UnixStream, container: &Container, running: Option<Running>) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let init = Step { pid: container.pid().as_raw_pid(), call: 0 };
-        let mut attacker = Self {
-            socket: BufReader::new(socket),
-            depth: init.pids().len() - 1,
-            _running: running,
-        };
+        let mut attacker = Self { socket: BufReader::new(socket), depth: 1, _running: running };
         let hello = attacker.line();
         assert_eq!(hello, "ready", "{}{}", container.stdout(), container.stderr());
         attacker
@@ -138,10 +138,7 @@ impl Attacks {
 }
 
 /// Runs a call of the runtime stepwise under attack.
-pub fn under_attack(
-    call: crate::harness::Call,
-    mut attacker: Attacker,
-) -> (Running, Steps, Attacks) {
+pub fn under_attack(call: Call, mut attacker: Attacker) -> (Running, Steps, Attacks) {
     let attacks = Attacks::default();
     let inner = attacks.clone();
     let (running, steps) = call.stepwise(move |step| inner.at(&mut attacker, step));
