@@ -10,14 +10,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The variable by which the program knows that it is the attacker, and how it attacks.
 const VARIABLE: &str = "ATTACKER";
 /// Words that a reader must not find, one a line.
 pub const SECRETS: &str = "SECRETS";
 
-/// A bundle whose process attacks: `tracer`, `keeper`, `reader` or `pod`.
+/// A bundle whose process attacks: `tracer`, `keeper`, `looper`, `reader` or `pod`.
 pub fn bundle(attack: &str) -> Bundle {
     let args = ["/attacker", "--exact", "security::attacker::the_attacker", "--nocapture"];
     let mut bundle = Bundle::new(args).set("/process/env/-", json!(format!("{VARIABLE}={attack}")));
@@ -163,6 +163,7 @@ fn the_attacker() {
         // A thread that ends lets go of what it traces.
         let found = match &*name {
             "keeper" => seize(pid),
+            "looper" => seize_all(pid),
             _ => std::thread::spawn(move || attack(pid)).join().unwrap(),
         };
         writeln!(answers, "{}", found.join("; ")).unwrap();
@@ -208,6 +209,34 @@ fn seize(pid: i32) -> Vec<String> {
     // SAFETY: ptrace(2) takes numbers here, and no memory of ours.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
     (seized == 0).then(|| "PTRACE_SEIZE".to_owned()).into_iter().collect()
+}
+
+/// Traces whatever comes into the pid namespace, for so many seconds. What runs the runtime's
+/// program when it is caught should not have been.
+fn seize_all(seconds: i32) -> Vec<String> {
+    let end = Instant::now() + Duration::from_secs(seconds.unsigned_abs().into());
+    let mut found = Vec::new();
+    while Instant::now() < end && found.is_empty() {
+        let load = fs::read_to_string("/proc/loadavg").unwrap();
+        let last: i32 = load.split_whitespace().last().unwrap().parse().unwrap();
+        for pid in (last..last + 4).cycle().take(4000) {
+            if seize(pid).is_empty() {
+                continue;
+            }
+            // SAFETY: ptrace(2) takes numbers here, and no memory of ours.
+            unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) };
+            // SAFETY: without a place for the status nothing is written.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+            let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            if !exe.as_os_str().is_empty() && !exe.ends_with("busybox") {
+                found.push(format!("traced {}", exe.display()));
+            }
+            // SAFETY: as above.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+            break;
+        }
+    }
+    found
 }
 
 /// Which of the secrets these files of a process have.

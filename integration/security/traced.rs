@@ -77,6 +77,19 @@ fn exec_cannot_be_traced_by_root_of_the_containers_user_namespace() {
     attacks.found_nothing();
 }
 
+/// A2: the same by a loop beside a runtime that nobody holds.
+#[test]
+fn exec_cannot_be_traced_by_a_loop() {
+    let bundle = attacker::bundle("looper").user_namespace().capability("CAP_SYS_PTRACE");
+    let c = bundle.container();
+    let mut attacker = Attacker::up(&c);
+    let found = std::thread::spawn(move || attacker.ask(3));
+    while !found.is_finished() {
+        c.exec(["/bin/true"]);
+    }
+    assert_eq!(found.join().unwrap(), "");
+}
+
 /// A2: without root's privileges, too.
 #[test]
 fn exec_of_a_user_cannot_be_traced_by_root_of_the_containers_user_namespace() {
