@@ -73,6 +73,24 @@ fn r089_a_process_of_exec_is_confined_too() {
     c.stop();
 }
 
+/// A4: a startContainer hook is a file of the image.
+#[test]
+fn r089_the_profile_confines_a_start_container_hook() {
+    needs!(here(), "AppArmor and apparmor_parser");
+    let bundle = bundle("true");
+    let profile = Profile::load(&bundle);
+    let args = json!(["sh", "-c", "(cat /proc/self/attr/current; cat /secret) > /tmp/seen 2>&1"]);
+    let hook = json!({"path": "/bin/sh", "args": args, "env": ["PATH=/bin"]});
+    let c = bundle
+        .set("/process/apparmorProfile", json!(profile.name))
+        .set("/hooks/startContainer/-", hook)
+        .container();
+    c.run();
+    let seen = fs::read_to_string(c.bundle.rootfs("tmp/seen")).unwrap();
+    assert!(seen.starts_with(&format!("{} (enforce)\n", profile.name)), "{seen}");
+    assert!(seen.contains("Permission denied"), "{seen}");
+}
+
 #[test]
 fn r355_exec_has_a_profile_of_its_own() {
     needs!(here(), "AppArmor and apparmor_parser");

@@ -2,7 +2,7 @@
 //! that do the swap which an attacker would have raced. A decoy is a file or
 //! directory of the host that must stay as it is.
 
-use crate::harness::{Bundle, Call, Lacks, deviates, is_pinnace, json, runtime};
+use crate::harness::{Bundle, Call, Container, Lacks, deviates, exits, is_pinnace, json, runtime};
 use pinnace::sys::mount::{Attributes, Change, RDONLY, mount_setattr};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs;
@@ -10,13 +10,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-struct Decoy {
-    dir: PathBuf,
+pub(super) struct Decoy {
+    pub dir: PathBuf,
 }
 
 impl Decoy {
     /// A directory next to the bundle with one file, `decoy`.
-    fn new(bundle: &Bundle) -> Self {
+    pub fn new(bundle: &Bundle) -> Self {
         let dir = bundle.dir().join("decoy");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("decoy"), "untouched").unwrap();
@@ -24,7 +24,7 @@ impl Decoy {
     }
 
     #[track_caller]
-    fn is_untouched(&self) {
+    pub fn is_untouched(&self) {
         let names: Vec<_> =
             fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["decoy"], "something came to {}", self.dir.display());
@@ -34,12 +34,25 @@ impl Decoy {
     }
 }
 
+/// `run`, or `create` and `start`, to the end; either may fail.
+fn run_or_start(c: &Container, verb: &str) {
+    if verb == "run" {
+        c.run();
+    } else if c.create().code == 0 {
+        let pid = c.pid();
+        if c.start().code == 0 {
+            assert!(exits(pid), "the container does not end");
+        }
+        c.call(["delete", "--force", &c.id]).run().ok();
+    }
+}
+
 fn sum(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
 /// A hook of that kind that runs a shell command on the host's tree.
-fn hook(bundle: Bundle, kind: &str, command: &str) -> Bundle {
+pub(super) fn hook(bundle: Bundle, kind: &str, command: &str) -> Bundle {
     let args = json!(["sh", "-c", command]);
     let env = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
     bundle.set(&format!("/hooks/{kind}/-"), json!({"path": "/bin/sh", "args": args, "env": env}))
@@ -161,7 +174,16 @@ fn a_container_cannot_look_into_what_enters_it() {
 /// CVE-2019-19921, CVE-2023-27561, CVE-2025-54867
 #[test]
 fn proc_and_sys_must_be_directories() {
-    for (name, target) in [("proc", "/tmp"), ("proc", "tmp"), ("sys", "/tmp"), ("sys", "../tmp")] {
+    for (name, target) in [
+        ("proc", "/tmp"),
+        ("proc", "tmp"),
+        ("proc", "tmp/../etc"),
+        ("proc", "/dev/../tmp"),
+        ("proc", "/proc/1/root/tmp"),
+        ("sys", "/tmp"),
+        ("sys", "../tmp"),
+        ("sys", "etc/../tmp"),
+    ] {
         let bundle = Bundle::sh("true");
         fs::remove_dir(bundle.rootfs(name)).unwrap();
         symlink(target, bundle.rootfs(name)).unwrap();
@@ -195,17 +217,30 @@ fn a_destination_swapped_for_a_link_does_not_lead_out() {
     decoy.is_untouched();
 }
 
-/// CVE-2019-18837, CVE-2024-45310: nothing is made behind a link that leads out.
+/// CVE-2019-18837, CVE-2024-45310: nothing is made behind a link that leads out, be it the first
+/// part of the path, the last, or one between.
 #[test]
 fn mount_points_are_not_made_behind_a_link() {
-    for absolute in [true, false] {
-        let bundle = Bundle::sh("true");
-        let decoy = Decoy::new(&bundle);
-        let target = if absolute { decoy.dir.clone() } else { "../../decoy".into() };
-        symlink(target, bundle.rootfs("vol")).unwrap();
-        let c = bundle.mount("tmpfs", "tmpfs", "/vol/x/y", &[]).container();
-        c.run();
-        decoy.is_untouched();
+    for (place, up) in [("vol", "../.."), ("vol/x", "../../.."), ("vol/x/y", "../../../..")] {
+        for absolute in [true, false] {
+            for file in [true, false] {
+                let bundle = Bundle::sh("true");
+                let decoy = Decoy::new(&bundle);
+                let link = bundle.rootfs(place);
+                fs::create_dir_all(link.parent().unwrap()).unwrap();
+                let target = if absolute { decoy.dir.clone() } else { Path::new(up).join("decoy") };
+                symlink(target, link).unwrap();
+                let bundle = match file {
+                    true => bundle.bind(Path::new("/etc/hostname"), "/vol/x/y/z", &["bind"]),
+                    false => bundle.mount("tmpfs", "tmpfs", "/vol/x/y/z", &[]),
+                };
+                let c = bundle.container();
+                for verb in ["run", "start"] {
+                    run_or_start(&c, verb);
+                    decoy.is_untouched();
+                }
+            }
+        }
     }
 }
 
@@ -342,11 +377,14 @@ fn dev_that_is_a_link_does_not_put_devices_on_the_host() {
         let target = if absolute { dir.clone() } else { "../../decoy".into() };
         symlink(target, bundle.rootfs("dev")).unwrap();
         let c = bundle.container();
-        c.run();
-        deviates!(["runc", "crun"], "CVE-2026-41579, CVE-2026-47766: not fixed in these");
-        let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["ptmx"]);
-        assert_eq!(fs::read_to_string(dir.join("ptmx")).unwrap(), "untouched");
+        for verb in ["run", "start"] {
+            run_or_start(&c, verb);
+            deviates!(["runc", "crun"], "CVE-2026-41579, CVE-2026-47766: not fixed in these");
+            let entries = fs::read_dir(&dir).unwrap();
+            let names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(names, ["ptmx"], "{verb}");
+            assert_eq!(fs::read_to_string(dir.join("ptmx")).unwrap(), "untouched", "{verb}");
+        }
     }
 }
 

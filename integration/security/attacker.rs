@@ -2,7 +2,7 @@
 //! pids through its standard input, and answers what it could reach of these processes.
 #![allow(unsafe_code)]
 
-use crate::harness::{Bundle, Container, Running, Step, Steps, json};
+use crate::harness::{Bundle, Call, Container, Running, Step, Steps, json};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,14 +10,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The variable by which the program knows that it is the attacker, and how it attacks.
 const VARIABLE: &str = "ATTACKER";
 /// Words that a reader must not find, one a line.
 pub const SECRETS: &str = "SECRETS";
 
-/// A bundle whose process attacks: `tracer`, `keeper`, `reader` or `pod`.
+/// A bundle whose process attacks: `tracer`, `keeper`, `looper`, `reader` or `pod`.
 pub fn bundle(attack: &str) -> Bundle {
     let args = ["/attacker", "--exact", "security::attacker::the_attacker", "--nocapture"];
     let mut bundle = Bundle::new(args).set("/process/env/-", json!(format!("{VARIABLE}={attack}")));
@@ -42,16 +42,21 @@ pub struct Attacker {
 impl Attacker {
     /// The process of a container that has not been created.
     pub fn up(container: &Container) -> Self {
+        let mut attacker = Self::by(container, |args| container.call([]).args(args));
+        attacker.depth = Step { pid: container.pid().as_raw_pid(), call: 0 }.pids().len() - 1;
+        attacker
+    }
+
+    /// As `up`, by another who calls the runtime.
+    pub fn by(container: &Container, call: impl Fn(&[&str]) -> Call) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let path = container.bundle.path();
-        let args = ["create", "--bundle", path.to_str().unwrap(), &container.id];
-        container
-            .call(args)
+        call(&["create", "--bundle", path.to_str().unwrap(), &container.id])
             .stdin_from(File::from(OwnedFd::from(theirs)))
             .output_to(container.log("stdout"), container.log("stderr"))
             .run()
             .ok();
-        container.start().ok();
+        call(&["start", &container.id]).run().ok();
         Self::new(ours, container, None)
     }
 
@@ -69,12 +74,7 @@ impl Attacker {
 
     fn new(socket: UnixStream, container: &Container, running: Option<Running>) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let init = Step { pid: container.pid().as_raw_pid(), call: 0 };
-        let mut attacker = Self {
-            socket: BufReader::new(socket),
-            depth: init.pids().len() - 1,
-            _running: running,
-        };
+        let mut attacker = Self { socket: BufReader::new(socket), depth: 1, _running: running };
         let hello = attacker.line();
         assert_eq!(hello, "ready", "{}{}", container.stdout(), container.stderr());
         attacker
@@ -138,10 +138,7 @@ impl Attacks {
 }
 
 /// Runs a call of the runtime stepwise under attack.
-pub fn under_attack(
-    call: crate::harness::Call,
-    mut attacker: Attacker,
-) -> (Running, Steps, Attacks) {
+pub fn under_attack(call: Call, mut attacker: Attacker) -> (Running, Steps, Attacks) {
     let attacks = Attacks::default();
     let inner = attacks.clone();
     let (running, steps) = call.stepwise(move |step| inner.at(&mut attacker, step));
@@ -166,6 +163,7 @@ fn the_attacker() {
         // A thread that ends lets go of what it traces.
         let found = match &*name {
             "keeper" => seize(pid),
+            "looper" => seize_all(pid),
             _ => std::thread::spawn(move || attack(pid)).join().unwrap(),
         };
         writeln!(answers, "{}", found.join("; ")).unwrap();
@@ -211,6 +209,34 @@ fn seize(pid: i32) -> Vec<String> {
     // SAFETY: ptrace(2) takes numbers here, and no memory of ours.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
     (seized == 0).then(|| "PTRACE_SEIZE".to_owned()).into_iter().collect()
+}
+
+/// Traces whatever comes into the pid namespace, for so many seconds. What runs the runtime's
+/// program when it is caught should not have been.
+fn seize_all(seconds: i32) -> Vec<String> {
+    let end = Instant::now() + Duration::from_secs(seconds.unsigned_abs().into());
+    let mut found = Vec::new();
+    while Instant::now() < end && found.is_empty() {
+        let load = fs::read_to_string("/proc/loadavg").unwrap();
+        let last: i32 = load.split_whitespace().last().unwrap().parse().unwrap();
+        for pid in (last..last + 4).cycle().take(4000) {
+            if seize(pid).is_empty() {
+                continue;
+            }
+            // SAFETY: ptrace(2) takes numbers here, and no memory of ours.
+            unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) };
+            // SAFETY: without a place for the status nothing is written.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+            let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            if !exe.as_os_str().is_empty() && !exe.ends_with("busybox") {
+                found.push(format!("traced {}", exe.display()));
+            }
+            // SAFETY: as above.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+            break;
+        }
+    }
+    found
 }
 
 /// Which of the secrets these files of a process have.

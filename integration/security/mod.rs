@@ -10,5 +10,7 @@ mod input;
 mod local_users;
 mod programs;
 mod races;
+mod rootless;
+mod swapped;
 mod traced;
 mod tree;

@@ -4,6 +4,7 @@
 //! a loop would meet by luck is met each time. One test loops, to be sure of the holding.
 
 use super::attacker::{self, Attacker, Attacks, under_attack};
+use super::rootless::{Rootless, rootless};
 use crate::harness::{Bundle, Call, Container, deviates, json};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -74,6 +75,35 @@ fn exec_cannot_be_traced_by_root_of_the_containers_user_namespace() {
     let attacks = attack_exec(tracer().user_namespace().capability("CAP_SYS_PTRACE"));
     deviates!(["runc", "crun"], "CVE-2016-9962: not dumpable only once it has joined");
     attacks.found_nothing();
+}
+
+/// A2: the same by a loop beside a runtime that nobody holds.
+#[test]
+fn exec_cannot_be_traced_by_a_loop() {
+    let bundle = attacker::bundle("looper").user_namespace().capability("CAP_SYS_PTRACE");
+    let c = bundle.container();
+    let mut attacker = Attacker::up(&c);
+    let found = std::thread::spawn(move || attacker.ask(3));
+    while !found.is_finished() {
+        c.exec(["/bin/true"]);
+    }
+    assert_eq!(found.join().unwrap(), "");
+}
+
+/// A2: without root's privileges, too.
+#[test]
+fn exec_of_a_user_cannot_be_traced_by_root_of_the_containers_user_namespace() {
+    deviates!(["runc", "crun"], "CVE-2016-9962: not dumpable only once it has joined");
+    let c = rootless(tracer().capability("CAP_SYS_PTRACE")).container();
+    let user = Rootless::new(&c);
+    let attacker = Attacker::by(&c, |args| user.call(args));
+    let (running, steps, attacks) =
+        under_attack(user.call(&["exec", &c.id, "/bin/true"]), attacker);
+    let out = running.wait();
+    user.call(&["delete", "--force", &c.id]).run().ok();
+    steps.end();
+    attacks.found_nothing();
+    out.ok();
 }
 
 /// A3, CVE-2016-9962
