@@ -11,8 +11,8 @@ use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Device, DeviceKind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, openat, readlinkat,
-    statat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, openat,
+    readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 

@@ -26,8 +26,8 @@ pub(super) fn target(mount: &Mount, fs: &FileSystem, root: &Root) -> Result<Targ
         existed = false;
         Ok(Node::Dir)
     };
-    let found = build::target(mount, root, missing)
-        .map_err(|error| explain_target(error, mount, fs))?;
+    let found =
+        build::target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
     Ok(Target { found, existed })
 }
 

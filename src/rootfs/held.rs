@@ -143,17 +143,16 @@ impl Root {
             }
         }
         let important = ["/proc", "/sys", "/dev", "/dev/pts"];
-        let handle = match self.scarce
-            && !late_readonly
-            && !important.contains(&mount.destination.as_str())
-        {
-            true => Handle::Id(
-                identify(&made, "", AtFlags::EMPTY_PATH)
-                    .call(|| format!("statx {}", mount.destination))?
-                    .stx_mnt_id,
-            ),
-            false => Handle::Mount(made),
-        };
+        let handle =
+            match self.scarce && !late_readonly && !important.contains(&mount.destination.as_str())
+            {
+                true => Handle::Id(
+                    identify(&made, "", AtFlags::EMPTY_PATH)
+                        .call(|| format!("statx {}", mount.destination))?
+                        .stx_mnt_id,
+                ),
+                false => Handle::Mount(made),
+            };
         self.held.get_mut().push(Held {
             field: mount.field(),
             destination: mount.destination.clone(),
@@ -213,8 +212,8 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             found => {
                 let found = found.call(|| format!("openat2 {path}"))?;
-                let found = identify(&found, "", AtFlags::EMPTY_PATH)
-                    .call(|| format!("statx {path}"))?;
+                let found =
+                    identify(&found, "", AtFlags::EMPTY_PATH).call(|| format!("statx {path}"))?;
                 one.is(&found)
             }
         }
