@@ -107,13 +107,13 @@ fn make(
             let target = filesystem::target(mount, fs, root)?;
             let idmap = sources.idmap(index);
             let made = filesystem::make(plan, mount, fs, idmap, instead, &target, root)?;
-            root.hold(mount, &target.found, made, context.proc)
+            root.hold(mount, target.found, made, context.proc)
         }
         Kind::Cgroup => {
             let taken = sources.mounts.get_mut(index).map(std::mem::take).unwrap_or_default();
             let target = target(mount, root, || Ok(Node::Dir))?;
             let made = cgroup::make(plan, mount, taken.instead, target.fd.as_fd(), context)?;
-            root.hold(mount, &target, made, context.proc)
+            root.hold(mount, target, made, context.proc)
         }
         Kind::Remount { bind, file_system } => {
             let target = root
@@ -187,7 +187,7 @@ fn bind_mount(
             mount::change(tree.fd.as_fd(), &change)?;
         }
     }
-    root.hold(mount, &target, tree.fd, context.proc)
+    root.hold(mount, target, tree.fd, context.proc)
 }
 
 fn explain_kind(error: Error) -> Error {

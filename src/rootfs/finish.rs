@@ -21,6 +21,15 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if !plan.is_mounted() {
         return Ok(());
     }
+    // What was moved meanwhile is the cause of other errors.
+    complete(plan, root, console).map_err(|error| root.verify().err().unwrap_or(error))?;
+    // Last: what was moved meanwhile is not started.
+    root.verify()?;
+    root.release();
+    Ok(())
+}
+
+fn complete(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Result<()> {
     if let Some(console) = console {
         bind_console(root, console).at(|| "/dev/console".into())?;
     }
@@ -35,11 +44,7 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if plan.readonly {
         read_only(root.fd()).at(|| "root.readonly".into())?;
     }
-    pivot::propagate(plan, root)?;
-    // Last: whatever was moved meanwhile is not started.
-    root.verify()?;
-    root.release();
-    Ok(())
+    pivot::propagate(plan, root)
 }
 
 fn read_only(mount: BorrowedFd<'_>) -> Result<()> {

@@ -13,8 +13,9 @@ use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, ResolveFlags, Statx, StatxFlags, readlinkat, statx};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::path::Arg;
+use std::rc::Rc;
 
 /// What stands at a destination.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub(super) struct Held {
     /// Whether a symbolic link was on the way to it: then its destination does not say
     /// where it is.
     through_link: bool,
-    /// Whether a later mount of the configuration hides it.
-    covered: bool,
+    /// What a later mount of the configuration lies on, if that hides it.
+    covered: Option<Rc<OwnedFd>>,
 }
 
 /// What is known of it.
@@ -68,7 +69,7 @@ impl Held {
             links: Links::Follow,
             handle: Handle::Directory(fd),
             through_link: false,
-            covered: false,
+            covered: None,
         }
     }
 
@@ -78,6 +79,16 @@ impl Held {
             Handle::Mount(fd) | Handle::Directory(fd) => Some(fd.as_fd()),
             Handle::Id(_) => None,
         }
+    }
+
+    /// Whether it lies on `outer` or beneath it: what somebody has moved away is not, whatever
+    /// its destination was. `None` if only its id is known.
+    fn is_beneath(&self, outer: &OwnedFd, proc: BorrowedFd<'_>) -> Result<Option<bool>> {
+        let Some(inner) = self.fd() else { return Ok(None) };
+        let (inner, outer) = (path_of(inner, proc)?, path_of(outer.as_fd(), proc)?);
+        let outer = outer.strip_suffix(b"/").unwrap_or(&outer);
+        let rest = inner.strip_prefix(outer);
+        Ok(Some(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))))
     }
 
     /// Whether `found` is what is held.
@@ -104,7 +115,8 @@ fn identify(dir: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Resul
 /// `above`, not the one at `path` itself.
 pub(super) fn base<'a>(held: &'a [Held], path: &'a str, above: bool) -> Option<Base<'a>> {
     let is_above = |one: &&Held| !above || one.destination.len() < path.len();
-    let candidates = held.iter().filter(|one| !one.covered && is_under(path, &one.destination));
+    let candidates =
+        held.iter().filter(|one| one.covered.is_none() && is_under(path, &one.destination));
     let innermost = candidates
         .filter(is_above)
         .filter(|one| one.fd().is_some())
@@ -123,7 +135,7 @@ impl Root {
     pub(super) fn hold(
         &mut self,
         mount: &Mount,
-        target: &Found,
+        target: Found,
         made: OwnedFd,
         proc: Option<BorrowedFd<'_>>,
     ) -> Result<()> {
@@ -132,14 +144,15 @@ impl Root {
             self.replace(made);
             return Ok(());
         }
-        for earlier in self.held.get_mut().iter_mut().filter(|earlier| !earlier.covered) {
+        let through_link = target.through_link;
+        let covered = Rc::new(target.fd);
+        for earlier in self.held.get_mut().iter_mut().filter(|earlier| earlier.covered.is_none()) {
             let textually = is_under(&earlier.destination, &mount.destination);
-            if textually || target.through_link || earlier.through_link {
-                earlier.covered = match earlier.fd() {
-                    Some(fd) => is_beneath(fd, target.fd.as_fd(), proc)
-                        .at(|| format!("what {} covers", mount.destination))?,
-                    None => textually,
-                };
+            if textually || through_link || earlier.through_link {
+                let proc = kept_procfs(self.proc.get_mut(), proc)?;
+                if earlier.is_beneath(&covered, proc)?.unwrap_or(textually) {
+                    earlier.covered = Some(Rc::clone(&covered));
+                }
             }
         }
         let important = ["/proc", "/sys", "/dev", "/dev/pts"];
@@ -159,8 +172,8 @@ impl Root {
             late_readonly,
             links: super::build::links(mount),
             handle,
-            through_link: target.through_link,
-            covered: false,
+            through_link,
+            covered: None,
         });
         Ok(())
     }
@@ -174,11 +187,18 @@ impl Root {
     }
 
     /// Whether every destination leads to its mount, but for those that a later mount
-    /// hides.
+    /// hides: they must still lie beneath it.
     pub(super) fn verify(&self) -> Result<()> {
         let held = self.held.borrow();
-        for one in held.iter().filter(|one| !one.covered) {
-            if !self.leads_to(one, &held).at(|| one.field.clone())? {
+        let proc = self.proc.borrow();
+        for one in held.iter() {
+            let in_place = match (&one.covered, &*proc) {
+                (Some(cover), Some(proc)) => {
+                    one.is_beneath(cover, proc.as_fd()).map(|beneath| beneath.unwrap_or(true))
+                }
+                _ => self.leads_to(one, &held),
+            };
+            if !in_place.at(|| one.field.clone())? {
                 return Err(Error::new(format!(
                     "{}.destination: {} does not lead to what was mounted there",
                     one.field, one.destination
@@ -222,30 +242,30 @@ impl Root {
     /// Gives the descriptors up: nothing is made any more.
     pub(super) fn release(&self) {
         self.held.take();
+        self.proc.take();
     }
 }
 
-/// Whether the mount `inner` lies on `outer` or beneath it. The kernel says where both are:
-/// a mount that somebody has moved away is not hidden, whatever its destination was.
-fn is_beneath(
-    inner: BorrowedFd<'_>,
-    outer: BorrowedFd<'_>,
+/// A procfs that is not the container's, kept for the end.
+fn kept_procfs<'a>(
+    kept: &'a mut Option<OwnedFd>,
     proc: Option<BorrowedFd<'_>>,
-) -> Result<bool> {
-    let own;
-    let proc = match proc {
-        Some(proc) => proc,
-        None => {
+) -> Result<BorrowedFd<'a>> {
+    let found = match (kept.take(), proc) {
+        (Some(found), _) => found,
+        (None, Some(proc)) => fcntl_dupfd_cloexec(proc, 0).call(|| "dup".into())?,
+        (None, None) => {
             let fs = FileSystem { kind: "proc".into(), ..FileSystem::default() };
-            own = mount::new(&fs, 0, None)?;
-            own.as_fd()
+            mount::new(&fs, 0, None)?
         }
     };
-    let path = |fd: BorrowedFd<'_>| {
-        let link = format!("self/fd/{}", fd.as_raw_fd());
-        readlinkat(proc, &link, Vec::new()).call(|| format!("readlinkat /proc/{link}"))
-    };
-    let (inner, outer) = (path(inner)?.into_bytes(), path(outer)?.into_bytes());
-    let outer = outer.strip_suffix(b"/").unwrap_or(&outer);
-    Ok(inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+    let found: &OwnedFd = kept.insert(found);
+    Ok(found.as_fd())
+}
+
+/// The kernel's word for where a descriptor leads.
+fn path_of(fd: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let link = format!("self/fd/{}", fd.as_raw_fd());
+    let path = readlinkat(proc, &link, Vec::new()).call(|| format!("readlinkat /proc/{link}"))?;
+    Ok(path.into_bytes())
 }

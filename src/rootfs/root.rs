@@ -21,6 +21,8 @@ pub struct Root {
     pub(super) held: RefCell<Vec<Held>>,
     /// Whether there are more mounts than descriptors to hold them by.
     pub(super) scarce: bool,
+    /// A procfs that is not the container's, if one mount covers another.
+    pub(super) proc: RefCell<Option<OwnedFd>>,
 }
 
 /// What to do with symbolic links on the way.
@@ -58,7 +60,7 @@ const MAX_RETRIES: u32 = 1000;
 
 impl Root {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, held: RefCell::default(), scarce: false }
+        Self { fd, held: RefCell::default(), scarce: false, proc: RefCell::default() }
     }
 
     /// The root that this process has: for one that has entered it.
