@@ -5,7 +5,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
 use crate::sys::process::{Namespaces as Flags, forbid_tracing, unshare};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -48,14 +48,18 @@ impl Join {
 /// anything is made.
 ///
 /// # Errors
-/// A missing file, or one of another kind (config-linux.md, "Namespaces").
+/// A missing file, or one of another kind (config-linux.md, "Namespaces"); the runtime's own
+/// namespace, if the configuration changes something of it.
 pub fn open_files(planned: &Namespaces) -> Result<Join> {
     let one = |((kind, path), field): (&(Kind, PathBuf), &String)| {
         let field = || format!("{field}: {}", path.display());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("{}: open {}", field(), kind.name()))?;
         match kind_of(file.as_fd()) {
-            Ok(found) if found == kind.flag() => Ok((*kind, file)),
+            Ok(found) if found == kind.flag() => {
+                check_changed(planned, *kind, file.as_fd()).map_err(|error| error.hint(field()))?;
+                Ok((*kind, file))
+            }
             Ok(found) => {
                 let found = Kind::ALL.into_iter().find(|kind| kind.flag() == found);
                 let name = found.map_or("unknown", Kind::name);
@@ -66,6 +70,23 @@ pub fn open_files(planned: &Namespaces) -> Result<Join> {
     };
     let entries = planned.join.iter().zip(&planned.join_fields);
     Ok(Join::Files(entries.map(one).collect::<Result<_>>()?))
+}
+
+/// The runtime's own namespace is the host's, which no bundle may change.
+fn check_changed(planned: &Namespaces, kind: Kind, file: BorrowedFd<'_>) -> Result<()> {
+    let Some((_, field)) = planned.changed.iter().find(|(changed, _)| *changed == kind) else {
+        return Ok(());
+    };
+    let own = format!("/proc/self/ns/{}", kind.file());
+    let own = stat(&own).call(|| format!("{field}: stat {own}"))?;
+    let joined = fstat(file).call(|| format!("{field}: fstat"))?;
+    if (own.st_dev, own.st_ino) != (joined.st_dev, joined.st_ino) {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "{field}: the {} namespace that the container joins is the runtime's own",
+        kind.name()
+    )))
 }
 
 /// Makes namespaces, of the calling process.

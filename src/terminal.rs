@@ -20,30 +20,41 @@ pub struct Pty {
     pub slave: OwnedFd,
 }
 
-/// Opens a terminal of the devpts that is mounted inside `root`. The image
-/// could have put anything in that place, so it is checked to be the real
-/// multiplexer, and the other side is got from the kernel, not by its path
-/// (CVE-2025-52565).
+/// Opens a terminal of the devpts that is mounted inside `root`. The image could have put
+/// anything in that place, and to open a device may do something. So the directory is
+/// checked first, in which the kernel alone makes files; the other side is got from the
+/// kernel, not by its path (CVE-2025-52565).
 ///
 /// # Errors
 /// If there is no devpts at `/dev/pts`.
 pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat2(root, "dev/pts", flags, Mode::empty(), links | ResolveFlags::IN_ROOT)
+        .call(|| "open /dev/pts in the container".into())
+        .map_err(missing)?;
+    if !is_on(&dir, Magic::Devpts).call(|| "statfs /dev/pts".into())? {
+        return Err(Error::new("process.terminal: /dev/pts in the container is not a devpts"));
+    }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), how)
+    let same_mount = links | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+    let master = openat2(&dir, "ptmx", flags, Mode::empty(), same_mount)
         .call(|| "open /dev/pts/ptmx in the container".into())
-        .map_err(|error| error.at("process.terminal").hint("mounts needs a devpts at /dev/pts"))?;
+        .map_err(missing)?;
     let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != rustix::fs::makedev(5, 2)
-        || !is_on(&master, Magic::Devpts).call(|| "statfs /dev/pts/ptmx".into())?
     {
-        return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is not a devpts"));
+        return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is no ptmx"));
     }
     unlockpt(&master).call(|| "ioctl(TIOCSPTLCK)".into())?;
     let open = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(&master, open).call(|| "ioctl(TIOCGPTPEER)".into())?;
     Ok(Pty { master, slave })
+}
+
+fn missing(error: Error) -> Error {
+    error.at("process.terminal").hint("mounts needs a devpts at /dev/pts")
 }
 
 /// Makes `slave` the stdio of this process.

@@ -8,6 +8,7 @@ mod cgroups;
 mod descriptors;
 mod input;
 mod local_users;
+mod passwd;
 mod programs;
 mod races;
 mod rootless;

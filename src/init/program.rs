@@ -4,13 +4,14 @@
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Process;
 use crate::rootfs::Root;
+use crate::sys::file::is_view;
 use crate::sys::process::may_execute;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, stat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
 use std::ffi::{CStr, CString};
 use std::io::Read as _;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What execvp(3) falls back to, and the peers.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,9 +87,6 @@ pub fn change_directory(root: &Root, process: &Process) -> Result<()> {
 
 /// HOME of the user by the container's /etc/passwd, for an environment without
 /// one; `/` if it is not listed there.
-///
-/// The image made that file: it is opened without following a link of procfs,
-/// must be a regular file, and is read up to a limit.
 pub fn home(root: &Root, process: &Process) -> Option<CString> {
     if variable(process, "HOME").is_some_and(|home| !home.is_empty()) {
         return None;
@@ -99,16 +97,47 @@ pub fn home(root: &Root, process: &Process) -> Option<CString> {
     CString::new(format!("HOME={home}")).ok()
 }
 
+/// The image made that file, and the container may change it while `exec` reads it. A link
+/// of the image leads to any file of its own file system, but not across a mount: not to
+/// /proc/kmsg, which would be drained, nor to another process's environment. Only an engine
+/// mounts /etc or /etc/passwd itself, and then no link may be in it.
 fn passwd(root: BorrowedFd<'_>) -> Option<String> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat2(root, "etc/passwd", flags, Mode::empty(), how).ok()?;
-    if FileType::from_raw_mode(fstat(&file).ok()?.st_mode) != FileType::RegularFile {
-        return None;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    match read_plain(root, "etc/passwd", inside) {
+        Err(Errno::XDEV) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let etc = openat2(root, "etc", flags, Mode::empty(), resolve).ok()?;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            read_plain(etc.as_fd(), "passwd", resolve).ok()?
+        }
+        text => text.ok()?,
     }
+}
+
+/// The beginning of a regular file that somebody has written; `None` for any other. What is
+/// opened for reading is first looked at by `O_PATH`, which does nothing to a device or a
+/// fifo, and is read only if it is still the same.
+fn read_plain(
+    dir: BorrowedFd<'_>,
+    path: &str,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<Option<String>> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let seen = fstat(&openat2(dir, path, flags, Mode::empty(), resolve)?)?;
+    if FileType::from_raw_mode(seen.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat2(dir, path, flags, Mode::empty(), resolve)?;
+    let stat = fstat(&file)?;
+    if (stat.st_dev, stat.st_ino) != (seen.st_dev, seen.st_ino) || is_view(&file)? {
+        return Ok(None);
+    }
+    let limit = u64::try_from(stat.st_size).unwrap_or(0).min(PASSWD);
     let mut text = Vec::new();
-    std::fs::File::from(file).take(PASSWD).read_to_end(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+    let read = std::fs::File::from(file).take(limit).read_to_end(&mut text);
+    Ok(read.is_ok().then(|| String::from_utf8_lossy(&text).into_owned()))
 }
 
 fn home_of(passwd: &str, uid: u32) -> Option<&str> {

@@ -114,7 +114,8 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     check_version(&spec.oci_version, findings);
     let none = spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
-    let namespaces = namespaces::plan(&linux.namespaces, findings);
+    let mut namespaces = namespaces::plan(&linux.namespaces, findings);
+    namespaces.changed = changed_namespaces(spec, linux);
     let id_maps = idmap::plan(linux, &namespaces, options.unprivileged, findings);
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
@@ -155,6 +156,17 @@ fn check_version(version: &str, findings: &mut Findings) {
         _ => findings
             .error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
     }
+}
+
+/// What is set in a namespace, and not only seen in it.
+fn changed_namespaces(spec: &Spec, linux: &spec::Linux) -> Vec<(Kind, String)> {
+    let names = [("hostname", &spec.hostname), ("domainname", &spec.domainname)];
+    let names = names.into_iter().filter(|(_, name)| name.as_ref().is_some_and(|n| !n.is_empty()));
+    let device = |host: &String| (Kind::Network, format!("linux.netDevices.{host}"));
+    sysctl::namespaces(&linux.sysctl)
+        .chain(names.map(|(field, _)| (Kind::Uts, field.to_owned())))
+        .chain(linux.net_devices.keys().map(device))
+        .collect()
 }
 
 fn in_uts(

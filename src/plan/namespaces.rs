@@ -86,6 +86,9 @@ pub struct Namespaces {
     pub join: Vec<(Kind, PathBuf)>,
     /// Where each of `join` stands in the configuration.
     pub join_fields: Vec<String>,
+    /// Kinds of which the configuration changes something, with the field that does: a joined
+    /// one must not be the runtime's own, or the host is changed.
+    pub changed: Vec<(Kind, String)>,
 }
 
 impl Namespaces {

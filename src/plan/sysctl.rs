@@ -49,6 +49,12 @@ pub fn plan(
     writes
 }
 
+/// The kind of namespace that each key belongs to, with its field.
+pub fn namespaces(sysctl: &BTreeMap<String, String>) -> impl Iterator<Item = (Kind, String)> {
+    let one = |key: &String| Some((namespace(&path(key))?, format!("linux.sysctl.{key}")));
+    sysctl.keys().filter_map(one)
+}
+
 /// sysctl(8): the first separator decides; the other character is then literal.
 fn path(key: &str) -> String {
     match key.find(['.', '/']) {

@@ -7,25 +7,29 @@
 //! (drivers/base/devtmpfs.c). Of all that were ever made it is the second, and so
 //! it is found, or by that thread, before Linux 6.12; init copies it at once.
 //!
-//! What is in it does not matter. The container's root is attached on its `/`,
-//! and the rest goes with the old root. All that the container is made of is a
-//! detached tree by then (see [`super::open`]), and needs no path of the host.
+//! That is checked, for the number of a namespace proves nothing: it must belong to the
+//! first user namespace, have next to no mounts, and a root that is devtmpfs. What else is
+//! in it does not matter. The container's root is attached on its `/`, and the rest goes
+//! with the old root. All that the container is made of is a detached tree by then (see
+//! [`super::open`]), and needs no path of the host.
 
 use super::mount;
 use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
-use crate::sys::namespace::{join, newer_mount_namespace, older_mount_namespace};
+use crate::sys::file::{Magic, is_on};
+use crate::sys::namespace::{join, newer_mount_namespace, older_mount_namespace, owner_of};
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, makedev, openat, statat};
 use rustix::io::Errno;
+use rustix::process::{chroot, fchdir};
 
 /// A bare mount namespace.
 #[derive(Debug)]
 pub struct Bare {
     file: OwnedFd,
-    /// Whether it was made for us alone.
-    own: bool,
+    /// The runtime's own, if `file` was not made for us alone: to go back to.
+    host: Option<OwnedFd>,
 }
 
 /// From our own mount namespace to the first there is hardly a step for an engine
@@ -33,29 +37,38 @@ pub struct Bare {
 const STEPS: usize = 64;
 /// More than any kernel mounts there; a copy of that many costs nothing.
 const FEW: u32 = 8;
+/// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
+const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 impl Bare {
     /// Finds one. `None` where the kernel has none for us: then the host's
     /// mounts are copied.
     pub fn find(proc: BorrowedFd<'_>) -> Option<Self> {
         if let Ok(file) = mount::namespace_of_root() {
-            return Some(Self { file, own: true });
+            return Some(Self { file, host: None });
         }
-        let file = match second(proc) {
+        let host = super::host::mount_namespace(proc).ok()?;
+        let file = match second(host.as_fd()) {
             Err(Errno::NOTTY) => of_devtmpfs(proc).ok()??,
             found => found.ok()??,
         };
-        Some(Self { file, own: false })
+        let owner = owner_of(file.as_fd()).ok()?;
+        let is_first = fstat(owner).ok()?.st_ino == FIRST_USER_NAMESPACE;
+        is_first.then_some(Self { file, host: Some(host) })
     }
 
     /// In init, which has no mount namespace of its own yet: begins in the bare
-    /// one. `false` if that may not be entered, and the host's was copied.
+    /// one. `false` if that may not be entered or is another than it should be, and the
+    /// host's was copied.
     ///
     /// # Errors
-    /// Those of unshare(2).
+    /// Those of unshare(2); of setns(2), on the way back.
     pub fn enter(self) -> Result<bool> {
-        let entered = join(self.file.as_fd(), Kind::Mount.flag()).is_ok();
-        if !(entered && self.own) {
+        let entered = match &self.host {
+            None => join(self.file.as_fd(), Kind::Mount.flag()).is_ok(),
+            Some(host) => enter_devtmpfs(self.file.as_fd(), host.as_fd())?,
+        };
+        if !(entered && self.host.is_none()) {
             unshare(Kind::Mount.flag())
                 .call(|| "linux.namespaces: unshare the mount namespace".into())?;
         }
@@ -63,15 +76,42 @@ impl Bare {
     }
 }
 
+/// Enters the kernel's own one. What turns out to be another is left again.
+fn enter_devtmpfs(file: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<bool> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, "/", flags, Mode::empty()).call(|| "open /".into())?;
+    if join(file, Kind::Mount.flag()).is_err() {
+        return Ok(false);
+    }
+    if is_devtmpfs().unwrap_or(false) {
+        return Ok(true);
+    }
+    join(host, Kind::Mount.flag()).call(|| "setns to the host's mount namespace".into())?;
+    fchdir(&root).call(|| "fchdir".into())?;
+    chroot(".").call(|| "chroot".into())?;
+    Ok(false)
+}
+
+/// Whether our root is a devtmpfs: nodes of devices on a file system in memory. It has no
+/// magic number of its own.
+fn is_devtmpfs() -> rustix::io::Result<bool> {
+    let null =
+        openat(CWD, "/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = fstat(&null)?;
+    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == makedev(1, 3);
+    Ok(is_null && (is_on(&null, Magic::Tmpfs)? || is_on(&null, Magic::Ramfs)?))
+}
+
 /// The second of all mount namespaces, if it is bare and the first is not far.
-fn second(proc: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut first = openat(proc, "self/ns/mnt", flags, Mode::empty())?;
+fn second(own: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    let mut first = None;
     for _ in 0..STEPS {
-        match older_mount_namespace(first.as_fd()) {
-            Ok(older) => first = older,
+        let from = first.as_ref().map_or(own, AsFd::as_fd);
+        match older_mount_namespace(from) {
+            Ok(older) => first = Some(older),
             Err(Errno::NOENT) => {
-                let (second, mounts) = newer_mount_namespace(first.as_fd())?;
+                let (second, mounts) = newer_mount_namespace(from)?;
                 return Ok((mounts <= FEW).then_some(second));
             }
             Err(errno) => return Err(errno),

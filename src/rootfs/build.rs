@@ -2,7 +2,7 @@
 
 use super::bind::{Source, Tree};
 use super::host::Host;
-use super::root::{Links, Node, Root};
+use super::root::{Found, Links, Node, Root};
 use super::sources::{Sources, clone_root, root_change};
 use super::{Context, bind, cgroup, devices, filesystem, mount};
 use crate::error::{At, Context as _, Error, Result};
@@ -35,13 +35,14 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
         _ => None,
     };
     let mut root = attach_root(plan, &mut sources, context)?;
+    root.scarce = sources.room.is_made();
     for (index, mount) in plan.mounts.iter().enumerate() {
         if let Some(host) = &host {
             take_in_turn(plan, index, &mut sources, host)?;
         }
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
-    devices::create(plan, &sources, &root)?;
+    devices::create(plan, &sources, &mut root)?;
     sources.room.give_back()?;
     Ok(root)
 }
@@ -99,16 +100,20 @@ fn make(
     match &mount.kind {
         Kind::Bind(bind) => {
             let source = sources.mounts.get_mut(index).and_then(|taken| taken.bind.take());
-            bind_mount(plan, mount, bind, source, sources.idmap(index), root)
+            bind_mount(plan, mount, bind, source, sources.idmap(index), root, context)
         }
         Kind::FileSystem(fs) => {
+            let instead = sources.mounts.get_mut(index).and_then(|taken| taken.instead.pop());
+            let target = filesystem::target(mount, fs, root)?;
             let idmap = sources.idmap(index);
-            let instead = sources.mounts.get(index).and_then(|taken| taken.instead.first());
-            filesystem::make(plan, mount, fs, idmap, instead.map(AsFd::as_fd), root)
+            let made = filesystem::make(plan, mount, fs, idmap, instead, &target, root)?;
+            root.hold(mount, target.found, made, context.proc)
         }
         Kind::Cgroup => {
             let taken = sources.mounts.get_mut(index).map(std::mem::take).unwrap_or_default();
-            cgroup::make(plan, mount, taken.instead, root, context)
+            let target = target(mount, root, || Ok(Node::Dir))?;
+            let made = cgroup::make(plan, mount, taken.instead, target.fd.as_fd(), context)?;
+            root.hold(mount, target, made, context.proc)
         }
         Kind::Remount { bind, file_system } => {
             let target = root
@@ -137,10 +142,10 @@ pub(super) fn target(
     mount: &Mount,
     root: &Root,
     node: impl FnOnce() -> Result<Node>,
-) -> Result<OwnedFd> {
-    let fd = root.ensure(&mount.destination, links(mount), node)?;
+) -> Result<Found> {
+    let found = root.ensure(&mount.destination, links(mount), node)?;
     if !mount.may_cover_proc() {
-        let fs = fstatfs(&fd).call(|| format!("fstatfs {}", mount.destination))?;
+        let fs = fstatfs(&found.fd).call(|| format!("fstatfs {}", mount.destination))?;
         if fs.f_type == PROC_SUPER_MAGIC {
             return Err(Error::new(format!(
                 "{:?} cannot be mounted because it is inside /proc",
@@ -148,7 +153,7 @@ pub(super) fn target(
             )));
         }
     }
-    Ok(fd)
+    Ok(found)
 }
 
 fn bind_mount(
@@ -158,6 +163,7 @@ fn bind_mount(
     source: Option<Source>,
     idmap: Option<BorrowedFd<'_>>,
     root: &mut Root,
+    context: &Context<'_>,
 ) -> Result<()> {
     let source = match source {
         Some(Source::Later) | None => bind::open(plan, mount, bind, idmap)?,
@@ -173,7 +179,7 @@ fn bind_mount(
         _ => Ok(Node::File),
     };
     let target = target(mount, root, node)?;
-    mount::attach(tree.fd.as_fd(), target.as_fd())
+    mount::attach(tree.fd.as_fd(), target.fd.as_fd())
         .call(|| format!("bind {} on {}", bind.source.display(), mount.destination))
         .map_err(explain_kind)?;
     if tree.unchanged {
@@ -181,10 +187,7 @@ fn bind_mount(
             mount::change(tree.fd.as_fd(), &change)?;
         }
     }
-    if mount.destination == "/" {
-        root.replace(tree.fd);
-    }
-    Ok(())
+    root.hold(mount, target, tree.fd, context.proc)
 }
 
 fn explain_kind(error: Error) -> Error {
@@ -213,7 +216,7 @@ pub(super) fn change_attached(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
 fn copy_symlink(link: &CStr, mount: &Mount, root: &Root) -> Result<()> {
     let (parent, name) = mount.destination.rsplit_once('/').unwrap_or(("", ""));
     let parent = if parent.is_empty() { "/" } else { parent };
-    let dir = root.ensure(parent, Links::Follow, || Ok(Node::Dir))?;
+    let dir = root.ensure(parent, Links::Follow, || Ok(Node::Dir))?.fd;
     match symlinkat(link, &dir, name) {
         Err(Errno::EXIST) => {}
         result => return result.call(|| format!("symlinkat {}", mount.destination)),

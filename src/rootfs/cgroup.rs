@@ -1,7 +1,5 @@
 //! Mounts of type `cgroup`: what the container sees of its cgroup.
 
-use super::build::target;
-use super::root::{Node, Root};
 use super::{Context, mount};
 use crate::error::{At, Context as _, Result};
 use crate::plan::Rootfs;
@@ -12,21 +10,21 @@ use crate::sys::mount::{Attributes, Change, NODEV, NOEXEC, NOSUID, RDONLY};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
+use std::path::Path;
 
 /// Mounts the container's view of its cgroup.
 pub(super) fn make(
     plan: &Rootfs,
     mount: &Mount,
     taken: Vec<OwnedFd>,
-    root: &mut Root,
+    target: BorrowedFd<'_>,
     context: &Context<'_>,
-) -> Result<()> {
-    let target = target(mount, root, || Ok(Node::Dir))?;
+) -> Result<OwnedFd> {
     let mut taken: Vec<_> = taken.into_iter().map(Some).collect();
     match context.cgroup {
-        Some(CgroupView::V2(_)) => v2(mount, &mut taken, target.as_fd(), context),
-        Some(CgroupView::V1(list)) => v1(plan, mount, list, &mut taken, target.as_fd(), context),
-        None => hide(mount, target.as_fd()),
+        Some(CgroupView::V2(dir)) => v2(mount, &mut taken, dir, target, context),
+        Some(CgroupView::V1(list)) => v1(plan, mount, list, &mut taken, target, context),
+        None => hide(mount, target),
     }
 }
 
@@ -35,9 +33,10 @@ pub(super) fn make(
 fn v2(
     mount: &Mount,
     taken: &mut [Option<OwnedFd>],
+    dir: &Path,
     target: BorrowedFd<'_>,
     context: &Context<'_>,
-) -> Result<()> {
+) -> Result<OwnedFd> {
     if context.cgroup_namespace {
         let fs = FileSystem {
             kind: "cgroup2".into(),
@@ -45,15 +44,20 @@ fn v2(
             ..FileSystem::default()
         };
         match mount::new(&fs, mount.attributes.flat(), None) {
-            Ok(made) => return attach(mount, made.as_fd(), target),
+            Ok(made) => {
+                attach(mount, made.as_fd(), target)?;
+                return Ok(made);
+            }
             // A user namespace that does not own the cgroup namespace.
             Err(error) if matches!(error.errno(), Some(Errno::PERM | Errno::BUSY)) => {}
             Err(error) => return Err(error),
         }
     }
-    let Some(CgroupView::V2(dir)) = context.cgroup else { return Ok(()) };
     match take(taken, 0, dir) {
-        Ok(tree) => bind(mount.attributes, mount, tree.as_fd(), target),
+        Ok(tree) => {
+            bind(mount.attributes, mount, tree.as_fd(), target)?;
+            Ok(tree)
+        }
         // Without privileges the cgroup may be one that cannot be seen.
         Err(error) if error.errno() == Some(Errno::NOENT) => hide(mount, target),
         Err(error) => Err(error),
@@ -61,7 +65,7 @@ fn v2(
 }
 
 /// The tree that the parent has taken, or else one of the child's own.
-fn take(taken: &mut [Option<OwnedFd>], index: usize, dir: &std::path::Path) -> Result<OwnedFd> {
+fn take(taken: &mut [Option<OwnedFd>], index: usize, dir: &Path) -> Result<OwnedFd> {
     match taken.get_mut(index).and_then(Option::take) {
         Some(tree) => Ok(tree),
         None => {
@@ -101,7 +105,7 @@ fn v1(
     taken: &mut [Option<OwnedFd>],
     target: BorrowedFd<'_>,
     context: &Context<'_>,
-) -> Result<()> {
+) -> Result<OwnedFd> {
     let readonly = mount.attributes.flat() & RDONLY != 0;
     let top = tmpfs("mode=755", mount.attributes.flat() & !RDONLY, plan.mount_label.as_deref())?;
     attach(mount, top.as_fd(), target)?;
@@ -134,7 +138,7 @@ fn v1(
         let attributes = Attributes { set: RDONLY, clear: 0 };
         mount::change(top.as_fd(), &Change { attributes, ..Change::default() })?;
     }
-    Ok(())
+    Ok(top)
 }
 
 fn bits(readonly: bool) -> u64 {
@@ -169,7 +173,8 @@ fn tmpfs(data: &str, attributes: u64, label: Option<&str>) -> Result<OwnedFd> {
 
 /// Nothing may show through where the cgroup cannot be mounted: /sys may have
 /// brought the host's along, writable (CVE-2023-25809).
-fn hide(mount: &Mount, target: BorrowedFd<'_>) -> Result<()> {
+fn hide(mount: &Mount, target: BorrowedFd<'_>) -> Result<OwnedFd> {
     let made = tmpfs("mode=755", bits(true), None)?;
-    attach(mount, made.as_fd(), target)
+    attach(mount, made.as_fd(), target)?;
+    Ok(made)
 }

@@ -11,8 +11,8 @@ use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Device, DeviceKind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, makedev, mknodat, openat, readlinkat,
-    statat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, openat,
+    readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -25,7 +25,7 @@ const LINKS: &[(&str, &str)] = &[
 ];
 
 /// Makes the devices and populates /dev, unless /dev is the host's.
-pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &Root) -> Result<()> {
+pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &mut Root) -> Result<()> {
     let mut parent: Option<(&str, OwnedFd)> = None;
     for (index, device) in plan.devices.iter().enumerate() {
         if !plan.populate_dev && is_under(&device.path, "/dev") {
@@ -48,13 +48,15 @@ pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &Root) -> Result<()
             _ => open_dir(root, "/dev")?,
         };
         links(root, dir.as_fd())?;
+        // The console and the mask's /dev/null are looked for in there later.
+        root.hold_directory("/dev", dir);
     }
     Ok(())
 }
 
 fn open_dir(root: &Root, path: &str) -> Result<OwnedFd> {
     let path = if path.is_empty() { "/" } else { path };
-    root.ensure(path, Links::Follow, || Ok(Node::Dir))
+    Ok(root.ensure(path, Links::Follow, || Ok(Node::Dir))?.fd)
 }
 
 fn one(
@@ -85,18 +87,24 @@ fn kind_and_numbers(device: &Device) -> (FileType, u64) {
     }
 }
 
-/// A node is made as root's.
+/// A node is made as root's. Somebody may have put another file in its place since, which
+/// is not to be given away.
 fn own(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     if device.uid == 0 && device.gid == 0 {
         return Ok(());
     }
+    let node = open_node(dir, name)?;
+    if !matches(device, &fstat(&node).call(|| "fstat".into())?) {
+        return Err(Error::new("is another file than the one that was just made"));
+    }
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
         .call(|| format!("fchownat {}:{}", device.uid, device.gid))
 }
 
-fn look(dir: BorrowedFd<'_>, name: &str) -> Result<Stat> {
-    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call(|| "fstatat".into())
+fn open_node(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty()).call(|| "open".into())
 }
 
 fn matches(device: &Device, stat: &Stat) -> bool {
@@ -107,19 +115,25 @@ fn matches(device: &Device, stat: &Stat) -> bool {
 
 /// What is there already must be that device (config-linux.md, "Devices").
 fn check_existing(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-    if matches(device, &look(dir, name)?) {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call(|| "fstatat".into())?;
+    if matches(device, &stat) {
         return Ok(());
     }
-    Err(Error::os("mknodat", Errno::EXIST).hint("a file is there already that is not this device"))
+    Err(exists())
+}
+
+fn exists() -> Error {
+    Error::os("mknodat", Errno::EXIST).hint("a file is there already that is not this device")
 }
 
 /// Binds the host's node on an empty file.
 fn bind(device: &Device, host: Option<&OwnedFd>, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
-        Ok(_) => {}
+    let target = match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
+        Ok(made) => made,
         Err(Errno::EXIST) => {
-            let stat = look(dir, name)?;
+            let there = open_node(dir, name)?;
+            let stat = fstat(&there).call(|| "fstat".into())?;
             if matches(device, &stat) {
                 return Ok(());
             }
@@ -127,13 +141,12 @@ fn bind(device: &Device, host: Option<&OwnedFd>, dir: BorrowedFd<'_>, name: &str
             let empty =
                 stat.st_size == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             if !empty {
-                return check_existing(device, dir, name);
+                return Err(exists());
             }
+            there
         }
         Err(errno) => return Err(Error::os("make its mount point", errno)),
-    }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = openat(dir, name, flags, Mode::empty()).call(|| "open its mount point".into())?;
+    };
     let own = match host {
         Some(_) => None,
         None => host_device(device)?,

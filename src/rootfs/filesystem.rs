@@ -1,8 +1,8 @@
 //! New file systems: proc, sysfs, tmpfs, devpts, mqueue and any other.
 
-use super::build::{change_attached, own_view, target};
-use super::root::{Node, Root};
-use super::{copy, mount};
+use super::build::{change_attached, own_view};
+use super::root::{Found, Node, Root};
+use super::{build, copy, mount};
 use crate::error::{Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{FileSystem, Mount};
@@ -12,31 +12,49 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, fstat, openat};
 use rustix::io::Errno;
 
+/// Where a file system is to be mounted.
+pub(super) struct Target {
+    pub found: Found,
+    /// Whether it was there before.
+    existed: bool,
+}
+
+/// Opens the mount point, making it when it is missing.
+pub(super) fn target(mount: &Mount, fs: &FileSystem, root: &Root) -> Result<Target> {
+    let mut existed = true;
+    let missing = || {
+        existed = false;
+        Ok(Node::Dir)
+    };
+    let found =
+        build::target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
+    Ok(Target { found, existed })
+}
+
 /// Makes a file system and mounts it.
 pub(super) fn make(
     plan: &Rootfs,
     mount: &Mount,
     fs: &FileSystem,
     idmap: Option<BorrowedFd<'_>>,
-    instead: Option<BorrowedFd<'_>>,
-    root: &mut Root,
-) -> Result<()> {
-    let mut existed = true;
-    let missing = || {
-        existed = false;
-        Ok(Node::Dir)
-    };
-    let target = target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
-    let with_mode = if existed { copy_mode(fs, target.as_fd())? } else { None };
+    instead: Option<OwnedFd>,
+    target: &Target,
+    root: &Root,
+) -> Result<OwnedFd> {
+    let existed = target.existed;
+    let target = target.found.fd.as_fd();
+    let with_mode = if existed { copy_mode(fs, target)? } else { None };
     let fs = with_mode.as_ref().unwrap_or(fs);
     let label = label_option(plan, fs);
     let attributes = mount.attributes.flat();
-    if mount::needs_classic(fs) {
-        return make_classic(mount, fs, label, target.as_fd(), root);
-    }
-    let made = match mount::new(fs, attributes, label) {
+    let made = if mount::needs_classic(fs) {
+        mount::new_classic(fs, attributes, label, root.fd())
+    } else {
+        mount::new(fs, attributes, label)
+    };
+    let made = match made {
         Err(error) if fs.kind == "sysfs" && error.errno() == Some(Errno::PERM) => {
-            return bind_sys(mount, instead, target.as_fd());
+            return bind_sys(mount, instead, target);
         }
         result => result.map_err(|error| explain(error, plan, fs))?,
     };
@@ -51,25 +69,16 @@ pub(super) fn make(
             .map_err(|error| error.hint(format!("{} cannot be id-mapped", fs.kind)))?;
     }
     if fs.copy_up {
-        copy::directory(target.as_fd(), made.as_fd())?;
+        copy::directory(target, made.as_fd())?;
     }
-    mount::attach(made.as_fd(), target.as_fd())
+    mount::attach(made.as_fd(), target)
         .call(|| format!("mount {} on {}", fs.kind, mount.destination))
         .map_err(|error| explain_target(error, mount, fs))?;
     if fs.kind == "mqueue" && plan.mount_label.is_some() {
         label_root(plan, made.as_fd())?;
     }
     propagate(mount, made.as_fd())?;
-    keep(mount, fs, made, root);
-    Ok(())
-}
-
-fn keep(mount: &Mount, fs: &FileSystem, made: OwnedFd, root: &mut Root) {
-    if mount.destination == "/" {
-        root.replace(made);
-    } else if fs.late_readonly {
-        root.late_readonly.push((mount.field(), made));
-    }
+    Ok(made)
 }
 
 /// The attributes came with the mount; a new mount is private until told
@@ -80,28 +89,6 @@ fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
         let change = Change { propagation: propagation.flag, recursive, ..Change::default() };
         mount::change(fd, &change)?;
     }
-    Ok(())
-}
-
-fn make_classic(
-    mount: &Mount,
-    fs: &FileSystem,
-    label: Option<&str>,
-    target: BorrowedFd<'_>,
-    root: &mut Root,
-) -> Result<()> {
-    if mount.idmap.is_some() || fs.copy_up {
-        return Err(Error::new(format!(
-            "idmap and tmpcopyup do not go with the other options of this {}",
-            fs.kind
-        )));
-    }
-    mount::new_classic(fs, mount.attributes.flat(), label, target)?;
-    let made = root
-        .open(&mount.destination, super::build::links(mount))
-        .call(|| format!("open {}", mount.destination))?;
-    propagate(mount, made.as_fd())?;
-    keep(mount, fs, made, root);
     Ok(())
 }
 
@@ -135,22 +122,19 @@ fn label_root(plan: &Rootfs, mount: BorrowedFd<'_>) -> Result<()> {
 /// A sysfs belongs to a network namespace. Where that is not one of the
 /// container's user namespace, /sys as it is takes its place; `ro` then reaches
 /// all that is mounted below it (CVE-2023-25809).
-fn bind_sys(mount: &Mount, instead: Option<BorrowedFd<'_>>, target: BorrowedFd<'_>) -> Result<()> {
-    let own;
+fn bind_sys(mount: &Mount, instead: Option<OwnedFd>, target: BorrowedFd<'_>) -> Result<OwnedFd> {
     let tree = match instead {
         Some(tree) => tree,
-        None => {
-            own = own_view("/sys", true)?;
-            own.as_fd()
-        }
+        None => own_view("/sys", true)?,
     };
-    mount::attach(tree, target).call(|| format!("bind /sys on {}", mount.destination))?;
+    mount::attach(tree.as_fd(), target).call(|| format!("bind /sys on {}", mount.destination))?;
     let attributes = mount.attributes.one;
     if !attributes.is_empty() {
-        mount::change(tree, &Change { attributes, recursive: true, ..Change::default() })?;
+        mount::change(tree.as_fd(), &Change { attributes, recursive: true, ..Change::default() })?;
     }
     let rest = Mount { attributes: crate::plan::options::Gathered::default(), ..mount.clone() };
-    change_attached(&rest, tree)
+    change_attached(&rest, tree.as_fd())?;
+    Ok(tree)
 }
 
 fn explain_target(error: Error, mount: &Mount, fs: &FileSystem) -> Error {

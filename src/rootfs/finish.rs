@@ -1,6 +1,7 @@
 //! After pivot_root: what must come when no hook of the container can interfere
 //! any more.
 
+use super::held::Held;
 use super::root::{Links, Node, Root};
 use super::{mask, mount, pivot};
 use crate::error::{At, Context, Error, Result};
@@ -20,11 +21,23 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if !plan.is_mounted() {
         return Ok(());
     }
+    // What was moved meanwhile is the cause of other errors.
+    complete(plan, root, console).map_err(|error| root.verify().err().unwrap_or(error))?;
+    // Last: what was moved meanwhile is not started.
+    root.verify()?;
+    root.release();
+    Ok(())
+}
+
+fn complete(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Result<()> {
     if let Some(console) = console {
         bind_console(root, console).at(|| "/dev/console".into())?;
     }
-    for (field, mount) in &root.late_readonly {
-        read_only(mount.as_fd()).at(|| field.clone())?;
+    let late = |held: &&Held| held.late_readonly;
+    for held in root.held.borrow().iter().filter(late) {
+        if let Some(mount) = held.fd() {
+            read_only(mount).at(|| held.field.clone())?;
+        }
     }
     mask::readonly(plan, root)?;
     mask::mask(plan, root)?;
@@ -52,14 +65,15 @@ fn bind_console(root: &Root, console: BorrowedFd<'_>) -> Result<()> {
     if !is_pty {
         return Err(Error::new("the terminal is not a pseudo-terminal of a devpts"));
     }
-    let dev = root.ensure("/dev", Links::Follow, || Ok(Node::Dir))?;
+    let dev = root.ensure("/dev", Links::Follow, || Ok(Node::Dir))?.fd;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    match openat(&dev, "console", flags, Mode::from_raw_mode(0o666)) {
-        Ok(_) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::os("make its mount point", errno)),
-    }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = openat(&dev, "console", flags, Mode::empty()).call(|| "open".into())?;
+    let target = match openat(&dev, "console", flags, Mode::from_raw_mode(0o666)) {
+        Err(Errno::EXIST) => {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(&dev, "console", flags, Mode::empty()).call(|| "open".into())?
+        }
+        made => made.call(|| "make its mount point".into())?,
+    };
     let kind = FileType::from_raw_mode(fstat(&target).call(|| "fstat".into())?.st_mode);
     if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
         return Err(Error::new(format!("the mount point is a {kind:?}")));

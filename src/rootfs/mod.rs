@@ -19,6 +19,7 @@ mod detach;
 mod devices;
 mod filesystem;
 mod finish;
+mod held;
 mod host;
 mod mask;
 mod mount;

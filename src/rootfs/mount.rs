@@ -6,13 +6,13 @@ use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, StatVfsMountFlags, fstatvfs};
+use rustix::fs::{CWD, Mode, StatVfsMountFlags, fstatvfs, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
-    MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, fspick, mount_change, mount_remount, move_mount,
-    open_tree,
+    MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, mount_change, mount_remount,
+    move_mount, open_tree, unmount,
 };
 use rustix::process::{chdir, fchdir};
 use std::ffi::CString;
@@ -167,14 +167,14 @@ pub(super) fn needs_classic(fs: &FileSystem) -> bool {
         || fs.data.iter().any(|(_, value)| long(value))
 }
 
-/// Makes a new file system with mount(2) on the directory `target`, which is
-/// reached as `.` and so by no path.
+/// As [`new`], by mount(2), which wants a path: that of a directory in a new tmpfs on
+/// `place`. Nobody else can change it, and it is gone again afterwards.
 pub(super) fn new_classic(
     fs: &FileSystem,
     attributes: u64,
     label: Option<&str>,
-    target: BorrowedFd<'_>,
-) -> Result<()> {
+    place: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
     let mut data: Vec<String> = Vec::with_capacity(fs.data.len() + 1);
     for (key, value) in &fs.data {
         data.push(value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}={value}")));
@@ -188,9 +188,19 @@ pub(super) fn new_classic(
         flags.set(super_bit(*flag), *on);
     }
     let source = fs.source.as_deref().unwrap_or("none");
-    fchdir(target).call(|| "fchdir".into())?;
-    rustix::mount::mount(source, ".", fs.kind.as_str(), flags, data.as_c_str())
-        .call(|| format!("mount {}", fs.kind))
+    let scratch = FileSystem { kind: "tmpfs".into(), ..FileSystem::default() };
+    let scratch = new(&scratch, 0, None)?;
+    attach(scratch.as_fd(), place).call(|| "move_mount of a tmpfs for mount(2)".into())?;
+    fchdir(&scratch).call(|| "fchdir".into())?;
+    let made = mkdirat(&scratch, "new", Mode::RWXU).call(|| "mkdirat".into()).and_then(|()| {
+        rustix::mount::mount(source, "new", fs.kind.as_str(), flags, data.as_c_str())
+            .call(|| format!("mount {}", fs.kind))?;
+        clone_at(scratch.as_fd(), Path::new("new"), false).call(|| "open_tree".into())
+    });
+    // "." is the root of the tmpfs itself.
+    unmount(".", UnmountFlags::DETACH).call(|| "umount the tmpfs for mount(2)".into())?;
+    chdir("/").call(|| "chdir /".into())?;
+    made
 }
 
 fn super_bit(flag: Super) -> MountFlags {

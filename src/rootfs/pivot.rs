@@ -2,14 +2,14 @@
 
 use super::mount;
 use super::root::Root;
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
-use crate::plan::options::{Reach, SHARED, UNBINDABLE};
+use crate::plan::options::{PRIVATE, Reach, SHARED, UNBINDABLE};
+use crate::sys::file::read_at;
 use crate::sys::mount::Change;
-use rustix::fs::CWD;
-use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
-};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 /// Makes the tree the root of this process and its mount namespace. `no_pivot`
@@ -45,32 +45,56 @@ fn move_root(root: &Root) -> Result<()> {
 /// The host's tree stays below the new root. A whole proc or sysfs in it would
 /// let a user namespace in the container mount its own, without masks.
 fn remove_kernel_views() -> Result<()> {
-    let path = "/proc/self/mountinfo";
-    let table = std::fs::read_to_string(path).call(|| format!("read {path}"))?;
     let here = std::env::current_dir().call(|| "getcwd".into())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Kept, for /proc is one of those that go.
+    let proc = openat(CWD, "/proc", flags, Mode::empty()).call(|| "open /proc".into())?;
+    let table =
+        read_at(proc.as_fd(), "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
+    let table = String::from_utf8_lossy(&table);
     for line in table.lines().rev() {
-        let Some((point, kind)) = point_and_kind(line) else { continue };
+        let Some((id, point, kind)) = id_point_and_kind(line) else { continue };
         let ours = std::path::Path::new(&point).starts_with(&here);
         if !ours && (kind == "proc" || kind == "sysfs") {
-            mount_change(point.as_str(), MountPropagationFlags::PRIVATE)
-                .call(|| format!("make {point} private"))?;
-            unmount(point.as_str(), UnmountFlags::DETACH)
-                .call(|| format!("umount {point}"))
+            remove(id, &point, proc.as_fd())
                 .map_err(|error: Error| error.hint("--no-pivot must hide the host's"))?;
         }
     }
     Ok(())
 }
 
-/// Fifth and first field after the dash (`proc_pid_mountinfo(5)`), with the
+/// Unmounts the mount with this id at `point`, which is opened once: the path of a mount may
+/// lead through a directory of anybody.
+fn remove(id: u64, point: &str, proc: BorrowedFd<'_>) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mount =
+        openat2(CWD, point, flags, Mode::empty(), links).call(|| format!("openat2 {point}"))?;
+    let stat = statx(&mount, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        .call(|| format!("statx {point}"))?;
+    if stat.stx_mnt_id != id {
+        return Err(Error::new(format!("umount {point}: another mount lies upon it")));
+    }
+    let private = Change { propagation: PRIVATE, ..Change::default() };
+    mount::change(mount.as_fd(), &private).at(|| format!("make {point} private"))?;
+    let here =
+        openat(CWD, ".", flags | OFlags::DIRECTORY, Mode::empty()).call(|| "open .".into())?;
+    fchdir(proc).call(|| "fchdir to /proc".into())?;
+    unmount(format!("self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH)
+        .call(|| format!("umount {point}"))?;
+    fchdir(&here).call(|| "fchdir back".into())
+}
+
+/// First, fifth and first field after the dash (`proc_pid_mountinfo(5)`), with the
 /// octal escapes undone.
-fn point_and_kind(line: &str) -> Option<(String, &str)> {
+fn id_point_and_kind(line: &str) -> Option<(u64, String, &str)> {
+    let id = line.split(' ').next()?.parse().ok()?;
     let point = line.split(' ').nth(4)?;
     let kind = line.split_once(" - ")?.1.split(' ').next()?;
     let point = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
         .fold(point.to_owned(), |text, (escape, letter)| text.replace(escape, letter));
-    Some((point, kind))
+    Some((id, point, kind))
 }
 
 /// pivot_root(2) refuses a shared root, and nothing can be bound from an

@@ -32,6 +32,11 @@ impl Room {
         Ok(Self(Some(before)))
     }
 
+    /// Whether the caller's limit had no room.
+    pub(super) fn is_made(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Puts the limit back, in each process by itself: the container and hooks
     /// have the caller's.
     ///

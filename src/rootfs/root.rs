@@ -3,20 +3,26 @@
 //! resolves inside the root whatever it says and whoever swaps it meanwhile
 //! (`openat2(2)` with `RESOLVE_IN_ROOT`; CVE-2021-30465, CVE-2024-45310).
 
+use super::held::{self, Base, Held};
 use crate::error::{Context, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
     openat2, readlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use std::cell::RefCell;
 
 /// The container's tree under construction.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
-    /// Mounts that become read-only when everything in them is in place.
-    pub(super) late_readonly: Vec<(String, OwnedFd)>,
+    /// What the configuration has mounted in it; given up when the tree is complete.
+    pub(super) held: RefCell<Vec<Held>>,
+    /// Whether there are more mounts than descriptors to hold them by.
+    pub(super) scarce: bool,
+    /// A procfs that is not the container's, if one mount covers another.
+    pub(super) proc: RefCell<Option<OwnedFd>>,
 }
 
 /// What to do with symbolic links on the way.
@@ -26,6 +32,8 @@ pub(super) enum Links {
     Follow,
     /// Follow them but for the last component.
     NotLast,
+    /// Refuse them but for the last component, which is not followed.
+    OnlyLast,
     /// Refuse the path.
     Refuse,
 }
@@ -37,6 +45,14 @@ pub(super) enum Node {
     File,
 }
 
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub fd: OwnedFd,
+    /// Whether a symbolic link was on the way.
+    pub through_link: bool,
+}
+
 /// As many as the kernel follows (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
 /// A rename elsewhere may disturb a lookup with `..`; the kernel asks to retry.
@@ -44,7 +60,7 @@ const MAX_RETRIES: u32 = 1000;
 
 impl Root {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, late_readonly: Vec::new() }
+        Self { fd, held: RefCell::default(), scarce: false, proc: RefCell::default() }
     }
 
     /// The root that this process has: for one that has entered it.
@@ -62,7 +78,7 @@ impl Root {
     /// # Errors
     /// If something on the way is no directory.
     pub fn directory(&self, path: &str) -> Result<OwnedFd> {
-        let fd = self.ensure(path, Links::Follow, || Ok(Node::Dir))?;
+        let fd = self.ensure(path, Links::Follow, || Ok(Node::Dir))?.fd;
         let mode = fstat(&fd).call(|| format!("stat {path}"))?.st_mode;
         if FileType::from_raw_mode(mode) == FileType::Directory {
             return Ok(fd);
@@ -75,27 +91,27 @@ impl Root {
         self.fd.as_fd()
     }
 
-    /// Takes a mount that was made on `/` as the root from now on.
+    /// Takes a mount that was made on `/` as the root from now on: it hides all others.
     pub(super) fn replace(&mut self, fd: OwnedFd) {
         self.fd = fd;
+        self.held.get_mut().clear();
     }
 
-    /// Opens what exists at `path`, by `O_PATH`.
+    /// Opens what exists at `path`, by `O_PATH`: beneath a held mount if one lies on the way,
+    /// wherever that is by now.
     pub(super) fn open(&self, path: &str, links: Links) -> rustix::io::Result<OwnedFd> {
-        let (flags, resolve) = match links {
-            Links::Follow => (OFlags::empty(), ResolveFlags::empty()),
-            Links::NotLast => (OFlags::NOFOLLOW, ResolveFlags::empty()),
-            Links::Refuse => (OFlags::empty(), ResolveFlags::NO_SYMLINKS),
-        };
-        let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let mut tries = 0;
-        loop {
-            match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) if tries < MAX_RETRIES => tries += 1,
+        let held = self.held.borrow();
+        if let Some(base) = held::base(&held, path, false) {
+            if base.rest.is_empty() {
+                return fcntl_dupfd_cloexec(base.fd, 0);
+            }
+            match open_from(base.fd, base.rest, links, ResolveFlags::BENEATH) {
+                // A link of the image leads out of that mount, to another place in the root.
+                Err(Errno::XDEV) => {}
                 result => return result,
             }
         }
+        open_from(self.fd.as_fd(), path, links, ResolveFlags::IN_ROOT)
     }
 
     /// Opens `path`, first making what is missing of it: directories, and a
@@ -105,50 +121,104 @@ impl Root {
         path: &str,
         links: Links,
         node: impl FnOnce() -> Result<Node>,
-    ) -> Result<OwnedFd> {
-        match self.open(path, links) {
+    ) -> Result<Found> {
+        let strict = if links == Links::NotLast { Links::OnlyLast } else { Links::Refuse };
+        let (found, through_link) = match self.open(path, strict) {
+            Err(Errno::LOOP) if links != Links::Refuse => (self.open(path, links), true),
+            found => (found, self.base_is_through_link(path)),
+        };
+        match found {
             Err(Errno::NOENT) => self.create(path, links, node()?),
-            result => result.call(|| format!("openat2 {path} in the root filesystem")),
+            found => {
+                let fd = found.call(|| format!("openat2 {path} in the root filesystem"))?;
+                Ok(Found { fd, through_link })
+            }
         }
+    }
+
+    fn base_is_through_link(&self, path: &str) -> bool {
+        held::base(&self.held.borrow(), path, false).is_some_and(|base| base.through_link)
     }
 
     /// Walks `path` by single names, so that nothing is made outside the root: a
     /// name is never followed, a link's target joins the names that are left,
     /// and `..` goes back to a directory that the walk has come from.
-    fn create(&self, path: &str, links: Links, node: Node) -> Result<OwnedFd> {
-        let mut left: Vec<Vec<u8>> = names(path.as_bytes());
+    fn create(&self, path: &str, links: Links, node: Node) -> Result<Found> {
+        let held = self.held.borrow();
+        let mut base = held::base(&held, path, false);
+        let mut left = names(base.map_or(path, |base| base.rest).as_bytes());
         let mut walked: Vec<OwnedFd> = Vec::new();
+        let mut through_link = base.is_some_and(|base| base.through_link);
         let mut followed = 0;
         while let Some(name) = left.pop() {
             if name == b".." {
-                walked.pop();
+                if walked.pop().is_none() {
+                    leave(&mut base, &mut left);
+                }
                 continue;
             }
             let last = left.is_empty();
             let wanted = if last { node } else { Node::Dir };
-            let here = walked.last().unwrap_or(&self.fd);
-            refuse_procfs(here.as_fd()).call(|| format!("make mount point {path}"))?;
-            let (fd, kind) = step(here.as_fd(), &name, wanted)
+            let floor = base.map_or(self.fd.as_fd(), |base| base.fd);
+            let here = walked.last().map_or(floor, AsFd::as_fd);
+            refuse_procfs(here).call(|| format!("make mount point {path}"))?;
+            let (fd, kind) = step(here, &name, wanted)
                 .call(|| format!("make mount point {path}: {}", show(&name)))?;
             if kind != FileType::Symlink || (last && links == Links::NotLast) {
                 walked.push(fd);
                 continue;
             }
             followed += 1;
+            through_link = true;
             if links == Links::Refuse || followed > MAX_LINKS {
                 return Err(Error::os(format!("make mount point {path}"), Errno::LOOP));
             }
-            let target = readlinkat(here, &*name, Vec::new())
-                .call(|| format!("readlinkat {}", show(&name)))?;
+            let target =
+                readlinkat(&fd, "", Vec::new()).call(|| format!("readlinkat {}", show(&name)))?;
             if target.as_bytes().starts_with(b"/") {
                 walked.clear();
+                base = None;
             }
             left.extend(names(target.as_bytes()));
         }
-        match walked.pop() {
-            Some(fd) => Ok(fd),
-            None => self.open("/", Links::Follow).call(|| "open the root".into()),
+        let floor = base.map_or(self.fd.as_fd(), |base| base.fd);
+        let fd = match walked.pop() {
+            Some(fd) => fd,
+            None => fcntl_dupfd_cloexec(floor, 0).call(|| "dup".into())?,
+        };
+        Ok(Found { fd, through_link })
+    }
+}
+
+/// Opens what exists at `path` below `dir`, by `O_PATH` and through no link of procfs.
+pub(super) fn open_from(
+    dir: BorrowedFd<'_>,
+    path: &str,
+    links: Links,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let (flags, resolve) = match links {
+        Links::Follow => (flags, resolve),
+        Links::NotLast => (flags | OFlags::NOFOLLOW, resolve),
+        Links::OnlyLast => (flags | OFlags::NOFOLLOW, resolve | ResolveFlags::NO_SYMLINKS),
+        Links::Refuse => (flags, resolve | ResolveFlags::NO_SYMLINKS),
+    };
+    let mut tries = 0;
+    loop {
+        match openat2(dir, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS) {
+            Err(Errno::AGAIN) if tries < MAX_RETRIES => tries += 1,
+            result => return result,
         }
+    }
+}
+
+/// `..` at the root of a held mount: the walk goes on from the directory around its
+/// destination.
+fn leave(base: &mut Option<Base<'_>>, left: &mut Vec<Vec<u8>>) {
+    if let Some(held) = base.take() {
+        left.push(b"..".to_vec());
+        left.extend(names(held.destination.as_bytes()));
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Magic {
     Devpts = 0x1cd1,
     /// pidfds, each with an inode of its own (Linux 6.9).
     Pidfs = 0x5049_4446,
+    /// Memory, as tmpfs where the kernel has no such (devtmpfs).
+    Ramfs = 0x8584_58f6,
     /// Memory, gone with this boot.
     Tmpfs = 0x0102_1994,
 }
@@ -88,4 +90,39 @@ pub enum Magic {
 pub fn is_on(file: impl AsFd, magic: Magic) -> Result<bool> {
     #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
     Ok(rustix::fs::fstatfs(file)?.f_type as u32 == magic as u32)
+}
+
+/// File systems in which a file is a view of the kernel, by their numbers in linux/magic.h:
+/// to read one may drain it, wait, or show what is not the reader's. FUSE and overlay are
+/// not among them, for images lie on both.
+const VIEWS: &[u32] = &[
+    0x0027_e0eb, // cgroup
+    0x0765_5821, // resctrl
+    0x0000_1cd1, // devpts
+    0x1980_0202, // mqueue
+    0x4249_4e4d, // binfmt_misc
+    0x4341_5d53, // smackfs
+    0x5049_4446, // pidfs
+    0x6165_676c, // pstore
+    0x6265_6570, // configfs
+    0x6265_6572, // sysfs
+    0x6367_7270, // cgroup2
+    0x6462_6720, // debugfs
+    0x6e73_6673, // nsfs
+    0x7363_6673, // securityfs
+    0x7472_6163, // tracefs
+    0xcafe_4a11, // bpf
+    0xde5e_81e4, // efivarfs
+    0xf97c_ff8c, // selinuxfs
+    0x0000_9fa0, // proc
+];
+
+/// Whether a file is such a view, and not what somebody has written.
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn is_view(file: impl AsFd) -> Result<bool> {
+    #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
+    let magic = rustix::fs::fstatfs(file)?.f_type as u32;
+    Ok(VIEWS.contains(&magic))
 }

@@ -4,7 +4,9 @@ use super::process::{Namespaces, last_errno};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// `NS_GET_NSTYPE`, linux/nsfs.h.
+/// `NS_GET_USERNS`, linux/nsfs.h.
+const NS_GET_USERNS: u32 = 0xb701;
+/// `NS_GET_NSTYPE`, the same.
 const NS_GET_NSTYPE: u32 = 0xb703;
 /// `NS_MNT_GET_NEXT`, linux/nsfs.h, Linux 6.12.
 const NS_MNT_GET_NEXT: u32 = 0x8010_b70b;
@@ -29,6 +31,19 @@ pub fn kind_of(file: BorrowedFd<'_>) -> Result<Namespaces, Errno> {
     match unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) } {
         -1 => Err(last_errno()),
         kind => Ok(Namespaces(kind as u32)),
+    }
+}
+
+/// The user namespace that owns the namespace of `file`.
+///
+/// # Errors
+/// `EPERM` if it is neither ours nor one of its descendants.
+pub fn owner_of(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: this ioctl takes no argument.
+    match unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_USERNS as _) } {
+        -1 => Err(last_errno()),
+        // SAFETY: the ioctl has opened a new descriptor that nobody else owns.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
 }
 

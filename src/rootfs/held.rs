@@ -1,0 +1,271 @@
+//! The mounts that the configuration made, held from their making to the end of
+//! [`super::finish`].
+//!
+//! A path only says where a mount was put. Whoever may write to the root file system
+//! can rename a mount point from another mount namespace, and the mount goes with it.
+//! So what lies on a held mount is found beneath its descriptor, and at the end every
+//! destination must still lead to its mount (CVE-2023-27561, CVE-2023-28642).
+
+use super::mount;
+use super::root::{Found, Links, Root, open_from};
+use crate::error::{At, Context as _, Error, Result};
+use crate::plan::mounts::{FileSystem, Kind, Mount};
+use crate::plan::paths::is_under;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, ResolveFlags, Statx, StatxFlags, readlinkat, statx};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::path::Arg;
+use std::rc::Rc;
+
+/// What stands at a destination.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The field of the configuration, for messages.
+    pub field: String,
+    /// Clean absolute path inside the container.
+    pub destination: String,
+    /// Whether it becomes read-only when everything in it is in place.
+    pub late_readonly: bool,
+    links: Links,
+    handle: Handle,
+    /// Whether a symbolic link was on the way to it: then its destination does not say
+    /// where it is.
+    through_link: bool,
+    /// What a later mount of the configuration lies on, if that hides it.
+    covered: Option<Rc<OwnedFd>>,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+enum Handle {
+    /// Its root.
+    Mount(OwnedFd),
+    /// Its id only, for one of very many mounts.
+    Id(u64),
+    /// A directory of the image that holds what was made by us.
+    Directory(OwnedFd),
+}
+
+/// A held mount that a path leads to, and the rest of that path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub destination: &'a str,
+    pub rest: &'a str,
+    pub through_link: bool,
+}
+
+/// `STATX_MNT_ID_UNIQUE` (Linux 6.8): not given again after an unmount. Before that the
+/// other id has to do, which the kernel does not give again while the mount is held.
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+impl Held {
+    /// A directory of the image, opened.
+    fn directory(destination: String, fd: OwnedFd) -> Self {
+        Self {
+            field: "default devices".into(),
+            destination,
+            late_readonly: false,
+            links: Links::Follow,
+            handle: Handle::Directory(fd),
+            through_link: false,
+            covered: None,
+        }
+    }
+
+    /// Its descriptor, unless only the id is known.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.handle {
+            Handle::Mount(fd) | Handle::Directory(fd) => Some(fd.as_fd()),
+            Handle::Id(_) => None,
+        }
+    }
+
+    /// Whether it lies on `outer` or beneath it: what somebody has moved away is not, whatever
+    /// its destination was. `None` if only its id is known.
+    fn is_beneath(&self, outer: &OwnedFd, proc: BorrowedFd<'_>) -> Result<Option<bool>> {
+        let Some(inner) = self.fd() else { return Ok(None) };
+        let (inner, outer) = (path_of(inner, proc)?, path_of(outer.as_fd(), proc)?);
+        let outer = outer.strip_suffix(b"/").unwrap_or(&outer);
+        let rest = inner.strip_prefix(outer);
+        Ok(Some(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))))
+    }
+
+    /// Whether `found` is what is held.
+    fn is(&self, found: &Statx) -> Result<bool> {
+        let wanted = match &self.handle {
+            Handle::Id(id) => return Ok(found.stx_mnt_id == *id),
+            Handle::Mount(fd) | Handle::Directory(fd) => identify(fd, "", AtFlags::EMPTY_PATH)
+                .call(|| format!("statx {}", self.destination))?,
+        };
+        let inode = |stat: &Statx| (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
+        let same_inode =
+            !matches!(self.handle, Handle::Directory(_)) || inode(&wanted) == inode(found);
+        Ok(wanted.stx_mnt_id == found.stx_mnt_id && same_inode)
+    }
+}
+
+/// The id of a mount, and of a file in it. An automount is not set off.
+fn identify(dir: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<Statx> {
+    let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE | StatxFlags::INO;
+    statx(dir, path, flags | AtFlags::NO_AUTOMOUNT, wanted)
+}
+
+/// The innermost held mount at or above `path`; of several at one place the last. With
+/// `above`, not the one at `path` itself.
+pub(super) fn base<'a>(held: &'a [Held], path: &'a str, above: bool) -> Option<Base<'a>> {
+    let is_above = |one: &&Held| !above || one.destination.len() < path.len();
+    let candidates =
+        held.iter().filter(|one| one.covered.is_none() && is_under(path, &one.destination));
+    let innermost = candidates
+        .filter(is_above)
+        .filter(|one| one.fd().is_some())
+        .max_by_key(|one| one.destination.len())?;
+    Some(Base {
+        fd: innermost.fd()?,
+        destination: &innermost.destination,
+        rest: path.get(innermost.destination.len()..)?.trim_start_matches('/'),
+        through_link: innermost.through_link,
+    })
+}
+
+impl Root {
+    /// Holds a mount that has just been attached to `target`. `proc` is a procfs that is not
+    /// the container's; `whole` is false where descriptors are scarce.
+    pub(super) fn hold(
+        &mut self,
+        mount: &Mount,
+        target: Found,
+        made: OwnedFd,
+        proc: Option<BorrowedFd<'_>>,
+    ) -> Result<()> {
+        let late_readonly = matches!(&mount.kind, Kind::FileSystem(fs) if fs.late_readonly);
+        if mount.destination == "/" {
+            self.replace(made);
+            return Ok(());
+        }
+        let through_link = target.through_link;
+        let covered = Rc::new(target.fd);
+        for earlier in self.held.get_mut().iter_mut().filter(|earlier| earlier.covered.is_none()) {
+            let textually = is_under(&earlier.destination, &mount.destination);
+            if textually || through_link || earlier.through_link {
+                let proc = kept_procfs(self.proc.get_mut(), proc)?;
+                if earlier.is_beneath(&covered, proc)?.unwrap_or(textually) {
+                    earlier.covered = Some(Rc::clone(&covered));
+                }
+            }
+        }
+        let important = ["/proc", "/sys", "/dev", "/dev/pts"];
+        let handle =
+            match self.scarce && !late_readonly && !important.contains(&mount.destination.as_str())
+            {
+                true => Handle::Id(
+                    identify(&made, "", AtFlags::EMPTY_PATH)
+                        .call(|| format!("statx {}", mount.destination))?
+                        .stx_mnt_id,
+                ),
+                false => Handle::Mount(made),
+            };
+        self.held.get_mut().push(Held {
+            field: mount.field(),
+            destination: mount.destination.clone(),
+            late_readonly,
+            links: super::build::links(mount),
+            handle,
+            through_link,
+            covered: None,
+        });
+        Ok(())
+    }
+
+    /// Holds the directory of the image at `path`, unless a mount is held there.
+    pub(super) fn hold_directory(&mut self, path: &str, fd: OwnedFd) {
+        let held = self.held.get_mut();
+        if base(held, path, false).is_none_or(|base| !base.rest.is_empty()) {
+            held.push(Held::directory(path.into(), fd));
+        }
+    }
+
+    /// Whether every destination leads to its mount, but for those that a later mount
+    /// hides: they must still lie beneath it.
+    pub(super) fn verify(&self) -> Result<()> {
+        let held = self.held.borrow();
+        let proc = self.proc.borrow();
+        for one in held.iter() {
+            let in_place = match (&one.covered, &*proc) {
+                (Some(cover), Some(proc)) => {
+                    one.is_beneath(cover, proc.as_fd()).map(|beneath| beneath.unwrap_or(true))
+                }
+                _ => self.leads_to(one, &held),
+            };
+            if !in_place.at(|| one.field.clone())? {
+                return Err(Error::new(format!(
+                    "{}.destination: {} does not lead to what was mounted there",
+                    one.field, one.destination
+                ))
+                .hint("a hook, or somebody who can write to the root filesystem, has moved it or covered it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn leads_to(&self, one: &Held, held: &[Held]) -> Result<bool> {
+        let path = one.destination.as_str();
+        let base = base(held, path, true);
+        let (dir, rest) = match base {
+            Some(base) => (base.fd, base.rest),
+            None => (self.fd(), path.trim_start_matches('/')),
+        };
+        // A single name needs no descriptor: nothing can be followed.
+        if !rest.contains('/')
+            && let Ok(found) = identify(dir, rest, AtFlags::SYMLINK_NOFOLLOW)
+            && one.is(&found)?
+        {
+            return Ok(true);
+        }
+        let resolve = if base.is_some() { ResolveFlags::BENEATH } else { ResolveFlags::IN_ROOT };
+        let found = match open_from(dir, rest, one.links, resolve) {
+            Err(Errno::XDEV) => open_from(self.fd(), path, one.links, ResolveFlags::IN_ROOT),
+            result => result,
+        };
+        match found {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            found => {
+                let found = found.call(|| format!("openat2 {path}"))?;
+                let found =
+                    identify(&found, "", AtFlags::EMPTY_PATH).call(|| format!("statx {path}"))?;
+                one.is(&found)
+            }
+        }
+    }
+
+    /// Gives the descriptors up: nothing is made any more.
+    pub(super) fn release(&self) {
+        self.held.take();
+        self.proc.take();
+    }
+}
+
+/// A procfs that is not the container's, kept for the end.
+fn kept_procfs<'a>(
+    kept: &'a mut Option<OwnedFd>,
+    proc: Option<BorrowedFd<'_>>,
+) -> Result<BorrowedFd<'a>> {
+    let found = match (kept.take(), proc) {
+        (Some(found), _) => found,
+        (None, Some(proc)) => fcntl_dupfd_cloexec(proc, 0).call(|| "dup".into())?,
+        (None, None) => {
+            let fs = FileSystem { kind: "proc".into(), ..FileSystem::default() };
+            mount::new(&fs, 0, None)?
+        }
+    };
+    let found: &OwnedFd = kept.insert(found);
+    Ok(found.as_fd())
+}
+
+/// The kernel's word for where a descriptor leads.
+fn path_of(fd: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let link = format!("self/fd/{}", fd.as_raw_fd());
+    let path = readlinkat(proc, &link, Vec::new()).call(|| format!("readlinkat /proc/{link}"))?;
+    Ok(path.into_bytes())
+}
