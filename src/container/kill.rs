@@ -111,7 +111,8 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         // On cgroup v1 a frozen process cannot even die.
         record.cgroup.thaw()?;
     }
-    Ok(())
+    // Nor can init while one of its pid namespace is frozen below.
+    if signal == Signal::KILL { record.cgroup.thaw_dying() } else { Ok(()) }
 }
 
 #[cfg(test)]
