@@ -94,6 +94,17 @@ pub(super) fn thaw_dying(cgroup: &Cgroup) -> Result<()> {
     }
 }
 
+/// Takes back [`hold`], if there was anything to hold by.
+pub(super) fn thaw_top(cgroup: &Cgroup) -> Result<()> {
+    if switch(cgroup, false).is_err() {
+        return Ok(());
+    }
+    match thaw(cgroup) {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
+        thawed => thawed,
+    }
+}
+
 /// Thaws the container's cgroup and every one below it: for a kill.
 pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
     let Ok((node, name, text)) = switch(cgroup, false) else {

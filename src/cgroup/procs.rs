@@ -5,7 +5,7 @@ use super::apply::write_file;
 use super::freeze;
 use super::node::{Node, open_dir, open_file, pieces, read_bytes};
 use super::plan::SubPath;
-use super::walk::{Step, walk};
+use super::walk::{Step, has_children, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -219,22 +219,25 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
         }
     }
     let mut sweep = Sweep::new(node, dir, signal);
-    let quiet = sweep.repeat()?;
     if signal != Signal::KILL {
-        return Ok(());
+        return sweep.repeat().map(drop);
     }
-    if quiet && !sweep.nested {
+    if !has_children(dir).call(|| format!("stat {}", node.path()))?
+        && sweep.repeat()?
+        && !sweep.nested
+    {
         return if sweep.met { freeze::thaw_all(cgroup) } else { Ok(()) };
     }
     // Somebody forks faster than we read, or may go from one directory to another
     // while we read a third: they can't while frozen. Whether all stand still in
     // time does not matter, the sweep that follows does.
-    let frozen = freeze::hold(cgroup, Duration::from_secs(1));
+    let held = freeze::hold(cgroup, Duration::from_secs(1));
     let swept = sweep.repeat();
-    freeze::thaw_all(cgroup)?;
+    // Where nobody was met nobody is frozen.
+    if sweep.met { freeze::thaw_all(cgroup) } else { freeze::thaw_top(cgroup) }?;
     match swept? {
         true => Ok(()),
-        false => frozen.and(Err(Error::new(format!("processes of {} fork too fast", node.path())))),
+        false => held.and(Err(Error::new(format!("processes of {} fork too fast", node.path())))),
     }
 }
 
