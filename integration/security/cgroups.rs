@@ -534,8 +534,9 @@ fn who_cannot_die_or_freeze_keeps_nobody_waiting() {
     c.call(["pause", &c.id]).run().fails_with(&["timed out"]);
     // Half frozen is worse than running.
     assert_eq!(c.status(), "running");
+    let init = c.pid();
     let deleting = c.call(["delete", "--force", &c.id]).spawn();
-    assert!(exits(c.pid()), "init stays");
+    assert!(exits(init), "init stays");
     terminated(deleting);
     let out = c.call(["delete", "--force", &c.id]).run();
     out.fails_with(&[&pid.to_string()]);
@@ -587,6 +588,7 @@ fn a_lock_that_is_held_keeps_nobody_for_long() {
     let patient = c.call(["pause", id]).spawn();
     let start = Instant::now();
     // These want no lock.
+    terminated(c.call(["events", id]).spawn());
     c.call(["state", id]).run().ok();
     c.call(["kill", id, "CONT"]).run().ok();
     for command in waiting {

@@ -8,7 +8,7 @@
 use super::Cgroup;
 use super::apply::write_file;
 use super::node::{Node, keyed, open_file, read, read_fd};
-use super::walk::{Step, has_children, walk};
+use super::walk::{Step, has_links, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::read_short;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -83,14 +83,15 @@ pub(super) fn hold(cgroup: &Cgroup, patience: Duration) -> Result<()> {
 
 /// v1, for processes that were sent SIGKILL: see [`thaw_all`].
 pub(super) fn thaw_dying(cgroup: &Cgroup) -> Result<()> {
-    match switch(cgroup, false) {
-        Ok((node, ..)) if !node.unified() => match node.open()? {
-            Some(dir) if has_children(dir.as_fd()).call(|| format!("stat {}", node.path()))? => {
-                thaw_all(cgroup)
-            }
-            _ => Ok(()),
-        },
-        _ => Ok(()),
+    let Ok((node, ..)) = switch(cgroup, false) else { return Ok(()) };
+    if node.unified() {
+        return Ok(());
+    }
+    match rustix::fs::stat(node.path()) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Error::os(format!("stat {}", node.path()), errno)),
+        Ok(stat) if has_links(&stat) => thaw_all(cgroup),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::node::{Node, open_dir};
 use crate::error::{Context, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat, fstat, openat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -68,10 +68,14 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Whether there are cgroups below: the link count of a cgroup's directory is
-/// theirs plus two.
+/// Whether there are cgroups below.
 pub(super) fn has_children(dir: BorrowedFd<'_>) -> rustix::io::Result<bool> {
-    Ok(fstat(dir)?.st_nlink != 2)
+    fstat(dir).map(|stat| has_links(&stat))
+}
+
+/// The link count of a cgroup's directory is that of those below it plus two.
+pub(super) fn has_links(stat: &Stat) -> bool {
+    stat.st_nlink != 2
 }
 
 /// Names of the cgroups right below; none of one that is gone.

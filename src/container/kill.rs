@@ -112,7 +112,10 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         record.cgroup.thaw()?;
     }
     // Nor can init while one of its pid namespace is frozen below.
-    if signal == Signal::KILL { record.cgroup.thaw_dying() } else { Ok(()) }
+    if signal == Signal::KILL && record.cgroup.exists() {
+        record.cgroup.thaw_dying()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
