@@ -199,12 +199,49 @@ fn a_container_that_makes_cgroups_and_moves_meanwhile_is_deleted() {
 const NAMES: [&[u8]; 7] =
     [b"\xff\xfe", b"a b", b"tab\t\x1b[31m", b"gone (deleted)", b"0::a", b"-rf", b"\xc3"];
 
+/// A cgroup of which nothing stays below, whatever the runtime left there.
+struct Below(PathBuf);
+
+impl Below {
+    /// Deepest last.
+    fn each(dir: &Path, what: &mut impl FnMut(&Path)) {
+        what(dir);
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                Self::each(&entry.path(), what);
+            }
+        }
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        let mut killed = Vec::new();
+        let mut dirs = Vec::new();
+        Self::each(&self.0, &mut |dir| {
+            for (file, text) in [("cgroup.freeze", "0"), ("freezer.state", "THAWED")] {
+                let file = dir.join(file);
+                drop(file.exists().then(|| fs::write(file, text)));
+            }
+            let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            killed.extend(pids.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
+            dirs.push(dir.to_owned());
+        });
+        for pid in &killed {
+            kill_process(*pid, Signal::KILL).ok();
+        }
+        killed.into_iter().for_each(|pid| drop(exits(pid)));
+        dirs.iter().skip(1).rev().for_each(|dir| drop(fs::remove_dir(dir)));
+    }
+}
+
 /// B3
 #[test]
 fn cgroups_may_have_any_name() {
     deviates!("crun", "ps is not there");
     let c = crowd(NAMES.len());
     let own = cgroup(&c);
+    let _below = Below(own.clone());
     let mut members = ps(&c);
     members.retain(|pid| *pid != c.pid().as_raw_pid());
     for (name, pid) in NAMES.iter().zip(&members) {
@@ -233,6 +270,7 @@ fn exec_follows_init_into_a_cgroup_of_any_name() {
     let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap();
     let one = controllers.split_whitespace().next_back();
     needs!(one.is_some(), "a controller");
+    let _below = Below(own.clone());
     let below = own.join(OsStr::from_bytes(b"\xff \x1b[31m"));
     fs::create_dir(&below).unwrap();
     enter(&below, c.pid().as_raw_pid());
@@ -368,6 +406,7 @@ fn what_is_frozen_below_dies() {
     for by in ["kill KILL", "kill --all KILL", "delete"] {
         let c = Bundle::sh("sleep 1000 & echo > /ready; wait").container().up_and_ready();
         let own = cgroup(&c);
+        let _below = Below(own.clone());
         let (dir, below) = (own.join("a"), own.join("a/b"));
         fs::create_dir_all(&below).unwrap();
         let listed = ps(&c);

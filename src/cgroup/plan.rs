@@ -248,9 +248,11 @@ mod tests {
 
     #[test]
     fn a_rootless_cgroup_lies_beside_its_maker() {
-        assert_eq!(beside_own("0::/user.slice/u/a.scope\n", "c1"), "user.slice/u/c1");
-        assert_eq!(beside_own("0::/\n", "c1"), "c1");
-        assert_eq!(beside_own("0::/x\n", "c1"), "c1");
+        let beside = |own: &[u8]| beside_own(own, "c1").map_err(|error| error.to_string());
+        assert_eq!(beside(b"1:cpu:/x\n0::/user.slice/u/a.scope\n").unwrap(), "user.slice/u/c1");
+        assert_eq!(beside(b"0::/\n").unwrap(), "c1");
+        assert_eq!(beside(b"0::/x\n").unwrap(), "c1");
+        assert!(beside(b"0::/\xff\x1b/x\n").unwrap_err().contains(r"/\xff\x1b/x"));
     }
 
     #[test]

@@ -336,9 +336,12 @@ impl<'a> Sweep<'a> {
     }
 }
 
+/// A process by its pid and by its pidfd.
+type Opened = (i32, OwnedFd);
+
 /// Opens as many of the processes as a batch, and our limit of descriptors, allow;
 /// the rest is returned with them.
-fn open_batch(pids: &[i32]) -> Result<(Vec<(i32, OwnedFd)>, &[i32])> {
+fn open_batch(pids: &[i32]) -> Result<(Vec<Opened>, &[i32])> {
     let mut opened = Vec::new();
     for (at, &pid) in pids.iter().enumerate() {
         if opened.len() == BATCH {
