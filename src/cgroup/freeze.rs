@@ -7,7 +7,8 @@
 
 use super::Cgroup;
 use super::apply::write_file;
-use super::node::{Node, children, keyed, open_dir, open_file, read, read_fd};
+use super::node::{Node, keyed, open_file, read, read_fd};
+use super::walk::{Step, has_links, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::read_short;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -66,28 +67,71 @@ pub fn is_frozen(file: &str) -> Result<bool> {
     }
 }
 
+/// Keeps processes from forking, and from moving, for a kill: who has not come to
+/// a stop in time will before it can do either again. Only an order that could not
+/// be given is an error.
+pub(super) fn hold(cgroup: &Cgroup, patience: Duration) -> Result<()> {
+    let (node, name, text) = switch(cgroup, true)?;
+    let until = Instant::now() + patience;
+    write_file(node.dir()?, name, text)
+        .call(|| format!("write {text} to {}/{name}", node.path()))?;
+    match settle(node, until) {
+        Err(error) if error.errno() == Some(Errno::TIMEDOUT) => Ok(()),
+        settled => settled,
+    }
+}
+
+/// v1, for processes that were sent SIGKILL: see [`thaw_all`].
+pub(super) fn thaw_dying(cgroup: &Cgroup) -> Result<()> {
+    let Ok((node, ..)) = switch(cgroup, false) else { return Ok(()) };
+    if node.unified() {
+        return Ok(());
+    }
+    match rustix::fs::stat(node.path()) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Error::os(format!("stat {}", node.path()), errno)),
+        Ok(stat) if has_links(&stat) => thaw_all(cgroup),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Takes back [`hold`], if there was anything to hold by.
+pub(super) fn thaw_top(cgroup: &Cgroup) -> Result<()> {
+    if switch(cgroup, false).is_err() {
+        return Ok(());
+    }
+    match thaw(cgroup) {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
+        thawed => thawed,
+    }
+}
+
 /// Thaws the container's cgroup and every one below it: for a kill.
 pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
-    fn descend(dir: BorrowedFd<'_>, name: &str, text: &str) -> rustix::io::Result<()> {
-        write_file(dir, name, text)?;
-        for child in children(dir)? {
-            match open_dir(dir, &child).and_then(|fd| descend(fd.as_fd(), name, text)) {
-                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
     let Ok((node, name, text)) = switch(cgroup, false) else {
         return Ok(()); // nothing can be frozen
     };
-    match node.dir_if_there()? {
-        None => Ok(()),
-        Some(dir) => match descend(dir, name, text) {
-            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-            done => done.call(|| format!("thaw the cgroups below {}", node.path())),
-        },
-    }
+    let Some(top) = node.open()? else {
+        return Ok(());
+    };
+    walk(node, top.as_fd(), |step| {
+        let Step::Enter(dir) = step else { return Ok(()) };
+        let thawed = match node.unified() {
+            false if !is_self_frozen(dir) => Ok(()),
+            _ => write_file(dir, name, text),
+        };
+        match thawed {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(Error::os(format!("thaw the cgroups of {}", node.path()), errno)),
+        }
+    })
+}
+
+/// v1: whether this cgroup, and not only one above it, was told to freeze. What
+/// cannot be read is taken for frozen. A write goes through all those below, this
+/// does not: of many, one below the other, few were told.
+fn is_self_frozen(dir: BorrowedFd<'_>) -> bool {
+    read(dir, "freezer.self_freezing").map_or(true, |text| text.trim() != "0")
 }
 
 /// Directory, file and word.

@@ -33,6 +33,7 @@ mod stats;
 mod systemd;
 mod v1;
 mod v2;
+mod walk;
 mod write;
 
 pub use devices::{Devices, Exception, Kind, Policy, Rule};
@@ -266,6 +267,12 @@ impl Cgroup {
     /// Lets them run on.
     pub fn thaw(&self) -> Result<()> {
         freeze::thaw(self)
+    }
+
+    /// Lets processes that were sent SIGKILL run to their end: on v1 nothing frozen
+    /// can die, not even what a container has frozen below its own cgroup.
+    pub fn thaw_dying(&self) -> Result<()> {
+        freeze::thaw_dying(self)
     }
 
     /// Whether they stand still, or are asked to.

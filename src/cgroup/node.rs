@@ -110,6 +110,17 @@ impl Node {
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
 
+    /// The directory, opened for one use: who goes through all hierarchies of v1
+    /// may have no room to keep a dozen. None if the cgroup is gone.
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>> {
+        let path = self.path();
+        let (dir, below) = near(&path);
+        match open_dir(dir, below) {
+            Err(Errno::NOENT) => Ok(None),
+            fd => fd.map(Some).call(|| format!("open cgroup {path}")),
+        }
+    }
+
     /// The directory, or none if the cgroup is gone.
     pub(super) fn dir_if_there(&self) -> Result<Option<BorrowedFd<'_>>> {
         match self.dir() {
@@ -140,43 +151,39 @@ pub(super) fn open_file(
     rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Reads a whole file.
+/// Reads a whole file of the kernel's own words.
 pub(super) fn read(dir: BorrowedFd<'_>, name: impl Arg) -> rustix::io::Result<String> {
     read_fd(open_file(dir, name, OFlags::RDONLY)?.as_fd())
 }
 
-/// Reads from the beginning to the end. For files of short lines only.
+/// Reads a whole file in which names of cgroups stand: those are bytes.
+pub(super) fn read_bytes(dir: BorrowedFd<'_>, name: impl Arg) -> rustix::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    pieces(open_file(dir, name, OFlags::RDONLY)?.as_fd(), |piece| all.extend_from_slice(piece))?;
+    Ok(all)
+}
+
+/// As [`read`], of an open file, from its beginning.
 pub(super) fn read_fd(fd: BorrowedFd<'_>) -> rustix::io::Result<String> {
     let mut all = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let n = retry_on_intr(|| rustix::io::pread(fd, &mut buffer, all.len() as u64))?;
-        all.extend_from_slice(&buffer[..n]);
-        // The kernel fills the buffer with whole lines: half of it is the end.
-        if n < buffer.len() / 2 {
-            break;
-        }
-    }
+    pieces(fd, |piece| all.extend_from_slice(piece))?;
     String::from_utf8(all).map_err(|_| Errno::ILSEQ)
 }
 
-/// Names of the cgroups right below. The link count of a cgroup's directory is
-/// theirs plus two, so that most need no listing.
-pub(super) fn children(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<String>> {
-    if rustix::fs::fstat(dir)?.st_nlink == 2 {
-        return Ok(Vec::new());
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::new(fd)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
-            names.push(name.into_owned());
+/// Reads from the beginning to the end, piece by piece. For files of short lines
+/// only.
+pub(super) fn pieces(fd: BorrowedFd<'_>, mut take: impl FnMut(&[u8])) -> rustix::io::Result<()> {
+    let mut buffer = [0; 4096];
+    let mut done = 0;
+    loop {
+        let n = retry_on_intr(|| rustix::io::pread(fd, &mut buffer, done))?;
+        take(&buffer[..n]);
+        done += n as u64;
+        // The kernel fills the buffer with whole lines: half of it is the end.
+        if n < buffer.len() / 2 {
+            return Ok(());
         }
     }
-    Ok(names)
 }
 
 /// The value of a `key value` line, as in `cgroup.events`.

@@ -1,6 +1,6 @@
 //! Which version, which hierarchies, which path. Reads only.
 
-use super::node::{Node, read};
+use super::node::{Node, read, read_bytes};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
 use crate::spec::Resources;
@@ -77,14 +77,15 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         Some(path) => clean(path).map_err(|e| e.at("linux.cgroupsPath"))?,
         None => clean(id).map_err(|e| e.at("container id"))?,
     };
-    let own = || read(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
+    let own = || read_bytes(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
     if magic(CGROUPS) == Some(V2_MAGIC) {
         let absolute = path.is_some_and(|path| path.starts_with('/'));
-        let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
+        let below = if rootless && !absolute { beside_own(&own()?, &below)? } else { below };
         let node = node(CGROUPS.into(), below, None);
         return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
     }
-    let own = own()?;
+    // Only the names of the hierarchies count here, which are the kernel's.
+    let own = String::from_utf8_lossy(&own()?).into_owned();
     let mut table = None;
     let mut nodes = Vec::new();
     for line in own.lines() {
@@ -140,11 +141,6 @@ pub(super) fn plan_unit(
     Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
 }
 
-/// Whether a path has a component that leads upwards.
-pub(super) fn leads_up(path: &str) -> bool {
-    path.split('/').any(|part| part == "..")
-}
-
 fn node(root: String, path: String, name: Option<String>) -> Node {
     Node { root, path, name, controllers: None, made: 0, ours: false, fd: OnceCell::new() }
 }
@@ -166,12 +162,17 @@ fn clean(path: &str) -> Result<String> {
 
 /// A user's own cgroup holds processes, so it can't have controlled ones below
 /// it ("no internal processes"): the new one goes beside it, as under runc.
-fn beside_own(own: &str, below: &str) -> String {
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    match own.rsplit_once('/') {
+fn beside_own(own: &[u8], below: &str) -> Result<String> {
+    let own = own.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"));
+    let own = own.unwrap_or_default();
+    let own = std::str::from_utf8(own).map_err(|_| {
+        Error::new(format!("our own cgroup is /{}, which is no text", own.escape_ascii()))
+            .hint("name an absolute one by linux.cgroupsPath")
+    })?;
+    Ok(match own.rsplit_once('/') {
         Some((parent, _)) => format!("{parent}/{below}"),
         None => below.to_owned(),
-    }
+    })
 }
 
 fn magic(path: &str) -> Option<u64> {
@@ -247,9 +248,11 @@ mod tests {
 
     #[test]
     fn a_rootless_cgroup_lies_beside_its_maker() {
-        assert_eq!(beside_own("0::/user.slice/u/a.scope\n", "c1"), "user.slice/u/c1");
-        assert_eq!(beside_own("0::/\n", "c1"), "c1");
-        assert_eq!(beside_own("0::/x\n", "c1"), "c1");
+        let beside = |own: &[u8]| beside_own(own, "c1").map_err(|error| error.to_string());
+        assert_eq!(beside(b"1:cpu:/x\n0::/user.slice/u/a.scope\n").unwrap(), "user.slice/u/c1");
+        assert_eq!(beside(b"0::/\n").unwrap(), "c1");
+        assert_eq!(beside(b"0::/x\n").unwrap(), "c1");
+        assert!(beside(b"0::/\xff\x1b/x\n").unwrap_err().contains(r"/\xff\x1b/x"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Processes of a cgroup: moving them in, listing and signalling them.
 
+use super::Cgroup;
 use super::apply::write_file;
 use super::freeze;
-use super::node::{Node, children, open_dir, open_file, read};
+use super::node::{Node, open_dir, open_file, pieces, read_bytes};
 use super::plan::SubPath;
-use super::{Cgroup, plan};
+use super::walk::{Step, has_children, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,11 +13,18 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a sweep may find processes that the one before did not know. Who
 /// has been sent SIGKILL can't fork any more, so it takes few.
-const SWEEPS: usize = 64;
+const SWEEPS: usize = 16;
+/// When no sweep is begun any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many processes are signalled at once: each takes a descriptor, and a usual
+/// limit is 1024. Each batch lists the directory again, so few are too slow.
+const BATCH: usize = 900;
+/// Descriptors that a batch leaves for that list.
+const SPARE: usize = 1;
 
 pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()> {
     for sub in below {
@@ -34,12 +42,12 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
             .iter()
             .find(|sub| sub.controllers.is_empty() || sub.controllers.iter().any(|c| node.has(c)));
         match sub {
-            None => enter(node, node.dir()?, "", pid)?,
+            None => enter(node, node.dir()?, b"", pid)?,
             Some(sub) => match open_dir(node.dir()?, &sub.path) {
-                Ok(fd) => enter(node, fd.as_fd(), &sub.path, pid)?,
+                Ok(fd) => enter(node, fd.as_fd(), sub.path.as_bytes(), pid)?,
                 // The unified one beside v1 controls nothing: a missing path is fine.
                 Err(Errno::NOENT) if node.controllers.is_some() => {
-                    enter(node, node.dir()?, "", pid)?
+                    enter(node, node.dir()?, b"", pid)?
                 }
                 Err(errno) => {
                     let path = format!("{}/{}", node.path(), sub.path);
@@ -51,10 +59,10 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
     Ok(())
 }
 
-fn enter(node: &Node, dir: BorrowedFd<'_>, below: &str, pid: i32) -> Result<()> {
+fn enter(node: &Node, dir: BorrowedFd<'_>, below: &[u8], pid: i32) -> Result<()> {
     write_file(dir, "cgroup.procs", &pid.to_string()).map_err(|errno| {
         let slash = if below.is_empty() { "" } else { "/" };
-        let path = format!("{}{slash}{below}", node.path());
+        let path = format!("{}{slash}{}", node.path(), below.escape_ascii());
         let error = Error::os(format!("write {pid} to {path}/cgroup.procs"), errno);
         match errno {
             Errno::BUSY => error.hint("it has controlled cgroups below, so it takes no processes"),
@@ -103,26 +111,45 @@ pub(super) fn dir_beside(cgroup: &Cgroup, init: i32) -> Result<Option<OwnedFd>> 
     }
 }
 
-fn places(pid: i32) -> Result<String> {
+/// Where the process is in each hierarchy. The names are the container's choice.
+fn places(pid: i32) -> Result<Vec<u8>> {
     let file = format!("/proc/{pid}/cgroup");
-    read(rustix::fs::CWD, &file).call(|| format!("read {file}"))
+    read_bytes(rustix::fs::CWD, &file).map_err(|errno| {
+        let error = Error::os(format!("read {file}"), errno);
+        match errno {
+            Errno::NAMETOOLONG => error.hint("it is in a cgroup whose path is too long to be told"),
+            _ => error,
+        }
+    })
 }
 
 /// Where a process is, as far as it is in the container's part of the tree.
-fn place_of(node: &Node, places: &str, pid: i32) -> Result<(OwnedFd, String)> {
+fn place_of(node: &Node, places: &[u8], pid: i32) -> Result<(OwnedFd, Vec<u8>)> {
     let name = node.name.as_deref().unwrap_or_default();
-    let path = places.lines().find_map(|line| {
-        let (its_name, path) = line.split_once(':')?.1.split_once(':')?;
-        (its_name == name).then(|| path.trim_start_matches('/'))
-    });
-    let path = path.unwrap_or_default();
-    let inside = path.strip_prefix(&node.path).filter(|p| p.is_empty() || p.starts_with('/'));
-    let Some(below) = inside.filter(|_| !plan::leads_up(path)) else {
+    let path = path_in(places, name);
+    let own = node.path.as_bytes();
+    let leads_up = path.split(|byte| *byte == b'/').any(|part| part == b"..");
+    let inside = path.strip_prefix(own).filter(|p| p.is_empty() || p.starts_with(b"/"));
+    let Some(below) = inside.filter(|_| !leads_up) else {
+        let path = path.escape_ascii();
         return Err(Error::new(format!("process {pid} is in /{path}, not in /{}", node.path)));
     };
-    let whole = format!("{}/{path}", node.root);
-    let fd = open_dir(rustix::fs::CWD, &whole).call(|| format!("open cgroup {whole}"))?;
-    Ok((fd, below.trim_start_matches('/').to_owned()))
+    let whole = [node.root.as_bytes(), b"/", path].concat();
+    let fd = open_dir(rustix::fs::CWD, &*whole)
+        .call(|| format!("open cgroup {}", whole.escape_ascii()))?;
+    Ok((fd, below.strip_prefix(b"/").unwrap_or(below).to_vec()))
+}
+
+/// The path that `/proc/PID/cgroup` shows for a hierarchy, without the first slash.
+/// A name may hold anything but a slash and a line feed (`cgroup_mkdir`).
+fn path_in<'a>(places: &'a [u8], hierarchy: &str) -> &'a [u8] {
+    let path = places.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
+        let name = fields.next()?;
+        fields.next().filter(|_| name == hierarchy.as_bytes())
+    });
+    let path = path.unwrap_or_default();
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 pub(super) fn pids(cgroup: &Cgroup) -> Result<Vec<i32>> {
@@ -132,29 +159,51 @@ pub(super) fn pids(cgroup: &Cgroup) -> Result<Vec<i32>> {
 /// Processes of a directory and of those below it; none if it is gone.
 pub(super) fn below(node: &Node) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    let Some(dir) = node.dir_if_there()? else {
+    let Some(dir) = node.open()? else {
         return Ok(pids);
     };
-    collect(dir, &mut pids).call(|| format!("list the processes of {}", node.path()))?;
+    walk(node, dir.as_fd(), |step| match step {
+        Step::Enter(dir) => each(node, dir, |pid| pids.push(pid)),
+        Step::Leave(..) => Ok(()),
+    })?;
     Ok(pids)
 }
 
-fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> rustix::io::Result<()> {
-    match read(dir, "cgroup.procs") {
-        // Removed while we looked: ENODEV once it was open.
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-        // A threaded cgroup below lists its processes at its domain.
-        Err(Errno::OPNOTSUPP) => {}
-        text => pids.extend(text?.lines().filter_map(|line| line.parse::<i32>().ok())),
+/// Processes of one directory; none if it is gone.
+fn each(node: &Node, dir: BorrowedFd<'_>, mut take: impl FnMut(i32)) -> Result<()> {
+    let mut lines = Lines::default();
+    let read = open_file(dir, "cgroup.procs", OFlags::RDONLY)
+        .and_then(|fd| pieces(fd.as_fd(), |piece| lines.numbers(piece, &mut take)));
+    match read {
+        // Removed while we looked: ENODEV once it was open. A threaded cgroup lists
+        // its processes at its domain.
+        Ok(()) | Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(Error::os(format!("list the processes of {}", node.path()), errno)),
     }
-    for child in children(dir)? {
-        match open_dir(dir, &child) {
-            Ok(fd) => collect(fd.as_fd(), pids)?,
-            Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(errno) => return Err(errno),
+}
+
+/// Numbers, one a line, that come in pieces.
+#[derive(Debug, Default)]
+struct Lines {
+    number: Option<i32>,
+    /// Something else stands in the line.
+    odd: bool,
+}
+
+impl Lines {
+    fn numbers(&mut self, piece: &[u8], take: &mut impl FnMut(i32)) {
+        for &byte in piece {
+            if byte == b'\n' {
+                let line = std::mem::take(self);
+                line.number.filter(|_| !line.odd).into_iter().for_each(&mut *take);
+                continue;
+            }
+            let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'));
+            let before = self.number.unwrap_or(0);
+            self.number = digit.and_then(|digit| before.checked_mul(10)?.checked_add(digit));
+            self.odd |= self.number.is_none();
         }
     }
-    Ok(())
 }
 
 pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
@@ -169,60 +218,146 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
             done => return done.call(|| format!("write 1 to {}/cgroup.kill", node.path())),
         }
     }
-    let pids = below(node)?;
-    if pids.is_empty() {
-        return Ok(());
-    }
-    let quiet = sweep(node, signal, pids)?;
+    let mut sweep = Sweep::new(node, dir, signal);
     if signal != Signal::KILL {
-        return Ok(());
+        return sweep.repeat().map(drop);
     }
-    if !quiet {
-        // Somebody forks faster than we read: they can't while frozen. Whether
-        // all stand still in time does not matter, the sweep that follows does.
-        let frozen = freeze::freeze_within(cgroup, Duration::from_secs(1));
-        let quiet = sweep(node, signal, below(node)?)?;
-        if !quiet {
-            return frozen
-                .and(Err(Error::new(format!("processes of {} fork too fast", node.path()))));
-        }
+    if !has_children(dir).call(|| format!("stat {}", node.path()))?
+        && sweep.repeat()?
+        && !sweep.nested
+    {
+        return if sweep.met { freeze::thaw_all(cgroup) } else { Ok(()) };
     }
-    freeze::thaw_all(cgroup)
+    // Somebody forks faster than we read, or may go from one directory to another
+    // while we read a third: they can't while frozen. Whether all stand still in
+    // time does not matter, the sweep that follows does.
+    let held = freeze::hold(cgroup, Duration::from_secs(1));
+    let swept = sweep.repeat();
+    // Where nobody was met nobody is frozen.
+    if sweep.met { freeze::thaw_all(cgroup) } else { freeze::thaw_top(cgroup) }?;
+    match swept? {
+        true => Ok(()),
+        false => held.and(Err(Error::new(format!("processes of {} fork too fast", node.path())))),
+    }
 }
 
-/// Signals everybody until nobody new turns up; false if that did not happen.
+/// A signal to everybody in a cgroup and below, and to who is forked meanwhile.
 ///
 /// A pid may be another's by the time it is used. A pidfd is not: it is opened,
 /// and only if the cgroup still lists the pid *after that* it is signalled; if
 /// the pid changed hands in between, the pidfd's process is gone and nothing
 /// is sent.
-fn sweep(node: &Node, signal: Signal, mut pids: Vec<i32>) -> Result<bool> {
-    let mut done = BTreeSet::new();
-    for _ in 0..SWEEPS {
-        let mut opened = Vec::new();
-        for &pid in pids.iter().filter(|&pid| !done.contains(pid)) {
-            if let Some(fd) = open_pid(pid)? {
-                opened.push((pid, fd));
-            }
-        }
-        if opened.is_empty() {
-            return Ok(true);
-        }
-        pids = below(node)?;
-        for (pid, fd) in opened.iter().filter(|(pid, _)| pids.contains(pid)) {
-            match pidfd_send_signal(fd, signal) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => {
-                    return Err(Error::os(
-                        format!("signal {} to process {pid}", signal.as_raw()),
-                        errno,
-                    ));
+struct Sweep<'a> {
+    node: &'a Node,
+    dir: BorrowedFd<'a>,
+    signal: Signal,
+    until: Instant,
+    /// Who has got the signal and is still listed. A pid that was not listed in
+    /// between is another process.
+    known: BTreeSet<i32>,
+    /// Whether anybody was met.
+    met: bool,
+    /// Whether there is more than one directory.
+    nested: bool,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(node: &'a Node, dir: BorrowedFd<'a>, signal: Signal) -> Self {
+        let until = Instant::now() + PATIENCE;
+        Self { node, dir, signal, until, known: BTreeSet::new(), met: false, nested: false }
+    }
+
+    /// Until nobody new turns up; false if that did not happen.
+    fn repeat(&mut self) -> Result<bool> {
+        for _ in 0..SWEEPS {
+            let before = std::mem::take(&mut self.known);
+            let mut quiet = true;
+            let mut directories = 0;
+            walk(self.node, self.dir, |step| {
+                if let Step::Enter(dir) = step {
+                    directories += 1;
+                    quiet &= self.one(dir, &before)?;
                 }
+                Ok(())
+            })?;
+            self.nested = directories > 1;
+            if quiet {
+                return Ok(true);
             }
-            done.insert(*pid);
+            if Instant::now() >= self.until {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// One directory; whether nobody was there but those of `before`.
+    fn one(&mut self, dir: BorrowedFd<'_>, before: &BTreeSet<i32>) -> Result<bool> {
+        let mut new = Vec::new();
+        let known = &mut self.known;
+        each(self.node, dir, |pid| match before.contains(&pid) {
+            true => drop(known.insert(pid)),
+            false => new.push(pid),
+        })?;
+        new.retain(|pid| !self.known.contains(pid));
+        let mut quiet = true;
+        let mut left = &new[..];
+        while !left.is_empty() {
+            let (mut opened, rest) = open_batch(left)?;
+            left = rest;
+            if opened.is_empty() {
+                continue;
+            }
+            quiet = false;
+            opened.sort_unstable_by_key(|(pid, _)| *pid);
+            let mut listed = vec![false; opened.len()];
+            each(self.node, dir, |pid| {
+                if let Ok(at) = opened.binary_search_by_key(&pid, |(pid, _)| *pid) {
+                    listed[at] = true;
+                }
+            })?;
+            for ((pid, fd), _) in opened.iter().zip(listed).filter(|(_, listed)| *listed) {
+                self.send(*pid, fd)?;
+                self.known.insert(*pid);
+            }
+        }
+        self.met |= !quiet;
+        Ok(quiet)
+    }
+
+    fn send(&self, pid: i32, fd: &OwnedFd) -> Result<()> {
+        match pidfd_send_signal(fd, self.signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                let call = format!("signal {} to process {pid}", self.signal.as_raw());
+                Err(Error::os(call, errno))
+            }
         }
     }
-    Ok(false)
+}
+
+/// A process by its pid and by its pidfd.
+type Opened = (i32, OwnedFd);
+
+/// Opens as many of the processes as a batch, and our limit of descriptors, allow;
+/// the rest is returned with them.
+fn open_batch(pids: &[i32]) -> Result<(Vec<Opened>, &[i32])> {
+    let mut opened = Vec::new();
+    for (at, &pid) in pids.iter().enumerate() {
+        if opened.len() == BATCH {
+            return Ok((opened, &pids[at..]));
+        }
+        match open_pid(pid) {
+            Ok(fd) => opened.extend(fd.map(|fd| (pid, fd))),
+            Err(error) if error.errno() == Some(Errno::MFILE) && opened.len() > SPARE => {
+                let first = opened.drain(opened.len() - SPARE..).next().map(|(pid, _)| pid);
+                let rest = pids.iter().position(|pid| Some(*pid) == first).unwrap_or(at);
+                return Ok((opened, &pids[rest..]));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((opened, &[]))
 }
 
 /// None if there is no such process, or none that we can name (0: it lives in a
@@ -236,5 +371,29 @@ pub(super) fn open_pid(pid: i32) -> Result<Option<OwnedFd>> {
         // EINVAL: a thread of a leader that went.
         Err(Errno::SRCH | Errno::INVAL) => Ok(None),
         Err(errno) => Err(Error::os(format!("pidfd_open {}", pid.as_raw_nonzero()), errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_in_pieces_and_what_is_none_is_passed_over() {
+        let mut lines = Lines::default();
+        let mut all = Vec::new();
+        for piece in ["12\n3", "4\n", "", "x5\n6y\n\n", "99999999999\n0\n7"] {
+            lines.numbers(piece.as_bytes(), &mut |pid| all.push(pid));
+        }
+        assert_eq!(all, [12, 34, 0]);
+    }
+
+    #[test]
+    fn a_place_is_bytes() {
+        let places = b"12:pids:/a\n1:name=systemd:/b:c \xff (deleted)\n0::/d\n";
+        assert_eq!(path_in(places, "pids"), b"a");
+        assert_eq!(path_in(places, "name=systemd"), b"b:c \xff (deleted)");
+        assert_eq!(path_in(places, ""), b"d");
+        assert_eq!(path_in(places, "cpu"), b"");
     }
 }

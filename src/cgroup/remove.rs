@@ -4,7 +4,8 @@
 //! `cgroup.events` under v2, on the processes' pidfds under v1.
 
 use super::freeze::{pause, wait_event};
-use super::node::{Node, children, open_dir};
+use super::node::Node;
+use super::walk::{Step, walk};
 use super::{Cgroup, Unified, procs};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
@@ -17,13 +18,15 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many of those that do not end are named.
+const SHOWN: usize = 8;
 
 pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
     remove_ours(cgroup).and(remove_empty(cgroup))
 }
 
 pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let mut until = Instant::now() + PATIENCE;
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup
         && node.ours
     {
@@ -33,12 +36,12 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
         if stopped.is_err() {
             left_to_systemd(node, until).call(|| format!("wait for {}", node.path()))?;
         }
-        return remove_node(node, until).map_err(|error| stopped.err().unwrap_or(error));
+        return remove_node(node, &mut until).map_err(|error| stopped.err().unwrap_or(error));
     }
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
     for node in cgroup.nodes().iter().filter(|node| node.ours) {
-        first = first.and(remove_node(node, until));
+        first = first.and(remove_node(node, &mut until));
     }
     first
 }
@@ -64,7 +67,7 @@ fn left_to_systemd(node: &Node, until: Instant) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn remove_node(node: &Node, until: Instant) -> Result<()> {
+fn remove_node(node: &Node, until: &mut Instant) -> Result<()> {
     let path = node.path();
     match rmdir(&path) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -110,24 +113,25 @@ pub(super) fn take_back(node: &mut Node) -> Result<()> {
     Ok(())
 }
 
-fn remove_busy(node: &Node, until: Instant) -> Result<()> {
+fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
     let path = node.path();
     let mut wait = Duration::from_micros(100);
     loop {
-        if let Some(dir) = node.dir_if_there()? {
-            remove_below(dir).call(|| format!("remove the cgroups below {path}"))?;
+        // The time is for processes to end: what removing takes is not of it.
+        let start = Instant::now();
+        if let Some(dir) = node.open()? {
+            remove_below(node, dir.as_fd())?;
         }
+        *until += start.elapsed();
         match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {}
             Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
         }
-        if Instant::now() >= until {
-            let pids = procs::below(node)?;
-            return Err(Error::os(format!("rmdir {path}"), Errno::BUSY)
-                .hint(format!("processes {pids:?} are still in it")));
+        if Instant::now() >= *until {
+            return Err(Error::os(format!("rmdir {path}"), Errno::BUSY).hint(why_busy(node)?));
         }
-        if !wait_empty(node, until)? {
+        if !wait_empty(node, *until)? {
             // Empty as far as anybody can see; since Linux 6.19 a task leaves
             // some moments after its parent was told, and v1 has no event.
             pause(&mut [], wait).call(|| "poll".into())?;
@@ -136,19 +140,29 @@ fn remove_busy(node: &Node, until: Instant) -> Result<()> {
     }
 }
 
+/// Who is in it still, as far as that fits into a line.
+fn why_busy(node: &Node) -> Result<String> {
+    let pids = procs::below(node)?;
+    Ok(match pids.len() {
+        0 => "no process is in it; somebody else makes cgroups in it".into(),
+        1..=SHOWN => format!("processes {pids:?} are still in it"),
+        n => format!("processes {:?} and {} more are still in it", &pids[..SHOWN], n - SHOWN),
+    })
+}
+
 /// Deepest first; those with processes are left for the next round.
-fn remove_below(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    for child in children(dir)? {
-        match open_dir(dir, &child).and_then(|fd| remove_below(fd.as_fd())) {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(errno) => return Err(errno),
+fn remove_below(node: &Node, top: BorrowedFd<'_>) -> Result<()> {
+    walk(node, top, |step| {
+        let Step::Leave(above, name) = step else { return Ok(()) };
+        match rmdir_at(above, name) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV | Errno::BUSY) => Ok(()),
+            Err(errno) => {
+                let call =
+                    format!("rmdir {:?} below {}", name.to_bytes().escape_ascii(), node.path());
+                Err(Error::os(call, errno))
+            }
         }
-        match rmdir_at(dir, &child) {
-            Ok(()) | Err(Errno::NOENT | Errno::BUSY) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
+    })
 }
 
 /// Waits until no process is left; false if there was none to wait for.

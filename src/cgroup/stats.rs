@@ -312,9 +312,13 @@ fn hugetlb(files: &Files<'_>) -> Result<String> {
     let Some(node) = files.0 else { return Ok(all.end()) };
     let call = || format!("list {}", node.path());
     for entry in std::fs::read_dir(node.path()).call(call)? {
-        let name = entry.call(call)?.file_name();
+        let entry = entry.call(call)?;
+        // A directory is a cgroup of the container's, by whatever name.
+        if !entry.file_type().call(call)?.is_file() {
+            continue;
+        }
         let last = if node.unified() { ".current" } else { ".usage_in_bytes" };
-        let name = name.to_string_lossy();
+        let name = entry.file_name().into_string().unwrap_or_default();
         let size = name.strip_prefix("hugetlb.").and_then(|rest| rest.strip_suffix(last));
         let Some(size) = size.filter(|size| !size.contains('.')) else { continue };
         let counter = if node.unified() {

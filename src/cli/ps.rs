@@ -39,7 +39,7 @@ impl Verb for Ps {
     }
 }
 
-/// The heading, and the lines whose column PID holds one of `pids`.
+/// The heading, and the lines whose column PID holds one of `pids`, which ascend.
 fn select(table: &str, pids: &[i32]) -> Result<String> {
     let mut lines = table.lines();
     let heading = lines.next().unwrap_or_default();
@@ -49,7 +49,7 @@ fn select(table: &str, pids: &[i32]) -> Result<String> {
         .ok_or_else(|| Error::new("ps: the output has no column PID"))?;
     let ours = |line: &&str| {
         let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
-        pid.is_some_and(|pid: i32| pids.contains(&pid))
+        pid.is_some_and(|pid: i32| pids.binary_search(&pid).is_ok())
     };
     Ok([heading].into_iter().chain(lines.filter(ours)).map(|line| format!("{line}\n")).collect())
 }

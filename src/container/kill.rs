@@ -111,6 +111,10 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         // On cgroup v1 a frozen process cannot even die.
         record.cgroup.thaw()?;
     }
+    // Nor can init while one of its pid namespace is frozen below.
+    if signal == Signal::KILL && record.cgroup.exists() {
+        record.cgroup.thaw_dying()?;
+    }
     Ok(())
 }
 

@@ -15,5 +15,7 @@ pub fn pids(runtime: &Runtime, id: &str) -> Result<Vec<i32>> {
     }
     let mut pids = container.record.cgroup.pids()?;
     pids.sort_unstable();
+    // One that moved while they were listed, or whose threads are in several cgroups.
+    pids.dedup();
     Ok(pids)
 }
