@@ -6,6 +6,8 @@ use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec;
+use crate::sys::file::{explain, read_given};
+use rustix::fs::CWD;
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -107,7 +109,8 @@ impl Exec {
 
 fn read(file: &Path) -> Result<spec::Process> {
     let name = file.display().to_string();
-    let text = std::fs::read(file).call(|| format!("--process: read {name}"))?;
+    let text = read_given(CWD, file).call(|| format!("--process: read {name}"));
+    let text = text.map_err(explain)?;
     spec::parse(&name, &text)
 }
 

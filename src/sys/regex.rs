@@ -17,6 +17,10 @@ impl Regex {
     pub fn new(pattern: &str) -> Result<Self> {
         let wrong = |why: &str| Error::new(format!("{pattern:?} is no regular expression: {why}"));
         let text = CString::new(pattern).map_err(|_| wrong("it has a NUL byte"))?;
+        if expanded(pattern.as_bytes()) > MOST {
+            return Err(wrong("it is too long, its repetitions written out")
+                .hint(format!("at most {MOST} characters; * and + count as one")));
+        }
         let mut room = Box::new(MaybeUninit::<libc::regex_t>::uninit());
         let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
         // SAFETY: `room` is writable and of that type, `text` ends with a NUL.
@@ -44,6 +48,63 @@ impl Regex {
     }
 }
 
+/// The most atoms of a pattern with its bounds written out: regcomp(3) does so,
+/// and takes time and memory with the square of it.
+const MOST: usize = 2000;
+
+/// How many atoms a pattern has once each `{m,n}` is written out.
+fn expanded(pattern: &[u8]) -> usize {
+    // Of each open group, itself an atom: the atoms before the last one, and those of
+    // the last.
+    let mut groups = vec![(0_usize, 0_usize)];
+    let mut left = pattern;
+    while let [byte, rest @ ..] = left {
+        left = rest;
+        let depth = groups.len();
+        let Some((sum, last)) = groups.last_mut() else { break };
+        match byte {
+            b'{' => {
+                let end = left.iter().position(|byte| *byte == b'}').unwrap_or(left.len());
+                let most = left[..end].split(|byte| *byte == b',').map(number).max();
+                *last = last.saturating_mul(most.unwrap_or(1).max(1));
+                left = left.get(end + 1..).unwrap_or_default();
+                continue;
+            }
+            b'*' | b'+' | b'?' => continue,
+            b'(' => {
+                groups.push((1, 0));
+                continue;
+            }
+            b')' if depth > 1 => {
+                let inner = sum.saturating_add(*last);
+                groups.pop();
+                if let Some((sum, last)) = groups.last_mut() {
+                    *sum = sum.saturating_add(*last);
+                    *last = inner;
+                }
+                continue;
+            }
+            b'\\' => left = left.get(1..).unwrap_or_default(),
+            b'[' => {
+                // A bracket right behind the opening one, or behind ^, is an item.
+                let skip = 1 + usize::from(left.first() == Some(&b'^'));
+                let items = left.get(skip..).unwrap_or_default();
+                let end = items.iter().position(|byte| *byte == b']');
+                left = items.get(end.unwrap_or(items.len()) + 1..).unwrap_or_default();
+            }
+            _ => {}
+        }
+        *sum = sum.saturating_add(*last);
+        *last = 1;
+    }
+    groups.iter().fold(0, |all, (sum, last)| all.saturating_add(*sum).saturating_add(*last))
+}
+
+/// A bound; one that is left out or too large is the largest.
+fn number(digits: &[u8]) -> usize {
+    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(255)
+}
+
 impl Drop for Regex {
     fn drop(&mut self) {
         // SAFETY: it was compiled by regcomp(3) and is freed once.
@@ -53,7 +114,7 @@ impl Drop for Regex {
 
 #[cfg(test)]
 mod tests {
-    use super::Regex;
+    use super::{MOST, Regex, expanded};
 
     #[test]
     fn patterns_are_extended_and_found_anywhere() {
@@ -65,5 +126,26 @@ mod tests {
             let error = Regex::new(wrong).err().unwrap().to_string();
             assert!(error.contains("is no regular expression: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_pattern_has_a_size() {
+        for (pattern, size) in [
+            ("", 0),
+            ("abc", 3),
+            ("a{3}b", 4),
+            ("(ab){2,5}c", 16),
+            ("[]x{9}]{4}", 4),
+            ("a{2,}", 255),
+            (r"\({3}", 3),
+            ("((a{2}){3}){4}", 4 * (3 * (2 + 1) + 1)),
+        ] {
+            assert_eq!(expanded(pattern.as_bytes()), size, "{pattern}");
+        }
+        for long in ["a{255}{255}{255}", "((a{255}){255}){255}", &"a".repeat(MOST + 1), &"(".repeat(9000)] {
+            let error = Regex::new(long).err().unwrap().to_string();
+            assert!(error.contains("is no regular expression: "), "{error}");
+        }
+        assert!(Regex::new("^[a-z0-9]{1,64}(-[0-9]+){0,8}$").unwrap().is_in("web-1-2"));
     }
 }
