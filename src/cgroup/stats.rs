@@ -362,6 +362,23 @@ fn pressure(into: &mut Object, text: &str) {
 /// Kernels before 5.13 have no `full` line for the CPU.
 const NO_PRESSURE: &str = r#"{"avg10":0,"avg60":0,"avg300":0,"total":0}"#;
 
+/// Reads whatever the kernel's files may say; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &str) {
+    let mut all = Object::new();
+    all.field("number", number(text));
+    all.list("words", &words(text));
+    all.list("ranges", &ranges(text.get(..64).unwrap_or(text)));
+    all.list("v1", &v1_entries(text));
+    all.list("v2", &v2_entries(text, [("rbytes", "Read"), ("wbytes", "Write")]));
+    pressure(&mut all, text);
+    all.end();
+    let rules = super::rules(&[], &mut crate::plan::Findings::default());
+    if let Ok(policy) = super::policy(&rules) {
+        super::devices::transition(text, &policy);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -133,7 +133,7 @@ fn add_capabilities(process: &mut spec::Process, names: &[String]) {
 
 /// `UID[:GID]`, numbers only: a name or an overflow must never become 0
 /// (CVE-2026-30892).
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub(super) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     match text.split_once(':') {
         Some((uid, gid)) => Ok((number("--user", uid)?, Some(number("--user", gid)?))),
         None => Ok((number("--user", text)?, None)),

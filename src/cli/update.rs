@@ -127,7 +127,7 @@ fn read(file: &str) -> Result<Value> {
 
 /// Bytes: `-1`, or a number, perhaps with a fraction, and a unit by powers of
 /// 1024 (`k`, `m`, `g`, `t`, `p`, also `kb`, `KiB`), as Docker's `go-units`.
-fn size(text: &str) -> Option<i64> {
+pub(super) fn size(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);
     }

@@ -232,6 +232,17 @@ fn verdict(message: &Message, call: &impl Fn() -> String) -> Result<()> {
     }
 }
 
+/// Reads whatever the kernel may say; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    for message in messages(bytes) {
+        let _verdict = verdict(&message, &|| "fuzz".into()).is_ok();
+        message.attributes(16).for_each(drop);
+        message.attributes(message.number(4) as usize).get(3);
+    }
+    Attributes(bytes).for_each(drop);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -250,7 +250,7 @@ fn address(user: bool) -> String {
 
 /// `unix:path=/run/user/1000/bus,guid=...` (D-Bus Specification, "Server
 /// Addresses").
-fn unix_path(address: &str) -> Option<String> {
+pub(super) fn unix_path(address: &str) -> Option<String> {
     let mut pairs = address.strip_prefix("unix:")?.split(',');
     pairs.find_map(|pair| match pair.split_once('=')? {
         ("path", path) => Some(unescape(path)),
