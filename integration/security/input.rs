@@ -62,17 +62,20 @@ fn a_plan_with_wide_cells_is_shown() {
 fn a_plan_of_many_things_takes_time_and_memory_in_proportion() {
     only_ours();
     let mount = |n: usize| {
-        let destination = if n == 0 { format!("/{}", "d".repeat(60_000)) } else { format!("/m{n}") };
+        let destination =
+            if n == 0 { format!("/{}", "d".repeat(60_000)) } else { format!("/m{n}") };
         json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"})
     };
-    let device = |n: usize| json!({"path": format!("/dev/d{n}"), "type": "c", "major": 9, "minor": n});
+    let device =
+        |n: usize| json!({"path": format!("/dev/d{n}"), "type": "c", "major": 9, "minor": n});
     let rule = |n: usize| json!({"allow": true, "type": "c", "major": n / 7000, "minor": n % 7000});
-    let condition = |n: u64| json!({"names": ["read"], "action": "SCMP_ACT_LOG",
-        "args": [{"index": 0, "value": 3 * n, "op": "SCMP_CMP_EQ"}]});
-    let seccomp = |syscalls: Value, architectures: Value| {
-        json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": syscalls})
+    let condition = |n: u64| {
+        json!({"names": ["read"], "action": "SCMP_ACT_LOG",
+        "args": [{"index": 0, "value": 3 * n, "op": "SCMP_CMP_EQ"}]})
     };
-    let all = |count: usize, make: &dyn Fn(usize) -> Value| -> Value { (0..count).map(make).collect() };
+    let seccomp = |syscalls: Value, architectures: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": syscalls});
+    let all =
+        |count: usize, make: &dyn Fn(usize) -> Value| -> Value { (0..count).map(make).collect() };
     let conditions: Vec<Value> = (0..40_000).map(condition).collect();
     let args: Vec<Value> =
         (0..10_000_u64).map(|n| json!({"index": 0, "value": n * 5, "op": "SCMP_CMP_GT"})).collect();
@@ -114,7 +117,10 @@ fn an_error_is_one_short_line_without_escapes() {
     for (pointer, value) in [
         ("/mounts", json!(many)),
         ("/mounts", json!(evil.repeat(20_000))),
-        ("/mounts/-", json!({"destination": "/x", "type": "bind", "source": evil, "options": ["bind"]})),
+        (
+            "/mounts/-",
+            json!({"destination": "/x", "type": "bind", "source": evil, "options": ["bind"]}),
+        ),
         ("/mounts/-", json!({"destination": "/x", "type": evil.repeat(9)})),
         ("/linux/sysctl", json!({evil: "1"})),
         ("/linux/mountLabel", json!(evil)),
@@ -155,9 +161,11 @@ fn a_thousand_mistakes_are_counted_and_the_rest_is_plans() {
 #[test]
 fn a_thousand_warnings_are_not_a_thousand_lines() {
     deviates!(["runc", "crun"], "no such warnings");
-    let device = |n: usize| json!({"path": format!("/dev/d{n}"), "type": "c", "major": 1, "minor": 3});
+    let device =
+        |n: usize| json!({"path": format!("/dev/d{n}"), "type": "c", "major": 1, "minor": 3});
     let devices: Value = (0..1000).map(device).collect();
-    let out = Bundle::sh("true").set("/linux/devices", devices).set("/process/cwd", json!("/no")).run();
+    let out =
+        Bundle::sh("true").set("/linux/devices", devices).set("/process/cwd", json!("/no")).run();
     assert!(out.stderr.lines().count() < 30, "{}", out.stderr.lines().count());
     assert!(out.stderr.contains(" more warnings"), "{}", out.stderr);
 }
@@ -182,7 +190,8 @@ fn no_string_of_a_configuration_may_hold_a_nul() {
     ] {
         let c = Bundle::sh("true").set(pointer, value).container();
         let path = c.bundle.path().to_str().unwrap().to_owned();
-        for args in [["create", "--bundle", &path, &c.id].as_slice(), &["plan", "--bundle", &path]] {
+        for args in [["create", "--bundle", &path, &c.id].as_slice(), &["plan", "--bundle", &path]]
+        {
             let out = c.call([]).args(args).run();
             is_one_short_line(out.fails());
             out.fails_with(&[&format!("config.json: {field}: contains a NUL")]);

@@ -209,9 +209,12 @@ const MOST: usize = 8192;
 /// The last rules of a list that all allow, or all deny.
 struct Run {
     allow: bool,
-    /// By kind, major and minor: the sets of accesses, a bit each.
-    said: BTreeMap<(Option<Kind>, Option<u32>, Option<u32>), u8>,
+    /// The sets of accesses, a bit each.
+    said: BTreeMap<Place, u8>,
 }
+
+/// Kind, major and minor.
+type Place = (Option<Kind>, Option<u32>, Option<u32>);
 
 impl Run {
     fn new(all: &[Rule]) -> Self {

@@ -143,7 +143,9 @@ pub(super) fn size(text: &str) -> Option<i64> {
     let fraction = &fraction[..fraction.len().min(15)];
     let part = match fraction {
         "" => 0,
-        digits => bytes * digits.parse::<i64>().ok().map(i128::from)? / 10_i128.pow(digits.len() as u32),
+        digits => {
+            bytes * digits.parse::<i64>().ok().map(i128::from)? / 10_i128.pow(digits.len() as u32)
+        }
     };
     i64::try_from(i128::from(whole.parse::<i64>().ok()?) * bytes + part).ok()
 }
@@ -170,7 +172,20 @@ mod tests {
         ] {
             assert_eq!(size(text), Some(want), "{text}");
         }
-        for text in ["", "-2", "m", "1x", "1mm", "+1", "1e3", "9999999999g", "8192p", "9223372036854775808", ".", "1..5"] {
+        for text in [
+            "",
+            "-2",
+            "m",
+            "1x",
+            "1mm",
+            "+1",
+            "1e3",
+            "9999999999g",
+            "8192p",
+            "9223372036854775808",
+            ".",
+            "1..5",
+        ] {
             assert_eq!(size(text), None, "{text}");
         }
     }

@@ -133,7 +133,9 @@ mod tests {
             assert_eq!(parse_signal(text).unwrap().unwrap().as_raw(), number, "{text}");
         }
         assert!(parse_signal("0").unwrap().is_none());
-        for text in ["", "-1", "65", "SIG", "FOO", "RTMIN+99", "RTMIN+2147483647", "RTMAX-2147483648", "9 "] {
+        for text in
+            ["", "-1", "65", "SIG", "FOO", "RTMIN+99", "RTMIN+2147483647", "RTMAX-2147483648", "9 "]
+        {
             assert!(parse_signal(text).is_err(), "{text}");
         }
     }

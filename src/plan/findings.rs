@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_thousand_errors_are_one_short_line() {
-        let all: Vec<String> = (0..1000).map(|n| format!("mounts[{n}]: {}", "x".repeat(n))).collect();
+        let all: Vec<String> =
+            (0..1000).map(|n| format!("mounts[{n}]: {}", "x".repeat(n))).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let line = findings(&all).finish(()).unwrap_err().to_string();
         assert!(line.len() < 4096, "{}", line.len());

@@ -55,7 +55,8 @@ fn no_nul<T: DeserializeOwned>(name: &str, text: &str, first: usize) -> Result<(
             Some(value) => {
                 let value = value.trim_start();
                 let from = text.len() - value.len();
-                let mut values = serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>();
+                let mut values =
+                    serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>();
                 values.next();
                 from..from + values.byte_offset()
             }
@@ -219,10 +220,14 @@ mod tests {
             (r#""hostname": "h\u0000""#, "hostname"),
             (r#""mounts": [{"destination": "/", "options": ["\u0000"]}]"#, "mounts[0].options[0]"),
             (r#""annotations": {"\u0000": "x"}"#, "annotations"),
-            (r#""linux": {"seccomp": {"defaultAction": "", "listenerPath": "\u0000"}}"#,
-             "linux.seccomp.listenerPath"),
-            (r#""linux": {"resources": {"unified": {"a": "\u0000"}}}"#,
-             "linux.resources.unified.a"),
+            (
+                r#""linux": {"seccomp": {"defaultAction": "", "listenerPath": "\u0000"}}"#,
+                "linux.seccomp.listenerPath",
+            ),
+            (
+                r#""linux": {"resources": {"unified": {"a": "\u0000"}}}"#,
+                "linux.resources.unified.a",
+            ),
         ] {
             let wanted = format!("config.json: {field}: contains a NUL character");
             assert_eq!(parse(text).unwrap_err(), wanted, "{text}");

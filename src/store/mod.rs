@@ -344,9 +344,9 @@ impl Dir {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         match file::read_short_at(self.fd.as_fd(), name) {
             Err(Errno::NOENT) => Err(missing(&self.id)),
-            text => text
-                .call(|| format!("read {}/{name}", self.path.display()))
-                .map_err(file::explain),
+            text => {
+                text.call(|| format!("read {}/{name}", self.path.display())).map_err(file::explain)
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::error::Error;
 use rustix::buffer::spare_capacity;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;

@@ -142,7 +142,9 @@ mod tests {
         ] {
             assert_eq!(expanded(pattern.as_bytes()), size, "{pattern}");
         }
-        for long in ["a{255}{255}{255}", "((a{255}){255}){255}", &"a".repeat(MOST + 1), &"(".repeat(9000)] {
+        for long in
+            ["a{255}{255}{255}", "((a{255}){255}){255}", &"a".repeat(MOST + 1), &"(".repeat(9000)]
+        {
             let error = Regex::new(long).err().unwrap().to_string();
             assert!(error.contains("is no regular expression: "), "{error}");
         }

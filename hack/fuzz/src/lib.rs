@@ -49,15 +49,45 @@ pub fn mutate_json(data: &mut [u8], size: usize, most: usize, seed: u32) -> usiz
 fn odd(dice: &mut Dice) -> Value {
     let long = "x".repeat(1 << dice.roll(13));
     let texts = [
-        "", "/", "..", "a/../b", "\0", "\u{1b}[31m", "\u{202e}", "\u{e4}", "a b", "\"", "\\u0000", "-1",
-        "0-3,7", "max", "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_CMP_EQ", "SCMP_ARCH_X86", "rbind",
-        "idmap", "user", "mount", "RLIMIT_NOFILE", "CAP_SYS_ADMIN", "name=value", long.as_str(),
+        "",
+        "/",
+        "..",
+        "a/../b",
+        "\0",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "\u{e4}",
+        "a b",
+        "\"",
+        "\\u0000",
+        "-1",
+        "0-3,7",
+        "max",
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_CMP_EQ",
+        "SCMP_ARCH_X86",
+        "rbind",
+        "idmap",
+        "user",
+        "mount",
+        "RLIMIT_NOFILE",
+        "CAP_SYS_ADMIN",
+        "name=value",
+        long.as_str(),
     ];
     match dice.roll(6) {
         0 => Value::Null,
         1 => (dice.roll(2) == 0).into(),
-        2 => dice.pick(&[0, 1, -1, 8, 4095, 4096, 65_536, i64::from(u32::MAX), i64::MAX, i64::MIN]).into(),
-        3 => dice.pick(&[Value::from(u64::MAX), 1.5.into(), Value::Array(Vec::new()), serde_json::json!({})]),
+        2 => dice
+            .pick(&[0, 1, -1, 8, 4095, 4096, 65_536, i64::from(u32::MAX), i64::MAX, i64::MIN])
+            .into(),
+        3 => dice.pick(&[
+            Value::from(u64::MAX),
+            1.5.into(),
+            Value::Array(Vec::new()),
+            serde_json::json!({}),
+        ]),
         _ => dice.pick(&texts).into(),
     }
 }

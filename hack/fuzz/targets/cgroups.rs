@@ -20,9 +20,11 @@ fuzz_target!(|text: &str| {
         shares: number(2).map(i64::unsigned_abs),
         ..Cpu::default()
     };
-    let memory = Memory { limit: number(0), swap: number(1), reservation: number(2), ..Memory::default() };
+    let memory =
+        Memory { limit: number(0), swap: number(1), reservation: number(2), ..Memory::default() };
     let unified = BTreeMap::from([("memory.high".to_owned(), rest.to_owned())]);
-    let resources = Resources { cpu: Some(cpu), memory: Some(memory), unified, ..Resources::default() };
+    let resources =
+        Resources { cpu: Some(cpu), memory: Some(memory), unified, ..Resources::default() };
     for user in [false, true] {
         let planned = Cgroup::plan_unit(Some(first), "id", user, &resources, &BTreeMap::new());
         if let Err(error) = planned {

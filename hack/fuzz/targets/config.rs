@@ -24,7 +24,8 @@ fuzz_target!(|data: &[u8]| {
     let node = |root: &str| json!({"root": root, "path": "pod/web", "name": null, "made": 0});
     let rules = json!({"rootless": false, "default_path": false});
     let v2 = json!({"V2": {"node": node("/sys/fs/cgroup"), "exists": true, "rules": rules}});
-    let names = ["memory", "cpu", "devices", "pids", "blkio", "cpuset", "hugetlb", "net_cls", "rdma"];
+    let names =
+        ["memory", "cpu", "devices", "pids", "blkio", "cpuset", "hugetlb", "net_cls", "rdma"];
     let nodes: Vec<Value> = names
         .iter()
         .map(|name| {

@@ -15,7 +15,9 @@ mod plain;
 fn compile(profile: &Seccomp) -> Result<Filter, pinnace::error::Error> {
     let mut findings = Findings::default();
     let filter = seccomp::compile(profile, &mut findings);
-    findings.check(filter).map(|filter| filter.unwrap_or_else(|| panic!("neither filter nor error")))
+    findings
+        .check(filter)
+        .map(|filter| filter.unwrap_or_else(|| panic!("neither filter nor error")))
 }
 
 fn parse(json: &str) -> Seccomp {
@@ -43,10 +45,13 @@ fuzz_target!(|data: &[u8]| {
         .syscalls
         .iter()
         .flat_map(|rule| &rule.args)
-        .flat_map(|arg| [arg.value, arg.value_two, arg.value.wrapping_add(1), arg.value.wrapping_sub(1)])
+        .flat_map(|arg| {
+            [arg.value, arg.value_two, arg.value.wrapping_add(1), arg.value.wrapping_sub(1)]
+        })
         .chain([0, 1, u64::MAX, 1 << 32])
         .collect();
-    let mut dice = Dice::new(data.len() as u32 * 77 + data.iter().map(|b| u32::from(*b)).sum::<u32>());
+    let mut dice =
+        Dice::new(data.len() as u32 * 77 + data.iter().map(|b| u32::from(*b)).sum::<u32>());
     for arch in archs.into_iter().take(4) {
         let calls: Vec<u32> = profile
             .syscalls
@@ -71,7 +76,11 @@ fn ask(filter: &Filter, profile: &Seccomp, arch: &Arch, nr: u32, args: [u64; 6])
         return;
     }
     let wanted = plain::plain(profile, arch, nr, args);
-    assert!(wanted.contains(&got), "{} {nr} {args:x?}: {got:x}, the rules say {wanted:x?}", arch.name);
+    assert!(
+        wanted.contains(&got),
+        "{} {nr} {args:x?}: {got:x}, the rules say {wanted:x?}",
+        arch.name
+    );
 }
 
 /// What the kernel checks (seccomp_check_filter, bpf_check_classic).

@@ -5,7 +5,9 @@ use libfuzzer_sys::fuzz_target;
 use pinnace::error::{Error, errno};
 use pinnace::sync::{ChildEnd, ParentEnd, ToChild, ToParent};
 use pinnace_fuzz::told;
-use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+};
 use rustix::net::{SocketType, sendmsg, socketpair};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -58,7 +60,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = child.receive_fds();
     // Any error crosses, whole but for its length.
     let text = String::from_utf8_lossy(packet);
-    let (message, hint) = text.split_at(text.char_indices().nth(usize::from(*how)).map_or(0, |(at, _)| at));
+    let (message, hint) =
+        text.split_at(text.char_indices().nth(usize::from(*how)).map_or(0, |(at, _)| at));
     again(&Error::os(message, errno(i32::from(*how) * 17)).hint(hint));
 });
 

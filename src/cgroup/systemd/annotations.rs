@@ -247,9 +247,21 @@ mod tests {
         }
         let long = format!("({})", ["1"; 300].join(","));
         for text in [
-            "@a []", "[@a []]", "@azzz []", "@ []", "@a{sv} []", "@ss 'a'", "@(ii) (1, 'a')",
-            "objectpath 'a'", "signature 'a'", "@aas ['a']", &format!("@a{} []", "a".repeat(300)),
-            &format!("@a({}) []", "s".repeat(256)), &long, "'a\0b'", r"'\",
+            "@a []",
+            "[@a []]",
+            "@azzz []",
+            "@ []",
+            "@a{sv} []",
+            "@ss 'a'",
+            "@(ii) (1, 'a')",
+            "objectpath 'a'",
+            "signature 'a'",
+            "@aas ['a']",
+            &format!("@a{} []", "a".repeat(300)),
+            &format!("@a({}) []", "s".repeat(256)),
+            &long,
+            "'a\0b'",
+            r"'\",
         ] {
             assert_eq!(value(text), None, "{text}");
         }

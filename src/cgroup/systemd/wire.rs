@@ -350,7 +350,8 @@ mod tests {
             assert!(is_type(good), "{good}");
         }
         let (deep, long) = ("a".repeat(33) + "s", format!("({})", "s".repeat(300)));
-        for bad in ["", "a", "zzz", "ss", "()", "(s", "s)", "a{sv}", "(a)", "\u{e4}", &deep, &long] {
+        for bad in ["", "a", "zzz", "ss", "()", "(s", "s)", "a{sv}", "(a)", "\u{e4}", &deep, &long]
+        {
             assert!(!is_type(bad), "{bad}");
         }
         assert!(is_signature("") && is_signature("sa(ss)u") && !is_signature("sa"));

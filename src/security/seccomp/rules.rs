@@ -21,8 +21,8 @@ use super::resolve::{
 };
 use super::table::{Mux, Place, Row};
 use crate::sys::seccomp::MAX_INSTRUCTIONS;
-use std::collections::BTreeMap;
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 
 #[allow(clippy::cast_sign_loss)]
 const ENOSYS: u32 = ERRNO | libc::ENOSYS as u32;
