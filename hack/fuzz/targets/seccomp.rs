@@ -20,10 +20,6 @@ fn compile(profile: &Seccomp) -> Result<Filter, pinnace::error::Error> {
         .map(|filter| filter.unwrap_or_else(|| panic!("neither filter nor error")))
 }
 
-fn parse(json: &str) -> Seccomp {
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"))
-}
-
 fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {
     mutate_json(data, size, most, seed)
 });
