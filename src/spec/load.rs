@@ -20,7 +20,10 @@ pub fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> 
 pub fn parse_str<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Error> {
     let value = serde_json::from_str(text).map_err(|e| explain(name, text, &e))?;
     match next_nul(text, 0) {
-        Some(first) => no_nul::<T>(name, text, first).map(|()| value),
+        Some(first) => {
+            let fits = |other: &str| serde_json::from_str::<T>(other).is_ok();
+            no_nul(name, text, first, &fits).map(|()| value)
+        }
         None => Ok(value),
     }
 }
@@ -40,9 +43,9 @@ fn next_nul(text: &str, mut from: usize) -> Option<usize> {
 /// How many NULs in properties that nobody knows are passed over.
 const UNKNOWN: usize = 16;
 
-/// An error if a string of `T` has a NUL. In a property that `T` does not know it
-/// is ignored (config.md, "Extensibility").
-fn no_nul<T: DeserializeOwned>(name: &str, text: &str, first: usize) -> Result<(), Error> {
+/// An error if a string of the type that other texts `fits` or not has a NUL. In a
+/// property that the type does not know it is ignored (config.md, "Extensibility").
+fn no_nul(name: &str, text: &str, first: usize, fits: &dyn Fn(&str) -> bool) -> Result<(), Error> {
     let mut nul = Some(first);
     for _ in 0..UNKNOWN {
         let Some(at) = nul else { return Ok(()) };
@@ -64,7 +67,7 @@ fn no_nul<T: DeserializeOwned>(name: &str, text: &str, first: usize) -> Result<(
         };
         // No string, and no object: whoever knows the property refuses it.
         let other = [&text[..value.start], "[[]]", &text[value.end..]].concat();
-        if serde_json::from_str::<T>(&other).is_err() {
+        if !fits(&other) {
             return Err(bad());
         }
         nul = next_nul(text, value.end.max(end));
