@@ -19,7 +19,7 @@ impl Regex {
         let text = CString::new(pattern).map_err(|_| wrong("it has a NUL byte"))?;
         if expanded(pattern.as_bytes()) > MOST {
             return Err(wrong("it is too long, its repetitions written out")
-                .hint(format!("at most {MOST} characters; * and + count as one")));
+                .hint(format!("at most {MOST} characters")));
         }
         let mut room = Box::new(MaybeUninit::<libc::regex_t>::uninit());
         let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
@@ -65,12 +65,16 @@ fn expanded(pattern: &[u8]) -> usize {
         match byte {
             b'{' => {
                 let end = left.iter().position(|byte| *byte == b'}').unwrap_or(left.len());
-                let most = left[..end].split(|byte| *byte == b',').map(number).max();
-                *last = last.saturating_mul(most.unwrap_or(1).max(1));
+                *last = last.saturating_mul(copies(&left[..end]).max(1));
                 left = left.get(end + 1..).unwrap_or_default();
                 continue;
             }
-            b'*' | b'+' | b'?' => continue,
+            b'*' | b'?' => continue,
+            // As `{1,}`: one, and then any number.
+            b'+' => {
+                *last = last.saturating_mul(2);
+                continue;
+            }
             b'(' => {
                 groups.push((1, 0));
                 continue;
@@ -100,9 +104,17 @@ fn expanded(pattern: &[u8]) -> usize {
     groups.iter().fold(0, |all, (sum, last)| all.saturating_add(*sum).saturating_add(*last))
 }
 
-/// A bound; one that is left out or too large is the largest.
-fn number(digits: &[u8]) -> usize {
-    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(255)
+/// How often an atom with the bounds `m,n` is written: `m,` is m and any number.
+fn copies(bounds: &[u8]) -> usize {
+    let number =
+        |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+    let mut parts = bounds.split(|byte| *byte == b',');
+    let first = parts.next().and_then(number);
+    match parts.next() {
+        None => first.unwrap_or(1),
+        Some(b"") => first.unwrap_or(0_usize).saturating_add(1),
+        Some(last) => first.max(number(last)).unwrap_or(1),
+    }
 }
 
 impl Drop for Regex {
@@ -136,15 +148,21 @@ mod tests {
             ("a{3}b", 4),
             ("(ab){2,5}c", 16),
             ("[]x{9}]{4}", 4),
-            ("a{2,}", 255),
+            ("(a+b)+", 8),
+            ("a{2,}", 3),
+            ("(a{,7}b{3,x}){99999999999}", 1 + 7 + 3),
             (r"\({3}", 3),
             ("((a{2}){3}){4}", 4 * (3 * (2 + 1) + 1)),
         ] {
             assert_eq!(expanded(pattern.as_bytes()), size, "{pattern}");
         }
-        for long in
-            ["a{255}{255}{255}", "((a{255}){255}){255}", &"a".repeat(MOST + 1), &"(".repeat(9000)]
-        {
+        for long in [
+            "a{255}{255}{255}",
+            "((a{255}){255}){255}",
+            &("a".to_owned() + &"+".repeat(30)),
+            &"a".repeat(MOST + 1),
+            &"(".repeat(9000),
+        ] {
             let error = Regex::new(long).err().unwrap().to_string();
             assert!(error.contains("is no regular expression: "), "{error}");
         }
