@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak ledger conformance deps install uninstall clean help
+.PHONY: demo build test test-vm engines lint bench soak fuzz ledger conformance deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -10,6 +10,7 @@ engines: ;   @hack/test engines
 lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak
+fuzz: ;      @hack/fuzz/run $(ARGS)
 ledger: ;    @hack/ledger
 conformance: ; @hack/conformance $(ARGS)
 deps: ;      @hack/deps build test lint engines

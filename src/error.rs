@@ -5,7 +5,8 @@
 //! between init and its parent unchanged (see [`crate::sync`]).
 
 use rustix::io::Errno;
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 /// Result of everything that can fail here.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -47,7 +48,7 @@ impl Error {
     /// As [`Error::os`] for a `std` call; the error of the system is kept.
     pub fn io(call: impl Into<String>, error: &std::io::Error) -> Self {
         match error.raw_os_error() {
-            Some(code) => Self::os(call, Errno::from_raw_os_error(code)),
+            Some(code) => Self::os(call, errno(code)),
             None => Self::new(format!("{}: {error}", call.into())),
         }
     }
@@ -91,11 +92,11 @@ impl Error {
     }
 
     /// The opposite of [`Error::parts`] and [`Error::get_kind`].
-    pub fn from_parts(kind: Kind, message: String, errno: i32, hint: String) -> Self {
+    pub fn from_parts(kind: Kind, message: String, code: i32, hint: String) -> Self {
         Self {
             kind,
             message,
-            errno: (errno != 0).then(|| Errno::from_raw_os_error(errno)),
+            errno: (code != 0).then(|| errno(code)),
             hint: (!hint.is_empty()).then_some(hint),
         }
     }
@@ -115,6 +116,107 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The errno with that number; EIO for a number that no errno has (the kernel's
+/// `MAX_ERRNO` is 4095).
+pub fn errno(code: i32) -> Errno {
+    if (1..=4095).contains(&code) { Errno::from_raw_os_error(code) } else { Errno::IO }
+}
+
+/// Text that may be shown on a terminal: characters that would move the cursor,
+/// change the terminal or the direction of writing, or not be seen are escaped.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_unseen(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown.into()
+}
+
+/// Control characters of ASCII and of Latin-1, line and paragraph separators,
+/// marks of direction (Unicode, UAX #9), and tags.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+            | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The most bytes of a message that are shown.
+pub const LINE: usize = 4000;
+/// The most bytes of one value in it.
+pub const VALUE: usize = 500;
+
+/// A message for one short line: line breaks become spaces, what is unseen is
+/// escaped, a value or a word beyond [`VALUE`] bytes and a message beyond [`LINE`]
+/// lose their middle. The end of a message names the cause.
+pub fn brief(message: &str) -> String {
+    let mut line = String::with_capacity(message.len().min(LINE) + 16);
+    let mut parts = Parts(message);
+    while let Some(part) = parts.next() {
+        cut(&mut line, part, VALUE);
+        if line.len() > 16 * LINE {
+            cut(&mut line, parts.0, LINE);
+            break;
+        }
+    }
+    let line = printable(&line.replace(['\n', '\r'], " ")).into_owned();
+    if line.len() <= LINE {
+        return line;
+    }
+    let mut short = String::with_capacity(LINE);
+    cut(&mut short, &line, LINE - 40);
+    short
+}
+
+/// Appends `text`, without its middle if it is longer than `most` bytes.
+fn cut(line: &mut String, text: &str, most: usize) {
+    if text.len() <= most {
+        return line.push_str(text);
+    }
+    let boundary = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=most * 2 / 3).rfind(boundary).unwrap_or(0);
+    let tail = (text.len() - most / 3..text.len()).find(boundary).unwrap_or(text.len());
+    line.push_str(&text[..head]);
+    // A String takes all that is written to it.
+    let _cannot_fail = write!(line, "... {} bytes ...", tail - head).is_err();
+    line.push_str(&text[tail..]);
+}
+
+/// A message in pieces: quoted values, and words with the blank behind them.
+struct Parts<'a>(&'a str);
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.0;
+        let length = match text.as_bytes().first()? {
+            b'"' => {
+                let mut escaped = false;
+                let closing = |byte: &u8| {
+                    let found = *byte == b'"' && !escaped;
+                    escaped = *byte == b'\\' && !escaped;
+                    found
+                };
+                text.as_bytes()[1..].iter().position(closing).map_or(text.len(), |at| at + 2)
+            }
+            _ => {
+                let end = |(_, letter): &(usize, char)| matches!(letter, ' ' | '"');
+                text.char_indices().skip(1).find(end).map_or(text.len(), |(at, _)| at)
+            }
+        };
+        let (part, rest) = text.split_at(length);
+        self.0 = rest;
+        Some(part)
+    }
+}
 
 /// The C library's words for an errno, begun in lower case as they stand in
 /// the middle of a line. Engines match some of them.
@@ -163,6 +265,37 @@ impl<T> At<T> for Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_short_and_can_be_shown() {
+        for (text, want) in [
+            ("plain \u{e4}\u{4e2d} text", "plain \u{e4}\u{4e2d} text"),
+            ("a\r\nb", "a  b"),
+            ("\u{1b}[31m\u{7f}\u{9b}2J\u{0}\t", r"\u{1b}[31m\u{7f}\u{9b}2J\u{0}\t"),
+            ("\u{202e}evil\u{2069}\u{2028}", r"\u{202e}evil\u{2069}\u{2028}"),
+        ] {
+            assert_eq!(brief(text), want);
+        }
+        let long = "\u{e4}".repeat(50_000);
+        for value in [long.clone(), format!("{:?}", "a b ".repeat(50_000))] {
+            let line = brief(&format!("mounts[1].type: {value} is none (so)"));
+            assert!(line.len() < 600 && line.starts_with("mounts[1].type: "), "{line}");
+            assert!(line.ends_with(" is none (so)") && line.contains("... "), "{line}");
+        }
+        for text in ["a b ".repeat(1 << 20), "\u{1b} ".repeat(5000), "\"".repeat(9001)] {
+            assert!(brief(&text).len() <= LINE);
+        }
+        assert_eq!(brief(""), "");
+    }
+
+    #[test]
+    fn any_number_is_an_errno() {
+        for code in [i32::MIN, -1, 4096, i32::MAX] {
+            let error = Error::from_parts(Kind::Other, "x".into(), code, String::new());
+            assert_eq!(error.errno(), Some(Errno::IO), "{code}");
+        }
+        assert_eq!(Error::from_parts(Kind::Other, "x".into(), 0, String::new()).errno(), None);
+    }
 
     #[test]
     fn reads_from_the_outside_in() {

@@ -5,7 +5,7 @@
 //! error (and, when asked for, debug lines). Warnings go to a text log, or to
 //! stderr.
 
-use crate::error::Error;
+use crate::error::{Error, brief};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,9 +57,10 @@ impl Log {
         Ok(Self { file, format, level })
     }
 
-    /// The final error: once in the log, once on stderr, each in one write.
+    /// The final error: once in the log, once on stderr, each in one write, and short
+    /// enough for one read of whoever shows it to a user.
     pub fn error(&self, error: &Error) {
-        let message = one_line(&error.to_string());
+        let message = brief(&error.to_string());
         self.line("error", &message);
         to_stderr(&format!("pinnace: {message}\n"));
     }
@@ -69,7 +70,7 @@ impl Log {
         if self.level < Level::Warning {
             return;
         }
-        let message = one_line(message);
+        let message = brief(message);
         match (&self.file, self.format) {
             (Some(_), Format::Text) => self.line("warning", &message),
             _ => to_stderr(&format!("pinnace: warning: {message}\n")),
@@ -81,7 +82,7 @@ impl Log {
         if self.level < Level::Debug {
             return;
         }
-        let message = one_line(&message());
+        let message = brief(&message());
         match &self.file {
             Some(_) => self.line("debug", &message),
             None => to_stderr(&format!("pinnace: debug: {message}\n")),
@@ -99,7 +100,7 @@ impl Log {
             Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
         };
         if let Err(error) = file.write_all(line.as_bytes()) {
-            to_stderr(&format!("pinnace: --log: {error}\n"));
+            to_stderr(&format!("pinnace: --log: {}\n", brief(&error.to_string())));
         }
     }
 }
@@ -108,10 +109,6 @@ impl Log {
 /// nobody left to tell.
 fn to_stderr(line: &str) {
     let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
-}
-
-fn one_line(message: &str) -> String {
-    message.replace(['\n', '\r'], " ")
 }
 
 /// RFC 3339 in UTC, with nanoseconds as Go prints them.

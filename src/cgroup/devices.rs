@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::plan::Findings;
 use crate::spec::DeviceRule;
 use crate::sys::bpf::Insn;
+use std::collections::BTreeMap;
 use std::fmt;
 
 const MKNOD: u8 = 1;
@@ -27,7 +28,7 @@ const WRITE: u8 = 4;
 const ALL: u8 = MKNOD | READ | WRITE;
 
 /// Character or block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `c`
     Char,
@@ -50,15 +51,6 @@ pub struct Rule {
     allow: bool,
     devices: Devices,
     index: Option<usize>,
-}
-
-impl Rule {
-    /// Whether `other` adds nothing to it.
-    fn says(&self, other: &Self) -> bool {
-        self.allow == other.allow
-            && self.devices.covers(&other.devices)
-            && self.devices.access & other.devices.access == other.devices.access
-    }
 }
 
 /// What v1 can hold: a default and exceptions from it.
@@ -193,14 +185,71 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     if !first.allow {
         all.extend(DEFAULTS.map(|devices| Rule { allow: true, devices, index: None }));
     }
+    let mut run = Run::new(&all);
     for rule in &read[anew.map_or(0, |i| i + 1)..] {
         // Engines repeat the defaults; each would cost six steps at every open.
-        let since = all.iter().rposition(|have| have.allow != rule.allow).unwrap_or(0);
-        if !all[since..].iter().any(|have| have.says(rule)) {
+        if run.adds(rule) {
             all.push(*rule);
         }
     }
+    if all.len() > MOST {
+        let many = all.len();
+        findings.error(
+            Error::new(format!("linux.resources.devices: {many} rules are more than {MOST}"))
+                .hint("a rule without minor is for all devices of a major number"),
+        );
+        all.truncate(1);
+    }
     all
+}
+
+/// The most rules of a container: each is a step of every open, or a write on v1.
+const MOST: usize = 8192;
+
+/// The last rules of a list that all allow, or all deny.
+struct Run {
+    allow: bool,
+    /// The sets of accesses, a bit each.
+    said: BTreeMap<Place, u8>,
+}
+
+/// Kind, major and minor.
+type Place = (Option<Kind>, Option<u32>, Option<u32>);
+
+impl Run {
+    fn new(all: &[Rule]) -> Self {
+        let allow = all.last().is_some_and(|rule| rule.allow);
+        let mut run = Self { allow, said: BTreeMap::new() };
+        for rule in all.iter().rev().take_while(|rule| rule.allow == allow) {
+            run.note(&rule.devices);
+        }
+        run
+    }
+
+    fn note(&mut self, devices: &Devices) {
+        let place = (devices.kind, devices.major, devices.minor);
+        *self.said.entry(place).or_default() |= 1 << devices.access;
+    }
+
+    /// Notes a rule; whether it says what none of the run does.
+    fn adds(&mut self, rule: &Rule) -> bool {
+        if rule.allow != self.allow {
+            *self = Self { allow: rule.allow, said: BTreeMap::new() };
+        }
+        let Devices { kind, major, minor, access } = rule.devices;
+        let said = |kind: Option<Kind>, major, minor| {
+            let sets = self.said.get(&(kind, major, minor)).copied().unwrap_or_default();
+            (0..8).any(|set| sets & 1 << set != 0 && access & !set == 0)
+        };
+        let wider = [kind, None].into_iter().flat_map(|kind| {
+            [major, None].into_iter().flat_map(move |major| [minor, None].map(|m| (kind, major, m)))
+        });
+        if wider.into_iter().any(|(kind, major, minor)| said(kind, major, minor)) {
+            return false;
+        }
+        self.note(&rule.devices);
+        true
+    }
 }
 
 fn rule(index: usize, rule: &DeviceRule) -> Result<Rule> {

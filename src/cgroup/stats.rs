@@ -102,9 +102,9 @@ fn cpu(cpu: &Files<'_>, account: &Files<'_>) -> String {
     let mut usage = Object::new();
     let scale = if cpu.unified() { 1000 } else { 1 };
     if cpu.unified() {
-        usage.some("total", value(&text, "usage_usec") * scale);
-        usage.field("kernel", value(&text, "system_usec") * scale);
-        usage.field("user", value(&text, "user_usec") * scale);
+        usage.some("total", value(&text, "usage_usec").saturating_mul(scale));
+        usage.field("kernel", value(&text, "system_usec").saturating_mul(scale));
+        usage.field("user", value(&text, "user_usec").saturating_mul(scale));
     } else {
         usage.some("total", account.number("cpuacct.usage"));
         usage.list("percpu", &words(&account.text("cpuacct.usage_percpu")));
@@ -112,14 +112,14 @@ fn cpu(cpu: &Files<'_>, account: &Files<'_>) -> String {
         usage.list("percpu_user", &words(&account.text("cpuacct.usage_percpu_user")));
         // In ticks of 1/100 s, on every architecture.
         let ticks = account.text("cpuacct.stat");
-        usage.field("kernel", value(&ticks, "system") * 10_000_000);
-        usage.field("user", value(&ticks, "user") * 10_000_000);
+        usage.field("kernel", value(&ticks, "system").saturating_mul(10_000_000));
+        usage.field("user", value(&ticks, "user").saturating_mul(10_000_000));
     }
     let mut throttling = Object::new();
     throttling.some("periods", value(&text, "nr_periods"));
     throttling.some("throttledPeriods", value(&text, "nr_throttled"));
     let time = if cpu.unified() { "throttled_usec" } else { "throttled_time" };
-    throttling.some("throttledTime", value(&text, time) * scale);
+    throttling.some("throttledTime", value(&text, time).saturating_mul(scale));
     let mut all = Object::new();
     all.field("usage", usage.end());
     all.field("throttling", throttling.end());
@@ -206,7 +206,7 @@ fn memory(files: &Files<'_>) -> String {
         let usage = Counter::v2(files, "memory");
         let mut swap = Counter::v2(files, "memory.swap");
         // v1 counts memory and swap together, and so do its readers.
-        swap.usage += usage.usage;
+        swap.usage = swap.usage.saturating_add(usage.usage);
         swap.limit = swap.limit.saturating_add(usage.limit);
         [usage, Counter { max: 0, ..swap }, Counter { ..none }, none]
     } else {
@@ -365,6 +365,23 @@ fn pressure(into: &mut Object, text: &str) {
 
 /// Kernels before 5.13 have no `full` line for the CPU.
 const NO_PRESSURE: &str = r#"{"avg10":0,"avg60":0,"avg300":0,"total":0}"#;
+
+/// Reads whatever the kernel's files may say; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &str) {
+    let mut all = Object::new();
+    all.field("number", number(text));
+    all.list("words", &words(text));
+    all.list("ranges", &ranges(text.get(..64).unwrap_or(text)));
+    all.list("v1", &v1_entries(text));
+    all.list("v2", &v2_entries(text, [("rbytes", "Read"), ("wbytes", "Write")]));
+    pressure(&mut all, text);
+    all.end();
+    let rules = super::rules(&[], &mut crate::plan::Findings::default());
+    if let Ok(policy) = super::policy(&rules) {
+        super::devices::transition(text, &policy);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -208,7 +208,10 @@ pub fn finish(list: Vec<Argument<'_>>) -> Result<()> {
 /// A table of two columns, indented by two.
 pub fn columns(rows: &[(String, String)]) -> String {
     let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
-    rows.iter().map(|(left, right)| format!("  {left:width$}  {right}\n")).collect()
+    let line = |(left, right): &(String, String)| {
+        format!("  {left}{}  {right}\n", " ".repeat(width - left.len()))
+    };
+    rows.iter().map(line).collect()
 }
 
 /// The help: what the command does, how it is called, each argument.

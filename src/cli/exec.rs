@@ -6,6 +6,8 @@ use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec;
+use crate::sys::file::{explain, read_given};
+use rustix::fs::CWD;
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -107,7 +109,8 @@ impl Exec {
 
 fn read(file: &Path) -> Result<spec::Process> {
     let name = file.display().to_string();
-    let text = std::fs::read(file).call(|| format!("--process: read {name}"))?;
+    let text = read_given(CWD, file).call(|| format!("--process: read {name}"));
+    let text = text.map_err(explain)?;
     spec::parse(&name, &text)
 }
 
@@ -130,7 +133,7 @@ fn add_capabilities(process: &mut spec::Process, names: &[String]) {
 
 /// `UID[:GID]`, numbers only: a name or an overflow must never become 0
 /// (CVE-2026-30892).
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub(super) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     match text.split_once(':') {
         Some((uid, gid)) => Ok((number("--user", uid)?, Some(number("--user", gid)?))),
         None => Ok((number("--user", text)?, None)),

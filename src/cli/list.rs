@@ -4,7 +4,7 @@ use super::Verb;
 use super::arguments::arguments;
 use super::usage::{json, print};
 use crate::container::{self, Runtime};
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::spec::State;
 use std::collections::BTreeMap;
 
@@ -46,9 +46,9 @@ impl Verb for List {
                     state.id.to_owned(),
                     state.pid.to_string(),
                     state.status.as_str().to_owned(),
-                    state.bundle.to_owned(),
-                    state.created.unwrap_or_default().to_owned(),
-                    owners.name(owner).to_owned(),
+                    printable(state.bundle).into_owned(),
+                    printable(state.created.unwrap_or_default()).into_owned(),
+                    printable(owners.name(owner)).into_owned(),
                 ]);
                 Ok(())
             })?;

@@ -104,3 +104,24 @@ static COMMANDS: [Entry; 16] = [
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];
+
+/// Reads a command line, a word a line, and what options hold; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &[u8]) {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let words = || text.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec()));
+    for entry in &COMMANDS {
+        let mut left = words().collect::<Vec<_>>().into_iter();
+        if let Err(error) = (entry.parse)(entry, &mut left) {
+            let line = crate::error::brief(&error.to_string());
+            assert!(line.len() <= crate::error::LINE, "{line}");
+        }
+    }
+    for word in words().filter_map(|word| word.into_string().ok()) {
+        let user = exec::parse_user(&word);
+        assert!(user.is_err() || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b':'));
+        let size = update::size(&word);
+        assert!(size.is_none_or(|size| size >= -1), "{word}");
+    }
+}

@@ -6,8 +6,9 @@ use super::arguments::{Argument, Arguments};
 use crate::container::{self, Change, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Resources};
+use crate::sys::file::{explain, read_given, read_stream};
+use rustix::fs::CWD;
 use serde_json::{Map, Value};
-use std::io::Read as _;
 
 /// How the value of an option is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,12 +115,11 @@ fn change(given: &[Option<String>]) -> Result<Change> {
 
 /// Checked against the types at once, so that the message has the file's lines.
 fn read(file: &str) -> Result<Value> {
-    let mut text = Vec::new();
-    match file {
-        "-" => std::io::stdin().read_to_end(&mut text).map(drop),
-        _ => std::fs::read(file).map(|read| text = read),
-    }
-    .call(|| format!("--resources: read {file}"))?;
+    let text = match file {
+        "-" => read_stream(rustix::stdio::stdin()),
+        _ => read_given(CWD, file),
+    };
+    let text = text.call(|| format!("--resources: read {file}")).map_err(explain)?;
     let name = format!("--resources {file}");
     spec::parse::<Resources>(&name, &text)?;
     spec::parse(&name, &text)
@@ -127,7 +127,7 @@ fn read(file: &str) -> Result<Value> {
 
 /// Bytes: `-1`, or a number, perhaps with a fraction, and a unit by powers of
 /// 1024 (`k`, `m`, `g`, `t`, `p`, also `kb`, `KiB`), as Docker's `go-units`.
-fn size(text: &str) -> Option<i64> {
+pub(super) fn size(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);
     }
@@ -137,15 +137,17 @@ fn size(text: &str) -> Option<i64> {
     let unit = unit.trim_start();
     let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(unit);
     let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit)?;
-    let bytes = 1_i64 << (10 * power);
+    let bytes = 1_i128 << (10 * power);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     // More digits than these can't change the result.
-    let fraction = &fraction[..fraction.len().min(9)];
+    let fraction = &fraction[..fraction.len().min(15)];
     let part = match fraction {
         "" => 0,
-        digits => bytes.checked_mul(digits.parse().ok()?)? / 10_i64.pow(digits.len() as u32),
+        digits => {
+            bytes * digits.parse::<i64>().ok().map(i128::from)? / 10_i128.pow(digits.len() as u32)
+        }
     };
-    whole.parse::<i64>().ok()?.checked_mul(bytes)?.checked_add(part)
+    i64::try_from(i128::from(whole.parse::<i64>().ok()?) * bytes + part).ok()
 }
 
 #[cfg(test)]
@@ -164,10 +166,26 @@ mod tests {
             ("1gb", 1 << 30),
             ("1.5g", 3 << 29),
             ("2b", 2),
+            ("1.123456789p", 1_264_899_894_076_813),
+            ("1.1234567890123456789t", 1_235_253_802_822),
+            ("8191.999999999999999p", i64::MAX - 1),
         ] {
             assert_eq!(size(text), Some(want), "{text}");
         }
-        for text in ["", "-2", "m", "1x", "1mm", "+1", "1e3", "9999999999g", ".", "1..5"] {
+        for text in [
+            "",
+            "-2",
+            "m",
+            "1x",
+            "1mm",
+            "+1",
+            "1e3",
+            "9999999999g",
+            "8192p",
+            "9223372036854775808",
+            ".",
+            "1..5",
+        ] {
             assert_eq!(size(text), None, "{text}");
         }
     }

@@ -49,13 +49,15 @@ impl Bundle {
         }
         if let Some(config) = config {
             let shown = config.display();
-            let text = file::read_at(CWD, config).call(|| format!("--config: read {shown}"))?;
+            let text = file::read_given(CWD, config).call(|| format!("--config: read {shown}"));
+            let text = text.map_err(file::explain)?;
             let spec = spec::parse(&shown.to_string(), &text)?;
             return Ok(Self { path: absolute, text, spec });
         }
         let shown = absolute.join("config.json");
-        let text = file::read_at(dir.as_fd(), "config.json")
+        let text = file::read_given(dir.as_fd(), "config.json")
             .call(|| format!("read {}", shown.display()))
+            .map_err(file::explain)
             .map_err(|error| {
                 error.hint("`pinnace spec` writes one; --bundle names another directory")
             })?;

@@ -63,9 +63,9 @@ pub fn parse_signal(text: &str) -> Result<Option<Signal>> {
     let number = if let Ok(number) = text.parse::<i32>() {
         Some(number)
     } else if let Some(rest) = name.strip_prefix("RTMIN") {
-        offset(rest).map(|offset| rt_min() + offset)
+        offset(rest).and_then(|offset| rt_min().checked_add(offset))
     } else if let Some(rest) = name.strip_prefix("RTMAX") {
-        offset(rest).map(|offset| rt_max() + offset)
+        offset(rest).and_then(|offset| rt_max().checked_add(offset))
     } else {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
     };
@@ -137,7 +137,9 @@ mod tests {
             assert_eq!(parse_signal(text).unwrap().unwrap().as_raw(), number, "{text}");
         }
         assert!(parse_signal("0").unwrap().is_none());
-        for text in ["", "-1", "65", "SIG", "FOO", "RTMIN+99", "9 "] {
+        for text in
+            ["", "-1", "65", "SIG", "FOO", "RTMIN+99", "RTMIN+2147483647", "RTMAX-2147483648", "9 "]
+        {
             assert!(parse_signal(text).is_err(), "{text}");
         }
     }

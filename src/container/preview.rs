@@ -4,7 +4,7 @@
 
 use super::{Bundle, Decided, Driver};
 use crate::cgroup::Cgroup;
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::plan::findings::{Finding, Severity};
 use crate::plan::mounts::{self, Kind};
 use crate::plan::rootfs::{Device, DeviceKind};
@@ -12,6 +12,8 @@ use crate::plan::{self, Findings, Hook, IdMaps, Options, Plan, Process, capabili
 use crate::security::seccomp::{self, Filter};
 use crate::spec::{self, IdMapping, Spec};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -125,14 +127,16 @@ impl fmt::Display for Table {
         let count = lines.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = lines.iter().filter_map(|line| line.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).min(PADDED)
         };
         let widths: Vec<usize> = (0..count).map(width).collect();
         writeln!(f, "{}", self.name)?;
         for line in &lines {
             let mut padded = String::new();
             for (cell, width) in line.iter().zip(&widths) {
-                padded.push_str(&format!("  {cell:width$}"));
+                padded.extend(["  ", cell]);
+                let missing = width.saturating_sub(cell.chars().count());
+                padded.extend(std::iter::repeat_n(' ', missing));
             }
             writeln!(f, "{}", padded.trim_end())?;
         }
@@ -140,24 +144,56 @@ impl fmt::Display for Table {
     }
 }
 
+/// A cell of text has at most so many characters; the JSON form has them all.
+const CELL: usize = 2000;
+/// A column is at most so wide; what is longer sticks out.
+const PADDED: usize = 80;
+
 /// A cell for people.
 fn text(cell: &Value) -> String {
-    match cell {
-        Value::Null => "-".into(),
-        Value::String(text) if text.is_empty() || text.contains(char::is_control) => {
-            format!("{text:?}")
+    let mut shown = String::new();
+    show(cell, &mut shown);
+    match shown.char_indices().nth(CELL) {
+        Some((at, _)) => {
+            shown.truncate(at);
+            shown + "... (--json shows it all)"
         }
-        Value::String(text) => text.clone(),
-        Value::Array(list) if list.is_empty() => "-".into(),
-        Value::Array(list) => {
-            let word = |cell: &Value| match cell.as_str() {
-                Some(text) if text.contains(' ') => format!("{text:?}"),
-                _ => self::text(cell),
-            };
-            list.iter().map(word).collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
+        None => shown,
     }
+}
+
+/// Appends a cell, or as much of it as will be seen.
+fn show(cell: &Value, shown: &mut String) {
+    match cell {
+        Value::Null => shown.push('-'),
+        Value::String(text) if text.is_empty() => shown.push_str("\"\""),
+        Value::String(text) => match printable(start(text)) {
+            Cow::Borrowed(text) => shown.push_str(text),
+            Cow::Owned(_) => shown.push_str(&format!("{:?}", start(text))),
+        },
+        Value::Array(list) if list.is_empty() => shown.push('-'),
+        Value::Array(list) => {
+            for (at, cell) in list.iter().enumerate() {
+                // A character has at most four bytes.
+                if shown.len() > 4 * CELL {
+                    break;
+                }
+                shown.push_str(if at == 0 { "" } else { " " });
+                match cell.as_str() {
+                    Some(text) if text.contains(' ') => {
+                        shown.push_str(&format!("{:?}", start(text)));
+                    }
+                    _ => show(cell, shown),
+                }
+            }
+        }
+        other => shown.push_str(&other.to_string()),
+    }
+}
+
+/// The part of a text that a cell has room for, and a little more.
+fn start(text: &str) -> &str {
+    text.char_indices().nth(CELL + 1).map_or(text, |(at, _)| &text[..at])
 }
 
 fn strings<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> Value {
@@ -396,9 +432,10 @@ fn filter(profile: &spec::Seccomp, filter: &Filter) -> Table {
         filter.map_or(0, |filter| filter.program.instructions.len())
     };
     let native = size(&[]);
-    table.rows.push(vec![seccomp::Arch::native().name.into(), native.into()]);
-    let others = profile.architectures.iter().filter(|name| *name != seccomp::Arch::native().name);
-    for name in others {
+    let native_name = seccomp::Arch::native().name;
+    table.rows.push(vec![native_name.into(), native.into()]);
+    let mut seen = BTreeSet::from([native_name]);
+    for name in profile.architectures.iter().filter(|name| seen.insert(name)) {
         let more = size(std::slice::from_ref(name)).saturating_sub(native);
         table.rows.push(vec![name.as_str().into(), more.into()]);
     }

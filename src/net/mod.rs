@@ -3,6 +3,9 @@
 pub mod devices;
 mod netlink;
 
+#[cfg(fuzzing)]
+pub use netlink::fuzz;
+
 use crate::error::{Context, Result};
 use crate::sys::netdevice;
 

@@ -1,6 +1,6 @@
 //! The little of rtnetlink(7) that is needed here: one request, one answer.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno};
 use crate::sys::netlink::ask_for_words;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -217,11 +217,12 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 /// `struct nlmsgerr`: 0 or a negative errno, the head of the request, and the
 /// attributes that [`ask_for_words`] has asked for.
 fn verdict(message: &Message, call: &impl Fn() -> String) -> Result<()> {
-    let errno = message.number(0) as i32;
-    if errno == 0 {
+    // A verdict without a number is none.
+    let code = number(&message.body).map_or(-libc::EIO, u32::cast_signed);
+    if code == 0 {
         return Ok(());
     }
-    let error = Error::os(call(), Errno::from_raw_os_error(-errno));
+    let error = Error::os(call(), errno(code.saturating_neg()));
     let words = (message.flags & NLM_F_ACK_TLVS != 0)
         .then(|| message.attributes(4 + HEADER).get(NLMSGERR_ATTR_MSG))
         .flatten();
@@ -229,6 +230,17 @@ fn verdict(message: &Message, call: &impl Fn() -> String) -> Result<()> {
         Some(words) if !words.is_empty() => Err(error.hint(format!("the kernel says: {words}"))),
         _ => Err(error),
     }
+}
+
+/// Reads whatever the kernel may say; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    for message in messages(bytes) {
+        let _verdict = verdict(&message, &|| "fuzz".into()).is_ok();
+        message.attributes(16).for_each(drop);
+        message.attributes(message.number(4) as usize).get(3);
+    }
+    Attributes(bytes).for_each(drop);
 }
 
 #[cfg(test)]
@@ -245,6 +257,18 @@ mod tests {
         let found: Vec<_> = all[0].attributes(16).collect();
         assert_eq!(found, [(3, &b"eth0\0"[..]), (28, &[7; 4][..])]);
         assert_eq!(all[0].attributes(16).get(28), Some(&[7; 4][..]));
+    }
+
+    #[test]
+    fn any_verdict_is_an_answer() {
+        for code in [0, -1, -4095, -4096, 1, i32::MIN, i32::MAX] {
+            let (kind, flags, sequence) = (NLMSG_ERROR, NLM_F_ACK_TLVS, 0);
+            let message = Message { kind, flags, sequence, body: i32::to_ne_bytes(code).to_vec() };
+            assert_eq!(verdict(&message, &|| "x".into()).is_ok(), code == 0, "{code}");
+        }
+        let (kind, flags, sequence) = (NLMSG_ERROR, 0, 0);
+        let empty = Message { kind, flags, sequence, body: Vec::new() };
+        assert!(verdict(&empty, &|| "x".into()).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! tells it all.
 
 use super::sections::section;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
 /// What the checks found so far: the one list that every planner adds to.
 #[derive(Debug, Default)]
@@ -75,27 +75,64 @@ impl Findings {
         errors.chain(warnings).chain(advice).collect()
     }
 
-    /// `value`, or all errors as one line.
+    /// `value`, or the errors as one line, as many as fit.
     ///
     /// # Errors
     /// If there was any.
-    pub fn check<T>(self, value: T) -> Result<T> {
-        let all: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
-        match self.errors.into_iter().next() {
-            None => Ok(value),
-            Some(only) if all.len() == 1 => Err(only),
-            Some(_) => Err(Error::new(format!("{} problems: {}", all.len(), all.join("; ")))),
+    pub fn check<T>(mut self, value: T) -> Result<T> {
+        match self.errors.as_slice() {
+            [] => Ok(value),
+            [_] => Err(self.errors.remove(0)),
+            all => {
+                let (texts, more) = told(all);
+                let texts = texts.join("; ");
+                let message = format!("{} problems: {texts}", all.len());
+                Err(if more == 0 {
+                    Error::new(message)
+                } else {
+                    Error::new(format!("{message}; and {more} more"))
+                })
+            }
         }
     }
 
-    /// `value` and the warnings, or all errors of `config.json` as one line.
+    /// `value` and the warnings, or the errors of `config.json` as one line.
     ///
     /// # Errors
     /// If there was any.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<String>)> {
-        let warnings = std::mem::take(&mut self.warnings);
-        self.check((value, warnings)).map_err(|error| error.at("config.json"))
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if let Some(more) = warnings.len().checked_sub(MOST).filter(|more| *more > 0) {
+            warnings.truncate(MOST);
+            warnings.push(format!("and {more} more warnings: {PLAN}"));
+        }
+        let cut = told(&self.errors).1 > 0;
+        self.check((value, warnings)).map_err(|error| {
+            let error = error.at("config.json");
+            if cut { error.hint(PLAN) } else { error }
+        })
     }
+}
+
+/// The most findings of a kind that are told in one run, and their bytes.
+const MOST: usize = 20;
+const BYTES: usize = 3000;
+const PLAN: &str = "`pinnace plan` lists them all";
+
+/// The errors that fit on a line, and the number of the others.
+fn told(errors: &[Error]) -> (Vec<String>, usize) {
+    let mut room = BYTES;
+    let mut texts = Vec::new();
+    for error in errors.iter().take(MOST) {
+        let text = brief(&error.to_string());
+        room = match room.checked_sub(text.len()) {
+            None if !texts.is_empty() => break,
+            left => left.unwrap_or(0),
+        };
+        texts.push(text);
+    }
+    let more = errors.len() - texts.len();
+    (texts, more)
 }
 
 /// Every message begins with its field, if it has one.
@@ -123,6 +160,22 @@ mod tests {
         let line = |texts: &[&str]| findings(texts).finish(()).unwrap_err().to_string();
         assert_eq!(line(&["root: required"]), "config.json: root: required");
         assert_eq!(line(&["a: b", "c: d"]), "config.json: 2 problems: a: b; c: d");
+    }
+
+    #[test]
+    fn a_thousand_errors_are_one_short_line() {
+        let all: Vec<String> =
+            (0..1000).map(|n| format!("mounts[{n}]: {}", "x".repeat(n))).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let line = findings(&all).finish(()).unwrap_err().to_string();
+        assert!(line.len() < 4096, "{}", line.len());
+        assert!(line.starts_with("config.json: 1000 problems: mounts[0]: ; mounts[1]: x; "));
+        assert!(line.ends_with("; and 980 more (`pinnace plan` lists them all)"), "{line}");
+        let mut findings = Findings::default();
+        (0..1000).for_each(|n| findings.warn(n.to_string()));
+        let ((), warnings) = findings.finish(()).unwrap();
+        assert_eq!(warnings.len(), MOST + 1);
+        assert!(warnings[MOST].starts_with("and 980 more warnings: "), "{warnings:?}");
     }
 
     #[test]

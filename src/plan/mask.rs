@@ -30,10 +30,11 @@ pub fn parse(field: &str, list: &str, findings: &mut Findings) -> Option<Mask> {
             findings.error(Error::new(format!("{field}: {last} is above {}", LIMIT - 1)));
             return None;
         }
-        for n in first..=last {
-            let (word, bit) = (n as usize / 64, n % 64);
-            mask.resize(mask.len().max(word + 1), 0);
-            mask[word] |= 1 << bit;
+        mask.resize(mask.len().max(last as usize / 64 + 1), 0);
+        for word in first / 64..=last / 64 {
+            let from = u64::MAX << first.saturating_sub(word * 64);
+            let to = u64::MAX >> (63 - (last - word * 64).min(63));
+            mask[word as usize] |= from & to;
         }
     }
     Some(mask)
@@ -57,6 +58,8 @@ mod tests {
             ("1, 3", vec![0xa]),
             ("64", vec![0, 1]),
             ("63-64", vec![1 << 63, 1]),
+            ("0-127,62-193", vec![u64::MAX, u64::MAX, u64::MAX, 3]),
+            ("70-71", vec![0, 0xc0]),
         ] {
             assert_eq!(parse("x", list, &mut Findings::default()), Some(mask), "{list}");
         }

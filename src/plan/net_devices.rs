@@ -47,6 +47,7 @@ pub fn plan(
         );
     }
     let mut planned: Vec<NetDevice> = Vec::with_capacity(devices.len());
+    let mut inside: BTreeMap<String, usize> = BTreeMap::new();
     for (host, device) in devices {
         let name = device.name.clone().filter(|name| !name.is_empty());
         let device = NetDevice { host: host.clone(), name };
@@ -62,8 +63,8 @@ pub fn plan(
                 "{field}: \"lo\" is the loopback device of every network namespace"
             )));
         }
-        let twin = planned.iter().find(|other| other.inside() == device.inside());
-        if let Some(twin) = twin.filter(|_| !device.is_template()) {
+        let twin = *inside.entry(device.inside().to_owned()).or_insert(planned.len());
+        if let Some(twin) = planned.get(twin).filter(|_| !device.is_template()) {
             findings.error(Error::new(format!(
                 "{field}.name: {:?} is the name of {} already",
                 device.inside(),

@@ -8,6 +8,7 @@ use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec::{self, Linux, Spec};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Everything about the container's tree, decided.
@@ -71,7 +72,7 @@ pub struct Device {
 }
 
 /// Type and numbers of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeviceKind {
     /// `c` or `u`: major, minor.
     Char(u32, u32),
@@ -234,36 +235,51 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
         uid: 0,
         gid: 0,
     }));
+    let mut by_path: BTreeMap<String, usize> = BTreeMap::new();
+    let mut by_kind: BTreeMap<DeviceKind, Vec<usize>> = BTreeMap::new();
+    for (at, device) in planned.iter().enumerate() {
+        by_path.insert(device.path.clone(), at);
+        by_kind.entry(device.kind).or_default().push(at);
+    }
     for (index, entry) in list.iter().enumerate() {
         let Some(device) = findings.keep(device(index, entry)) else { continue };
         // /dev/ptmx is always that of the container's own devpts.
         if device.path == "/dev/ptmx" {
             continue;
         }
-        let same = |known: &&Device| known.kind == device.kind && known.path != device.path;
-        if let Some(twin) = planned.iter().find(same).filter(|_| device.kind != DeviceKind::Fifo) {
+        let twins = by_kind.entry(device.kind).or_default();
+        let same = |at: &&usize| {
+            let known = &planned[**at];
+            known.kind == device.kind && known.path != device.path
+        };
+        if let Some(twin) = twins.iter().find(same).filter(|_| device.kind != DeviceKind::Fifo) {
             findings.warn(format!(
                 "linux.devices[{index}]: {} is the same device as {}",
-                device.path, twin.path
+                device.path, planned[*twin].path
             ));
         }
-        match planned.iter_mut().find(|known| known.path == device.path) {
-            None => planned.push(device),
-            Some(default) if default.index.is_none() => *default = device,
-            Some(twin) if twin.kind == device.kind => {
-                findings.warn(format!(
-                    "linux.devices[{index}].path: {} is listed again: ignored",
-                    device.path
-                ));
-            }
-            Some(twin) => {
-                let message = format!(
-                    "linux.devices[{index}].path: {} is another device in {}",
-                    device.path,
-                    twin.field()
-                );
-                findings.error(Error::new(message));
-            }
+        let Some(&at) = by_path.get(&device.path) else {
+            by_path.insert(device.path.clone(), planned.len());
+            twins.push(planned.len());
+            planned.push(device);
+            continue;
+        };
+        let known = &mut planned[at];
+        if known.index.is_none() {
+            *known = device;
+            twins.push(at);
+        } else if known.kind == device.kind {
+            findings.warn(format!(
+                "linux.devices[{index}].path: {} is listed again: ignored",
+                device.path
+            ));
+        } else {
+            let message = format!(
+                "linux.devices[{index}].path: {} is another device in {}",
+                device.path,
+                known.field()
+            );
+            findings.error(Error::new(message));
         }
     }
     planned

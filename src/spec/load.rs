@@ -1,7 +1,7 @@
 //! JSON text to types, with an error that names the place and the field.
 
 use crate::error::Error;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Parses `bytes`, the content of `name` (a file's name for the message).
 ///
@@ -14,8 +14,78 @@ pub fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> 
 }
 
 /// As [`parse`], for text that is known to be UTF-8.
+///
+/// No string that it returns has a NUL character: what is made of them are C
+/// strings, which end there.
 pub fn parse_str<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|e| explain(name, text, &e))
+    let value = serde_json::from_str(text).map_err(|e| explain(name, text, &e))?;
+    match next_nul(text, 0) {
+        Some(first) => {
+            let fits = |other: &str| serde_json::from_str::<T>(other).is_ok();
+            no_nul(name, text, first, &fits).map(|()| value)
+        }
+        None => Ok(value),
+    }
+}
+
+/// Where the next escaped NUL is. JSON allows no other.
+fn next_nul(text: &str, mut from: usize) -> Option<usize> {
+    loop {
+        let at = from + text.get(from..)?.find('\\')?;
+        if text.as_bytes().get(at + 1..at + 6) == Some(b"u0000") {
+            return Some(at);
+        }
+        // The escaped character may be a backslash.
+        from = at + 2;
+    }
+}
+
+/// How many NULs in properties that nobody knows are passed over.
+const UNKNOWN: usize = 16;
+
+/// An error if a string of the type that other texts `fits` or not has a NUL. In a
+/// property that the type does not know it is ignored (config.md, "Extensibility").
+fn no_nul(name: &str, text: &str, first: usize, fits: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+    let mut nul = Some(first);
+    for _ in 0..UNKNOWN {
+        let Some(at) = nul else { return Ok(()) };
+        let path = path_at(text, at);
+        let bad = || Error::new(format!("{name}: {path}: contains a NUL character"));
+        let (start, end) = string_around(text, at).ok_or_else(bad)?;
+        let after = text[end..].trim_start();
+        // Of a key it is the value whose type is asked for.
+        let value = match after.strip_prefix(':') {
+            Some(value) => {
+                let value = value.trim_start();
+                let from = text.len() - value.len();
+                let mut values =
+                    serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>();
+                values.next();
+                from..from + values.byte_offset()
+            }
+            None => start..end,
+        };
+        // No string, and no object: whoever knows the property refuses it.
+        let other = [&text[..value.start], "[[]]", &text[value.end..]].concat();
+        if !fits(&other) {
+            return Err(bad());
+        }
+        nul = next_nul(text, value.end.max(end));
+    }
+    Err(Error::new(format!("{name}: too many NUL characters")))
+}
+
+/// The string with its quotes around a place in valid JSON.
+fn string_around(text: &str, place: usize) -> Option<(usize, usize)> {
+    let mut at = 0;
+    loop {
+        let start = at + text.get(at..)?.find('"')?;
+        let end = start + string_length(&text.as_bytes()[start + 1..]) + 2;
+        if end > place {
+            return Some((start, end));
+        }
+        at = end;
+    }
 }
 
 fn explain(name: &str, text: &str, first: &serde_json::Error) -> Error {
@@ -33,7 +103,7 @@ fn explain(name: &str, text: &str, first: &serde_json::Error) -> Error {
     };
     // serde_json appends the place to its message; it stands in front here.
     let message = first.to_string();
-    let message = message.split(" at line ").next().unwrap_or(&message);
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
     Error::new(format!("{place}: {field}{message}"))
 }
 
@@ -137,5 +207,42 @@ mod tests {
             let error = parse_str::<Spec>("config.json", text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn no_string_has_a_nul() {
+        let parse = |rest: &str| {
+            let text = format!(r#"{{"ociVersion": "1", {rest}}}"#);
+            parse_str::<Spec>("config.json", &text).map_err(|error| error.to_string())
+        };
+        for (text, field) in [
+            (r#""linux": {"maskedPaths": ["/a", "/p\u0000q"]}"#, "linux.maskedPaths[1]"),
+            (r#""linux": {"sysctl": {"a": "\u0000"}}"#, "linux.sysctl.a"),
+            (r#""linux": {"x": "\u0000", "sysctl": {"a\u0000": "1"}}"#, "linux.sysctl"),
+            (r#""linux": {"mountLabel": "\\\u0000"}"#, "linux.mountLabel"),
+            (r#""hostname": "h\u0000""#, "hostname"),
+            (r#""mounts": [{"destination": "/", "options": ["\u0000"]}]"#, "mounts[0].options[0]"),
+            (r#""annotations": {"\u0000": "x"}"#, "annotations"),
+            (
+                r#""linux": {"seccomp": {"defaultAction": "", "listenerPath": "\u0000"}}"#,
+                "linux.seccomp.listenerPath",
+            ),
+            (
+                r#""linux": {"resources": {"unified": {"a": "\u0000"}}}"#,
+                "linux.resources.unified.a",
+            ),
+        ] {
+            let wanted = format!("config.json: {field}: contains a NUL character");
+            assert_eq!(parse(text).unwrap_err(), wanted, "{text}");
+        }
+        for text in [
+            r#""unknown": "\u0000""#,
+            r#""un\u0000known": {"a\u0000": ["\u0000", {"b": "\u0000"}]}, "hostname": "x""#,
+            r#""hostname": "\\u0000""#,
+        ] {
+            parse(text).unwrap();
+        }
+        let many = vec![r#""\u0000""#; 100_000].join(",");
+        assert!(parse(&format!(r#""unknown": [{many}]"#)).unwrap_err().contains("too many"));
     }
 }

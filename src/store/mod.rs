@@ -120,7 +120,7 @@ impl Store {
         let path = self.root.join(id).join(RECORD);
         let text = match file::read_short(&path) {
             Err(Errno::NOENT) => return Err(missing(id)),
-            text => text.call(|| format!("read {}", path.display()))?,
+            text => text.call(|| format!("read {}", path.display())).map_err(file::explain)?,
         };
         crate::spec::parse(path.to_str().unwrap_or(RECORD), &text)
     }
@@ -344,7 +344,9 @@ impl Dir {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         match file::read_short_at(self.fd.as_fd(), name) {
             Err(Errno::NOENT) => Err(missing(&self.id)),
-            text => text.call(|| format!("read {}/{name}", self.path.display())),
+            text => {
+                text.call(|| format!("read {}/{name}", self.path.display())).map_err(file::explain)
+            }
         }
     }
 }

@@ -36,8 +36,11 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// The longest packet. An error message beyond it is cut.
+/// The longest packet. What is longer in words is cut.
 const PACKET: usize = 16 * 1024;
+
+/// The longest hint in it.
+const HINT: usize = 2048;
 
 /// Descriptors in a packet: a host has fewer cgroup hierarchies.
 const FDS: usize = 64;
@@ -192,23 +195,24 @@ impl ChildEnd {
                 packet.push(b'q');
                 packet.extend_from_slice(&ear.start.to_le_bytes());
                 packet.extend_from_slice(&ear.listener.unwrap_or(-1).to_le_bytes());
-                packet.extend_from_slice(ear.program.as_bytes());
+                packet.extend_from_slice(start(&ear.program, PACKET - 64).as_bytes());
                 fd = Some(ear.faults.as_fd());
             }
             ToParent::Warning(text) => {
                 packet.push(b'w');
-                packet.extend_from_slice(text.as_bytes());
+                packet.extend_from_slice(start(text, PACKET - 64).as_bytes());
             }
             ToParent::Failed(error) => {
                 packet.push(if error.get_kind() == Kind::Hook { b'k' } else { b'e' });
                 let (message, errno, hint) = error.parts();
                 packet.extend_from_slice(&errno.to_le_bytes());
+                // The message is cut, never its hint: that is short.
+                let message = start(message, PACKET - 64 - hint.len().min(HINT));
+                packet.extend_from_slice(&(message.len() as u32).to_le_bytes());
                 packet.extend_from_slice(message.as_bytes());
-                packet.push(0);
-                packet.extend_from_slice(hint.as_bytes());
+                packet.extend_from_slice(start(hint, HINT).as_bytes());
             }
         }
-        packet.truncate(PACKET);
         send(self.0.as_fd(), &packet, fd.as_slice()).call(|| "sendmsg to the runtime".into())
     }
 
@@ -286,14 +290,20 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
         b'w' => ToParent::Warning(text(body)),
         b'e' | b'k' => {
             let kind = if kind == b'k' { Kind::Hook } else { Kind::Other };
-            let (errno, words) = body.split_first_chunk::<4>()?;
-            let mut words = words.splitn(2, |byte| *byte == 0);
-            let message = text(words.next()?);
-            let hint = text(words.next().unwrap_or_default());
-            ToParent::Failed(Error::from_parts(kind, message, i32::from_le_bytes(*errno), hint))
+            let (errno, body) = body.split_first_chunk::<4>()?;
+            let (length, words) = body.split_first_chunk::<4>()?;
+            let (message, hint) = words.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            let errno = i32::from_le_bytes(*errno);
+            ToParent::Failed(Error::from_parts(kind, text(message), errno, text(hint)))
         }
         _ => return None,
     })
+}
+
+/// The first bytes of a text, at most that many, whole characters only.
+fn start(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
 
 fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
@@ -317,12 +327,15 @@ fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> rustix::io::Result<(usi
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
-    debug_assert!(!received.flags.contains(ReturnFlags::TRUNC));
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(some) = message {
             fds.extend(some);
         }
+    }
+    // Half a message says something else than the whole.
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Errno::MSGSIZE);
     }
     Ok((received.bytes, fds))
 }
@@ -341,6 +354,45 @@ mod tests {
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(e)) if e == error));
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Ready)));
         assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn words_with_nul_and_of_any_length_stay_apart() {
+        for (message, hint) in [
+            ("/p\0q: invalid argument".to_owned(), "a\0b".to_owned()),
+            ("\u{e4}".repeat(PACKET), "hint".to_owned()),
+            ("m".to_owned(), "\u{e4}".repeat(PACKET)),
+            ("m".repeat(PACKET * 2), "h".repeat(PACKET)),
+        ] {
+            let (parent, child) = pair().unwrap();
+            let error = Error::os(message.clone(), Errno::INVAL).hint(hint.clone());
+            child.send(&ToParent::Failed(error)).unwrap();
+            let Some(ToParent::Failed(error)) = parent.receive().unwrap() else { panic!() };
+            let (got, errno, got_hint) = error.parts();
+            assert_eq!(errno, Errno::INVAL.raw_os_error());
+            assert!(message.starts_with(got) && got.len() >= message.len().min(12_000));
+            assert!(hint.starts_with(got_hint) && got_hint.len() >= hint.len().min(HINT - 1));
+            child.send(&ToParent::Warning(message.clone())).unwrap();
+            let Some(ToParent::Warning(got)) = parent.receive().unwrap() else { panic!() };
+            assert!(message.starts_with(&got) && got.len() >= message.len().min(12_000));
+        }
+    }
+
+    #[test]
+    fn no_packet_makes_the_runtime_panic() {
+        for errno in [4096, -1, i32::MIN, i32::MAX] {
+            for length in [0, 1, 2, 3, u32::MAX] {
+                let mut body = i32::to_le_bytes(errno).to_vec();
+                body.extend(length.to_le_bytes());
+                body.extend(b"xy");
+                assert_eq!(decode(b'e', &body, None).is_some(), length <= 2, "{errno} {length}");
+            }
+        }
+        let (parent, child) = pair().unwrap();
+        rustix::io::write(&child, &[b'w'; PACKET + 1]).unwrap();
+        assert!(parent.receive().is_err());
+        rustix::io::write(&parent, &[b'g'; 9]).unwrap();
+        assert!(child.expect(ToChild::Go).is_err());
     }
 
     #[test]

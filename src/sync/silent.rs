@@ -6,7 +6,7 @@
 //! as ever.
 
 use super::{ChildEnd, ParentEnd, ToParent};
-use crate::error::{At, Context, Error, Result};
+use crate::error::{At, Context, Error, Result, errno as errno_of};
 use crate::sys::userfault::{self, Words};
 use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
@@ -108,8 +108,8 @@ impl Ear {
                         .call(|| "answer a page fault".into())?;
                 }
                 Some(errno) => {
-                    let errno = i32::try_from(errno).unwrap_or(libc::EIO);
-                    return Err(cannot_run(&self.program, Errno::from_raw_os_error(errno)));
+                    let errno = errno_of(i32::try_from(errno).unwrap_or(libc::EIO));
+                    return Err(cannot_run(&self.program, errno));
                 }
             }
         }

@@ -1,21 +1,29 @@
 //! Small files in few calls: std asks for size and position first, and reads
 //! what procfs shows in pieces of 32 bytes.
 
+use crate::error::Error;
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Result, retry_on_intr};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Most files that are read here are smaller.
 const ROOM: usize = 4000;
 
+/// The most that is read of a file. Engines' configurations have less than 1 MiB.
+pub const MOST: usize = 16 << 20;
+/// How long whoever writes into a pipe may take, in seconds.
+const PATIENCE: u64 = 30;
+
 /// The whole content of the file at `path` below `dir`.
 ///
 /// # Errors
-/// Those of open(2) and read(2).
+/// Those of open(2) and read(2); `EFBIG` for more than [`MOST`] bytes.
 pub fn read_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
     read_until(dir, path, 0)
 }
@@ -25,7 +33,7 @@ pub fn read_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
 /// read of less than half of it was the last.
 ///
 /// # Errors
-/// Those of open(2) and read(2).
+/// As [`read_at`].
 pub fn read_short_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
     read_until(dir, path, ROOM / 2)
 }
@@ -33,7 +41,7 @@ pub fn read_short_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
 /// As [`read_short_at`], by an absolute path.
 ///
 /// # Errors
-/// Those of open(2) and read(2).
+/// As [`read_at`].
 pub fn read_short(path: impl Arg) -> Result<Vec<u8>> {
     read_short_at(CWD, path)
 }
@@ -45,6 +53,68 @@ fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>
         text.reserve(ROOM);
         if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? <= end {
             return Ok(text);
+        }
+        if text.len() > MOST {
+            return Err(Errno::FBIG);
+        }
+    }
+}
+
+/// The content of a file that the caller names: one on disk, or a pipe.
+///
+/// # Errors
+/// As [`read_at`]; `ETIMEDOUT` for a pipe into which nobody writes.
+pub fn read_given(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat(dir, path, flags, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut until = None;
+    loop {
+        text.reserve(ROOM);
+        match retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text))) {
+            Ok(0) if text.is_empty() && until.is_none() && is_fifo(&file)? => {}
+            Ok(0) => return Ok(text),
+            Ok(_) if text.len() > MOST => return Err(Errno::FBIG),
+            Ok(_) => continue,
+            Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(errno),
+        }
+        // Only a pipe comes here: one into which nobody has written yet.
+        let until = *until.get_or_insert_with(|| Instant::now() + Duration::from_secs(PATIENCE));
+        let left = until.saturating_duration_since(Instant::now());
+        let wait = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let ready = retry_on_intr(|| poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&wait)))?;
+        if ready == 0 || left.is_zero() {
+            return Err(Errno::TIMEDOUT);
+        }
+    }
+}
+
+/// Says what has to be known of [`MOST`] and of pipes.
+pub fn explain(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::FBIG) => error.hint(format!("at most {} MiB are read", MOST >> 20)),
+        Some(Errno::TIMEDOUT) => error.hint(format!("nobody wrote into it for {PATIENCE} s")),
+        _ => error,
+    }
+}
+
+fn is_fifo(file: &OwnedFd) -> Result<bool> {
+    Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Fifo)
+}
+
+/// All that comes from a stream.
+///
+/// # Errors
+/// As [`read_at`].
+pub fn read_stream(stream: impl AsFd) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        text.reserve(ROOM);
+        match retry_on_intr(|| rustix::io::read(&stream, spare_capacity(&mut text)))? {
+            0 => return Ok(text),
+            _ if text.len() > MOST => return Err(Errno::FBIG),
+            _ => {}
         }
     }
 }
@@ -125,4 +195,34 @@ pub fn is_view(file: impl AsFd) -> Result<bool> {
     #[allow(clippy::cast_possible_truncation)] // its type is not the same everywhere
     let magic = rustix::fs::fstatfs(file)?.f_type as u32;
     Ok(VIEWS.contains(&magic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn no_file_is_read_without_end() {
+        assert_eq!(read_given(CWD, "/dev/zero").unwrap_err(), Errno::FBIG);
+        assert_eq!(read_at(CWD, "/dev/zero").unwrap_err(), Errno::FBIG);
+        let zero = std::fs::File::open("/dev/zero").unwrap();
+        assert_eq!(read_stream(zero).unwrap_err(), Errno::FBIG);
+        assert!(read_given(CWD, "/dev/null").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let text = vec![b'x'; 100_000];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Waits until the reader is there.
+                std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(&text)
+            });
+            assert_eq!(read_given(CWD, &path).unwrap(), text);
+        });
+    }
 }

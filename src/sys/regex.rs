@@ -17,6 +17,10 @@ impl Regex {
     pub fn new(pattern: &str) -> Result<Self> {
         let wrong = |why: &str| Error::new(format!("{pattern:?} is no regular expression: {why}"));
         let text = CString::new(pattern).map_err(|_| wrong("it has a NUL byte"))?;
+        if expanded(pattern.as_bytes()) > MOST {
+            return Err(wrong("it is too long, its repetitions written out")
+                .hint(format!("at most {MOST} characters")));
+        }
         let mut room = Box::new(MaybeUninit::<libc::regex_t>::uninit());
         let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
         // SAFETY: `room` is writable and of that type, `text` ends with a NUL.
@@ -44,6 +48,75 @@ impl Regex {
     }
 }
 
+/// The most atoms of a pattern with its bounds written out: regcomp(3) does so,
+/// and takes time and memory with the square of it.
+const MOST: usize = 2000;
+
+/// How many atoms a pattern has once each `{m,n}` is written out.
+fn expanded(pattern: &[u8]) -> usize {
+    // Of each open group, itself an atom: the atoms before the last one, and those of
+    // the last.
+    let mut groups = vec![(0_usize, 0_usize)];
+    let mut left = pattern;
+    while let [byte, rest @ ..] = left {
+        left = rest;
+        let depth = groups.len();
+        let Some((sum, last)) = groups.last_mut() else { break };
+        match byte {
+            b'{' => {
+                let end = left.iter().position(|byte| *byte == b'}').unwrap_or(left.len());
+                *last = last.saturating_mul(copies(&left[..end]).max(1));
+                left = left.get(end + 1..).unwrap_or_default();
+                continue;
+            }
+            b'*' | b'?' => continue,
+            // As `{1,}`: one, and then any number.
+            b'+' => {
+                *last = last.saturating_mul(2);
+                continue;
+            }
+            b'(' => {
+                groups.push((1, 0));
+                continue;
+            }
+            b')' if depth > 1 => {
+                let inner = sum.saturating_add(*last);
+                groups.pop();
+                if let Some((sum, last)) = groups.last_mut() {
+                    *sum = sum.saturating_add(*last);
+                    *last = inner;
+                }
+                continue;
+            }
+            b'\\' => left = left.get(1..).unwrap_or_default(),
+            b'[' => {
+                // A bracket right behind the opening one, or behind ^, is an item.
+                let skip = 1 + usize::from(left.first() == Some(&b'^'));
+                let items = left.get(skip..).unwrap_or_default();
+                let end = items.iter().position(|byte| *byte == b']');
+                left = items.get(end.unwrap_or(items.len()) + 1..).unwrap_or_default();
+            }
+            _ => {}
+        }
+        *sum = sum.saturating_add(*last);
+        *last = 1;
+    }
+    groups.iter().fold(0, |all, (sum, last)| all.saturating_add(*sum).saturating_add(*last))
+}
+
+/// How often an atom with the bounds `m,n` is written: `m,` is m and any number.
+fn copies(bounds: &[u8]) -> usize {
+    let number =
+        |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+    let mut parts = bounds.split(|byte| *byte == b',');
+    let first = parts.next().and_then(number);
+    match parts.next() {
+        None => first.unwrap_or(1),
+        Some(b"") => first.unwrap_or(0_usize).saturating_add(1),
+        Some(last) => first.max(number(last)).unwrap_or(1),
+    }
+}
+
 impl Drop for Regex {
     fn drop(&mut self) {
         // SAFETY: it was compiled by regcomp(3) and is freed once.
@@ -53,7 +126,7 @@ impl Drop for Regex {
 
 #[cfg(test)]
 mod tests {
-    use super::Regex;
+    use super::{MOST, Regex, expanded};
 
     #[test]
     fn patterns_are_extended_and_found_anywhere() {
@@ -65,5 +138,34 @@ mod tests {
             let error = Regex::new(wrong).err().unwrap().to_string();
             assert!(error.contains("is no regular expression: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_pattern_has_a_size() {
+        for (pattern, size) in [
+            ("", 0),
+            ("abc", 3),
+            ("a{3}b", 4),
+            ("(ab){2,5}c", 16),
+            ("[]x{9}]{4}", 4),
+            ("(a+b)+", 8),
+            ("a{2,}", 3),
+            ("(a{,7}b{3,x}){100}", 100 * (1 + 7 + 3)),
+            (r"\({3}", 3),
+            ("((a{2}){3}){4}", 4 * (3 * (2 + 1) + 1)),
+        ] {
+            assert_eq!(expanded(pattern.as_bytes()), size, "{pattern}");
+        }
+        for long in [
+            "a{255}{255}{255}",
+            "((a{255}){255}){255}",
+            &("a".to_owned() + &"+".repeat(30)),
+            &"a".repeat(MOST + 1),
+            &"(".repeat(9000),
+        ] {
+            let error = Regex::new(long).err().unwrap().to_string();
+            assert!(error.contains("is no regular expression: "), "{error}");
+        }
+        assert!(Regex::new("^[a-z0-9]{1,64}(-[0-9]+){0,8}$").unwrap().is_in("web-1-2"));
     }
 }

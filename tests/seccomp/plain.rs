@@ -1,7 +1,6 @@
 //! What a profile says, read plainly.
 
-use crate::{compile, parse};
-use pinnace::security::seccomp::Arch;
+use pinnace::security::seccomp::{ACTIONS, Arch, ERRNO, TRACE};
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
 
 /// A rule's conditions as they apply to a number, if the rule speaks of it: as
@@ -103,11 +102,11 @@ pub const NARROW: [&str; 13] = [
     "SCMP_ARCH_SHEB",
 ];
 
+/// An action with its errno, EPERM unless it is named.
 pub fn default_verdict(profile: &Seccomp) -> u32 {
-    let json = format!(
-        r#"{{"defaultAction":"{}","defaultErrnoRet":{}}}"#,
-        profile.default_action,
-        profile.default_errno_ret.map_or("null".into(), |errno| errno.to_string())
-    );
-    compile(&parse(&json)).unwrap().verdict_of(0).unwrap()
+    let known = ACTIONS.iter().find(|(name, _)| *name == profile.default_action);
+    match known.unwrap().1 {
+        action @ (ERRNO | TRACE) => action | profile.default_errno_ret.unwrap_or(1),
+        action => action,
+    }
 }

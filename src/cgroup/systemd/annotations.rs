@@ -2,6 +2,7 @@
 //! in the text format of GVariant, as runc and crun read it. A name that ends
 //! in `Sec` is given in seconds and becomes `USec` in microseconds.
 
+use super::wire::{MOST_SIGNATURE, is_object_path, is_signature, is_type};
 use super::{Property, Value};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -42,7 +43,9 @@ fn value(text: &str) -> Option<Value> {
     let mut reader = Reader { left: text, depth: 0 };
     let value = reader.value(None)?;
     reader.skip();
-    reader.left.is_empty().then_some(value)
+    // A variant holds it on the bus, whose signature has a limit.
+    let whole = reader.left.is_empty() && value.signature().len() <= MOST_SIGNATURE;
+    whole.then_some(value)
 }
 
 /// How deep values may be nested: no property needs more.
@@ -80,7 +83,7 @@ impl Reader<'_> {
         self.depth += 1;
         let value = if self.depth > DEPTH { None } else { self.value_here(kind) };
         self.depth -= 1;
-        value
+        value.filter(|value| kind.is_none_or(|kind| kind == value.signature()))
     }
 
     fn value_here(&mut self, kind: Option<&str>) -> Option<Value> {
@@ -90,9 +93,9 @@ impl Reader<'_> {
             '(' => self.tuple(),
             '@' => {
                 let end = self.left.find(' ')?;
-                let kind = &self.left[1..end];
+                let named = Some(&self.left[1..end]).filter(|named| is_type(named))?;
                 self.left = &self.left[end..];
-                self.value(Some(kind))
+                self.value(Some(named))
             }
             _ => self.plain(kind),
         }
@@ -129,9 +132,15 @@ impl Reader<'_> {
             match chars.next()? {
                 (at, c) if c == quote => {
                     self.left = &self.left[1 + at + 1..];
-                    return Some(Value::Text(letter, text));
+                    let valid = match letter {
+                        b'o' => is_object_path(&text),
+                        b'g' => is_signature(&text),
+                        _ => true,
+                    };
+                    return valid.then_some(Value::Text(letter, text));
                 }
                 (_, '\\') => text.push(match chars.next()?.1 {
+                    '\0' => return None,
                     'n' => '\n',
                     't' => '\t',
                     c => c,
@@ -227,6 +236,33 @@ mod tests {
         }
         assert_eq!(value(&"[".repeat(1 << 20)), None);
         for text in ["", "x", "'a", "[1, 'a']", "[]", "5 6", "byte 256", "@t -1", "()", "uint64"] {
+            assert_eq!(value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn types_are_those_of_dbus_and_of_the_value() {
+        for text in ["@as []", "@a(ss) []", "@(is) (1, 'a')", "@aai [[1], []]", "objectpath '/a'"] {
+            assert!(value(text).is_some(), "{text}");
+        }
+        let long = format!("({})", ["1"; 300].join(","));
+        for text in [
+            "@a []",
+            "[@a []]",
+            "@azzz []",
+            "@ []",
+            "@a{sv} []",
+            "@ss 'a'",
+            "@(ii) (1, 'a')",
+            "objectpath 'a'",
+            "signature 'a'",
+            "@aas ['a']",
+            &format!("@a{} []", "a".repeat(300)),
+            &format!("@a({}) []", "s".repeat(256)),
+            &long,
+            "'a\0b'",
+            r"'\",
+        ] {
             assert_eq!(value(text), None, "{text}");
         }
     }

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long systemd may take for one of our wishes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The longest line while we authenticate.
+const LINE: usize = 4096;
+
 const BUS: Target = Target {
     destination: "org.freedesktop.DBus",
     path: "/org/freedesktop/DBus",
@@ -70,6 +73,9 @@ impl Bus {
             let line = loop {
                 if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
                     break self.received.drain(..end + 2).collect::<Vec<_>>();
+                }
+                if self.received.len() > LINE {
+                    return Err(Error::new("--systemd-cgroup: the bus says too much"));
                 }
                 self.receive()?;
             };
@@ -244,7 +250,7 @@ fn address(user: bool) -> String {
 
 /// `unix:path=/run/user/1000/bus,guid=...` (D-Bus Specification, "Server
 /// Addresses").
-fn unix_path(address: &str) -> Option<String> {
+pub(super) fn unix_path(address: &str) -> Option<String> {
     let mut pairs = address.strip_prefix("unix:")?.split(',');
     pairs.find_map(|pair| match pair.split_once('=')? {
         ("path", path) => Some(unescape(path)),
@@ -256,12 +262,15 @@ fn unix_path(address: &str) -> Option<String> {
 fn unescape(text: &str) -> String {
     let mut parts = text.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match byte {
-            Some(byte) => format!("{text}{}{}", char::from(byte), &part[2..]),
-            None => format!("{text}%{part}"),
+    parts.fold(first, |mut text, part| {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                text.push(char::from(byte));
+                text.push_str(&part[2..]);
+            }
+            None => text.extend(["%", part]),
         }
+        text
     })
 }
 

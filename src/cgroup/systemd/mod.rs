@@ -214,6 +214,33 @@ fn dictionary(all: &[Property]) -> Value {
     Value::Array("(sv)".into(), all.iter().map(pair).collect())
 }
 
+/// An annotation to the message that it is sent in, which must be readable and have
+/// valid types; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn annotation(name: &str, value: &str) -> Result<()> {
+    let key = format!("org.systemd.property.{name}");
+    let all = annotations::properties(&BTreeMap::from([(key, value.to_owned())]))?;
+    for (_, value) in &all {
+        assert!(wire::is_type(&value.signature()), "{value:?}");
+    }
+    let to = wire::Target { destination: "a.b", path: "/a", interface: "a.b" };
+    let mut bytes = wire::call(1, to, "Member", &[Value::text("unit"), dictionary(&all)]);
+    match wire::take(&mut bytes) {
+        Ok(Some(message)) => assert_eq!(message.texts, ["unit"]),
+        // Longer than anything that is read.
+        other => assert!(value.len() > 1 << 18, "{other:?}"),
+    }
+    Ok(())
+}
+
+/// Reads whatever a bus may say; for hack/fuzz.
+#[cfg(fuzzing)]
+pub fn replies(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    while let Ok(Some(_)) = wire::take(&mut bytes) {}
+    let _none = bus::unix_path(&String::from_utf8_lossy(&bytes)).is_none();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,7 +78,7 @@ fn memory_properties(memory: &Memory) -> Vec<Property> {
         "MemorySwapMax",
         match (memory.limit, memory.swap.filter(|&swap| swap != 0)) {
             (Some(-1), None) | (_, Some(-1)) => Some(-1),
-            (Some(limit), Some(swap)) => Some(swap - limit),
+            (Some(limit), Some(swap)) => Some(swap.saturating_sub(limit)),
             _ => None,
         },
     );
@@ -148,17 +148,23 @@ fn io_properties(block_io: &BlockIo) -> Vec<Property> {
 
 /// `0-3,7` as bits, the lowest first.
 fn mask(list: &str) -> Option<Value> {
-    let mut bytes: Vec<u8> = Vec::new();
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        for n in first..=last {
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        ranges.push(Some((first, last)).filter(|_| first <= last)?);
+    }
+    ranges.sort_unstable();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut next = 0;
+    for (first, last) in ranges {
+        // Each number once, however often it is listed.
+        for n in first.max(next)..=last {
             let at = usize::from(n / 8);
-            if bytes.len() <= at {
-                bytes.resize(at + 1, 0);
-            }
+            bytes.resize(bytes.len().max(at + 1), 0);
             bytes[at] |= 1 << (n % 8);
         }
+        next = next.max(last.saturating_add(1));
     }
     let bytes = bytes.into_iter().map(|byte| Value::Number(b'y', byte.into()));
     Some(Value::Array("y".into(), bytes.collect()))
@@ -192,6 +198,26 @@ mod tests {
         }
         let bytes = [3, 2].map(|byte| Value::Number(b'y', byte)).to_vec();
         assert_eq!(*get("AllowedCPUs"), Value::Array("y".into(), bytes));
+    }
+
+    #[test]
+    fn lists_of_cpus_are_bits() {
+        let bits = |bytes: &[u8]| {
+            let bytes = bytes.iter().map(|byte| Value::Number(b'y', i128::from(*byte)));
+            Some(Value::Array("y".into(), bytes.collect()))
+        };
+        assert_eq!(mask("9,0-1, 1 ,0-1"), bits(&[3, 2]));
+        assert_eq!(mask(&["0-65535"; 50_000].join(",")), bits(&[0xff; 8192]));
+        for wrong in ["", "1-", "-1", "3-1", "65536", "a", "1,,2"] {
+            assert_eq!(mask(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_limits_overflow() {
+        let memory = Memory { limit: Some(-2), swap: Some(i64::MAX), ..Memory::default() };
+        let all = memory_properties(&memory);
+        assert!(all.contains(&("MemorySwapMax".into(), limit(i64::MAX))), "{all:?}");
     }
 
     #[test]

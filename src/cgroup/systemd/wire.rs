@@ -54,6 +54,7 @@ impl Value {
             Self::Bool(value) => number(out, u32::from(*value).into(), 4),
             Self::Number(kind, value) => number(out, *value, size_of(*kind)),
             Self::Text(b'g', text) => {
+                debug_assert!(text.len() <= MOST_SIGNATURE);
                 out.push(text.len() as u8);
                 out.extend_from_slice(text.as_bytes());
                 out.push(0);
@@ -66,7 +67,7 @@ impl Value {
             Self::Array(kind, values) => {
                 number(out, 0, 4);
                 let length_at = out.len() - 4;
-                pad(out, alignment(kind.as_bytes()[0]));
+                pad(out, kind.bytes().next().map_or(1, alignment));
                 let start = out.len();
                 values.iter().for_each(|value| value.write(out));
                 let length = (out.len() - start) as u32;
@@ -84,11 +85,58 @@ impl Value {
     }
 }
 
+/// The longest signature (D-Bus Specification, "Valid Signatures").
+pub const MOST_SIGNATURE: usize = 255;
+
+/// Whether a text is one complete type (D-Bus Specification, "Type System"),
+/// without dictionaries: nothing here writes any.
+pub fn is_type(text: &str) -> bool {
+    text.len() < MOST_SIGNATURE && after_type(text.as_bytes(), 0) == Some(&[])
+}
+
+/// Whether a text is a list of complete types.
+pub fn is_signature(text: &str) -> bool {
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        let Some(rest) = after_type(left, 0) else { return false };
+        left = rest;
+    }
+    text.len() <= MOST_SIGNATURE
+}
+
+/// What follows the first type. Arrays and structures may each be 32 deep; that
+/// many of both are enough.
+fn after_type(text: &[u8], depth: u8) -> Option<&[u8]> {
+    let (kind, mut rest) = text.split_first()?;
+    match kind {
+        b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
+        | b'h' | b'v' => Some(rest),
+        _ if depth == 32 => None,
+        b'a' => after_type(rest, depth + 1),
+        b'(' => {
+            rest = after_type(rest, depth + 1)?;
+            while rest.first()? != &b')' {
+                rest = after_type(rest, depth + 1)?;
+            }
+            rest.get(1..)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a text is an object path (D-Bus Specification, "Valid Object Paths").
+pub fn is_object_path(text: &str) -> bool {
+    let fits = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(fits))
+}
+
 fn size_of(kind: u8) -> usize {
     match kind {
         b'y' => 1,
         b'n' | b'q' => 2,
-        b'x' | b't' => 8,
+        b'x' | b't' | b'd' => 8,
         _ => 4,
     }
 }
@@ -175,8 +223,8 @@ pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Message>> {
         bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
     };
     let (body, fields) = (word(4) as usize, word(12) as usize);
-    // The limit of the specification.
-    if bytes[0] != b'l' || body.max(fields) > 1 << 27 {
+    // What is said of units is short; the specification allows 128 MiB.
+    if bytes[0] != b'l' || body.max(fields) > 1 << 20 {
         return Err(bad());
     }
     let body_at = (16 + fields).next_multiple_of(8);
@@ -294,6 +342,23 @@ mod tests {
         bytes.push(last);
         assert_eq!(take(&mut bytes).unwrap().unwrap().texts, ["z"]);
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn types_are_complete() {
+        for good in ["s", "as", "a(ss)", "aa(sa(iv))", "(i)", "ad"] {
+            assert!(is_type(good), "{good}");
+        }
+        let (deep, long) = ("a".repeat(33) + "s", format!("({})", "s".repeat(300)));
+        for bad in ["", "a", "zzz", "ss", "()", "(s", "s)", "a{sv}", "(a)", "\u{e4}", &deep, &long]
+        {
+            assert!(!is_type(bad), "{bad}");
+        }
+        assert!(is_signature("") && is_signature("sa(ss)u") && !is_signature("sa"));
+        assert!(is_object_path("/") && is_object_path("/a/b_1"));
+        for bad in ["", "a", "/a/", "//", "/a-b", "/\u{e4}"] {
+            assert!(!is_object_path(bad), "{bad}");
+        }
     }
 
     #[test]

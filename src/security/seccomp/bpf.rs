@@ -9,6 +9,7 @@ use super::field::{Bad, Result};
 use super::resolve::{Condition, Operator};
 use super::rules::{Arguments, BAD_ARCH, Clause, Leaf, Range, Verdicts};
 use crate::sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
+use std::collections::BTreeMap;
 
 /// Operations that filters use (linux/bpf_common.h).
 pub(super) mod op {
@@ -83,7 +84,8 @@ pub(super) fn program(verdicts: &Verdicts) -> Result<Vec<Instruction>> {
             "makes {} instructions; the kernel takes {MAX_INSTRUCTIONS}",
             code.reversed.len()
         );
-        return Err(Bad::new("syscalls", message));
+        let hint = "name fewer architectures, or fewer values of arguments";
+        return Err(Bad::new("syscalls", message).hint(hint));
     }
     Ok(code.reversed)
 }
@@ -97,9 +99,9 @@ type Span<'a> = &'a [(u32, Label)];
 struct Code {
     reversed: Vec<Instruction>,
     /// The newest `return` of each answer.
-    answers: Vec<(u32, Label)>,
+    answers: BTreeMap<u32, Label>,
     /// The newest stand-in of each far target.
-    relays: Vec<(Label, Label)>,
+    relays: BTreeMap<Label, Label>,
 }
 
 impl Code {
@@ -113,14 +115,12 @@ impl Code {
     }
 
     fn answer(&mut self, action: u32) -> Label {
-        match self.answers.iter().find(|(known, _)| *known == action) {
-            Some((_, label)) => *label,
-            None => {
-                let label = self.push(op::RETURN, 0, 0, action);
-                self.answers.push((action, label));
-                label
-            }
+        if let Some(label) = self.answers.get(&action) {
+            return *label;
         }
+        let label = self.push(op::RETURN, 0, 0, action);
+        self.answers.insert(action, label);
+        label
     }
 
     fn distance(&self, target: Label) -> usize {
@@ -139,20 +139,17 @@ impl Code {
                 return label;
             }
             let label = self.push(op::RETURN, 0, 0, k);
-            self.answers
-                .iter_mut()
-                .filter(|(known, _)| *known == k)
-                .for_each(|known| known.1 = label);
+            self.answers.insert(k, label);
             return label;
         }
-        let relay = self.relays.iter().rev().find(|(known, _)| *known == target);
-        if let Some((_, relay)) = relay.filter(|(_, relay)| self.distance(*relay) <= NEAR) {
+        let relay = self.relays.get(&target);
+        if let Some(relay) = relay.filter(|relay| self.distance(**relay) <= NEAR) {
             return *relay;
         }
         #[allow(clippy::cast_possible_truncation)] // MAX_INSTRUCTIONS bounds what is used
         let skip = self.distance(target) as u32;
         let relay = self.push(op::JUMP, 0, 0, skip);
-        self.relays.push((target, relay));
+        self.relays.insert(target, relay);
         relay
     }
 

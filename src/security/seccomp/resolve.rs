@@ -7,6 +7,7 @@ use super::table::Row;
 use crate::plan::Findings;
 use crate::spec::{Seccomp, SyscallArg, SyscallRule};
 use crate::sys::seccomp as sys;
+use std::collections::BTreeSet;
 
 /// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h.
 pub const KILL_PROCESS: u32 = 0x8000_0000;
@@ -42,7 +43,7 @@ pub const ACTIONS: [(&str, u32); 9] = [
 ];
 
 /// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// Not equal.
     Ne,
@@ -86,7 +87,7 @@ const MAX_TRACE: u32 = 0xffff;
 const EPERM: u32 = libc::EPERM as u32;
 
 /// One comparison: `argument & mask OP value`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Condition {
     pub(super) arg: u32,
     pub(super) op: Operator,
@@ -207,12 +208,15 @@ fn rule(entry: &SyscallRule, skipped: &mut Vec<String>) -> Result<Rule> {
         return Err(Bad::new("names", "must contain at least one name"));
     }
     let action = action(["action", "errnoRet"], &entry.action, entry.errno_ret)?;
-    let mut rows = Vec::with_capacity(entry.names.iter().len());
+    let mut rows = Vec::with_capacity(entry.names.iter().len().min(Row::COUNT));
+    let mut listed = [false; Row::COUNT];
     for (index, name) in entry.names.iter().enumerate() {
         if name.is_empty() {
             return Err(Bad::new(format!("names[{index}]"), "is empty"));
         }
         match Row::find(name) {
+            // Each call once, however often the rule names it.
+            Some(row) if std::mem::replace(&mut listed[row.index()], true) => {}
             Some(row) => rows.push(row),
             None => skipped.push(name.to_owned()),
         }
@@ -246,6 +250,8 @@ fn alternatives(mut conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
         before & bit != 0
     });
     if twice {
+        let mut listed = BTreeSet::new();
+        conditions.retain(|condition| listed.insert(*condition));
         return conditions.into_iter().map(|condition| vec![condition]).collect();
     }
     conditions.sort_by_key(|condition| condition.arg);

@@ -20,7 +20,9 @@ use super::resolve::{
     ACTION_MASK, ALLOW, Condition, ERRNO, KILL_THREAD, LOG, Operator, Profile, TRACE,
 };
 use super::table::{Mux, Place, Row};
+use crate::sys::seccomp::MAX_INSTRUCTIONS;
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 
 #[allow(clippy::cast_sign_loss)]
 const ENOSYS: u32 = ERRNO | libc::ENOSYS as u32;
@@ -76,7 +78,8 @@ const DEFAULT: usize = 0;
 
 /// Computes the verdicts of a profile.
 pub(super) fn verdicts(profile: &Profile) -> Result<Verdicts> {
-    let mut leaves = vec![Leaf::Return(profile.default)];
+    let mut leaves = Leaves::default();
+    leaves.answer(profile.default);
     let permissive = matches!(profile.default & ACTION_MASK, ALLOW | LOG | TRACE);
     let mut sections: Vec<Section> = Vec::with_capacity(profile.archs.len());
     for arch in &profile.archs {
@@ -93,7 +96,7 @@ pub(super) fn verdicts(profile: &Profile) -> Result<Verdicts> {
         }
         sections.push(Section { token: arch.token, ranges });
     }
-    Ok(Verdicts { leaves, sections })
+    Ok(Verdicts { leaves: leaves.all, sections })
 }
 
 /// x86_64 and x32 share a token; bit 30 of the number tells them apart. The one
@@ -102,10 +105,10 @@ pub(super) fn verdicts(profile: &Profile) -> Result<Verdicts> {
 fn x86_64(
     profile: &Profile,
     permissive: bool,
-    leaves: &mut Vec<Leaf>,
+    leaves: &mut Leaves,
     ranges: &mut Vec<Range>,
 ) -> Result<()> {
-    let bad = intern(leaves, Leaf::Return(BAD_ARCH));
+    let bad = leaves.answer(BAD_ARCH);
     let both = profile.archs.iter().filter(|arch| arch.token == X86_64).count() == 2;
     let mut last = DEFAULT;
     let mut low = bad;
@@ -136,11 +139,11 @@ fn x86_64(
 }
 
 /// The leaf of numbers above the highest that the profile names.
-fn unknown(slots: &mut Slots, arch: &Arch, permissive: bool, leaves: &mut Vec<Leaf>) -> usize {
+fn unknown(slots: &mut Slots, arch: &Arch, permissive: bool, leaves: &mut Leaves) -> usize {
     if permissive || slots.top == 0 {
         return DEFAULT;
     }
-    let leaf = intern(leaves, Leaf::Return(ENOSYS));
+    let leaf = leaves.answer(ENOSYS);
     if arch.is_s390() {
         // A number that s390 cannot hold arrives as call 0 (setup, long gone).
         slots.leaf[0] = UNSET;
@@ -163,12 +166,49 @@ fn put(ranges: &mut Vec<Range>, start: u32, leaf: usize) {
     ranges.push(Range { start, leaf });
 }
 
-fn intern(leaves: &mut Vec<Leaf>, leaf: Leaf) -> usize {
-    leaves.iter().position(|known| *known == leaf).unwrap_or_else(|| {
-        leaves.push(leaf);
-        leaves.len() - 1
-    })
+/// The leaves so far, each once.
+#[derive(Default)]
+struct Leaves {
+    all: Vec<Leaf>,
+    answers: BTreeMap<u32, usize>,
+    /// How many clauses all leaves have.
+    clauses: usize,
 }
+
+impl Leaves {
+    fn answer(&mut self, action: u32) -> usize {
+        *self.answers.entry(action).or_insert_with(|| {
+            self.all.push(Leaf::Return(action));
+            self.all.len() - 1
+        })
+    }
+
+    fn arguments(&mut self, leaf: Arguments) -> usize {
+        let same = |known: &Leaf| matches!(known, Leaf::Arguments(known) if *known == leaf);
+        self.all.iter().position(same).unwrap_or_else(|| {
+            self.clauses += leaf.clauses.len();
+            self.all.push(Leaf::Arguments(leaf));
+            self.all.len() - 1
+        })
+    }
+
+    /// An error once no filter can hold them: each leaf is an instruction at least.
+    fn check(&self, pending: usize, rule: usize) -> Result<()> {
+        let what = match self.clauses + pending {
+            _ if self.all.len() > MAX_INSTRUCTIONS => "makes too many different answers",
+            count if count > MOST_CLAUSES => "its calls times its conditions are too many",
+            _ => return Ok(()),
+        };
+        let what = format!("{what}: the kernel takes {MAX_INSTRUCTIONS} instructions");
+        let hint = "list fewer values for arguments, or ranges of them (SCMP_CMP_GE and \
+                    SCMP_CMP_LE), or fewer architectures";
+        Err(Bad::new(format!("syscalls[{rule}]"), what).hint(hint))
+    }
+}
+
+/// More than any filter has room for: only lists of neighbouring values take less
+/// than an instruction each.
+const MOST_CLAUSES: usize = 8 * MAX_INSTRUCTIONS;
 
 /// One slot a number, ARM's private ones last; no ABI has more.
 const SLOTS: usize = 1024;
@@ -192,7 +232,7 @@ struct Pending {
 }
 
 impl Slots {
-    fn fill(profile: &Profile, arch: &Arch, leaves: &mut Vec<Leaf>) -> Result<Self> {
+    fn fill(profile: &Profile, arch: &Arch, leaves: &mut Leaves) -> Result<Self> {
         let mut slots = Self { leaf: [UNSET; SLOTS], top: 0 };
         let mut pending = Vec::new();
         for (index, rule) in profile.rules.iter().enumerate() {
@@ -205,8 +245,9 @@ impl Slots {
                 }
             };
             let dropped = rule.action == profile.default;
-            let leaf = if dropped { 0 } else { intern(leaves, Leaf::Return(rule.action)) };
+            let leaf = if dropped { 0 } else { leaves.answer(rule.action) };
             let always = any.iter().any(Vec::is_empty);
+            leaves.check(pending.len(), index)?;
             for &call in &rule.rows {
                 let place = call.place(arch.abi);
                 if let Some(Place::Common(number)) = place {
@@ -243,6 +284,7 @@ impl Slots {
                         add(slot_of(place), conditions);
                     }
                 }
+                leaves.check(pending.len(), index)?;
             }
         }
         slots.conditional(pending, arch, leaves)?;
@@ -260,15 +302,15 @@ impl Slots {
         &mut self,
         mut pending: Vec<Pending>,
         arch: &Arch,
-        leaves: &mut Vec<Leaf>,
+        leaves: &mut Leaves,
     ) -> Result<()> {
         pending.retain(|pending| self.leaf[pending.slot] == UNSET);
         pending.sort_by_key(|pending| pending.slot); // stable: the profile's order within a call
         for group in pending.chunk_by(|one, other| one.slot == other.slot) {
             let mut clauses: Vec<Clause> = Vec::with_capacity(group.len());
-            for (at, new) in group.iter().enumerate() {
-                let same = |old: &&Pending| old.clause.conditions == new.clause.conditions;
-                match group[..at].iter().find(same) {
+            let mut known: BTreeMap<&[Condition], &Pending> = BTreeMap::new();
+            for new in group {
+                match known.insert(&new.clause.conditions, new) {
                     Some(old) if old.clause.action != new.clause.action => {
                         return Err(contradiction(old, new, arch));
                     }
@@ -280,8 +322,9 @@ impl Slots {
                 clauses.sort_by(precedence);
             }
             let little = is_little_endian(arch.token);
-            let leaf = Leaf::Arguments(Arguments { wide: arch.wide, little, clauses });
-            self.set(group[0].slot, intern(leaves, leaf));
+            let leaf = leaves.arguments(Arguments { wide: arch.wide, little, clauses });
+            leaves.check(0, group[0].rule)?;
+            self.set(group[0].slot, leaf);
         }
         Ok(())
     }

@@ -84,6 +84,14 @@ pub(super) enum Place {
 }
 
 impl Row {
+    /// How many there are.
+    pub(super) const COUNT: usize = COUNT;
+
+    /// Its number among them.
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
     /// The row of a name.
     pub(super) fn find(name: &str) -> Option<Self> {
         let mut bucket = hash(name.as_bytes());
