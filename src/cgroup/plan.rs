@@ -82,7 +82,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below) } else { below };
         let node = node(CGROUPS.into(), below, None);
-        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None, mark: None }));
     }
     let own = own()?;
     let mut table = None;
@@ -105,7 +105,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         // Mounted at an unusual place, but alone: v2.
         Some(0) if nodes.len() == 1 => {
             let node = nodes.remove(0);
-            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None, mark: None }));
         }
         Some(i) => {
             let file = format!("{}/cgroup.controllers", nodes[i].root);
@@ -118,7 +118,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         }
         None => {}
     }
-    Ok(Cgroup::V1(Hierarchies { nodes, rules }))
+    Ok(Cgroup::V1(Hierarchies { nodes, rules, mark: None }))
 }
 
 /// With the systemd driver.
@@ -137,7 +137,7 @@ pub(super) fn plan_unit(
     let node = node(CGROUPS.into(), below, None);
     // Whoever asks systemd for it is not content without.
     let rules = Rules { rootless, default_path: false };
-    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
+    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit), mark: None }))
 }
 
 /// Whether a path has a component that leads upwards.
