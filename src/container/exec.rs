@@ -70,6 +70,7 @@ pub fn exec(
     request: &Request,
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
+    store::check_pid_file(request.pid_file.as_deref())?;
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
     check_status(status, request)?;
@@ -168,6 +169,12 @@ fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Opt
     if init.is_alive() { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
 }
 
+/// The name of the container's session keyring. A record of before has none in it.
+fn keyring_of(record: &Record) -> Option<String> {
+    let name = || record.keyring_name.clone().unwrap_or_else(|| format!("_ses.{}", record.id));
+    record.keyring.then(name)
+}
+
 fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
@@ -178,7 +185,6 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
     let middle = birth.needs_middle();
     let proc = lsm::open_proc()?;
     let exec = Exec {
-        id: &record.id,
         process: &work.process,
         join: (!middle).then_some(join),
         root: root_of(record, init, proc.as_fd())?,
@@ -188,7 +194,7 @@ fn give_birth(work: &Work<'_>, caller_mask: Mask) -> Result<(Child, ParentEnd)> 
         proc,
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: record.keyring,
+        keyring: keyring_of(record),
     };
     let born = spawn(&birth, sync::pair()?, |wire| join::main(&exec, wire));
     match born {

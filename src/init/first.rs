@@ -2,7 +2,7 @@
 //! from inside, and waits to be started.
 
 use super::confine::{self, Last};
-use super::{identity, program, start};
+use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Join, enter_cgroup, make};
@@ -47,9 +47,9 @@ pub struct Init<'a> {
     /// The host's procfs.
     pub proc: BorrowedFd<'a>,
     /// The socket that `start` will connect to; none for `run`.
-    pub start: Option<OwnedFd>,
-    /// Whether to join a new session keyring.
-    pub keyring: bool,
+    pub start: Option<StartSocket>,
+    /// The name of its new session keyring, if it gets one.
+    pub keyring: Option<&'a str>,
     /// Whether the root is changed without `pivot_root(2)`.
     pub no_pivot: bool,
     /// Signal mask of our caller.
@@ -76,8 +76,8 @@ fn build(mut init: Init<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     }
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
-    if init.keyring {
-        keyring::join(&plan.id)?;
+    if let Some(name) = init.keyring {
+        keyring::join(name, keyring::Expected::New)?;
     }
     enter_namespaces(&init)?;
     name_the_host(plan)?;
@@ -273,7 +273,7 @@ fn settle(
 }
 
 /// A container may be created without a process; it cannot be started.
-fn without_process(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<Infallible> {
+fn without_process(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<Infallible> {
     wire.send(&ToParent::Ready)?;
     start::wait(wire, socket)?;
     Err(Error::new("process: is not set in config.json, so there is nothing to start"))

@@ -19,8 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 /// What the new process needs: a fork's copy of what the parent has prepared.
 #[derive(Debug)]
 pub struct Exec<'a> {
-    /// Container id, for the keyring.
-    pub id: &'a str,
     /// What to become.
     pub process: &'a Process,
     /// Namespaces that it still has to join by itself.
@@ -40,8 +38,8 @@ pub struct Exec<'a> {
     pub caller_mask: Mask,
     /// Variables beyond `process.env`.
     pub extra_env: Vec<CString>,
-    /// Whether to join a new session keyring.
-    pub keyring: bool,
+    /// The name of the container's session keyring, if it has one.
+    pub keyring: Option<String>,
 }
 
 /// Runs in the new process; never returns.
@@ -69,8 +67,8 @@ fn enter(exec: &Exec<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         rustix::process::chroot(".").call(|| "chroot".into())?;
     }
     rustix::process::setsid().call(|| "setsid".into())?;
-    if exec.keyring {
-        keyring::join(exec.id)?;
+    if let Some(name) = &exec.keyring {
+        keyring::join(name, keyring::Expected::Own)?;
     }
     let process = exec.process;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
