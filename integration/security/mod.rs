@@ -3,10 +3,13 @@
 //! the host, a file or directory that must stay as it was.
 
 mod advisories;
+mod cgroup_owners;
 mod cgroups;
 mod descriptors;
 mod input;
+mod keyrings;
 mod local_users;
+mod notify;
 mod programs;
 mod races;
 mod traced;
