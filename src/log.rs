@@ -5,10 +5,19 @@
 //! error (and, when asked for, debug lines). Warnings go to a text log, or to
 //! stderr.
 
-use crate::error::{Error, brief};
-use std::fs::{File, OpenOptions};
+use crate::error::{Context as _, Error, brief};
+use rustix::fs::{CWD, Mode, OFlags, lstat, readlinkat, stat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many links in a row lead to a log at most.
+const LINKS: usize = 8;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,15 +53,8 @@ impl Log {
     /// Opens the log for appending; callers share one file across calls.
     ///
     /// # Errors
-    /// Those of open(2).
+    /// Those of open(2); a link that somebody else may have planted.
     pub fn open(path: Option<&str>, format: Format, level: Level) -> Result<Self, Error> {
-        let open = |path: &str| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| Error::io(format!("--log: open {path}"), &error))
-        };
         let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
         Ok(Self { file, format, level })
     }
@@ -109,6 +111,49 @@ impl Log {
 /// nobody left to tell.
 fn to_stderr(line: &str) {
     let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
+}
+
+/// A new one can be read by the caller alone. A fifo without a reader is an error,
+/// not a wait (`O_NONBLOCK`); a full one loses the line, which is told on stderr.
+fn open(path: &str) -> Result<File, Error> {
+    let call = || format!("--log: open {path}");
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let mut at = PathBuf::from(path);
+    for _ in 0..LINKS {
+        // The links of procfs, such as that of /dev/stderr, are the kernel's.
+        let follow = if at.starts_with("/proc") { OFlags::empty() } else { OFlags::NOFOLLOW };
+        match rustix::fs::open(&at, flags | follow, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::LOOP) if !follow.is_empty() => at = behind_link(&at)?,
+            file => return file.call(call).map(File::from),
+        }
+    }
+    Err(Error::os(call(), Errno::LOOP))
+}
+
+/// Where a link leads that only the caller or root can have made, as
+/// `fs.protected_symlinks` has it for sticky directories (proc(5)).
+fn behind_link(link: &Path) -> Result<PathBuf, Error> {
+    let call = || format!("--log: follow {}", link.display());
+    let dir = match link.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    let (own, above) = (lstat(link).call(call)?, stat(dir).call(call)?);
+    let trusted = |uid: u32| uid == 0 || uid == geteuid().as_raw();
+    let mode = Mode::from_raw_mode(above.st_mode);
+    let open = mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX);
+    if !trusted(own.st_uid) || !trusted(above.st_uid) || open {
+        let whose = format!("a link of uid {} in a directory of uid {}", own.st_uid, above.st_uid);
+        return Err(Error::new(format!("--log: {} is {whose}", link.display()))
+            .hint("others choose where it leads; name the file itself"));
+    }
+    let target = readlinkat(CWD, link, Vec::new()).call(call)?;
+    Ok(dir.join(OsString::from_vec(target.into_bytes())))
 }
 
 /// RFC 3339 in UTC, with nanoseconds as Go prints them.

@@ -4,10 +4,13 @@
 
 mod advisories;
 mod attacker;
+mod cgroup_owners;
 mod cgroups;
 mod descriptors;
 mod input;
+mod keyrings;
 mod local_users;
+mod notify;
 mod passwd;
 mod programs;
 mod races;

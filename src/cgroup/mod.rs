@@ -25,6 +25,7 @@ mod devices;
 mod freeze;
 mod node;
 mod oom;
+mod owner;
 mod plan;
 mod procs;
 mod remove;
@@ -78,6 +79,9 @@ pub struct Hierarchies {
     #[serde(with = "node::list")]
     nodes: Vec<Node>,
     rules: Rules,
+    /// By which it is known as the container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<owner::Mark>,
 }
 
 /// cgroup v2.
@@ -91,6 +95,9 @@ pub struct Unified {
     /// The unit of systemd that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<systemd::Unit>,
+    /// By which it is known as the container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<owner::Mark>,
 }
 
 /// What an unprivileged caller may be forgiven.
@@ -144,7 +151,7 @@ impl Cgroup {
             node.path = unit.start(pid)?;
             node.ours = true;
         }
-        Ok(())
+        owner::mark(self)
     }
 
     /// Tells systemd, if it has the cgroup, of changed limits.
@@ -183,17 +190,42 @@ impl Cgroup {
         }
     }
 
+    /// The word by which the cgroup is known as the container's, once it has become so.
+    /// Nobody else may know or have it.
+    pub fn mark_as(&mut self, word: String) {
+        *self.mark_mut() = Some(owner::Mark::new(word));
+    }
+
+    /// Whether the container has got a cgroup and nobody has taken that since: after its
+    /// end another container may be given the same path.
+    pub fn is_held(&self) -> Result<bool> {
+        Ok(self.exists() && owner::is_ours(self)?)
+    }
+
+    /// As [`Cgroup::is_held`], for who is about to change it.
+    pub fn must_be_held(&self) -> Result<()> {
+        if !self.exists() || owner::is_ours(self)? {
+            return Ok(());
+        }
+        let path = self.paths().into_iter().next().unwrap_or_default();
+        Err(Error::new(format!("cgroup {path} is another container's by now"))
+            .at("linux.cgroupsPath")
+            .hint("give each container a path of its own"))
+    }
+
     /// Makes the directory that a process can be born in: v2's only one, and that
     /// of the unified hierarchy beside v1. Otherwise as [`Cgroup::create`].
     pub fn create_birthplace(&mut self) -> Result<()> {
-        create::create(self, Node::unified)
+        create::create(self, Node::unified)?;
+        owner::mark(self)
     }
 
     /// Makes the directories that are not made yet. An existing cgroup is taken
     /// only if it is empty and not frozen (config-linux.md, "Control groups": fit
     /// for purpose). A failure takes away what it has made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self, |_| true)
+        create::create(self, |_| true)?;
+        owner::mark(self)
     }
 
     /// Hands the cgroup over to a user of the host (v2 only; the spec's rules
@@ -355,6 +387,20 @@ impl Cgroup {
             Self::V1(v1) => &v1.nodes,
             Self::V2(v2) if v2.exists => std::slice::from_ref(&v2.node),
             Self::V2(_) => &[],
+        }
+    }
+
+    fn mark_ref(&self) -> Option<&owner::Mark> {
+        match self {
+            Self::V1(v1) => v1.mark.as_ref(),
+            Self::V2(v2) => v2.mark.as_ref(),
+        }
+    }
+
+    fn mark_mut(&mut self) -> &mut Option<owner::Mark> {
+        match self {
+            Self::V1(v1) => &mut v1.mark,
+            Self::V2(v2) => &mut v2.mark,
         }
     }
 

@@ -82,7 +82,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below)? } else { below };
         let node = node(CGROUPS.into(), below, None);
-        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+        return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None, mark: None }));
     }
     // Only the names of the hierarchies count here, which are the kernel's.
     let own = String::from_utf8_lossy(&own()?).into_owned();
@@ -106,7 +106,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         // Mounted at an unusual place, but alone: v2.
         Some(0) if nodes.len() == 1 => {
             let node = nodes.remove(0);
-            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None }));
+            return Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: None, mark: None }));
         }
         Some(i) => {
             let file = format!("{}/cgroup.controllers", nodes[i].root);
@@ -119,7 +119,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         }
         None => {}
     }
-    Ok(Cgroup::V1(Hierarchies { nodes, rules }))
+    Ok(Cgroup::V1(Hierarchies { nodes, rules, mark: None }))
 }
 
 /// With the systemd driver.
@@ -138,7 +138,7 @@ pub(super) fn plan_unit(
     let node = node(CGROUPS.into(), below, None);
     // Whoever asks systemd for it is not content without.
     let rules = Rules { rootless, default_path: false };
-    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit) }))
+    Ok(Cgroup::V2(Unified { node, exists: true, rules, unit: Some(unit), mark: None }))
 }
 
 fn node(root: String, path: String, name: Option<String>) -> Node {

@@ -4,7 +4,7 @@ use super::arguments::arguments;
 use crate::container::{Runtime, is_rootless};
 use crate::error::{Error, Result};
 use crate::log::{Format, Level, Log};
-use crate::store::Store;
+use crate::store::{DEFAULT_ROOT, Store};
 use std::path::{Path, PathBuf};
 
 arguments! {
@@ -70,7 +70,7 @@ impl Global {
         }
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) if is_rootless() => PathBuf::from(dir).join("pinnace"),
-            _ => PathBuf::from("/run/pinnace"),
+            _ => PathBuf::from(DEFAULT_ROOT),
         }
     }
 }

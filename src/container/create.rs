@@ -7,17 +7,18 @@ use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::init::{Init, first};
+use crate::init::{Init, StartSocket, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
-use crate::security::{lsm, seccomp as filters};
+use crate::security::{keyring, lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{self, Child, Namespaces};
+use crate::sys::random;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::{log, rootfs, terminal};
 use rustix::io::Errno;
@@ -104,6 +105,7 @@ struct Made {
 pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     forbid_tracing()?;
     store::check_id(&settings.id)?;
+    store::check_pid_file(settings.pid_file.as_deref())?;
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
     if notify::supervisor().is_some() {
@@ -180,8 +182,10 @@ pub(super) fn block_signals() -> Result<(Signals, Mask)> {
     Ok((Signals::new().call(|| "signalfd".into())?, mask))
 }
 
-fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
-    let plan = &work.plan;
+fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
+    let (plan, settings) = (&work.plan, work.settings);
+    let [own, start, session] = random::words().call(|| "getrandom".into())?;
+    cgroup.mark_as(own);
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
         id: plan.id.clone(),
@@ -198,7 +202,9 @@ fn new_record(work: &Work<'_>, cgroup: Cgroup, rdt: Option<Groups>) -> Result<Re
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         rootless: work.rootless,
-        keyring: !work.settings.no_new_keyring,
+        keyring: !settings.no_new_keyring,
+        keyring_name: (!settings.no_new_keyring).then(|| keyring::name(&plan.id, &session)),
+        start_word: (!settings.starts_itself).then_some(start),
         plain: Kept::is_plain(&work.bundle.spec),
     })
 }
@@ -216,7 +222,11 @@ fn make(
         notify::prepare(dir)?;
     }
     dir.save(record)?;
-    let start = if work.settings.starts_itself { None } else { Some(serve::listen(dir)?) };
+    let start = if work.settings.starts_itself {
+        None
+    } else {
+        Some(serve::listen(dir, record.start_word.clone())?)
+    };
     if make_groups(work, record)? {
         dir.save(record)?;
     }
@@ -284,6 +294,8 @@ fn make(
     log.debug(|| format!("create {}: init is ready", work.plan.id));
     let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
     let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
+    // Two creates at once may both have found it empty.
+    record.cgroup.must_be_held()?;
     complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
@@ -383,7 +395,7 @@ fn give_birth(
     work: &Work<'_>,
     dir: &Dir,
     record: &mut Record,
-    start: Option<OwnedFd>,
+    start: Option<StartSocket>,
     made: &mut Made,
     (patience, caller_mask): (Patience<'_>, &Mask),
 ) -> Result<ParentEnd> {
@@ -421,7 +433,7 @@ fn give_birth(
         filter: work.filter.as_ref(),
         proc: proc.as_fd(),
         start,
-        keyring: !work.settings.no_new_keyring,
+        keyring: record.keyring_name.as_deref(),
         no_pivot: work.settings.no_pivot,
         caller_mask,
         extra_env: work.settings.extra_env.clone(),
@@ -487,13 +499,18 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
     if let Some(child) = &made.child {
         left.extend(serve::end(child).err());
-        // A hook may have left others there.
-        if record.cgroup.exists() {
-            left.extend(record.cgroup.kill(Signal::KILL).err());
-        }
+    }
+    let held = record.cgroup.is_held();
+    let is_held = held.as_ref().is_ok_and(|held| *held);
+    left.extend(held.err());
+    // A hook may have left others there.
+    if is_held && made.child.is_some() {
+        left.extend(record.cgroup.kill(Signal::KILL).err());
     }
     left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
-    left.extend(record.cgroup.take_back().err());
+    if is_held || !record.cgroup.exists() {
+        left.extend(record.cgroup.take_back().err());
+    }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
         left.extend(dir.remove().err());

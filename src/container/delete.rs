@@ -67,7 +67,8 @@ fn check_stopped(container: &Container) -> Result<()> {
 fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()> {
     match runtime.store.get(id) {
         Ok(dir) if force => dir.remove(),
-        _ if force => Ok(()),
+        Err(error) if force && error.get_kind() == Kind::NoContainer => Ok(()),
+        Err(error) if force => Err(error),
         _ => Err(error),
     }
 }
@@ -80,7 +81,8 @@ fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()>
 pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
-    if record.cgroup.exists() {
+    let held = record.cgroup.is_held()?;
+    if held {
         record.cgroup.kill(Signal::KILL)?;
     }
     if let Some(init) = record.init {
@@ -89,7 +91,10 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
     if let Some(tree) = record.tree {
         rootfs::detach(Path::new(&record.rootfs), tree)?;
     }
-    record.cgroup.remove()?;
+    // Of one that another container has taken since, nothing is ours any more.
+    if held || !record.cgroup.exists() {
+        record.cgroup.remove()?;
+    }
     if let Some(groups) = &record.rdt {
         groups.remove()?;
     }

@@ -75,6 +75,7 @@ pub fn exec(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     forbid_tracing()?;
+    store::check_pid_file(request.pid_file.as_deref())?;
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
     check_status(status, request)?;
@@ -230,6 +231,12 @@ fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Opt
     if init.is_alive() { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
 }
 
+/// The name of the container's session keyring. A record of before has none in it.
+fn keyring_of(record: &Record) -> Option<String> {
+    let name = || record.keyring_name.clone().unwrap_or_else(|| format!("_ses.{}", record.id));
+    record.keyring.then(name)
+}
+
 fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, ParentEnd)> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
@@ -239,7 +246,6 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
     let join = &Join::NONE;
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let exec = Exec {
-        id: &record.id,
         process: &work.process,
         join: &work.join,
         root: root_of(record, init, work.proc.as_fd())?,
@@ -248,7 +254,7 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
         proc: work.proc.as_fd(),
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: record.keyring,
+        keyring: keyring_of(record),
     };
     let patience = Patience::new(Some(signals), &[]);
     let spawn = |birth: &Birth<'_>| -> Result<(Made, ParentEnd)> {

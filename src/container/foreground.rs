@@ -96,7 +96,7 @@ impl<'a> Foreground<'a> {
         let mut relay_at = usize::MAX;
         if let Some(relay) = &self.relay {
             relay_at = fds.len();
-            fds.push(PollFd::from_borrowed_fd(relay.fd(), PollFlags::IN));
+            fds.push(relay.awaits());
         }
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
@@ -104,7 +104,7 @@ impl<'a> Foreground<'a> {
         let (input_ready, output_ready) = (ready(input_at), ready(output_at));
         let notified = ready(relay_at);
         drop(fds);
-        if let Some(relay) = self.relay.as_ref().filter(|_| notified) {
+        if let Some(relay) = self.relay.as_mut().filter(|_| notified) {
             relay.pass_on(child.pid.as_raw_nonzero().get())?;
         }
         // Whoever has ended hears nothing any more.

@@ -92,14 +92,14 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         // Obsolete, but containerd still asks so after init has ended: what
         // has outlived it is killed, and that there is none is no error.
         return match signal {
-            Some(signal) if all && record.cgroup.exists() => record.cgroup.kill(signal),
+            Some(signal) if all && record.cgroup.is_held()? => record.cgroup.kill(signal),
             _ if all => Ok(()),
             _ => Err(not_running(id)),
         };
     }
     let Some(signal) = signal else { return Ok(()) };
     let own_pids = record.namespaces.iter().any(|kind| kind == "pid");
-    if record.cgroup.exists() && (all || (signal == Signal::KILL && !own_pids)) {
+    if (all || (signal == Signal::KILL && !own_pids)) && record.cgroup.is_held()? {
         return record.cgroup.kill(signal);
     }
     let pidfd = pidfd.ok_or_else(|| not_running(id))?;

@@ -92,6 +92,14 @@ impl Container {
         Ok(Self { dir, record })
     }
 
+    /// Its cgroup, for who is about to change it.
+    ///
+    /// # Errors
+    /// If another container has been given the path since.
+    fn own_cgroup(&self) -> Result<&cgroup::Cgroup> {
+        self.record.cgroup.must_be_held().map(|()| &self.record.cgroup)
+    }
+
     /// Where it is in its life, by what the kernel shows.
     ///
     /// # Errors

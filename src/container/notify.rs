@@ -1,24 +1,37 @@
 //! `NOTIFY_SOCKET`: a container under systemd tells that it is ready
 //! (`sd_notify(3)`). The supervisor trusts only processes of its own service, so
-//! we listen on a socket of our own inside the container and pass on what comes.
+//! we listen on a socket of our own inside the container and pass on what it may say:
+//! that it is ready or alive, and texts about that ([`said`]). What would change or end
+//! the service, or keep descriptors, is not the container's to ask for; nor is any
+//! descriptor of the container received: to close one may take for ever (FUSE).
 
 use super::Settings;
 use crate::error::{Context, Error, Result};
 use crate::spec::Mount;
 use crate::store::Dir;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, Mode, chmodat, fchmod, mkdirat};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
-    recvmsg, sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, bind, connect, recv, sendmsg, socket_with,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::umask;
 use std::ffi::CString;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+
+/// A longer message is none: systemd takes no more either (`NOTIFY_BUFFER_MAX`).
+const LONGEST: usize = 4096;
+
+/// The longest text of a status.
+const STATUS: usize = 512;
+
+/// How long the supervisor may keep `start` waiting that has `READY=1` for it, in seconds.
+const PATIENCE: i64 = 30;
 
 /// Directory of the socket in the state directory; bound into the container.
 pub(crate) const DIRECTORY: &str = "notify";
@@ -45,13 +58,17 @@ pub(super) fn for_container(state: &Path, settings: &mut Settings) -> Mount {
     }
 }
 
-/// Makes the directory, so that it can be bound.
+/// Makes the directory, so that it can be bound. Every user of the container may
+/// look into it; from the host the way there is through ours, which nobody may enter.
 ///
 /// # Errors
-/// Those of mkdir(2).
+/// Those of mkdir(2) and chmod(2).
 pub(super) fn prepare(dir: &Dir) -> Result<()> {
-    rustix::fs::mkdirat(dir, DIRECTORY, Mode::from_raw_mode(0o755))
-        .call(|| format!("mkdir {}/{DIRECTORY}", dir.path().display()))
+    let call = || format!("mkdir {}/{DIRECTORY}", dir.path().display());
+    let mode = Mode::from_raw_mode(0o755);
+    mkdirat(dir, DIRECTORY, mode).call(call)?;
+    // Whatever the umask is. Nobody else has seen it yet.
+    chmodat(dir, DIRECTORY, mode, AtFlags::empty()).call(call)
 }
 
 /// Both ends of the relay.
@@ -59,6 +76,20 @@ pub(super) fn prepare(dir: &Dir) -> Result<()> {
 pub(super) struct Relay {
     inside: OwnedFd,
     outside: OwnedFd,
+    doing: Doing,
+}
+
+/// What the relay waits for.
+#[derive(Debug)]
+enum Doing {
+    /// The next message of the container.
+    Listening,
+    /// Room for ours at the supervisor; with a barrier, both ends of its pipe.
+    Sending { text: String, barrier: Option<(OwnedFd, OwnedFd)> },
+    /// The supervisor has our end of a pipe, and closes it when it has dealt with all
+    /// that was said before (`sd_notify_barrier(3)`). The container's message is taken
+    /// from its queue then, which closes the descriptor in it.
+    Barrier(OwnedFd),
 }
 
 impl Relay {
@@ -72,15 +103,14 @@ impl Relay {
         let own = format!("/proc/self/fd/{}/{DIRECTORY}/{SOCKET}", dir.as_fd().as_raw_fd());
         let call = || format!("NOTIFY_SOCKET: bind {}/{DIRECTORY}/{SOCKET}", dir.path().display());
         let inside = datagram().call(call)?;
-        bind(&inside, &SocketAddrUnix::new(own.as_str()).call(call)?).call(call)?;
-        // Whoever the container's user is may notify.
-        rustix::fs::chmodat(
-            CWD,
-            own.as_str(),
-            Mode::from_raw_mode(0o777),
-            rustix::fs::AtFlags::empty(),
-        )
-        .call(call)?;
+        // Whoever the container's user is may notify. The socket gets its mode before it
+        // has a name: a name in there could be a link by the time it is used again.
+        fchmod(&inside, Mode::from_raw_mode(0o666)).call(call)?;
+        let address = SocketAddrUnix::new(own.as_str()).call(call)?;
+        let caller_umask = umask(Mode::empty());
+        let bound = bind(&inside, &address);
+        umask(caller_umask);
+        bound.call(call)?;
         let call = || format!("NOTIFY_SOCKET: connect {path}");
         let outside = datagram().call(call)?;
         let address = match path.strip_prefix('@') {
@@ -88,76 +118,92 @@ impl Relay {
             None => SocketAddrUnix::new(path.as_str()),
         };
         connect(&outside, &address.call(call)?).call(call)?;
-        Ok(Some(Self { inside, outside }))
+        Ok(Some(Self { inside, outside, doing: Doing::Listening }))
     }
 
-    /// To wait for the next message.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.inside.as_fd()
+    /// What is to be waited for before [`Self::pass_on`].
+    pub fn awaits(&self) -> PollFd<'_> {
+        match &self.doing {
+            Doing::Listening => PollFd::new(&self.inside, PollFlags::IN),
+            Doing::Sending { .. } => PollFd::new(&self.outside, PollFlags::OUT),
+            Doing::Barrier(reader) => PollFd::new(reader, PollFlags::IN),
+        }
     }
 
-    /// Passes on one message; true if it said `READY=1`. A pid of the container
-    /// means nothing outside, so the pid of init is told instead.
+    /// One step, which waits for nobody; true if the supervisor has been told
+    /// `READY=1`. A pid of the container means nothing outside, so the pid of init is
+    /// told instead.
     ///
     /// # Errors
-    /// Those of recvmsg(2) and sendmsg(2).
-    pub fn pass_on(&self, init: i32) -> Result<bool> {
-        let mut buffer = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let got = recvmsg(
-            &self.inside,
-            &mut [IoSliceMut::new(&mut buffer)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
-        );
-        let count = match got {
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
-            got => got.call(|| "NOTIFY_SOCKET: recvmsg".into())?.bytes,
-        };
-        let fds: Vec<OwnedFd> = control
-            .drain()
-            .flat_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
-                _ => Vec::new(),
-            })
-            .collect();
-        let text = String::from_utf8_lossy(&buffer[..count]);
-        let ready = text.lines().any(|line| line == "READY=1");
-        let mut lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("MAINPID=")).collect();
-        let main = format!("MAINPID={init}");
-        if ready {
-            lines.push(&main);
+    /// Those of recv(2), pipe(2) and sendmsg(2).
+    pub fn pass_on(&mut self, init: i32) -> Result<bool> {
+        match std::mem::replace(&mut self.doing, Doing::Listening) {
+            Doing::Listening => self.hear(init),
+            Doing::Sending { text, barrier } => self.send(text, barrier),
+            Doing::Barrier(_) => self.receive(&mut [0; LONGEST], RecvFlags::empty()).map(|_| false),
         }
-        self.send(&lines.join("\n"), &fds)?;
-        Ok(ready)
     }
 
-    fn send(&self, text: &str, fds: &[OwnedFd]) -> Result<()> {
-        if text.is_empty() {
-            return Ok(());
+    fn hear(&mut self, init: i32) -> Result<bool> {
+        let mut buffer = [0; LONGEST];
+        let Some(length) = self.receive(&mut buffer, RecvFlags::PEEK)? else { return Ok(false) };
+        let whole = buffer.get(..length).unwrap_or_default();
+        if whole.trim_ascii_end() == b"BARRIER=1" {
+            let pipe = pipe_with(PipeFlags::CLOEXEC).call(|| "NOTIFY_SOCKET: pipe2".into())?;
+            return self.send("BARRIER=1".into(), Some(pipe));
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let text = said(whole, init);
+        self.receive(&mut buffer, RecvFlags::empty())?;
+        if text.is_empty() { Ok(false) } else { self.send(text, None) }
+    }
+
+    /// The length of the next message, also of one that does not fit. Its descriptors,
+    /// for which there is no room, the kernel closes.
+    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> Result<Option<usize>> {
+        match recv(&self.inside, buffer, flags | RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            got => Ok(Some(got.call(|| "NOTIFY_SOCKET: recv".into())?.1)),
+        }
+    }
+
+    fn send(&mut self, text: String, barrier: Option<(OwnedFd, OwnedFd)>) -> Result<bool> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        // A barrier (`sd_notify_barrier(3)`) is a descriptor that we must not keep.
-        let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        if !borrowed.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&borrowed));
+        let writer = barrier.as_ref().map(|(_, writer)| [writer.as_fd()]);
+        if let Some(writer) = &writer {
+            control.push(SendAncillaryMessage::ScmRights(writer));
         }
-        sendmsg(&self.outside, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL)
-            .call(|| "NOTIFY_SOCKET: sendmsg".into())?;
-        Ok(())
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match sendmsg(&self.outside, &[IoSlice::new(text.as_bytes())], &mut control, flags) {
+            Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => {
+                self.doing = Doing::Sending { text, barrier };
+                return Ok(false);
+            }
+            // The supervisor is gone, and nobody is left to be told.
+            Err(Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN | Errno::PIPE) => {}
+            sent => drop(sent.call(|| "NOTIFY_SOCKET: sendmsg".into())?),
+        }
+        if let Some((reader, _)) = barrier {
+            self.doing = Doing::Barrier(reader);
+        }
+        Ok(text.lines().any(|line| line == READY))
     }
 
     /// Until the container is ready, or has ended.
     ///
     /// # Errors
-    /// Those of poll(2) and of passing on.
-    pub fn until_ready(&self, pidfd: &OwnedFd, init: i32) -> Result<()> {
+    /// Those of poll(2) and of passing on; a supervisor that takes nothing.
+    pub fn until_ready(mut self, pidfd: &OwnedFd, init: i32) -> Result<()> {
+        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
         loop {
-            let mut fds =
-                [PollFd::new(&self.inside, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
-            match poll(&mut fds, None) {
+            let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&patience);
+            let mut fds = [self.awaits(), PollFd::new(pidfd, PollFlags::IN)];
+            match poll(&mut fds, limit) {
+                Ok(0) => {
+                    return Err(Error::new(format!(
+                        "NOTIFY_SOCKET: the supervisor has taken nothing for {PATIENCE} s"
+                    )));
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::os("poll", errno)),
             }
@@ -169,6 +215,55 @@ impl Relay {
     }
 }
 
+const READY: &str = "READY=1";
+
+/// What a container may say of what it said (`sd_notify(3)`): that it is ready or alive,
+/// a status, an errno. `STOPPING`, `RELOADING`, `EXTEND_TIMEOUT_USEC`, `WATCHDOG=trigger`
+/// and the like act on the service; `MAINPID`, `NOTIFYACCESS`, `FDSTORE` give it away.
+fn said(text: &[u8], init: i32) -> String {
+    let mut lines = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else { continue };
+        let may = match line.split_once('=') {
+            Some(("READY" | "WATCHDOG", value)) => value == "1",
+            Some(("STATUS", value)) => value.len() <= STATUS && !value.contains(char::is_control),
+            Some(("ERRNO", value)) => value.parse::<u16>().is_ok(),
+            _ => false,
+        };
+        if may && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let main = format!("MAINPID={init}");
+    if lines.contains(&READY) {
+        lines.push(&main);
+    }
+    lines.join("\n")
+}
+
 fn datagram() -> rustix::io::Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STATUS, said};
+
+    #[test]
+    fn a_container_may_speak_of_itself_alone() {
+        let long = format!("STATUS={}", "x".repeat(STATUS + 1));
+        for (text, passed) in [
+            ("READY=1\nSTATUS=up\nMAINPID=1\n", "READY=1\nSTATUS=up\nMAINPID=42"),
+            ("WATCHDOG=1\nWATCHDOG=trigger\nWATCHDOG_USEC=1", "WATCHDOG=1"),
+            ("STOPPING=1\nRELOADING=1\nNOTIFYACCESS=all\nFDSTORE=1\nFDNAME=x", ""),
+            ("EXTEND_TIMEOUT_USEC=9\nBUSERROR=x\nEXIT_STATUS=0\nX_Y=1\nREADY=2\nready=1", ""),
+            ("ERRNO=2\nERRNO=-1\nERRNO=x\nSTATUS=\u{1b}[2J\nREADY=1 ", "ERRNO=2"),
+            ("BARRIER=1\nREADY=1\nREADY=1", "READY=1\nMAINPID=42"),
+            (&*long, ""),
+            ("", ""),
+        ] {
+            assert_eq!(said(text.as_bytes(), 42), passed, "{text:?}");
+        }
+        assert_eq!(said(b"STATUS=\xff\nREADY=1", 42), "READY=1\nMAINPID=42");
+    }
 }

@@ -12,7 +12,7 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let _lock = container.dir.lock()?;
     match container.status()? {
-        Status::Running | Status::Created => container.record.cgroup.freeze(),
+        Status::Running | Status::Created => container.own_cgroup()?.freeze(),
         status => Err(wrong(id, status, "running", "pause")),
     }
 }
@@ -25,9 +25,9 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let _lock = container.dir.lock()?;
     match container.status()? {
-        Status::Paused => container.record.cgroup.thaw(),
+        Status::Paused => container.own_cgroup()?.thaw(),
         // A created container that is frozen still shows as created.
-        Status::Created if container.record.cgroup.is_frozen()? => container.record.cgroup.thaw(),
+        Status::Created if container.record.cgroup.is_frozen()? => container.own_cgroup()?.thaw(),
         status => Err(wrong(id, status, "paused", "resume")),
     }
 }

@@ -2,6 +2,7 @@
 //! [`crate::sync`]).
 
 use crate::error::{At, Context, Error, Result};
+use crate::init::StartSocket;
 use crate::log::Log;
 use crate::plan::Hook;
 use crate::store::{Dir, START};
@@ -10,10 +11,11 @@ use crate::sys::file::read_short;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen as listen_on,
-    socket_with,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
+    listen as listen_on, send, socket_with,
 };
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
@@ -278,31 +280,41 @@ pub(super) fn kill(child: &Child) -> Result<()> {
 }
 
 /// The socket on which init waits for `start`. It is made through the open
-/// directory, as the path may be longer than a socket's name can be.
+/// directory, as the path may be longer than a socket's name can be. Its mode is set
+/// before it has a name (`unix_bind` takes that of the socket), so that the caller's
+/// umask opens it to nobody.
 ///
 /// # Errors
 /// Those of bind(2).
-pub(super) fn listen(dir: &Dir) -> Result<OwnedFd> {
+pub(super) fn listen(dir: &Dir, word: Option<String>) -> Result<StartSocket> {
     let call = || format!("bind {}/{START}", dir.path().display());
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .call(call)?;
+    let socket = start_socket().call(call)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).call(call)?;
     bind(&socket, &address(dir)?).call(call)?;
-    listen_on(&socket, 1).call(call)?;
-    Ok(socket)
+    listen_on(&socket, 8).call(call)?;
+    Ok(StartSocket { socket, word })
 }
 
-/// A connection to the init of a created container.
+/// A connection to the init of a created container, who has been told who we are.
 ///
 /// # Errors
 /// `ECONNREFUSED` if init is gone.
-pub(super) fn connect_to(dir: &Dir) -> Result<ParentEnd> {
+pub(super) fn connect_to(dir: &Dir, word: Option<&str>) -> Result<ParentEnd> {
     let call = || format!("connect {}/{START}", dir.path().display());
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .call(call)?;
+    let socket = start_socket().call(call)?;
     connect(&socket, &address(dir)?).call(call)?;
+    if let Some(word) = word {
+        match send(&socket, word.as_bytes(), SendFlags::NOSIGNAL) {
+            // It is gone: that is noticed where its words are waited for.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(Error::os("send to init", errno)),
+        }
+    }
     Ok(ParentEnd::from_socket(socket))
+}
+
+fn start_socket() -> rustix::io::Result<OwnedFd> {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 fn address(dir: &Dir) -> Result<SocketAddrUnix> {

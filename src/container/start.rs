@@ -43,7 +43,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             }
         }
         let relay = Relay::open(&container.dir)?;
-        let wire = serve::connect_to(&container.dir)?;
+        let wire = serve::connect_to(&container.dir, container.record.start_word.as_deref())?;
         let init = container.record.init.ok_or_else(|| super::not_running(id))?;
         let waiting = Waiting {
             wire: &wire,

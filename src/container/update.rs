@@ -47,7 +47,7 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     if !change.rdt.is_null() {
         keep_rdt(child(linux, "intelRdt"), &change.rdt);
     }
-    let cgroup = &container.record.cgroup;
+    let cgroup = container.own_cgroup()?;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
     // systemd cannot be told to forget, so nothing that may fail comes after it.
     change_rdt(&container, change)

@@ -2,7 +2,7 @@
 //! from inside, and waits to be started.
 
 use super::confine::{self, Last, Limits};
-use super::{identity, program, start};
+use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Join, enter_cgroup, make};
@@ -47,9 +47,9 @@ pub struct Init<'a> {
     /// The host's procfs.
     pub proc: BorrowedFd<'a>,
     /// The socket that `start` will connect to; none for `run`.
-    pub start: Option<OwnedFd>,
-    /// Whether to join a new session keyring.
-    pub keyring: bool,
+    pub start: Option<StartSocket>,
+    /// The name of its new session keyring, if it gets one.
+    pub keyring: Option<&'a str>,
     /// Whether the root is changed without `pivot_root(2)`.
     pub no_pivot: bool,
     /// Signal mask of our caller.
@@ -62,7 +62,7 @@ pub struct Init<'a> {
 pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
     super::run(wire, |wire| {
         let ready = build(init, wire)?;
-        let socket = ready.start.iter().map(AsRawFd::as_raw_fd);
+        let socket = ready.start.iter().map(|start| start.socket.as_raw_fd());
         let kept: Vec<_> = socket.chain([wire.as_raw_fd()]).collect();
         let preserved = ready.last.as_ref().map_or(0, |last| last.process.preserve_fds);
         // Before a name of the image is resolved: it may lead to a descriptor.
@@ -75,7 +75,7 @@ struct Ready<'a> {
     plan: &'a Plan,
     /// None without a process.
     last: Option<Last<'a>>,
-    start: Option<OwnedFd>,
+    start: Option<StartSocket>,
 }
 
 fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
@@ -88,8 +88,8 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     scheduling::reset_affinity()?;
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
-    if init.keyring {
-        keyring::join(&plan.id)?;
+    if let Some(name) = init.keyring {
+        keyring::join(name, keyring::Expected::New)?;
     }
     enter_namespaces(&init)?;
     name_the_host(plan)?;

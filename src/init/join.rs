@@ -27,8 +27,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// What the new process needs: a fork's copy of what the parent has prepared.
 #[derive(Debug)]
 pub struct Exec<'a> {
-    /// Container id, for the keyring.
-    pub id: &'a str,
     /// What to become.
     pub process: &'a Process,
     /// The container's namespaces.
@@ -46,8 +44,8 @@ pub struct Exec<'a> {
     pub caller_mask: Mask,
     /// Variables beyond `process.env`.
     pub extra_env: Vec<CString>,
-    /// Whether to join a new session keyring.
-    pub keyring: bool,
+    /// The name of the container's session keyring, if it has one.
+    pub keyring: Option<String>,
 }
 
 impl Exec<'_> {
@@ -84,8 +82,8 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
         rustix::process::fchdir(root).call(|| "fchdir to the container's root".into())?;
         rustix::process::chroot(".").call(|| "chroot".into())?;
     }
-    if exec.keyring {
-        keyring::join(exec.id)?;
+    if let Some(name) = &exec.keyring {
+        keyring::join(name, keyring::Expected::Own)?;
     }
     let root = Root::current()?;
     if let Some(settings) = process.terminal {

@@ -11,6 +11,7 @@ mod start;
 
 pub use first::Init;
 pub use join::Exec;
+pub use start::StartSocket;
 
 use crate::error::Result;
 use crate::sync::{ChildEnd, ToParent};

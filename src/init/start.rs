@@ -1,9 +1,26 @@
 //! The pause between `create` and `start`.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sync::{ChildEnd, ToChild};
-use rustix::net::{SocketFlags, accept_with};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+
+/// How many connections may be silent at a time; the oldest gives way.
+const SILENT: usize = 8;
+
+/// Where init waits for `start`.
+#[derive(Debug)]
+pub struct StartSocket {
+    /// It listens.
+    pub socket: OwnedFd,
+    /// What `start` says first. It stands in the record, which the container's owner
+    /// and root can read. The uid of a peer (SO_PEERCRED) would not tell them from
+    /// others: in a user namespace all users that are not mapped are the same one.
+    pub word: Option<String>,
+}
 
 /// Waits to be started: by a connection on the container's start socket, or
 /// where there is none (`run`, `exec`), by the process that made us. From then
@@ -11,13 +28,52 @@ use std::os::fd::OwnedFd;
 ///
 /// # Errors
 /// If the other end goes away before it said so.
-pub fn wait(wire: &mut ChildEnd, socket: Option<OwnedFd>) -> Result<()> {
+pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
     if let Some(socket) = socket {
         // The runtime has recorded us. If it ends before, nobody would find us.
         wire.expect(ToChild::Done)?;
-        let connection = rustix::io::retry_on_intr(|| accept_with(&socket, SocketFlags::CLOEXEC))
-            .call(|| "accept on the start socket".into())?;
-        *wire = ChildEnd::from_socket(connection);
+        *wire = ChildEnd::from_socket(socket.accept()?);
     }
     wire.expect(ToChild::Start)
+}
+
+impl StartSocket {
+    /// The first connection that says the word. Others are closed, and who says
+    /// nothing keeps nobody waiting.
+    fn accept(&self) -> Result<OwnedFd> {
+        let mut silent: VecDeque<OwnedFd> = VecDeque::new();
+        loop {
+            let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            fds.extend(silent.iter().map(|peer| PollFd::new(peer, PollFlags::IN)));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("poll the start socket", errno)),
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            // Backwards: what is taken out moves those behind it.
+            for place in (0..silent.len()).rev().filter(|place| ready[place + 1]) {
+                if let Some(peer) = silent.remove(place).filter(|peer| self.is_known(peer)) {
+                    return Ok(peer);
+                }
+            }
+            if ready[0] {
+                let accept = || accept_with(&self.socket, SocketFlags::CLOEXEC);
+                let peer = rustix::io::retry_on_intr(accept)
+                    .call(|| "accept on the start socket".into())?;
+                if self.word.is_none() {
+                    return Ok(peer);
+                }
+                silent.truncate(SILENT - 1);
+                silent.push_front(peer);
+            }
+        }
+    }
+
+    fn is_known(&self, peer: &OwnedFd) -> bool {
+        let mut said = [0u8; 64];
+        match (recv(peer, &mut said, RecvFlags::DONTWAIT), &self.word) {
+            (Ok((count, _)), Some(word)) => &said[..count] == word.as_bytes(),
+            _ => false,
+        }
+    }
 }

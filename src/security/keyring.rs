@@ -4,25 +4,74 @@
 use crate::error::{Context, Error, Result};
 use crate::sys::keyring;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::ffi::CString;
 
 /// `KEY_USR_SEARCH`: lets the processes of the container find the keyring
 /// by its user permissions (linux/key.h).
 const USER_SEARCH: u32 = 0x0008_0000;
 
-/// Joins the new session keyring `_ses.ID`.
+/// What the name finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A keyring of its own for a new container.
+    New,
+    /// That of the container, for a further process.
+    Own,
+}
+
+/// The name of a container's keyring. Names are shared by all users of a user
+/// namespace, and who makes one of a name first is joined by it: so part of it
+/// cannot be guessed.
+pub fn name(id: &str, word: &str) -> String {
+    format!("_ses.{id}.{word}")
+}
+
+/// Joins the session keyring of that name.
 ///
 /// # Errors
-/// Those of keyctl(2), but for a kernel without keyrings.
-pub fn join(id: &str) -> Result<()> {
-    let name = CString::new(format!("_ses.{id}")).map_err(|_| Error::new("id: contains NUL"))?;
-    let key = match keyring::join_session(&name) {
+/// Those of keyctl(2), but for a kernel without keyrings; a keyring that somebody
+/// else has made.
+pub fn join(name: &str, expected: Expected) -> Result<()> {
+    let text = CString::new(name).map_err(|_| Error::new("id: contains NUL"))?;
+    let key = match keyring::join_session(&text) {
         Err(Errno::NOSYS) => return Ok(()),
-        result => result.call(|| format!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, _ses.{id})"))?,
+        result => result.call(|| format!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name})"))?,
     };
     let description = keyring::describe(key).call(|| "keyctl(KEYCTL_DESCRIBE)".into())?;
-    let mask = description.split(';').nth(3).and_then(|field| u32::from_str_radix(field, 16).ok());
-    let mask =
-        mask.ok_or_else(|| Error::new(format!("keyctl(KEYCTL_DESCRIBE): {description:?}")))?;
+    let parsed = parse(&description);
+    let (uid, mask) = parsed
+        .filter(|_| description.ends_with(name))
+        .ok_or_else(|| Error::new(format!("keyctl(KEYCTL_DESCRIBE): {description:?}")))?;
+    if uid != geteuid().as_raw() {
+        return Err(Error::new(format!("session keyring {name}: uid {uid} has made it")));
+    }
+    if expected == Expected::New
+        && keyring::size(key).call(|| format!("keyctl(KEYCTL_READ, {name})"))? != 0
+    {
+        return Err(Error::new(format!("session keyring {name}: it is not new")));
+    }
     keyring::set_permissions(key, mask | USER_SEARCH).call(|| "keyctl(KEYCTL_SETPERM)".into())
+}
+
+/// Owner and permissions of a keyring, of `type;uid;gid;perm;name`.
+fn parse(description: &str) -> Option<(u32, u32)> {
+    let mut fields = description.split(';');
+    let is_keyring = fields.next()? == "keyring";
+    let uid = fields.next()?.parse().ok()?;
+    let mask = u32::from_str_radix(fields.nth(1)?, 16).ok()?;
+    is_keyring.then_some((uid, mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn owner_and_permissions_are_found() {
+        assert_eq!(parse("keyring;7;8;3f130000;_ses.a;b"), Some((7, 0x3f13_0000)));
+        for wrong in ["", "user;7;8;3f130000;_ses.a", "keyring;7;8", "keyring;x;8;1;n"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
 }

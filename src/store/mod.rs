@@ -3,23 +3,30 @@
 //! configuration. Status is never read from here: see [`crate::container`].
 
 mod id;
+mod pid_file;
 mod process_id;
 mod record;
+mod trust;
 
 pub use id::check as check_id;
+pub use pid_file::{check_pid_file, write_pid_file};
 pub use process_id::ProcessId;
 pub use record::{Glance, Record};
+pub use trust::DEFAULT as DEFAULT_ROOT;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, open, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstat, lstat, open, openat, renameat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use std::cell::OnceCell;
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// How long a command waits for another one on the same container, in seconds.
@@ -32,10 +39,13 @@ const FILTER: &str = "filter";
 /// has not been started.
 pub const START: &str = "start";
 
-/// The state root: `/run/pinnace`, or what `--root` says.
+/// The state root: `/run/pinnace`, or what `--root` says. It is looked at when a
+/// command first uses it ([`trust`]).
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Whether it is there, once it has been looked at.
+    is_there: OnceCell<bool>,
 }
 
 /// One container's directory, held open.
@@ -58,7 +68,7 @@ impl Store {
         if root == Path::new("/") {
             return Err(Error::new("--root: / cannot be the state directory"));
         }
-        Ok(Self { root })
+        Ok(Self { root, is_there: OnceCell::new() })
     }
 
     /// Where it is.
@@ -70,23 +80,14 @@ impl Store {
     ///
     /// # Errors
     /// An id that is in use ("already exists", which engines match), a state
-    /// root that cannot be written.
+    /// root that cannot be written, or that others can.
     pub fn claim(&self, id: &str) -> Result<Dir> {
         id::check(id)?;
         let path = self.root.join(id);
-        let make = || rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711));
-        let made = match make() {
-            Err(Errno::NOENT) => {
-                std::fs::create_dir_all(&self.root)
-                    .call(|| format!("--root: mkdir {}", self.root.display()))?;
-                // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
-                rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o1711))
-                    .call(|| format!("--root: chmod {}", self.root.display()))?;
-                make()
-            }
-            made => made,
-        };
-        match made {
+        if !self.is_there()? {
+            self.make()?;
+        }
+        match rustix::fs::mkdir(&path, Mode::RWXU) {
             Err(Errno::EXIST) => {
                 return Err(Error::new(format!("container with id {id:?} already exists"))
                     .hint(format!("`pinnace delete {id}` removes it")));
@@ -96,28 +97,69 @@ impl Store {
         self.get(id)
     }
 
-    /// The directory of a container that exists.
-    ///
-    /// # Errors
-    /// "container does not exist", which engines match.
-    pub fn get(&self, id: &str) -> Result<Dir> {
-        id::check(id)?;
-        let path = self.root.join(id);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }),
-            Err(Errno::NOENT) => Err(missing(id)),
-            Err(errno) => Err(Error::os(format!("open {}", path.display()), errno)),
+    /// Makes the state root, and what is missing above it.
+    fn make(&self) -> Result<()> {
+        let call = || format!("--root: mkdir {}", self.root.display());
+        // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
+        let make = || rustix::fs::mkdir(&self.root, Mode::from_raw_mode(0o1711));
+        let made = match (make(), self.root.parent()) {
+            (Err(Errno::NOENT), Some(above)) => {
+                std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above).call(call)?;
+                make()
+            }
+            (made, _) => made,
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::os(call(), errno)),
+        }
+        match trust::root(&self.root)? {
+            true => Ok(()),
+            false => Err(Error::os(call(), Errno::NOENT)),
         }
     }
 
-    /// The record of a container, by a path: for who only looks.
+    /// Whether the state root is there; looked at once, before anything in it is used.
+    fn is_there(&self) -> Result<bool> {
+        if let Some(is_there) = self.is_there.get() {
+            return Ok(*is_there);
+        }
+        let is_there = trust::root(&self.root)?;
+        Ok(*self.is_there.get_or_init(|| is_there))
+    }
+
+    /// The directory of a container that exists.
+    ///
+    /// # Errors
+    /// "container does not exist", which engines match; one that others have made.
+    pub fn get(&self, id: &str) -> Result<Dir> {
+        id::check(id)?;
+        self.is_there()?;
+        let path = self.root.join(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = match open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(missing(id)),
+            fd => fd.call(|| format!("open {}", path.display()))?,
+        };
+        let found = fstat(&fd).call(|| format!("fstat {}", path.display()))?;
+        trust::container(&path, &found)?;
+        Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() })
+    }
+
+    /// The record of a container, by a path: for who only looks. Nobody else can
+    /// replace what is in the state root.
     ///
     /// # Errors
     /// As [`Store::get`] and [`Dir::load`].
     pub fn glance(&self, id: &str) -> Result<Glance> {
         id::check(id)?;
-        let path = self.root.join(id).join(RECORD);
+        self.is_there()?;
+        let dir = self.root.join(id);
+        match lstat(&dir) {
+            Err(Errno::NOENT) => return Err(missing(id)),
+            found => trust::container(&dir, &found.call(|| format!("stat {}", dir.display()))?)?,
+        }
+        let path = dir.join(RECORD);
         let text = match file::read_short(&path) {
             Err(Errno::NOENT) => return Err(missing(id)),
             text => text.call(|| format!("read {}", path.display())).map_err(file::explain)?,
@@ -135,6 +177,7 @@ impl Store {
     /// # Errors
     /// If the state root cannot be read; a missing one holds nothing.
     pub fn ids(&self) -> Result<Vec<String>> {
+        self.is_there()?;
         let call = || format!("--root: read {}", self.root.display());
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -292,37 +335,12 @@ impl Dir {
     /// Those of unlink(2) and rmdir(2).
     pub fn remove(&self) -> Result<()> {
         let call = || format!("remove {}", self.path.display());
-        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).call(call)?;
-        let mut room = [MaybeUninit::uninit(); 2048];
-        let mut entries = RawDir::new(&self.fd, &mut room);
-        while let Some(entry) = entries.next() {
-            let name = match entry {
-                // Somebody else has removed the directory.
-                Err(Errno::NOENT) => break,
-                entry => entry.call(call)?.file_name().to_string_lossy().into_owned(),
-            };
-            if ![".", "..", RECORD].contains(&name.as_str()) {
-                self.remove_entry(&name)?;
-            }
-        }
+        empty(self.fd.as_fd(), |name| name.to_bytes() != RECORD.as_bytes()).call(call)?;
         self.remove_file(RECORD)?;
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::os(call(), errno)),
         }
-    }
-
-    /// A file, or a directory of ours with files in it.
-    fn remove_entry(&self, name: &str) -> Result<()> {
-        let call = || format!("remove {}/{name}", self.path.display());
-        match self.remove_file(name) {
-            Err(error) if error.errno() == Some(Errno::ISDIR) => {}
-            removed => return removed,
-        }
-        for entry in std::fs::read_dir(self.path.join(name)).call(call)? {
-            std::fs::remove_file(entry.call(call)?.path()).call(call)?;
-        }
-        unlinkat(&self.fd, name, AtFlags::REMOVEDIR).call(call)
     }
 
     fn write(&self, name: &'static str, text: &[u8]) -> Result<()> {
@@ -399,25 +417,70 @@ impl Drop for Lock<'_> {
     }
 }
 
+/// Removes what is in a directory and `goes`, by its very bytes. A container may have
+/// made a deep tree in ours: each level is moved up, so that two are open at a time.
+fn empty(dir: BorrowedFd<'_>, goes: impl Fn(&CStr) -> bool) -> rustix::io::Result<()> {
+    let mut todo = names(dir)?;
+    todo.retain(|name| goes(name));
+    let mut moved = 0;
+    while let Some(name) = todo.pop() {
+        match unlinkat(dir, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::ISDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let below = openat(dir, &name, flags, Mode::empty())?;
+        for inner in names(below.as_fd())? {
+            match unlinkat(&below, &inner, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR) => todo.push(move_up(below.as_fd(), &inner, dir, &mut moved)?),
+                Err(errno) => return Err(errno),
+            }
+        }
+        unlinkat(dir, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// To a name that is free: a removal may have been interrupted here.
+fn move_up(
+    below: BorrowedFd<'_>,
+    name: &CStr,
+    dir: BorrowedFd<'_>,
+    moved: &mut u32,
+) -> rustix::io::Result<CString> {
+    loop {
+        *moved += 1;
+        let up = CString::new(format!(".level.{moved}")).unwrap_or_default();
+        match renameat(below, name, dir, &up) {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            renamed => return renamed.map(|()| up),
+        }
+    }
+}
+
+/// The names in a directory, from its beginning.
+fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
+    rustix::fs::seek(dir, SeekFrom::Start(0))?;
+    let mut room = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(dir, &mut room);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        match entry {
+            // Somebody else has removed the directory.
+            Err(Errno::NOENT) => break,
+            entry => names.push(entry?.file_name().to_owned()),
+        }
+    }
+    names.retain(|name| ![c".", c".."].contains(&name.as_c_str()));
+    Ok(names)
+}
+
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         let count = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
         bytes = &bytes[count..];
     }
     Ok(())
-}
-
-/// Writes the pid file: decimal, no newline, complete when it appears, as
-/// conmon and containerd read it.
-///
-/// # Errors
-/// Those of open(2), write(2) and rename(2).
-pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let call = || format!("--pid-file: write {}", path.display());
-    let name = path.file_name().ok_or_else(|| Error::new(call()))?;
-    let temporary = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = open(&temporary, flags, Mode::from_raw_mode(0o644)).call(call)?;
-    write_all(file.as_fd(), pid.to_string().as_bytes()).call(call)?;
-    rustix::fs::rename(&temporary, path).call(call)
 }

@@ -48,6 +48,12 @@ pub struct Record<C = Cgroup> {
     pub rootless: bool,
     /// Whether it has a session keyring of its own.
     pub keyring: bool,
+    /// The name of that, which nobody else can know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring_name: Option<String>,
+    /// What `start` says first to the waiting init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_word: Option<String>,
     /// Whether the kept configuration holds nothing for `start` and `delete`.
     #[serde(default)]
     pub plain: bool,

@@ -8,8 +8,10 @@ use std::ffi::{CStr, c_long};
 const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;
 const KEYCTL_SETPERM: c_long = 5;
 const KEYCTL_DESCRIBE: c_long = 6;
+const KEYCTL_READ: c_long = 11;
 
-/// Joins a new session keyring of that name; returns its serial number.
+/// Joins the session keyring of that name, a new one if none can be found; returns
+/// its serial number.
 ///
 /// # Errors
 /// `ENOSYS` where keyrings are not built in, `EDQUOT`, `EPERM` under seccomp.
@@ -25,7 +27,8 @@ pub fn join_session(name: &CStr) -> Result<i32, Errno> {
 /// # Errors
 /// `EACCES`, `ENOKEY`.
 pub fn describe(key: i32) -> Result<String, Errno> {
-    let mut text = [0u8; 256];
+    // An id may be that long by itself.
+    let mut text = [0u8; 512];
     // SAFETY: the kernel writes at most the given length into the buffer.
     let got = unsafe {
         libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, key, text.as_mut_ptr(), text.len())
@@ -35,6 +38,19 @@ pub fn describe(key: i32) -> Result<String, Errno> {
     }
     let text = &text[..(got as usize).min(text.len())];
     Ok(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+}
+
+/// How many bytes a key holds: none in an empty keyring.
+///
+/// # Errors
+/// `EACCES`, `ENOKEY`.
+pub fn size(key: i32) -> Result<usize, Errno> {
+    let nothing: *mut u8 = std::ptr::null_mut();
+    // SAFETY: with a length of 0 the kernel writes nothing and only counts.
+    match unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_READ, key, nothing, 0_usize) } {
+        -1 => Err(last_errno()),
+        size => Ok(size as usize),
+    }
 }
 
 /// Sets the permission mask of a key.

@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod netdevice;
 pub mod netlink;
 pub mod process;
+pub mod random;
 pub mod regex;
 pub mod sched;
 pub mod seccomp;

@@ -1,0 +1,85 @@
+//! Pid files: they lie where the caller wants them, maybe in a directory of many.
+
+use super::write_all;
+use crate::error::{Context, Error, Result};
+use crate::sys::random;
+use rustix::fs::{FileType, Mode, OFlags, lstat, open, rename, unlink};
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+/// Whether a pid file can be written there: to be asked before anything is made.
+/// What is there is replaced by rename(2), so it must not be a device, and no link
+/// that somebody has planted is taken for a place of the caller's choice.
+///
+/// # Errors
+/// Something that is no regular file.
+pub fn check_pid_file(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let found = match lstat(path) {
+        Err(Errno::NOENT) => return Ok(()),
+        found => found.call(|| format!("--pid-file: stat {}", path.display()))?,
+    };
+    let what = match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a fifo",
+        FileType::Socket => "a socket",
+        _ => "a device",
+    };
+    Err(Error::new(format!("--pid-file: {} is {what}, not a regular file", path.display()))
+        .hint("name a file that pinnace may create or replace"))
+}
+
+/// Writes the pid file: decimal, no newline, complete when it appears, as
+/// conmon and containerd read it. Its temporary is a new file beside it, of a name
+/// that nobody can have taken, and goes if anything fails.
+///
+/// # Errors
+/// Those of open(2), write(2) and rename(2); as [`check_pid_file`].
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let call = || format!("--pid-file: write {}", path.display());
+    if path.file_name().is_none() {
+        return Err(Error::new(call()).hint("it has no name"));
+    }
+    let [word] = random::words().call(|| "getrandom".into())?;
+    let temporary = path.with_file_name(format!(".pid.{word}"));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(&temporary, flags, Mode::from_raw_mode(0o644)).call(call)?;
+    let written = write_all(file.as_fd(), pid.to_string().as_bytes())
+        .call(call)
+        .and_then(|()| check_pid_file(Some(path)))
+        .and_then(|()| rename(&temporary, path).call(call));
+    written.map_err(|error| match unlink(&temporary) {
+        Ok(()) | Err(Errno::NOENT) => error,
+        Err(errno) => error.hint(format!("and {} stays: {errno}", temporary.display())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_regular_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("decoy"), "untouched").unwrap();
+        symlink(path("decoy"), path("link")).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        for (name, what) in [("link", "a symbolic link"), ("directory", "a directory")] {
+            for refused in [check_pid_file(Some(&path(name))), write_pid_file(&path(name), 42)] {
+                assert!(refused.unwrap_err().to_string().contains(what), "{name}");
+            }
+        }
+        let device = check_pid_file(Some(Path::new("/dev/null"))).unwrap_err().to_string();
+        assert!(device.contains("/dev/null is a device"), "{device}");
+        write_pid_file(&path("decoy"), 42).unwrap();
+        write_pid_file(&path("new"), 42).unwrap();
+        assert_eq!(fs::read_to_string(path("new")).unwrap(), "42");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "a temporary has stayed");
+    }
+}
