@@ -251,10 +251,7 @@ fn make(
         idmap::write(pid, maps)?;
     }
     made.devices = hand_over_devices(work, pid)?;
-    if let Some(process) = &work.plan.process {
-        limits::raise_rlimits(child.pid, process)?;
-        limits::set_oom_score(child.pid, process, work.rootless)?;
-    }
+    raise_limits(work, child)?;
     if waits(work, record)? {
         wire.send(ToChild::Go)?;
     }
@@ -301,6 +298,13 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+/// What only the runtime may do, in the process's stead.
+fn raise_limits(work: &Work<'_>, child: &Child) -> Result<()> {
+    let Some(process) = &work.plan.process else { return Ok(()) };
+    limits::raise_rlimits(child.pid, process)?;
+    limits::set_oom_score(child.pid, process, work.rootless)
 }
 
 /// Those that must be there when the process is born. Returns whether anything

@@ -142,6 +142,7 @@ pub fn near(path: &(impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &Path) 
 
 /// A type of file system, by its number in linux/magic.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Magic {
     /// Terminals.
     Devpts = 0x1cd1,
