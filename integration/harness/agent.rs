@@ -59,7 +59,9 @@ pub fn next_call(listener: &OwnedFd) -> Option<(u64, i32, i32)> {
         }
         let mut call = Notification::default();
         // SAFETY: the request and its structure belong together.
-        match unsafe { ioctl(listener, Updater::<RECEIVE, _>::new(&mut call)) } {
+        let request = unsafe { Updater::<RECEIVE, _>::new(&mut call) };
+        // SAFETY: the structure lives until the call returns.
+        match unsafe { ioctl(listener, request) } {
             // Its process has been killed meanwhile.
             Err(Errno::NOENT | Errno::INTR) => {}
             received => {
@@ -74,7 +76,9 @@ pub fn next_call(listener: &OwnedFd) -> Option<(u64, i32, i32)> {
 pub fn resume(listener: &OwnedFd, id: u64) {
     let mut response = Response { id, flags: CONTINUE, ..Response::default() };
     // SAFETY: the request and its structure belong together.
-    match unsafe { ioctl(listener, Updater::<SEND, _>::new(&mut response)) } {
+    let request = unsafe { Updater::<SEND, _>::new(&mut response) };
+    // SAFETY: the structure lives until the call returns.
+    match unsafe { ioctl(listener, request) } {
         Err(Errno::NOENT) => {}
         sent => sent.unwrap(),
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// The descriptors that are tried one by one, and all at once.
-const FEW: Range<u32> = 3..24;
+const FEW: Range<u32> = 3..16;
 const ALL: Range<u32> = 3..64;
 
 /// A program of a few bytes: makes `/tmp/escaped` and exits with 77.
