@@ -156,12 +156,12 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let rdt = work.rdt.take();
     let mut record = new_record(&work, cgroup, rdt)?;
     let mut made = Made::default();
-    let made_so_far = block_signals().and_then(|(signals, mask)| {
-        let made_it = make(&work, &dir, &mut record, &mut made, (&signals, mask));
-        Ok((signals, mask, made_it?))
-    });
-    match made_so_far {
-        Ok((signals, caller_mask, (wire, master))) => {
+    let (signals, caller_mask) = match block_signals() {
+        Ok(blocked) => blocked,
+        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error, None)),
+    };
+    match make(&work, &dir, &mut record, &mut made, (&signals, caller_mask)) {
+        Ok((wire, master)) => {
             let Some(child) = made.child else {
                 return Err(Error::new("create: no process was made"));
             };
@@ -172,7 +172,7 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             std::mem::forget((bundle, filter, writes));
             Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask, signals })
         }
-        Err(error) => Err(undo(&work, &dir, &record, &mut made, error)),
+        Err(error) => Err(undo(&work, &dir, &record, &mut made, error, Some(&signals))),
     }
 }
 
@@ -497,7 +497,14 @@ fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
 
 /// Takes back what was made, last first. What cannot be taken back is said in
 /// the error, and `delete --force` can try again: the record stays then.
-fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Error) -> Error {
+fn undo(
+    work: &Work<'_>,
+    dir: &Dir,
+    record: &Record,
+    made: &mut Made,
+    error: Error,
+    signals: Option<&Signals>,
+) -> Error {
     let mut left = Vec::new();
     // While their namespace is there.
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
@@ -520,7 +527,7 @@ fn undo(work: &Work<'_>, dir: &Dir, record: &Record, made: &mut Made, error: Err
         left.extend(dir.remove().err());
     }
     if made.hooks {
-        super::delete::poststop(&work.plan.hooks, record, &work.runtime.log);
+        super::delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
     }
     match left.first() {
         None => error,

@@ -8,6 +8,7 @@ use crate::plan::Hooks;
 use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
+use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -48,7 +49,7 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
         kept => kept?,
     };
-    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log)
+    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log, None)
 }
 
 fn check_stopped(container: &Container) -> Result<()> {
@@ -75,10 +76,17 @@ fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()>
 
 /// Ends what lives, removes what is left, and runs the `poststop` hooks. The
 /// record goes last, so that this can be repeated wherever it was interrupted.
+/// `signals` are those of a command that has blocked them: one of them ends a hook.
 ///
 /// # Errors
 /// A process that does not die, a cgroup that cannot be removed.
-pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> Result<()> {
+pub(super) fn destroy(
+    dir: &Dir,
+    record: &Record,
+    hooks: &Hooks,
+    log: &Log,
+    signals: Option<&Signals>,
+) -> Result<()> {
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
     let held = record.cgroup.is_held()?;
@@ -100,15 +108,15 @@ pub(super) fn destroy(dir: &Dir, record: &Record, hooks: &Hooks, log: &Log) -> R
     }
     dir.remove()?;
     log.debug(|| format!("{} is deleted", record.id));
-    poststop(hooks, record, log);
+    poststop(hooks, record, log, signals);
     Ok(())
 }
 
 /// Every `poststop` hook is run; a failure only warns (runtime.md, step 13).
-pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log) {
+pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log, signals: Option<&Signals>) {
     let state = state_of(record, Status::Stopped);
     for (i, hook) in hooks.poststop.iter().enumerate() {
-        if let Err(error) = hooks::run(hook, &state, Runner::Runtime(None)) {
+        if let Err(error) = hooks::run(hook, &state, Runner::Runtime(signals)) {
             log.warning(&format!("hooks.poststop[{i}]: {error}"));
         }
     }

@@ -9,6 +9,7 @@ use super::Settings;
 use crate::error::{Context, Error, Result};
 use crate::spec::Mount;
 use crate::store::Dir;
+use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, chmodat, fchmod, mkdirat};
 use rustix::io::Errno;
@@ -189,15 +190,22 @@ impl Relay {
         Ok(text.lines().any(|line| line == READY))
     }
 
-    /// Until the container is ready, or has ended.
+    /// Until the container is ready, or has ended. `signals` are those of a command
+    /// that has blocked them.
     ///
     /// # Errors
-    /// Those of poll(2) and of passing on; a supervisor that takes nothing.
-    pub fn until_ready(mut self, pidfd: &OwnedFd, init: i32) -> Result<()> {
+    /// Those of poll(2) and of passing on; a supervisor that takes nothing; a signal.
+    pub fn until_ready(
+        mut self,
+        pidfd: &OwnedFd,
+        init: i32,
+        signals: Option<&Signals>,
+    ) -> Result<()> {
         let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
         loop {
             let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&patience);
-            let mut fds = [self.awaits(), PollFd::new(pidfd, PollFlags::IN)];
+            let mut fds = vec![self.awaits(), PollFd::new(pidfd, PollFlags::IN)];
+            fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
             match poll(&mut fds, limit) {
                 Ok(0) => {
                     return Err(Error::new(format!(
@@ -208,8 +216,14 @@ impl Relay {
                 Err(errno) => return Err(Error::os("poll", errno)),
             }
             let (message, ended) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+            drop(fds);
             if (message && self.pass_on(init)?) || (ended && !message) {
                 return Ok(());
+            }
+            if let Some(signal) = signals.and_then(Signals::ending) {
+                return Err(Error::new(format!(
+                    "NOTIFY_SOCKET: ended by signal {signal}, waiting for {READY}"
+                )));
             }
         }
     }

@@ -59,7 +59,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
     if ending.detach {
         if let Some(relay) = foreground.relay {
-            relay.until_ready(&created.child.pidfd, created.pid())?;
+            relay.until_ready(&created.child.pidfd, created.pid(), Some(&created.signals))?;
         }
         signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
@@ -72,5 +72,6 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
 }
 
 fn destroy(runtime: &Runtime, created: &Created) -> Result<()> {
-    delete::destroy(&created.dir, &created.record, &created.plan.hooks, &runtime.log)
+    let signals = Some(&created.signals);
+    delete::destroy(&created.dir, &created.record, &created.plan.hooks, &runtime.log, signals)
 }

@@ -58,14 +58,15 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         let begun = waiting.begin();
         container.dir.remove_file(START)?;
         if let Err(error) = begun {
-            return Err(give_up(error, &container.dir, &container.record, &kept.hooks, runtime));
+            let (dir, record) = (&container.dir, &container.record);
+            return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
         }
         relay
     };
     after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
     match (relay, container.record.init) {
         (Some(relay), Some(init)) => match init.open()? {
-            Some(pidfd) => relay.until_ready(&pidfd, init.pid),
+            Some(pidfd) => relay.until_ready(&pidfd, init.pid, None),
             None => Ok(()),
         },
         _ => Ok(()),
@@ -172,17 +173,24 @@ pub(super) fn after(
 ) -> Result<()> {
     let state = state_of(record, Status::Running);
     let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime(signals));
-    ran.map_err(|error| give_up(error, dir, record, hooks, runtime))
+    ran.map_err(|error| give_up(error, dir, record, hooks, runtime, signals))
 }
 
 /// After a failed hook the life cycle goes on at step 12: the container is
 /// destroyed. A program that could not be run leaves a stopped container, as
 /// with runc: its caller deletes it.
-fn give_up(error: Error, dir: &Dir, record: &Record, hooks: &Hooks, runtime: &Runtime) -> Error {
+fn give_up(
+    error: Error,
+    dir: &Dir,
+    record: &Record,
+    hooks: &Hooks,
+    runtime: &Runtime,
+    signals: Option<&Signals>,
+) -> Error {
     if error.get_kind() != Kind::Hook {
         return error;
     }
-    match delete::destroy(dir, record, hooks, &runtime.log) {
+    match delete::destroy(dir, record, hooks, &runtime.log, signals) {
         Ok(()) => error,
         Err(second) => error.hint(format!("and then: {second}")),
     }
