@@ -92,15 +92,14 @@ fn enter_devtmpfs(file: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether our root is a devtmpfs: nodes of devices on a file system in memory. It has no
-/// magic number of its own.
+/// Whether our root is a devtmpfs: nodes of devices on a tmpfs, whose magic number it has.
 fn is_devtmpfs() -> rustix::io::Result<bool> {
     let null =
         openat(CWD, "/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let stat = fstat(&null)?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == makedev(1, 3);
-    Ok(is_null && (is_on(&null, Magic::Tmpfs)? || is_on(&null, Magic::Ramfs)?))
+    Ok(is_null && is_on(&null, Magic::Tmpfs)?)
 }
 
 /// The second of all mount namespaces, if it is bare and the first is not far.

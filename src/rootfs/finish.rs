@@ -21,18 +21,14 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if !plan.is_mounted() {
         return Ok(());
     }
-    // What was moved meanwhile is the cause of other errors.
-    complete(plan, root, console).map_err(|error| root.verify().err().unwrap_or(error))?;
-    // Last: what was moved meanwhile is not started.
-    root.verify()?;
-    root.release();
-    Ok(())
-}
-
-fn complete(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Result<()> {
     if let Some(console) = console {
-        bind_console(root, console).at(|| "/dev/console".into())?;
+        let bound = bind_console(root, console).at(|| "/dev/console".into());
+        // What was moved meanwhile is the cause of other errors.
+        bound.map_err(|error| root.verify().err().unwrap_or(error))?;
     }
+    // Before what hides a destination; from here on nothing is found by a path that leads
+    // through one.
+    root.verify()?;
     let late = |held: &&Held| held.late_readonly;
     for held in root.held.borrow().iter().filter(late) {
         if let Some(mount) = held.fd() {
@@ -44,6 +40,7 @@ fn complete(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Resu
     if plan.readonly {
         read_only(root.fd()).at(|| "root.readonly".into())?;
     }
+    root.release();
     pivot::propagate(plan, root)
 }
 
