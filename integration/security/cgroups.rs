@@ -27,11 +27,13 @@ fn few<const N: usize>(c: &Container, descriptors: u32, args: [&str; N]) -> Call
         .args(args)
 }
 
-/// Without `cgroup.kill`, as before Linux 5.14: strace lets no call open it.
+/// Without `cgroup.kill`, as before Linux 5.14: strace lets no call open it. With
+/// few descriptors as well.
 fn without_kill<const N: usize>(c: &Container, args: [&str; N]) -> Call {
     Call::new("/usr/bin/strace")
         .args(["-qq", "-o", "/dev/null", "-P", "cgroup.kill"])
         .args(["-e", "trace=openat", "-e", "inject=openat:error=ENOENT"])
+        .args(["/bin/sh", "-c", "ulimit -n 32 && exec \"$@\"", "sh"])
         .args([&runtime().path])
         .args(c.global())
         .args(args)
@@ -230,7 +232,7 @@ impl Drop for Below {
         for pid in &killed {
             kill_process(*pid, Signal::KILL).ok();
         }
-        killed.into_iter().for_each(|pid| drop(exits(pid)));
+        killed.into_iter().for_each(|pid| assert!(exits(pid), "it stays"));
         dirs.iter().skip(1).rev().for_each(|dir| drop(fs::remove_dir(dir)));
     }
 }
