@@ -233,8 +233,11 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     // time does not matter, the sweep that follows does.
     let held = freeze::hold(cgroup, Duration::from_secs(1));
     let swept = sweep.repeat();
-    // Where nobody was met nobody is frozen.
-    if sweep.met { freeze::thaw_all(cgroup) } else { freeze::thaw_top(cgroup) }?;
+    if sweep.met {
+        freeze::thaw_all(cgroup)?;
+    } else if held.is_ok() {
+        freeze::thaw_top(cgroup)?; // nobody was met, so nobody is frozen below
+    }
     match swept? {
         true => Ok(()),
         false => held.and(Err(Error::new(format!("processes of {} fork too fast", node.path())))),
@@ -251,7 +254,6 @@ struct Sweep<'a> {
     node: &'a Node,
     dir: BorrowedFd<'a>,
     signal: Signal,
-    until: Instant,
     /// Who has got the signal and is still listed. A pid that was not listed in
     /// between is another process.
     known: BTreeSet<i32>,
@@ -259,16 +261,19 @@ struct Sweep<'a> {
     met: bool,
     /// Whether there is more than one directory.
     nested: bool,
+    /// One that could not be signalled must not keep the others.
+    failed: Result<()>,
 }
 
 impl<'a> Sweep<'a> {
     fn new(node: &'a Node, dir: BorrowedFd<'a>, signal: Signal) -> Self {
-        let until = Instant::now() + PATIENCE;
-        Self { node, dir, signal, until, known: BTreeSet::new(), met: false, nested: false }
+        let known = BTreeSet::new();
+        Self { node, dir, signal, known, met: false, nested: false, failed: Ok(()) }
     }
 
     /// Until nobody new turns up; false if that did not happen.
     fn repeat(&mut self) -> Result<bool> {
+        let until = Instant::now() + PATIENCE;
         for _ in 0..SWEEPS {
             let before = std::mem::take(&mut self.known);
             let mut quiet = true;
@@ -281,10 +286,11 @@ impl<'a> Sweep<'a> {
                 Ok(())
             })?;
             self.nested = directories > 1;
+            std::mem::replace(&mut self.failed, Ok(()))?;
             if quiet {
                 return Ok(true);
             }
-            if Instant::now() >= self.until {
+            if Instant::now() >= until {
                 break;
             }
         }
@@ -317,7 +323,8 @@ impl<'a> Sweep<'a> {
                 }
             })?;
             for ((pid, fd), _) in opened.iter().zip(listed).filter(|(_, listed)| *listed) {
-                self.send(*pid, fd)?;
+                let sent = self.send(*pid, fd);
+                self.failed = std::mem::replace(&mut self.failed, Ok(())).and(sent);
                 self.known.insert(*pid);
             }
         }

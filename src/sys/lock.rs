@@ -1,6 +1,7 @@
 //! An exclusive flock(2) that gives up after a while.
 
 use super::process::last_errno;
+use super::signal::{set_mask, unblock};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
@@ -25,11 +26,15 @@ pub fn lock_exclusive(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
     if unsafe { libc::sigaction(libc::SIGALRM, &raw const action, &raw mut old) } != 0 {
         return Err(last_errno());
     }
+    // A mask outlives execve(2): a caller that blocks SIGALRM would have us wait
+    // for ever.
+    let before = unblock(libc::SIGALRM)?;
     // SAFETY: alarm takes an integer.
     unsafe { libc::alarm(seconds) };
     let result = flock(fd, FlockOperation::LockExclusive);
     // SAFETY: cancels the alarm.
     unsafe { libc::alarm(0) };
+    set_mask(&before)?;
     // SAFETY: puts back what was there.
     unsafe { libc::sigaction(libc::SIGALRM, &raw const old, std::ptr::null_mut()) };
     result

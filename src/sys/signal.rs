@@ -28,6 +28,25 @@ pub fn block_all() -> Result<Mask, Errno> {
     set_mask(&Mask(unsafe { all.assume_init() }))
 }
 
+/// Lets one signal through; returns the mask before.
+///
+/// # Errors
+/// None in practice: the arguments are always valid.
+pub fn unblock(signal: i32) -> Result<Mask, Errno> {
+    let mut one = MaybeUninit::uninit();
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: sigemptyset writes the whole set.
+    unsafe { libc::sigemptyset(one.as_mut_ptr()) };
+    // SAFETY: the set was written above.
+    unsafe { libc::sigaddset(one.as_mut_ptr(), signal) };
+    // SAFETY: both pointers are valid for the call; `old` is written on success.
+    match unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, one.as_ptr(), old.as_mut_ptr()) } {
+        // SAFETY: the call succeeded and wrote it.
+        0 => Ok(Mask(unsafe { old.assume_init() })),
+        _ => Err(last_errno()),
+    }
+}
+
 /// Installs `mask`; returns the one before.
 ///
 /// # Errors
