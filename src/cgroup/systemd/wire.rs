@@ -91,7 +91,7 @@ pub const MOST_SIGNATURE: usize = 255;
 /// Whether a text is one complete type (D-Bus Specification, "Type System"),
 /// without dictionaries: nothing here writes any.
 pub fn is_type(text: &str) -> bool {
-    text.len() < MOST_SIGNATURE && after_type(text.as_bytes(), 0) == Some(&[])
+    text.len() <= MOST_SIGNATURE && after_type(text.as_bytes(), 0) == Some(&[])
 }
 
 /// Whether a text is a list of complete types.
