@@ -346,7 +346,8 @@ mod tests {
 
     #[test]
     fn types_are_complete() {
-        for good in ["s", "as", "a(ss)", "aa(sa(iv))", "(i)", "ad"] {
+        let longest = format!("({})", "s".repeat(MOST_SIGNATURE - 2));
+        for good in [longest.as_str(), "s", "as", "a(ss)", "aa(sa(iv))", "(i)", "ad"] {
             assert!(is_type(good), "{good}");
         }
         let (deep, long) = ("a".repeat(33) + "s", format!("({})", "s".repeat(300)));
