@@ -69,9 +69,8 @@ fn expanded(pattern: &[u8]) -> usize {
                 left = left.get(end + 1..).unwrap_or_default();
                 continue;
             }
-            b'*' | b'?' => continue,
-            // As `{1,}`: one, and then any number.
-            b'+' => {
+            // Nested ones take time with the power of their depth.
+            b'*' | b'?' | b'+' => {
                 *last = last.saturating_mul(2);
                 continue;
             }
@@ -149,6 +148,7 @@ mod tests {
             ("(ab){2,5}c", 16),
             ("[]x{9}]{4}", 4),
             ("(a+b)+", 8),
+            ("a*b?c.*", 2 + 2 + 1 + 2),
             ("a{2,}", 3),
             ("(a{,7}b{3,x}){100}", 100 * (1 + 7 + 3)),
             (r"\({3}", 3),
@@ -159,6 +159,7 @@ mod tests {
         for long in [
             "a{255}{255}{255}",
             "((a{255}){255}){255}",
+            "a?????????++++++++",
             &("a".to_owned() + &"+".repeat(30)),
             &"a".repeat(MOST + 1),
             &"(".repeat(9000),

@@ -91,7 +91,7 @@ pub const MOST_SIGNATURE: usize = 255;
 /// Whether a text is one complete type (D-Bus Specification, "Type System"),
 /// without dictionaries: nothing here writes any.
 pub fn is_type(text: &str) -> bool {
-    text.len() < MOST_SIGNATURE && after_type(text.as_bytes(), 0) == Some(&[])
+    text.len() <= MOST_SIGNATURE && after_type(text.as_bytes(), 0) == Some(&[])
 }
 
 /// Whether a text is a list of complete types.
@@ -346,7 +346,8 @@ mod tests {
 
     #[test]
     fn types_are_complete() {
-        for good in ["s", "as", "a(ss)", "aa(sa(iv))", "(i)", "ad"] {
+        let longest = format!("({})", "s".repeat(MOST_SIGNATURE - 2));
+        for good in [longest.as_str(), "s", "as", "a(ss)", "aa(sa(iv))", "(i)", "ad"] {
             assert!(is_type(good), "{good}");
         }
         let (deep, long) = ("a".repeat(33) + "s", format!("({})", "s".repeat(300)));
