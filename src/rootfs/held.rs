@@ -156,16 +156,13 @@ impl Root {
             }
         }
         let important = ["/proc", "/sys", "/dev", "/dev/pts"];
-        let handle =
-            match self.scarce && !late_readonly && !important.contains(&mount.destination.as_str())
-            {
-                true => Handle::Id(
-                    identify(&made, "", AtFlags::EMPTY_PATH)
-                        .call(|| format!("statx {}", mount.destination))?
-                        .stx_mnt_id,
-                ),
-                false => Handle::Mount(made),
-            };
+        let spare = !late_readonly && !important.contains(&mount.destination.as_str());
+        let handle = if self.scarce && spare {
+            let found = identify(&made, "", AtFlags::EMPTY_PATH);
+            Handle::Id(found.call(|| format!("statx {}", mount.destination))?.stx_mnt_id)
+        } else {
+            Handle::Mount(made)
+        };
         self.held.get_mut().push(Held {
             field: mount.field(),
             destination: mount.destination.clone(),
