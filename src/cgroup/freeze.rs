@@ -12,7 +12,7 @@ use super::walk::{Step, has_links, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::read_short;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -111,10 +111,10 @@ pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
     let Ok((node, name, text)) = switch(cgroup, false) else {
         return Ok(()); // nothing can be frozen
     };
-    let Some(top) = node.open()? else {
+    let Some(top) = node.dir_if_there()? else {
         return Ok(());
     };
-    walk(node, top.as_fd(), |step| {
+    walk(node, top, |step| {
         let Step::Enter(dir) = step else { return Ok(()) };
         let thawed = match node.unified() {
             false if !is_self_frozen(dir) => Ok(()),
