@@ -155,12 +155,22 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// Whether there is something that only the runtime may do before the process goes
+/// on; otherwise it begins at once.
+fn waits(work: &Work<'_>) -> bool {
+    let process = &work.process;
+    let placed = !work.below.is_empty() || work.container.record.rdt.is_some();
+    placed || process.oom_score_adj.is_some() || limits::are_above_ours(process)
+}
+
 /// The processes of an `exec`.
 struct Made {
     /// The one that joins and prepares.
     first: Child,
     /// The one that it makes in the container's pid namespace, if there is one.
     seen: Option<Child>,
+    /// Whether the first one waits for `Go`.
+    waits: bool,
 }
 
 impl Made {
@@ -247,6 +257,7 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
     let exec = Exec {
         process: &work.process,
+        waits: waits(work),
         join: &work.join,
         root: root_of(record, init, work.proc.as_fd())?,
         memory_policy: work.memory_policy.as_ref(),
@@ -257,16 +268,17 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
         keyring: keyring_of(record),
     };
     let patience = Patience::new(Some(signals), &[]);
-    let spawn = |birth: &Birth<'_>| -> Result<(Made, ParentEnd)> {
+    let spawn = |birth: &Birth<'_>, exec: &Exec<'_>| -> Result<(Made, ParentEnd)> {
         let hear = |wire: &ParentEnd| patience.receive(wire);
-        let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(&exec, wire))?;
-        Ok((Made { first, seen: None }, wire))
+        let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(exec, wire))?;
+        Ok((Made { first, seen: None, waits: exec.waits }, wire))
     };
-    match spawn(&birth) {
+    match spawn(&birth, &exec) {
         // The container's own cgroup has children with controllers, and v2
         // then takes no process: go where its init is.
         Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
-            let (made, wire) = spawn(&Birth { cgroup: None, doors: &[], ..birth })?;
+            let exec = Exec { waits: true, ..exec };
+            let (made, wire) = spawn(&Birth { cgroup: None, doors: &[], ..birth }, &exec)?;
             let pid = made.first.pid.as_raw_nonzero().get();
             match record.cgroup.attach_beside(pid, init.pid) {
                 Ok(()) => Ok((made, wire)),
@@ -297,9 +309,11 @@ fn settle<'a>(
     if let Some(groups) = &record.rdt {
         groups.enter(pid.as_raw_nonzero().get())?;
     }
-    limits::raise_rlimits(pid, &work.process)?;
-    limits::set_oom_score(pid, &work.process, record.rootless)?;
-    wire.send(ToChild::Go)?;
+    if made.waits {
+        limits::raise_rlimits(pid, &work.process)?;
+        limits::set_oom_score(pid, &work.process, record.rootless)?;
+        wire.send(ToChild::Go)?;
+    }
     let patience = Patience::new(Some(signals), &[]);
     let mut conversation = serve::Conversation {
         wire,

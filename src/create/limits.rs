@@ -3,6 +3,7 @@
 
 use crate::error::{Context, Result};
 use crate::plan::Process;
+use crate::plan::rlimits::Rlimit as Limit;
 use rustix::io::Errno;
 use rustix::process::{Pid, Rlimit, getrlimit, prlimit};
 
@@ -35,6 +36,12 @@ pub fn raise_rlimits(pid: Pid, process: &Process) -> Result<()> {
             })?;
     }
     Ok(())
+}
+
+/// Whether `process.rlimits` has one that [`raise_rlimits`] would have to raise.
+pub fn are_above_ours(process: &Process) -> bool {
+    let is_above_ours = |limit: &Limit| is_above(limit.hard, getrlimit(limit.resource).maximum);
+    process.rlimits.iter().any(is_above_ours)
 }
 
 /// `None` is no limit.

@@ -29,6 +29,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 pub struct Exec<'a> {
     /// What to become.
     pub process: &'a Process,
+    /// Whether the runtime has something to do first, and then says so.
+    pub waits: bool,
     /// The container's namespaces.
     pub join: &'a Join,
     /// The container's root, if setns(2) does not lead there: without a mount
@@ -68,7 +70,9 @@ pub fn main(exec: &Exec<'_>, wire: ChildEnd) -> Infallible {
 /// All that needs the host's view, its descriptors or the runtime's privileges.
 fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
     hide_command_line();
-    wire.expect(ToChild::Go)?;
+    if exec.waits {
+        wire.expect(ToChild::Go)?;
+    }
     forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
     let process = exec.process;
     // We are in the container's cgroup by now.
