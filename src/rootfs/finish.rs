@@ -21,14 +21,12 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     if !plan.is_mounted() {
         return Ok(());
     }
-    if let Some(console) = console {
-        let bound = bind_console(root, console).at(|| "/dev/console".into());
-        // What was moved meanwhile is the cause of other errors.
-        bound.map_err(|error| root.verify().err().unwrap_or(error))?;
-    }
-    // Before what hides a destination; from here on nothing is found by a path that leads
-    // through one.
+    // Before what hides a destination, as the console and the masks may; from here on
+    // nothing is found by a path that leads through one.
     root.verify()?;
+    if let Some(console) = console {
+        bind_console(root, console).at(|| "/dev/console".into())?;
+    }
     let late = |held: &&Held| held.late_readonly;
     for held in root.held.borrow().iter().filter(late) {
         if let Some(mount) = held.fd() {

@@ -33,6 +33,8 @@ pub(super) struct Held {
     through_link: bool,
     /// What a later mount of the configuration lies on, if that hides it.
     covered: Option<Rc<OwnedFd>>,
+    /// The kernel's word for where it lay when that was first asked.
+    place: Option<Vec<u8>>,
 }
 
 /// What is known of it.
@@ -70,6 +72,7 @@ impl Held {
             handle: Handle::Directory(fd),
             through_link: false,
             covered: None,
+            place: None,
         }
     }
 
@@ -85,10 +88,17 @@ impl Held {
     /// its destination was. `None` if only its id is known.
     fn is_beneath(&self, outer: &OwnedFd, proc: BorrowedFd<'_>) -> Result<Option<bool>> {
         let Some(inner) = self.fd() else { return Ok(None) };
-        let (inner, outer) = (path_of(inner, proc)?, path_of(outer.as_fd(), proc)?);
-        let outer = outer.strip_suffix(b"/").unwrap_or(&outer);
-        let rest = inner.strip_prefix(outer);
-        Ok(Some(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))))
+        Ok(Some(lies_under(&path_of(inner, proc)?, &path_of(outer.as_fd(), proc)?)))
+    }
+
+    /// The same of the path `outer`, when the mounts are made. The image can have a link on
+    /// the way to each of them, so it is asked once where each lies. Who moves it meanwhile
+    /// has the wrong answer found out by [`Root::verify`].
+    fn was_beneath(&mut self, outer: &[u8], proc: BorrowedFd<'_>) -> Result<Option<bool>> {
+        if let (None, Some(fd)) = (&self.place, self.fd()) {
+            self.place = Some(path_of(fd, proc)?);
+        }
+        Ok(self.place.as_deref().map(|inner| lies_under(inner, outer)))
     }
 
     /// Whether `found` is what is held.
@@ -105,10 +115,23 @@ impl Held {
     }
 }
 
-/// The id of a mount, and of a file in it. An automount is not set off.
+/// Whether the path `inner` is `outer` or lies under it.
+fn lies_under(inner: &[u8], outer: &[u8]) -> bool {
+    let outer = outer.strip_suffix(b"/").unwrap_or(outer);
+    let rest = inner.strip_prefix(outer);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The id of a mount, and of a file in it. An automount is not set off, and no server of
+/// FUSE or NFS is asked, which may never answer. A FUSE without `allow_other` lets nobody
+/// but its user ask for anything; the id of the mount is told all the same.
 fn identify(dir: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<Statx> {
     let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE | StatxFlags::INO;
-    statx(dir, path, flags | AtFlags::NO_AUTOMOUNT, wanted)
+    let flags = flags | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    path.into_with_c_str(|path| match statx(&dir, path, flags, wanted) {
+        Err(Errno::ACCESS) => statx(&dir, path, flags, StatxFlags::empty()),
+        found => found,
+    })
 }
 
 /// The innermost held mount at or above `path`; of several at one place the last. With
@@ -146,11 +169,16 @@ impl Root {
         }
         let through_link = target.through_link;
         let covered = Rc::new(target.fd);
+        let mut cover: Option<Vec<u8>> = None;
         for earlier in self.held.get_mut().iter_mut().filter(|earlier| earlier.covered.is_none()) {
             let textually = is_under(&earlier.destination, &mount.destination);
             if textually || through_link || earlier.through_link {
                 let proc = kept_procfs(self.proc.get_mut(), proc)?;
-                if earlier.is_beneath(&covered, proc)?.unwrap_or(textually) {
+                let cover = match &mut cover {
+                    Some(cover) => cover,
+                    None => cover.insert(path_of(covered.as_fd(), proc)?),
+                };
+                if earlier.was_beneath(cover, proc)?.unwrap_or(textually) {
                     earlier.covered = Some(Rc::clone(&covered));
                 }
             }
@@ -171,6 +199,7 @@ impl Root {
             handle,
             through_link,
             covered: None,
+            place: None,
         });
         Ok(())
     }
