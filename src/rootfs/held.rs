@@ -12,7 +12,7 @@ use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, ResolveFlags, Statx, StatxFlags, readlinkat, statx};
+use rustix::fs::{AtFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, readlinkat, statx};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::path::Arg;
 use std::rc::Rc;
@@ -60,6 +60,9 @@ pub(super) struct Base<'a> {
 /// `STATX_MNT_ID_UNIQUE` (Linux 6.8): not given again after an unmount. Before that the
 /// other id has to do, which the kernel does not give again while the mount is held.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+/// `STATX_ATTR_MOUNT_ROOT` (Linux 5.8).
+const MOUNT_ROOT: StatxAttributes = StatxAttributes::from_bits_retain(0x2000);
 
 impl Held {
     /// A directory of the image, opened.
@@ -213,14 +216,15 @@ impl Root {
     }
 
     /// Whether every destination leads to its mount, but for those that a later mount
-    /// hides: they must still lie beneath it.
+    /// hides: they must still lie beneath it. A hook may have laid a mount upon one.
     pub(super) fn verify(&self) -> Result<()> {
         let held = self.held.borrow();
-        let proc = self.proc.borrow();
         for one in held.iter() {
-            let in_place = match (&one.covered, &*proc) {
-                (Some(cover), Some(proc)) => {
-                    one.is_beneath(cover, proc.as_fd()).map(|beneath| beneath.unwrap_or(true))
+            let in_place = match &one.covered {
+                Some(cover) if self.proc.borrow().is_some() => {
+                    let mut proc = self.proc.borrow_mut();
+                    let proc = kept_procfs(&mut proc, None)?;
+                    one.is_beneath(cover, proc).map(|beneath| beneath.unwrap_or(true))
                 }
                 _ => self.leads_to(one, &held),
             };
@@ -258,11 +262,22 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             found => {
                 let found = found.call(|| format!("openat2 {path}"))?;
-                let found =
+                let stat =
                     identify(&found, "", AtFlags::EMPTY_PATH).call(|| format!("statx {path}"))?;
-                one.is(&found)
+                Ok(one.is(&stat)? || self.covers(&found, &stat, one)?)
             }
         }
+    }
+
+    /// Whether `found` is a mount that lies upon what is held, which is where it was.
+    /// Only a hook can have made it: who moves mount points makes no mounts.
+    fn covers(&self, found: &OwnedFd, stat: &Statx, one: &Held) -> Result<bool> {
+        let Some(held) = one.fd().filter(|_| stat.stx_attributes.contains(MOUNT_ROOT)) else {
+            return Ok(false);
+        };
+        let mut proc = self.proc.borrow_mut();
+        let proc = kept_procfs(&mut proc, None)?;
+        Ok(path_of(found.as_fd(), proc)? == path_of(held, proc)?)
     }
 
     /// Gives the descriptors up: nothing is made any more.
