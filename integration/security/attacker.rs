@@ -17,7 +17,8 @@ const VARIABLE: &str = "ATTACKER";
 /// Words that a reader must not find, one a line.
 pub const SECRETS: &str = "SECRETS";
 
-/// A bundle whose process attacks: `tracer`, `keeper`, `looper`, `reader` or `pod`.
+/// A bundle whose process attacks: `tracer`, `keeper`, `looper`, `reader`, `pod`
+/// or `flooder`.
 pub fn bundle(attack: &str) -> Bundle {
     let args = ["/attacker", "--exact", "security::attacker::the_attacker", "--nocapture"];
     let mut bundle = Bundle::new(args).set("/process/env/-", json!(format!("{VARIABLE}={attack}")));
@@ -152,6 +153,7 @@ fn the_attacker() {
     let attack = match &*name {
         "reader" => read,
         "pod" => read_command_line,
+        "flooder" => flood,
         _ => trace,
     };
     // Standard input is a socket: answers go back through it.
@@ -202,6 +204,20 @@ fn trace(pid: i32) -> Vec<String> {
     }
     found.extend(seize(pid));
     found
+}
+
+/// Takes the wire of a process of the runtime, and sends warnings in its name.
+fn flood(pid: i32) -> Vec<String> {
+    let Some(pid) = Pid::from_raw(pid) else { return Vec::new() };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Vec::new() };
+    let get = |n| pidfd_getfd(&pidfd, n, PidfdGetfdFlags::empty());
+    let send =
+        |fd: &OwnedFd| rustix::net::send(fd, b"wflood", rustix::net::SendFlags::DONTWAIT).is_ok();
+    let sent = (3..64).filter_map(|n| get(n).ok()).find(send);
+    sent.map(|fd| (0..100).filter(|_| send(&fd)).count())
+        .map(|n| n.to_string())
+        .into_iter()
+        .collect()
 }
 
 /// Traces a process for as long as the calling thread is there.

@@ -230,3 +230,21 @@ fn a_container_shows_no_command_line_to_its_pod() {
         bundle.set("/process/env/-", secrets)
     });
 }
+
+/// CAP_SYS_PTRACE in the host's user namespace takes the wire. What comes over it then neither
+/// fills the host's log nor keeps the caller.
+#[test]
+fn whoever_takes_the_wire_cannot_fill_the_log() {
+    deviates!(["runc", "crun"], "they speak otherwise");
+    let c = attacker::bundle("flooder").capability("CAP_SYS_PTRACE").container();
+    let attacker = Attacker::up(&c);
+    let (running, steps, attacks) = under_attack(c.call(["exec", &c.id, "/bin/true"]), attacker);
+    let out = running.wait();
+    remove(&c);
+    steps.end();
+    assert!(!attacks.reached().is_empty(), "nobody has taken the wire");
+    assert_ne!(out.code, 0, "{out:?}");
+    let told = out.stderr.matches("flood").count();
+    assert!(told < 20, "{told} warnings: {out:?}");
+    assert!(out.stderr.contains("more than it has to say"), "{out:?}");
+}

@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 /// How long a process of a container may say nothing while it is set up.
 const SETUP: Duration = Duration::from_secs(120);
 
+/// How many messages a process sends at most: each kind once, and fewer than this.
+/// Whoever has taken its place sends more, into our log, or to keep us here.
+pub(super) const MESSAGES: usize = 8;
+
 /// How long a killed process may take to end.
 const END: Duration = Duration::from_secs(10);
 
@@ -113,7 +117,7 @@ impl Conversation<'_> {
     /// # Errors
     /// What the process reports, or how it ended without a word.
     pub fn until_ready(&mut self) -> Result<Option<Child>> {
-        loop {
+        for _ in 0..MESSAGES {
             match self.patience.receive(self.wire)? {
                 Some(ToParent::Ready) => return Ok(None),
                 Some(ToParent::Spawned(pid, pidfd)) => return spawned(pid, pidfd).map(Some),
@@ -130,7 +134,13 @@ impl Conversation<'_> {
                 None => return Err(ended_early(self.child)),
             }
         }
+        Err(too_much())
     }
+}
+
+/// More than [`MESSAGES`].
+pub(super) fn too_much() -> Error {
+    Error::new("init says more than it has to say").hint("has another process taken its place?")
 }
 
 fn spawned(pid: i32, pidfd: OwnedFd) -> Result<Child> {

@@ -95,7 +95,7 @@ impl Waiting<'_> {
     /// What the process reports. It has ended then, or been killed.
     pub fn begin(&self) -> Result<()> {
         self.wire.send(ToChild::Start)?;
-        loop {
+        for _ in 0..serve::MESSAGES {
             let heard = match self.patience.receive(self.wire) {
                 Ok(None) => {
                     self.log.debug(|| format!("process {} runs its program", self.pid));
@@ -121,6 +121,7 @@ impl Waiting<'_> {
             };
             heard.map_err(|error| self.kill(error))?;
         }
+        Err(self.kill(serve::too_much()))
     }
 
     /// Waits for either; whether it is the first one.

@@ -8,6 +8,7 @@ use crate::namespaces::{self, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
+use crate::sys::start::hide_command_line;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -100,6 +101,8 @@ fn spawn_by_middle(
 }
 
 fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) -> Infallible) -> ! {
+    // Before a pod sees the process that is made here: it is a copy.
+    hide_command_line();
     let args = CloneArgs { namespaces: birth.create, cgroup: None, sibling: true };
     let made = enter_cgroups(birth.doors)
         .and_then(|()| birth.join.enter())

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 /// The word for "the filter is in force". Any other is an errno.
 const LOADED: usize = 0;
+/// How many words are listened to. It says two, but again after each signal.
+const WORDS: usize = 64;
 /// The answer to it; without one the runtime has gone.
 const GO: u8 = 1;
 
@@ -88,7 +90,7 @@ impl Ear {
         take: &mut dyn FnMut(OwnedFd) -> Result<()>,
     ) -> Result<()> {
         let mut loaded = false;
-        loop {
+        for _ in 0..WORDS {
             if wait(&[wire.as_fd(), self.faults.as_fd()])? {
                 return match wire.receive()? {
                     None if loaded => Ok(()),
@@ -100,10 +102,10 @@ impl Ear {
             match word.call(|| "read userfaultfd".into())? {
                 None => {}
                 Some(LOADED) => {
-                    loaded = true;
-                    if let Some(number) = self.listener {
+                    if let Some(number) = self.listener.filter(|_| !loaded) {
                         take(fetch(process, number)?)?;
                     }
+                    loaded = true;
                     userfault::answer(self.faults.as_fd(), self.start, LOADED, GO)
                         .call(|| "answer a page fault".into())?;
                 }
@@ -113,6 +115,7 @@ impl Ear {
                 }
             }
         }
+        Err(Error::new("init says more than it has to say under its filter"))
     }
 }
 
