@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long removing may take in all: a user who was given the cgroup can make new
+/// ones in it all the time.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How many of those that do not end are named.
 const SHOWN: usize = 8;
 
@@ -116,13 +119,14 @@ pub(super) fn take_back(node: &mut Node) -> Result<()> {
 fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
     let path = node.path();
     let mut wait = Duration::from_micros(100);
+    let limit = Instant::now() + LIMIT;
     loop {
         // The time is for processes to end: what removing takes is not of it.
         let start = Instant::now();
         if let Some(dir) = node.open()? {
             remove_below(node, dir.as_fd())?;
         }
-        *until += start.elapsed();
+        *until = limit.min(*until + start.elapsed());
         match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {}
