@@ -1,8 +1,13 @@
 //! A caller that lacks something, and records that are damaged: what cannot be read is
 //! told, and not taken for an answer.
 
+use super::local_users::as_user;
 use crate::harness::{Bundle, Call, Container, deviates, exits, runtime};
 use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The runtime under another program, which takes something from it.
 fn under(c: &Container, program: &str, options: &[&str], args: &[&str]) -> Call {
@@ -109,4 +114,41 @@ fn standard_error_is_a_log_by_each_of_its_names() {
             assert!(out.stdout.contains("level=error"), "{log} {wrapper:?}: {out:?}");
         }
     }
+}
+
+/// A user who was given a cgroup and goes on to make others in it keeps no delete.
+#[test]
+fn a_user_who_fills_a_cgroup_keeps_no_delete() {
+    deviates!(["runc", "crun"], "they try for some seconds");
+    let c = Bundle::sleeper().container().up();
+    let list = fs::read_to_string(format!("/proc/{}/cgroup", c.pid().as_raw_nonzero())).unwrap();
+    let Some(path) = list.lines().find_map(|line| line.strip_prefix("0::/")) else { return };
+    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    let Some(dir) = roots.map(|root| root.join(path)).into_iter().find(|dir| dir.is_dir()) else {
+        return;
+    };
+    chown(&dir, Some(65534), None).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (done, dir) = (&done, &dir);
+        scope.spawn(move || {
+            as_user(|| {
+                let until = Instant::now() + Duration::from_secs(20);
+                for at in 0.. {
+                    if done.load(Ordering::Relaxed) || Instant::now() >= until {
+                        break;
+                    }
+                    drop(fs::create_dir(dir.join(at.to_string())));
+                }
+            });
+        });
+        while !dir.join("500").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let out = c.call(["delete", "--force", &c.id]).run();
+        let stopped = done.swap(true, Ordering::Relaxed);
+        assert!(!stopped);
+        out.ok();
+    });
+    assert!(!dir.exists());
 }

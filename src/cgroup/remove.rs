@@ -3,6 +3,7 @@
 //! a process is in it until the very end of its exit: that end is waited for, on
 //! `cgroup.events` under v2, on the processes' pidfds under v1.
 
+use super::apply::write_file;
 use super::freeze::{pause, wait_event};
 use super::node::Node;
 use super::walk::{Step, walk};
@@ -124,6 +125,7 @@ fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
         // The time is for processes to end: what removing takes is not of it.
         let start = Instant::now();
         if let Some(dir) = node.open()? {
+            take_no_more(node, dir.as_fd());
             remove_below(node, dir.as_fd())?;
         }
         *until = limit.min(*until + start.elapsed());
@@ -141,6 +143,14 @@ fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
             pause(&mut [], wait).call(|| "poll".into())?;
             wait = (wait * 2).min(Duration::from_millis(20));
         }
+    }
+}
+
+/// Lets nobody make cgroups in it any more (cgroup-v2.rst, "cgroup.max.descendants").
+/// Best effort: v1 and old kernels have no such limit, and time ends it there.
+fn take_no_more(node: &Node, dir: BorrowedFd<'_>) {
+    if node.unified() {
+        write_file(dir, "cgroup.max.descendants", "0").unwrap_or_default();
     }
 }
 
