@@ -6,7 +6,6 @@
 //! stderr.
 
 use crate::error::{Context as _, Error, brief};
-use crate::sys::file::{Magic, is_on};
 use rustix::fs::{CWD, Mode, OFlags, lstat, readlinkat, stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -146,7 +145,8 @@ fn above(path: &Path) -> &Path {
 
 fn is_in_proc(link: &Path) -> rustix::io::Result<bool> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    is_on(rustix::fs::open(above(link), flags, Mode::empty())?, Magic::Proc)
+    let dir = rustix::fs::open(above(link), flags, Mode::empty())?;
+    Ok(rustix::fs::fstatfs(dir)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// Where a link leads that only the caller or root can have made, as

@@ -148,8 +148,6 @@ pub enum Magic {
     Devpts = 0x1cd1,
     /// pidfds, each with an inode of its own (Linux 6.9).
     Pidfs = 0x5049_4446,
-    /// Processes, and what the kernel tells of itself.
-    Proc = 0x9fa0,
     /// Memory, gone with this boot.
     Tmpfs = 0x0102_1994,
 }
