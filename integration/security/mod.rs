@@ -9,6 +9,7 @@ mod cgroups;
 mod descriptors;
 mod input;
 mod keyrings;
+mod lacking;
 mod legitimate;
 mod local_users;
 mod notify;

@@ -15,12 +15,14 @@ use super::{Cgroup, Node};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::AsRawFd;
-use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::fs::{XattrFlags, getxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 const TRUSTED: &str = "trusted.pinnace";
 const USER: &str = "user.pinnace";
+/// A name that no cgroup has.
+const NOBODYS: &str = "trusted.pinnace.none";
 
 /// A container's word.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,10 +61,21 @@ impl Mark {
         match getxattr(&*by_descriptor(node), name, &mut text) {
             Ok(count) => Ok(text.get(..count) == Some(self.word.as_bytes())),
             Err(Errno::NOENT | Errno::NODEV) => Ok(true),
+            Err(Errno::NODATA) if !self.user => may_see(node).map(|()| false),
             // Somebody has made it anew, or has written something longer.
             Err(Errno::NODATA | Errno::RANGE) => Ok(false),
             Err(errno) => Err(Error::os(format!("getxattr {name} of {}", node.path()), errno)),
         }
+    }
+}
+
+/// Without `CAP_SYS_ADMIN` the kernel shows `trusted.*` to nobody, as if it were not
+/// there (`xattr_permission`): only a change is refused by name.
+fn may_see(node: &Node) -> Result<()> {
+    match removexattr(&*by_descriptor(node), NOBODYS) {
+        Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::NODEV) => Ok(()),
+        Err(errno) => Err(Error::os(format!("getxattr {TRUSTED} of {}", node.path()), errno)
+            .hint("whose the cgroup is shows only with CAP_SYS_ADMIN")),
     }
 }
 

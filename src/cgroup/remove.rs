@@ -3,6 +3,7 @@
 //! a process is in it until the very end of its exit: that end is waited for, on
 //! `cgroup.events` under v2, on the processes' pidfds under v1.
 
+use super::apply::write_file;
 use super::freeze::{pause, wait_event};
 use super::node::Node;
 use super::walk::{Step, walk};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long removing may take in all: a user who was given the cgroup can make new
+/// ones in it all the time.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How many of those that do not end are named.
 const SHOWN: usize = 8;
 
@@ -116,13 +120,15 @@ pub(super) fn take_back(node: &mut Node) -> Result<()> {
 fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
     let path = node.path();
     let mut wait = Duration::from_micros(100);
+    let limit = Instant::now() + LIMIT;
     loop {
         // The time is for processes to end: what removing takes is not of it.
         let start = Instant::now();
         if let Some(dir) = node.open()? {
+            take_no_more(node, dir.as_fd());
             remove_below(node, dir.as_fd())?;
         }
-        *until += start.elapsed();
+        *until = limit.min(*until + start.elapsed());
         match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {}
@@ -137,6 +143,14 @@ fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
             pause(&mut [], wait).call(|| "poll".into())?;
             wait = (wait * 2).min(Duration::from_millis(20));
         }
+    }
+}
+
+/// Lets nobody make cgroups in it any more (cgroup-v2.rst, "cgroup.max.descendants").
+/// Best effort: v1 and old kernels have no such limit, and time ends it there.
+fn take_no_more(node: &Node, dir: BorrowedFd<'_>) {
+    if node.unified() {
+        write_file(dir, "cgroup.max.descendants", "0").unwrap_or_default();
     }
 }
 

@@ -201,6 +201,7 @@ fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Resul
         tree: None,
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
+        joins_pids: plan.namespaces.joins(Kind::Pid),
         rootless: work.rootless,
         keyring: !settings.no_new_keyring,
         keyring_name: (!settings.no_new_keyring).then(|| keyring::name(&plan.id, &session)),

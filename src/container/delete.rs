@@ -26,7 +26,7 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     store::check_id(id)?;
     let container = match Container::find(runtime, id) {
         // Nothing there, or a record that nobody can read any more.
-        Err(error) if force || error.get_kind() == Kind::NoContainer => {
+        Err(error) if error.get_kind() == Kind::NoContainer || (force && is_damaged(&error)) => {
             return missing(runtime, id, force, error);
         }
         found => found?,
@@ -60,6 +60,12 @@ fn check_stopped(container: &Container) -> Result<()> {
     let (id, status) = (container.dir.id(), status.as_str());
     Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
         .hint("stop it first, or use --force"))
+}
+
+/// Whether the record is no record: what keeps us from reading it now, such as a lack
+/// of descriptors or of memory, says nothing of the container, which may be running.
+fn is_damaged(error: &Error) -> bool {
+    matches!(error.errno(), None | Some(Errno::FBIG | Errno::ISDIR | Errno::LOOP | Errno::NXIO))
 }
 
 /// No record: either there is nothing, or `create` was killed before it wrote

@@ -98,7 +98,9 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         };
     }
     let Some(signal) = signal else { return Ok(()) };
-    let own_pids = record.namespaces.iter().any(|kind| kind == "pid");
+    // With init of a pid namespace all end that are in it; in one that was joined,
+    // the container's is not init.
+    let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
     if (all || (signal == Signal::KILL && !own_pids)) && record.cgroup.is_held()? {
         return record.cgroup.kill(signal);
     }

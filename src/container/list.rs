@@ -17,8 +17,8 @@ pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
 }
 
 /// Shows the state of each container to `each`, by id, with the uid of who made
-/// it. One that is deleted meanwhile is left out. Nothing of a container is kept:
-/// there may be many.
+/// it. One that is deleted meanwhile is left out; one whose record is damaged does not
+/// hide the others, and is told of. Nothing of a container is kept: there may be many.
 ///
 /// # Errors
 /// If the state root or a record cannot be read, and those of `each`.
@@ -26,6 +26,10 @@ pub fn list(runtime: &Runtime, mut each: impl FnMut(State<'_>, u32) -> Result<()
     for id in runtime.store.ids()? {
         let (record, status) = match look_at(&runtime.store, &id) {
             Err(error) if error.get_kind() == Kind::NoContainer => continue,
+            Err(error) if error.errno().is_none() && runtime.store.get(&id).is_ok() => {
+                runtime.log.warning(&format!("container {id} is not listed: {error}"));
+                continue;
+            }
             found => found?,
         };
         each(state_of(&record, status), record.owner)?;

@@ -44,6 +44,9 @@ pub struct Record<C = Cgroup> {
     pub rdt: Option<Groups>,
     /// Kinds of namespaces that are not the runtime's, by the spec's names.
     pub namespaces: Vec<String>,
+    /// Whether its pid namespace was there before it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joins_pids: bool,
     /// Whether cgroup errors are to be forgiven.
     pub rootless: bool,
     /// Whether it has a session keyring of its own.
@@ -57,4 +60,9 @@ pub struct Record<C = Cgroup> {
     /// Whether the kept configuration holds nothing for `start` and `delete`.
     #[serde(default)]
     pub plain: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's shape
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
