@@ -248,3 +248,48 @@ fn whoever_takes_the_wire_cannot_fill_the_log() {
     assert!(told < 20, "{told} warnings: {out:?}");
     assert!(out.stderr.contains("more than it has to say"), "{out:?}");
 }
+
+/// The permitted capabilities of a process.
+fn permitted(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let text = status.lines().find_map(|line| line.strip_prefix("CapPrm:"))?;
+    u64::from_str_radix(text.trim(), 16).ok()
+}
+
+/// CAP_SYS_PTRACE in the host's user namespace is stronger than PR_SET_DUMPABLE: who has it finds no
+/// capability to take, though seccomp(2) wants CAP_SYS_ADMIN without `no_new_privs`.
+#[test]
+fn what_exec_shows_has_the_capabilities_of_the_container() {
+    let rule = json!([{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]);
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule});
+    for created in [false, true] {
+        let c = Bundle::sleeper()
+            .capability("CAP_SYS_PTRACE")
+            .set("/process/noNewPrivileges", json!(false))
+            .set("/linux/seccomp", filter.clone())
+            .container();
+        c.create().ok();
+        if !created {
+            c.start().ok();
+        }
+        let init = c.pid().as_raw_pid();
+        // CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE, CAP_SYS_PTRACE.
+        let own: u64 = [29, 5, 10, 19].iter().map(|bit| 1 << bit).sum();
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(vec![permitted(init)]));
+        let noted = std::sync::Arc::clone(&seen);
+        let look = move |step: crate::harness::Step| {
+            // In the container's pid namespace.
+            if step.pids().len() > 1 {
+                noted.lock().unwrap().push(permitted(step.pid));
+            }
+        };
+        let (running, steps) = c.call(["exec", &c.id, "/bin/true"]).stepwise(look);
+        running.wait().ok();
+        c.call(["delete", "--force", &c.id]).run().ok();
+        steps.end();
+        let seen = seen.lock().unwrap();
+        assert!(seen.len() > 1, "nobody was seen");
+        deviates!(["runc", "crun"], "they enter with all of their capabilities");
+        assert!(seen.iter().flatten().all(|set| set & !own == 0), "{created}: {seen:x?}");
+    }
+}

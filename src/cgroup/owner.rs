@@ -99,11 +99,15 @@ pub(super) fn mark(cgroup: &mut Cgroup) -> Result<()> {
     Ok(())
 }
 
-/// Whether nobody has taken it since. One that could not be marked is.
+/// Whether nobody has taken it since. One that could not be marked, or was made before
+/// there were marks, is; unless it has somebody's.
 pub(super) fn is_ours(cgroup: &Cgroup) -> Result<bool> {
     match cgroup.mark_ref() {
         Some(mark) => mark.stands(cgroup.main_node()?),
-        None => Ok(true),
+        None => {
+            let Ok(node) = cgroup.main_node() else { return Ok(true) };
+            Ok(getxattr(&*by_descriptor(node), TRUSTED, &mut [0u8; 64]).is_err())
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
 use crate::sys::start::hide_command_line;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -88,8 +89,7 @@ fn spawn_by_middle(
             return Err(error);
         }
     };
-    let waited = waitid(WaitId::PidFd(middle.pidfd.as_fd()), WaitIdOptions::EXITED);
-    waited.call(|| "wait for the middle process".into())?;
+    reap(&middle)?;
     match answer {
         Some(ToParent::Spawned(pid, pidfd)) => {
             let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("clone3 gave pid 0"))?;
@@ -98,6 +98,20 @@ fn spawn_by_middle(
         Some(ToParent::Failed(error)) => Err(error),
         _ => Err(Error::new("the process that joins the namespaces ended without a word")),
     }
+}
+
+/// It has sent its only message, and ends; unless somebody stops it.
+fn reap(middle: &Child) -> Result<()> {
+    const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&middle.pidfd, PollFlags::IN)];
+    if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).call(|| "poll a pidfd".into())? == 0 {
+        return Err(Error::new("the process that joins the namespaces does not end")
+            .hint("is it stopped, or its cgroup frozen?"));
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    waitid(WaitId::PidFd(middle.pidfd.as_fd()), options)
+        .call(|| "wait for the middle process".into())?;
+    Ok(())
 }
 
 fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) -> Infallible) -> ! {

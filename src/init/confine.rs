@@ -9,7 +9,7 @@ use crate::plan::capabilities::Capabilities;
 use crate::security::seccomp::Filter;
 use crate::security::{capabilities, lsm};
 use crate::sync::{ChildEnd, ToParent, cannot_run};
-use crate::sys::process::{Execve, keep_inherited};
+use crate::sys::process::{Execve, SIBLING, keep_inherited};
 use crate::sys::seccomp::{self, FLAG_NEW_LISTENER};
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Mode, Uid};
@@ -59,6 +59,47 @@ pub enum Limits {
     OfUser,
     /// Before execve(2).
     All,
+}
+
+/// What is still to be done under a filter that is loaded early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// `exec` makes the process that is seen.
+    Seen,
+    /// `create` waits for `start`.
+    Start,
+}
+
+/// Calls that both make.
+const COMMON: &[&str] = &[
+    "capset",
+    "sendmsg",
+    "recvmsg",
+    "prlimit64",
+    "umask",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "fcntl",
+    "close",
+    "brk",
+    "mmap",
+    "munmap",
+    "execve",
+    "exit_group",
+];
+/// And `exec`, beside clone(2).
+const SEEN: &[&str] = &["setsid", "ioctl"];
+/// And `create`.
+const STARTED: &[&str] = &["poll", "ppoll", "accept4", "recvfrom"];
+
+/// Whether `clone_sibling` goes through. The order of its first two arguments depends
+/// on the architecture.
+fn allows_sibling(filter: &Filter) -> bool {
+    let (flags, stack) = (SIBLING, 0);
+    match cfg!(target_arch = "s390x") {
+        true => filter.allows_with("clone", stack, flags),
+        false => filter.allows_with("clone", flags, stack),
+    }
 }
 
 /// What [`bind`] has found out.
@@ -152,6 +193,32 @@ impl Last<'_> {
         capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })
     }
 
+    /// Loads the filter before others can see this process, and gives up what only
+    /// loading it needs: `CAP_SYS_ADMIN`, which a container with `CAP_SYS_PTRACE` could
+    /// take from it. Returns whether; where the filter does not surely allow what is
+    /// still to be called, it has to come last.
+    ///
+    /// # Errors
+    /// Whatever failed; the process must end then.
+    pub fn filter_early(&self, bound: &Bound, then: After) -> Result<bool> {
+        let wants = |filter: &&Filter| {
+            let more = match then {
+                After::Seen => SEEN,
+                After::Start => STARTED,
+            };
+            let mut calls = COMMON.iter().chain(more);
+            let clones = then == After::Start || allows_sibling(filter);
+            filter.listener.is_none() && clones && calls.all(|call| filter.surely_allows(call))
+        };
+        let may_wait = self.process.no_new_privileges;
+        let Some(filter) = self.filter.filter(|_| !may_wait).filter(wants) else {
+            return Ok(false);
+        };
+        seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp".into())?;
+        capabilities::drop_extra(bound.sets)?;
+        Ok(true)
+    }
+
     /// Turns a child that was made for a hook of the image into what the
     /// container's process will be, but for user and capabilities, which it has by
     /// now. A call that the filter would ask its listener about fails with `ENOSYS`:
@@ -170,11 +237,12 @@ impl Last<'_> {
         Ok(())
     }
 
-    /// The end: limits, umask, signals, filter, execve(2). Never returns but with an error.
+    /// The end: limits, umask, signals, the filter unless it is in force, execve(2).
+    /// Never returns but with an error.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn exec(&self, program: &CStr, wire: &ChildEnd) -> Result<Infallible> {
+    pub fn exec(&self, program: &CStr, wire: &ChildEnd, filtered: bool) -> Result<Infallible> {
         let process = self.process;
         self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.caller_umask);
@@ -182,17 +250,22 @@ impl Last<'_> {
         signal::default_sigpipe();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
         keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
-        self.filter_and_exec(program, wire)
+        self.filter_and_exec(program, wire, self.filter.filter(|_| !filtered))
     }
 
     /// The filter comes last: after it only execve(2) is called, and where the
     /// filter surely allows that, what passes its listener on and reports a failure.
-    fn filter_and_exec(&self, program: &CStr, wire: &ChildEnd) -> Result<Infallible> {
+    fn filter_and_exec(
+        &self,
+        program: &CStr,
+        wire: &ChildEnd,
+        filter: Option<&Filter>,
+    ) -> Result<Infallible> {
         let args = self.process.args.iter().map(CString::as_c_str);
         let env = self.process.env.iter().chain(&self.extra_env).map(CString::as_c_str);
         let execve = Execve::new(program, args, env);
         let program = program.to_string_lossy();
-        let Some(filter) = self.filter else {
+        let Some(filter) = filter else {
             return Err(cannot_run(&program, execve.call()));
         };
         let notifies = filter.listener.is_some();

@@ -1,7 +1,7 @@
 //! The first process of a container: it builds the world that it will live in,
 //! from inside, and waits to be started.
 
-use super::confine::{self, Last, Limits};
+use super::confine::{self, After, Last, Limits};
 use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
@@ -130,19 +130,23 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     // Who waits here has no more privilege than the program will have: processes
     // that `exec` makes in a created container may trace it, if they may trace.
     let bound = confine::bind(last.process)?;
-    last.set_rlimits(Limits::OfUser)?;
+    let hooks = &plan.hooks.start_container;
+    // A hook is a process of the user, too: it would count.
+    if hooks.is_empty() {
+        last.set_rlimits(Limits::OfUser)?;
+    }
     last.become_user(&bound)?;
     let program = program::find(last.process)?;
+    let filtered = hooks.is_empty() && last.filter_early(&bound, After::Start)?;
     wire.send(&ToParent::Ready)?;
     start::wait(wire, start)?;
     bound.warn(wire)?;
-    let hooks = &plan.hooks.start_container;
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
         let confine = || last.confine_hook();
         container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
     }
-    last.exec(&program, wire)
+    last.exec(&program, wire, filtered)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.

@@ -6,7 +6,7 @@
 //! none of the host's descriptors and none of the runtime's privileges
 //! (CVE-2016-9962).
 
-use super::confine::{self, Last};
+use super::confine::{self, After, Last};
 use super::{identity, program};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
@@ -15,7 +15,7 @@ use crate::rootfs::Root;
 use crate::security::seccomp::Filter;
 use crate::security::{keyring, memory, scheduling};
 use crate::sync::{ChildEnd, ToChild, ToParent};
-use crate::sys::process::{CloneArgs, clone3, exit_now, forbid_tracing, with_only};
+use crate::sys::process::{clone_sibling, exit_now, forbid_tracing, with_only};
 use crate::sys::signal::Mask;
 use crate::sys::start::hide_command_line;
 use crate::terminal;
@@ -116,6 +116,7 @@ fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible
     last.become_user(&bound)?;
     let program = program::find(last.process)?;
     let is_seen = exec.join.has(Kind::Pid);
+    let filtered = last.filter_early(&bound, After::Seen)?;
     if is_seen {
         be_seen(wire)?;
     }
@@ -127,14 +128,13 @@ fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible
         wire.send(&ToParent::Ready)?;
     }
     wire.expect(ToChild::Start)?;
-    last.exec(&program, wire)
+    last.exec(&program, wire, filtered)
 }
 
 /// Goes on in a child, which is in the container's pid namespace, and a child of
 /// the runtime as we are; we end.
 fn be_seen(wire: &ChildEnd) -> Result<()> {
-    let args = CloneArgs { sibling: true, ..CloneArgs::default() };
-    let Some(child) = clone3(args).call(|| "clone3 into the container's pid namespace".into())?
+    let Some(child) = clone_sibling().call(|| "clone into the container's pid namespace".into())?
     else {
         return Ok(());
     };

@@ -50,6 +50,20 @@ pub fn limit_bounding(keep: u64) -> Result<()> {
     Ok(())
 }
 
+/// Gives up the `extra` of [`set`].
+///
+/// # Errors
+/// None in practice: what is given up, was there.
+pub fn drop_extra(sets: Capabilities) -> Result<()> {
+    let set = CapabilitySet::from_bits_retain;
+    let new = CapabilitySets {
+        effective: set(sets.effective),
+        permitted: set(sets.permitted),
+        inheritable: set(sets.inheritable),
+    };
+    set_capabilities(None, new).call(|| "capset".into())
+}
+
 /// Sets the other four. `extra` stays effective and permitted until execve(2),
 /// which computes both sets anew from the inheritable, the bounding and the
 /// ambient one (capabilities(7), "Transformation of capabilities").

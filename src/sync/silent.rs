@@ -89,6 +89,8 @@ impl Ear {
         wait: impl Fn(&[BorrowedFd<'_>; 2]) -> Result<bool>,
         take: &mut dyn FnMut(OwnedFd) -> Result<()>,
     ) -> Result<()> {
+        // Who has taken the wire may have sent anything that can be read.
+        rustix::io::ioctl_fionbio(&self.faults, true).call(|| "ioctl(FIONBIO)".into())?;
         let mut loaded = false;
         for _ in 0..WORDS {
             if wait(&[wire.as_fd(), self.faults.as_fd()])? {

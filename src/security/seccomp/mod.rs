@@ -104,6 +104,27 @@ impl Filter {
         ["sendmsg", "exit_group"].iter().all(|call| self.allows(call) == Some(true))
     }
 
+    /// Whether a native call surely goes through, whatever its arguments are; so does
+    /// one that this architecture has not.
+    pub fn surely_allows(&self, call: &str) -> bool {
+        Arch::native().number(call).is_none_or(|number| {
+            matches!(self.verdict_of(number).map(|v| v & ACTION_MASK), Some(ALLOW | LOG))
+        })
+    }
+
+    /// Whether a native call goes through with these first two arguments, and with
+    /// others behind them that are nobody's to choose.
+    pub fn allows_with(&self, call: &str, first: u64, second: u64) -> bool {
+        let native = Arch::native();
+        native.number(call).is_some_and(|number| {
+            [0, u64::MAX].into_iter().all(|rest| {
+                let args = [first, second, rest, rest, rest, rest];
+                let verdict = self.program.verdict(number, native.token, args);
+                matches!(verdict & ACTION_MASK, ALLOW | LOG)
+            })
+        })
+    }
+
     /// Whether the native call goes through; `None` if that depends on its
     /// arguments or the listener.
     pub fn allows(&self, call: &str) -> Option<bool> {
