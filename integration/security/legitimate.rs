@@ -139,3 +139,31 @@ fn many_mounts_through_a_link_of_the_image_cost_few_calls() {
     let calls = fs::read_to_string(&trace).unwrap().lines().count();
     assert!(calls < 5 * MOUNTS, "{calls} calls");
 }
+
+/// Hooks of engines and devices mount what they have to say over what the configuration mounts.
+#[test]
+fn a_hook_may_mount_over_a_destination() {
+    for kind in ["createContainer", "createRuntime"] {
+        let bundle = Bundle::sh("cat /etc/resolv.conf; ls /dev/shm").file("etc/resolv.conf", "");
+        let (old, new) = (bundle.dir().join("old"), bundle.dir().join("new"));
+        fs::write(&old, "old\n").unwrap();
+        fs::write(&new, "new\n").unwrap();
+        let root = bundle.rootfs("");
+        let inside = match kind {
+            "createContainer" => String::new(),
+            // In the runtime's own namespaces: it enters those of the container.
+            _ => "pid=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); nsenter -t $pid -m ".into(),
+        };
+        let script = format!(
+            "cd /; {inside}sh -c 'cd {0}; mount --bind {1} etc/resolv.conf; mount -t tmpfs none dev/shm; \
+             echo > dev/shm/there'",
+            root.display(),
+            new.display()
+        );
+        let env = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": env});
+        let bundle =
+            bundle.bind(&old, "/etc/resolv.conf", &["bind"]).set(&format!("/hooks/{kind}/-"), hook);
+        assert_eq!(bundle.run().ok(), "new\nthere\n", "{kind}");
+    }
+}

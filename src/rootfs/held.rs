@@ -61,6 +61,9 @@ pub(super) struct Base<'a> {
 /// other id has to do, which the kernel does not give again while the mount is held.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
+/// What is masked, and what holds devices and the console, must be seen to be ours.
+const KERNELS: [&str; 4] = ["/proc", "/sys", "/dev", "/dev/pts"];
+
 /// `STATX_ATTR_MOUNT_ROOT` (Linux 5.8).
 const MOUNT_ROOT: StatxAttributes = StatxAttributes::from_bits_retain(0x2000);
 
@@ -186,8 +189,7 @@ impl Root {
                 }
             }
         }
-        let important = ["/proc", "/sys", "/dev", "/dev/pts"];
-        let spare = !late_readonly && !important.contains(&mount.destination.as_str());
+        let spare = !late_readonly && !KERNELS.contains(&mount.destination.as_str());
         let handle = if self.scarce && spare {
             let found = identify(&made, "", AtFlags::EMPTY_PATH);
             Handle::Id(found.call(|| format!("statx {}", mount.destination))?.stx_mnt_id)
@@ -216,7 +218,8 @@ impl Root {
     }
 
     /// Whether every destination leads to its mount, but for those that a later mount
-    /// hides: they must still lie beneath it. A hook may have laid a mount upon one.
+    /// hides: they must still lie beneath it. A hook may have laid a mount upon one, but for
+    /// [`KERNELS`].
     pub(super) fn verify(&self) -> Result<()> {
         let held = self.held.borrow();
         for one in held.iter() {
@@ -272,9 +275,9 @@ impl Root {
     /// Whether `found` is a mount that lies upon what is held, which is where it was.
     /// Only a hook can have made it: who moves mount points makes no mounts.
     fn covers(&self, found: &OwnedFd, stat: &Statx, one: &Held) -> Result<bool> {
-        let Some(held) = one.fd().filter(|_| stat.stx_attributes.contains(MOUNT_ROOT)) else {
-            return Ok(false);
-        };
+        let may = !KERNELS.contains(&one.destination.as_str())
+            && stat.stx_attributes.contains(MOUNT_ROOT);
+        let Some(held) = one.fd().filter(|_| may) else { return Ok(false) };
         let mut proc = self.proc.borrow_mut();
         let proc = kept_procfs(&mut proc, None)?;
         Ok(path_of(found.as_fd(), proc)? == path_of(held, proc)?)
