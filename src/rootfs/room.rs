@@ -19,7 +19,8 @@ impl Room {
     /// # Errors
     /// Those of setrlimit(2), which does not refuse this.
     pub(super) fn make(mounts: usize) -> Result<Self> {
-        let needed = mounts as u64 + OTHERS;
+        // One that a later mount hides keeps what it hides open, too.
+        let needed = 2 * mounts as u64 + OTHERS;
         if needed <= USUAL {
             return Ok(Self(None));
         }
