@@ -50,16 +50,16 @@ fn no_command_makes_more_calls_than_it_needs() {
             wrong.push(format!("{name}: {got}, budget {budget}"));
         }
     };
-    check("create, its own side", 218, count(&c, false, &["create", "--bundle", &bundle, id]));
+    check("create, its own side", 220, count(&c, false, &["create", "--bundle", &bundle, id]));
     check("start", 32, count(&c, false, &["start", id]));
     check("state", 25, count(&c, false, &["state", id]));
-    check("exec", 210, count(&c, true, &["exec", id, "true"]));
+    check("exec", 212, count(&c, true, &["exec", id, "true"]));
     let init = pidfd_open(c.pid(), PidfdFlags::empty()).unwrap();
     check("kill", 28, count(&c, false, &["kill", id, "KILL"]));
     assert!(wait_for(&init, PollFlags::IN));
-    check("delete", 61, count(&c, false, &["delete", id]));
+    check("delete", 62, count(&c, false, &["delete", id]));
     let once = Bundle::new(["true"]).container();
     let bundle = once.bundle.path().to_str().unwrap().to_owned();
-    check("run", 558, count(&once, true, &["run", "--bundle", &bundle, &once.id]));
+    check("run", 564, count(&once, true, &["run", "--bundle", &bundle, &once.id]));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -5,7 +5,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::UnshareFlags;
 use std::convert::Infallible;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_long};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -88,12 +88,18 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
     // CLONE_VM the child gets its own copy of the memory and of this stack.
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const kernel, size_of::<KernelCloneArgs>()) };
+    made(result, pidfd)
+}
+
+/// What a call with CLONE_PIDFD has returned and stored.
+fn made(result: c_long, pidfd: c_int) -> Result<Option<Child>, Errno> {
     match result {
         -1 => Err(last_errno()),
         0 => Ok(None),
         pid => Ok(Some(Child {
             pid: Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?,
-            // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
+            // SAFETY: the call has succeeded, so CLONE_PIDFD stored a new descriptor
+            // that nobody else owns.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         })),
     }
@@ -118,15 +124,7 @@ pub fn clone_sibling() -> Result<Option<Child>, Errno> {
     // SAFETY: with CLONE_PIDFD the kernel stores a descriptor behind the third argument;
     // without CLONE_VM the child gets its own copy of the memory and of this stack.
     let result = unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd_at, 0, 0) };
-    match result {
-        -1 => Err(last_errno()),
-        0 => Ok(None),
-        pid => Ok(Some(Child {
-            pid: Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?,
-            // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })),
-    }
+    made(result, pidfd)
 }
 
 /// unshare(2).
