@@ -67,6 +67,15 @@ impl Error {
         self
     }
 
+    /// The same with what went wrong when it was undone, if anything did.
+    #[must_use]
+    pub fn and(self, undone: Result<()>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(second) => self.hint(format!("and then: {second}")),
+        }
+    }
+
     /// Sets the kind.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Self {

@@ -274,11 +274,6 @@ impl Cgroup {
         procs::attach_beside(self, pid, init)
     }
 
-    /// v2: the same place as a directory, for CLONE_INTO_CGROUP.
-    pub fn dir_beside(&self, init: i32) -> Result<Option<OwnedFd>> {
-        procs::dir_beside(self, init)
-    }
-
     /// Carries out what [`Cgroup::writes`] or [`Cgroup::updates`] computed.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
         apply::apply(self, writes)

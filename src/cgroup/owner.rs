@@ -100,13 +100,16 @@ pub(super) fn mark(cgroup: &mut Cgroup) -> Result<()> {
 }
 
 /// Whether nobody has taken it since. One that could not be marked, or was made before
-/// there were marks, is; unless it has somebody's.
+/// there were marks, is; unless it has somebody's that we may see.
 pub(super) fn is_ours(cgroup: &Cgroup) -> Result<bool> {
     match cgroup.mark_ref() {
         Some(mark) => mark.stands(cgroup.main_node()?),
         None => {
             let Ok(node) = cgroup.main_node() else { return Ok(true) };
-            Ok(getxattr(&*by_descriptor(node), TRUSTED, &mut [0u8; 64]).is_err())
+            match getxattr(&*by_descriptor(node), TRUSTED, &mut [0u8; 64]) {
+                Ok(_) | Err(Errno::RANGE) => Ok(false),
+                Err(_) => Ok(true),
+            }
         }
     }
 }

@@ -103,14 +103,6 @@ pub(super) fn attach_beside(cgroup: &Cgroup, pid: i32, init: i32) -> Result<()> 
     Ok(())
 }
 
-/// v2: that place, for CLONE_INTO_CGROUP.
-pub(super) fn dir_beside(cgroup: &Cgroup, init: i32) -> Result<Option<OwnedFd>> {
-    match cgroup {
-        Cgroup::V2(v2) if v2.exists => Ok(Some(place_of(&v2.node, &places(init)?, init)?.0)),
-        _ => Ok(None),
-    }
-}
-
 /// Where the process is in each hierarchy. The names are the container's choice.
 fn places(pid: i32) -> Result<Vec<u8>> {
     let file = format!("/proc/{pid}/cgroup");

@@ -152,9 +152,9 @@ pub(super) fn forbid_tracing() -> Result<()> {
 }
 
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
-    let dir = work.runtime.store.claim(&work.plan.id)?;
     let rdt = work.rdt.take();
     let mut record = new_record(&work, cgroup, rdt)?;
+    let dir = work.runtime.store.claim(&work.plan.id)?;
     let mut made = Made::default();
     let (signals, caller_mask) = match block_signals() {
         Ok(blocked) => blocked,
@@ -393,7 +393,8 @@ fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
     // A process that forbids tracing has a score that only root may write.
     let scored = !rustix::process::geteuid().is_root()
         && plan.process.as_ref().is_some_and(|process| process.oom_score_adj.is_some());
-    Ok(outside || devices || scored || plan.id_maps.is_some() || plan.intel_rdt.is_some())
+    let raised = plan.process.as_ref().is_some_and(limits::are_above_ours);
+    Ok(outside || devices || scored || raised || plan.id_maps.is_some() || plan.intel_rdt.is_some())
 }
 
 fn give_birth(

@@ -195,10 +195,7 @@ impl Made {
                 .and(Err(Error::new("its process ends when the container is resumed"))),
             false => self.end(),
         };
-        match ended {
-            Ok(()) => error,
-            Err(second) => error.hint(format!("and then: {second}")),
-        }
+        error.and(ended)
     }
 
     /// The program runs. The first process has ended, or does so now.
@@ -282,10 +279,7 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
             let pid = made.first.pid.as_raw_nonzero().get();
             match record.cgroup.attach_beside(pid, init.pid) {
                 Ok(()) => Ok((made, wire)),
-                Err(error) => {
-                    made.end()?;
-                    Err(error)
-                }
+                Err(error) => Err(made.end_after(error, record)),
             }
         }
         made => made,
@@ -339,7 +333,7 @@ fn settle<'a>(
         pidfd: &|| serve::pidfd_of(child),
         record,
         status: work.status,
-        patience,
+        patience: Patience::until_signal(Some(signals)),
         receiver: work.receiver.as_ref(),
         log: &work.runtime.log,
     };

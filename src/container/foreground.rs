@@ -63,6 +63,10 @@ impl<'a> Foreground<'a> {
     /// # Errors
     /// Those of poll(2) and waitid(2).
     pub fn stay(mut self, child: &Child) -> Result<i32> {
+        // A change while the program began has been taken for no news.
+        if let Some(master) = &self.master {
+            terminal::copy_size(stdin(), master.as_fd())?;
+        }
         while !self.wait(child)? {}
         self.drain();
         drop(self.raw.take());

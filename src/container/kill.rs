@@ -101,7 +101,9 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     // With init of a pid namespace all end that are in it; in one that was joined,
     // the container's is not init.
     let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
-    if (all || (signal == Signal::KILL && !own_pids)) && record.cgroup.is_held()? {
+    let whole = all || (signal == Signal::KILL && !own_pids);
+    let held = if whole { record.cgroup.is_held() } else { Ok(false) };
+    if matches!(held, Ok(true)) {
         return record.cgroup.kill(signal);
     }
     let pidfd = pidfd.ok_or_else(|| not_running(id))?;
@@ -117,7 +119,8 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     if signal == Signal::KILL && record.cgroup.exists() {
         record.cgroup.thaw_dying()?;
     }
-    Ok(())
+    // Whose the cgroup is could not be told: init at least has been signalled.
+    held.map(drop)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
             pidfd: &|| serve::pidfd_of(&created.child),
             record: &created.record,
             status: Status::Creating,
-            patience: Patience::new(Some(&created.signals), &hooks.start_container),
+            patience: Patience::until_signal(Some(&created.signals)),
             receiver: created.receiver.as_ref(),
             log: &runtime.log,
         };
@@ -51,10 +51,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     });
     let foreground = match begun {
         Ok(foreground) => foreground,
-        Err(error) => {
-            destroy(runtime, &created)?;
-            return Err(error);
-        }
+        Err(error) => return Err(error.and(destroy(runtime, &created))),
     };
     start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
     if ending.detach {

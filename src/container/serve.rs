@@ -51,6 +51,12 @@ impl<'a> Patience<'a> {
         Self { signals, limit }
     }
 
+    /// For a process that does what is not ours to time: `startContainer` hooks, a
+    /// program on a slow disk, a seccomp agent that thinks execve(2) over.
+    pub fn until_signal(signals: Option<&'a Signals>) -> Self {
+        Self { signals, limit: None }
+    }
+
     /// Waits until one of `fds` is ready.
     ///
     /// # Errors
@@ -235,11 +241,8 @@ pub(super) fn exit_status(child: &Child) -> Result<i32> {
         return Ok(of(status.exit_status(), status.terminating_signal()));
     }
     // Still there, for the process that traces it: its status can be read.
-    let path = format!("/proc/{}/stat", child.pid.as_raw_nonzero());
-    let text = read_short(&path).call(|| format!("read {path}"))?;
-    let text = String::from_utf8_lossy(&text);
     let status =
-        wait_status(&text).ok_or_else(|| Error::new("the process was reaped elsewhere"))?;
+        wait_status(&stat(child)?).ok_or_else(|| Error::new("the process was reaped elsewhere"))?;
     let signal = status & 0x7f;
     Ok(of((signal == 0).then_some(status >> 8 & 0xff), Some(signal)))
 }

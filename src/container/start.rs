@@ -51,7 +51,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
             record: &container.record,
             status: Status::Creating,
-            patience: Patience::new(None, &kept.hooks.start_container),
+            patience: Patience::until_signal(None),
             receiver: kept.receiver.as_ref(),
             log: &runtime.log,
         };
@@ -144,10 +144,7 @@ impl Waiting<'_> {
     /// The error, once the process has ended: whoever hears of it may ask for
     /// the container's status at once.
     fn until_ended(&self, error: Error, kill: bool) -> Error {
-        match self.wait(kill) {
-            Ok(()) => error,
-            Err(second) => error.hint(format!("and then: {second}")),
-        }
+        error.and(self.wait(kill))
     }
 
     fn wait(&self, kill: bool) -> Result<()> {
@@ -191,8 +188,5 @@ fn give_up(
     if error.get_kind() != Kind::Hook {
         return error;
     }
-    match delete::destroy(dir, record, hooks, &runtime.log, signals) {
-        Ok(()) => error,
-        Err(second) => error.hint(format!("and then: {second}")),
-    }
+    error.and(delete::destroy(dir, record, hooks, &runtime.log, signals))
 }

@@ -48,6 +48,7 @@ pub fn are_above_ours(process: &Process) -> bool {
 fn is_above(one: Option<u64>, other: Option<u64>) -> bool {
     other.is_some_and(|other| one.is_none_or(|one| one > other))
 }
+
 /// Sets `process.oomScoreAdj` on `pid`.
 ///
 /// # Errors

@@ -84,9 +84,9 @@ fn spawn_by_middle(
     let answer = match hear(&parent) {
         Ok(answer) => answer,
         Err(error) => {
-            pidfd_send_signal(&middle.pidfd, Signal::KILL)
-                .call(|| "kill the middle process".into())?;
-            return Err(error);
+            let killed = pidfd_send_signal(&middle.pidfd, Signal::KILL);
+            let killed = killed.call(|| "kill the middle process".into());
+            return Err(error.and(killed.and_then(|()| reap(&middle))));
         }
     };
     reap(&middle)?;

@@ -14,7 +14,7 @@ use crate::sys::seccomp::{self, FLAG_NEW_LISTENER};
 use crate::sys::signal::{self, Mask};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::set_thread_groups;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -57,6 +57,8 @@ pub enum Limits {
     /// Before the ids: the kernel counts the user's processes when they change
     /// (setresuid(2), "BUGS").
     OfUser,
+    /// The same, but only where more is wanted than we have.
+    RaisedOfUser,
     /// Before execve(2).
     All,
 }
@@ -64,8 +66,11 @@ pub enum Limits {
 /// What is still to be done under a filter that is loaded early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// `exec` makes the process that is seen.
-    Seen,
+    /// `exec` goes on, in a process that it `clones` or in its own.
+    Seen {
+        /// Whether there is a second process.
+        clones: bool,
+    },
     /// `create` waits for `start`.
     Start,
 }
@@ -80,17 +85,19 @@ const COMMON: &[&str] = &[
     "rt_sigaction",
     "rt_sigprocmask",
     "fcntl",
+    "fcntl64",
     "close",
     "brk",
     "mmap",
+    "mmap2",
     "munmap",
     "execve",
     "exit_group",
 ];
-/// And `exec`, beside clone(2).
-const SEEN: &[&str] = &["setsid", "ioctl"];
-/// And `create`.
-const STARTED: &[&str] = &["poll", "ppoll", "accept4", "recvfrom"];
+/// And `exec`, beside clone(2), and ioctl(2) for a terminal.
+const SEEN: &[&str] = &["setsid"];
+/// And `create`. Not poll(2): where that is interrupted, `restart_syscall(2)` follows.
+const STARTED: &[&str] = &["ppoll", "ppoll_time64", "accept4", "recv", "recvfrom"];
 
 /// Whether `clone_sibling` goes through. The order of its first two arguments depends
 /// on the architecture.
@@ -163,10 +170,18 @@ impl Last<'_> {
     /// Those of setrlimit(2).
     pub fn set_rlimits(&self, which: Limits) -> Result<()> {
         for (i, limit) in self.process.rlimits.iter().enumerate() {
-            if which == Limits::OfUser && limit.resource != Resource::Nproc {
+            if which != Limits::All && limit.resource != Resource::Nproc {
                 continue;
             }
-            let new = Rlimit { current: limit.soft, maximum: limit.hard };
+            let mut new = Rlimit { current: limit.soft, maximum: limit.hard };
+            if which == Limits::RaisedOfUser {
+                let own = getrlimit(limit.resource);
+                let more = |own: u64| limit.soft.is_none_or(|soft| soft > own);
+                if !own.current.is_some_and(more) {
+                    continue;
+                }
+                new.maximum = own.maximum;
+            }
             setrlimit(limit.resource, new)
                 .call(|| format!("process.rlimits[{i}]: setrlimit({})", limit.name))?;
         }
@@ -202,13 +217,16 @@ impl Last<'_> {
     /// Whatever failed; the process must end then.
     pub fn filter_early(&self, bound: &Bound, then: After) -> Result<bool> {
         let wants = |filter: &&Filter| {
-            let more = match then {
-                After::Seen => SEEN,
-                After::Start => STARTED,
+            let (more, special) = match then {
+                After::Start => (STARTED, true),
+                After::Seen { clones } => {
+                    let terminal = self.process.terminal.is_some();
+                    let controls = !terminal || filter.surely_allows("ioctl");
+                    (SEEN, controls && (!clones || allows_sibling(filter)))
+                }
             };
             let mut calls = COMMON.iter().chain(more);
-            let clones = then == After::Start || allows_sibling(filter);
-            filter.listener.is_none() && clones && calls.all(|call| filter.surely_allows(call))
+            filter.listener.is_none() && special && calls.all(|call| filter.surely_allows(call))
         };
         let may_wait = self.process.no_new_privileges;
         let Some(filter) = self.filter.filter(|_| !may_wait).filter(wants) else {
@@ -253,8 +271,8 @@ impl Last<'_> {
         self.filter_and_exec(program, wire, self.filter.filter(|_| !filtered))
     }
 
-    /// The filter comes last: after it only execve(2) is called, and where the
-    /// filter surely allows that, what passes its listener on and reports a failure.
+    /// A filter that comes last: after it only execve(2) is called. Where it surely
+    /// allows more, its listener is passed on and a failure is told.
     fn filter_and_exec(
         &self,
         program: &CStr,

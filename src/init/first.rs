@@ -127,8 +127,8 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         start::wait(wire, start)?;
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     };
-    // Who waits here has no more privilege than the program will have: processes
-    // that `exec` makes in a created container may trace it, if they may trace.
+    // Who waits here has no more privilege than the program will have, but for what a
+    // late filter needs. What `exec` makes in a created container may trace it.
     let bound = confine::bind(last.process)?;
     let hooks = &plan.hooks.start_container;
     // A hook is a process of the user, too: it would count.

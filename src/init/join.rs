@@ -1,12 +1,11 @@
 //! A further process in a running container: `exec`.
 //!
 //! What the container's processes see of it must be theirs already. So a first
-//! process joins and prepares everything, outside their pid namespace, and makes
-//! the one that they see last of all: it has left the host's namespaces, holds
-//! none of the host's descriptors and none of the runtime's privileges
-//! (CVE-2016-9962).
+//! process joins and prepares everything, outside their pid namespace. Last of all
+//! it makes the one that they see. That one has left the host's namespaces, and
+//! holds no descriptor of the host and no privilege of the runtime (CVE-2016-9962).
 
-use super::confine::{self, After, Last};
+use super::confine::{self, After, Last, Limits};
 use super::{identity, program};
 use crate::error::{Context, Result};
 use crate::namespaces::Join;
@@ -113,10 +112,12 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
 fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
     let bound = confine::bind(last.process)?;
     bound.warn(wire)?;
+    let is_seen = exec.join.has(Kind::Pid);
+    // For a moment there are two of us, and the kernel counts both.
+    last.set_rlimits(if is_seen { Limits::RaisedOfUser } else { Limits::OfUser })?;
     last.become_user(&bound)?;
     let program = program::find(last.process)?;
-    let is_seen = exec.join.has(Kind::Pid);
-    let filtered = last.filter_early(&bound, After::Seen)?;
+    let filtered = last.filter_early(&bound, After::Seen { clones: is_seen })?;
     if is_seen {
         be_seen(wire)?;
     }

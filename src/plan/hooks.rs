@@ -89,6 +89,9 @@ fn one(field: &str, hook: &spec::Hook, findings: &mut Findings) -> Hook {
         path: PathBuf::from(&hook.path),
         args: hook.args.clone(),
         env: hook.env.clone(),
-        timeout: hook.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        // A century, so that sums of them stay within what an `Instant` can hold.
+        timeout: hook
+            .timeout
+            .map(|seconds| Duration::from_secs(seconds.unsigned_abs().min(u32::MAX.into()))),
     }
 }

@@ -279,7 +279,8 @@ impl Root {
             && stat.stx_attributes.contains(MOUNT_ROOT);
         let Some(held) = one.fd().filter(|_| may) else { return Ok(false) };
         let mut proc = self.proc.borrow_mut();
-        let proc = kept_procfs(&mut proc, None)?;
+        // In a user namespace there may be none to be had: then it is not known to.
+        let Ok(proc) = kept_procfs(&mut proc, None) else { return Ok(false) };
         Ok(path_of(found.as_fd(), proc)? == path_of(held, proc)?)
     }
 

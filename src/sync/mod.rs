@@ -4,7 +4,7 @@
 //! ```text
 //! parent                              child
 //!                                     Spawned + pidfd   only if a middle process had to join first; exec: instead of Ready
-//! Go             id maps are written; exec: the cgroup is entered
+//! Go             id maps are written, limits raised (only if there is such a thing)
 //! fds            cgroup v1: the files to enter by; and for each mount of type `cgroup` what is bound there
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
