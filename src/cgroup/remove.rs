@@ -40,7 +40,11 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
         if stopped.is_err() {
             left_to_systemd(node, until).call(|| format!("wait for {}", node.path()))?;
         }
-        return remove_node(node, &mut until).map_err(|error| stopped.err().unwrap_or(error));
+        return remove_node(node, &mut until).map_err(|error| match error.errno() {
+            // Who is still in it is the reason for the other, too.
+            Some(Errno::BUSY) => error,
+            _ => stopped.err().unwrap_or(error),
+        });
     }
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
