@@ -17,9 +17,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
     listen as listen_on, send, socket_with,
 };
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
-};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -126,7 +124,7 @@ impl Conversation<'_> {
         for _ in 0..MESSAGES {
             match self.patience.receive(self.wire)? {
                 Some(ToParent::Ready) => return Ok(None),
-                Some(ToParent::Spawned(pid, pidfd)) => return spawned(pid, pidfd).map(Some),
+                Some(ToParent::Spawned(child)) => return Ok(Some(child)),
                 Some(ToParent::Hooks) => {
                     (self.on_hooks)()?;
                     self.wire.send(ToChild::Done)?;
@@ -147,11 +145,6 @@ impl Conversation<'_> {
 /// More than [`MESSAGES`].
 pub(super) fn too_much() -> Error {
     Error::new("init says more than it has to say").hint("has another process taken its place?")
-}
-
-fn spawned(pid: i32, pidfd: OwnedFd) -> Result<Child> {
-    let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("clone3 gave pid 0"))?;
-    Ok(Child { pid, pidfd })
 }
 
 impl Conversation<'_> {

@@ -12,7 +12,7 @@ use crate::sys::start::hide_command_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -91,10 +91,7 @@ fn spawn_by_middle(
     };
     reap(&middle)?;
     match answer {
-        Some(ToParent::Spawned(pid, pidfd)) => {
-            let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("clone3 gave pid 0"))?;
-            Ok((Child { pid, pidfd }, parent))
-        }
+        Some(ToParent::Spawned(child)) => Ok((child, parent)),
         Some(ToParent::Failed(error)) => Err(error),
         _ => Err(Error::new("the process that joins the namespaces ended without a word")),
     }
@@ -123,7 +120,7 @@ fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) ->
         .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
     let message = match made {
         Ok(None) => match body(wire) {},
-        Ok(Some(child)) => ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd),
+        Ok(Some(child)) => ToParent::Spawned(child),
         Err(error) => fail(&wire, error),
     };
     // If this cannot be sent, the end of the file tells the parent.

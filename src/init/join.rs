@@ -139,7 +139,6 @@ fn be_seen(wire: &ChildEnd) -> Result<()> {
     else {
         return Ok(());
     };
-    let spawned = ToParent::Spawned(child.pid.as_raw_nonzero().get(), child.pidfd);
     // If this cannot be sent, the end of the file tells the parent.
-    exit_now(i32::from(wire.send(&spawned).is_err()))
+    exit_now(i32::from(wire.send(&ToParent::Spawned(child)).is_err()))
 }

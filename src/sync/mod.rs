@@ -26,12 +26,14 @@ pub use handover::send_fd;
 pub use silent::{Ear, Silent, cannot_run};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::process::Child;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
     sendmsg, socketpair,
 };
+use rustix::process::Pid;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -48,8 +50,8 @@ const FDS: usize = 64;
 /// What the child says.
 #[derive(Debug)]
 pub enum ToParent {
-    /// The middle process has made the real one: its pid, and pidfd.
-    Spawned(i32, OwnedFd),
+    /// The real process, which another one has made after it joined.
+    Spawned(Child),
     /// Run the hooks that belong before `pivot_root`.
     Hooks,
     /// The master side of the terminal.
@@ -176,10 +178,10 @@ impl ChildEnd {
         let mut packet = Vec::with_capacity(64);
         let mut fd = None;
         match message {
-            ToParent::Spawned(pid, pidfd) => {
+            ToParent::Spawned(child) => {
                 packet.push(b'p');
-                packet.extend_from_slice(&pid.to_le_bytes());
-                fd = Some(pidfd.as_fd());
+                packet.extend_from_slice(&child.pid.as_raw_nonzero().get().to_le_bytes());
+                fd = Some(child.pidfd.as_fd());
             }
             ToParent::Hooks => packet.push(b'h'),
             ToParent::Console(master) => {
@@ -271,7 +273,10 @@ impl AsFd for ChildEnd {
 fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match kind {
-        b'p' => ToParent::Spawned(i32::from_le_bytes(body.try_into().ok()?), fd?),
+        b'p' => {
+            let pid = Pid::from_raw(i32::from_le_bytes(body.try_into().ok()?))?;
+            ToParent::Spawned(Child { pid, pidfd: fd? })
+        }
         b'h' => ToParent::Hooks,
         b'c' => ToParent::Console(fd?),
         b'r' => ToParent::Ready,
