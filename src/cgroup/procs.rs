@@ -8,10 +8,11 @@ use super::plan::SubPath;
 use super::walk::{Step, has_children, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
+use crate::sys::process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -362,7 +363,7 @@ fn open_batch(pids: &[i32]) -> Result<(Vec<Opened>, &[i32])> {
 /// None if there is no such process, or none that we can name (0: it lives in a
 /// pid namespace beside ours).
 pub(super) fn open_pid(pid: i32) -> Result<Option<OwnedFd>> {
-    let Some(pid) = Pid::from_raw(pid) else {
+    let Some(pid) = process::one(pid) else {
         return Ok(None);
     };
     match pidfd_open(pid, PidfdFlags::empty()) {

@@ -7,6 +7,7 @@
 //! them become our children, and so on until there are none.
 
 use crate::error::{Context, Error, Result};
+use crate::sys::process;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, child_subreaper, getpid, kill_process, set_child_subreaper, waitpid,
@@ -85,7 +86,7 @@ impl Tree {
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             let ours = |process: &Process| process.parent == me && process.start_time >= self.since;
             if pid != self.init && read(pid).as_ref().is_some_and(ours) {
-                found.extend(Pid::from_raw(pid));
+                found.extend(process::one(pid));
             }
         }
         Ok(found)

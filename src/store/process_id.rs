@@ -2,10 +2,11 @@
 
 use crate::error::{Context, Result};
 use crate::sys::file::{self, Magic, is_on};
+use crate::sys::process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -79,7 +80,7 @@ impl ProcessId {
     }
 
     fn open_if(&self, is_it: impl FnOnce(&OwnedFd) -> bool) -> Result<Option<OwnedFd>> {
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let Some(pid) = process::one(self.pid) else { return Ok(None) };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => return Ok(None),
             pidfd => pidfd.call(|| format!("pidfd_open {}", self.pid))?,
@@ -123,6 +124,7 @@ fn parse(stat: &str) -> Option<(char, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::Pid;
     use std::os::fd::AsFd;
 
     #[test]

@@ -26,14 +26,13 @@ pub use handover::send_fd;
 pub use silent::{Ear, Silent, cannot_run};
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::process::Child;
+use crate::sys::process::{self, Child};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
     sendmsg, socketpair,
 };
-use rustix::process::Pid;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -274,7 +273,7 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match kind {
         b'p' => {
-            let pid = Pid::from_raw(i32::from_le_bytes(body.try_into().ok()?))?;
+            let pid = process::one(i32::from_le_bytes(body.try_into().ok()?))?;
             ToParent::Spawned(Child { pid, pidfd: fd? })
         }
         b'h' => ToParent::Hooks,
@@ -359,6 +358,16 @@ mod tests {
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(e)) if e == error));
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Ready)));
         assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_number_that_names_no_process_makes_no_sense() {
+        for number in [0, -1, i32::MIN] {
+            assert!(
+                decode(b'p', &i32::to_le_bytes(number), pair().ok().map(|(end, _)| end.0))
+                    .is_none()
+            );
+        }
     }
 
     #[test]

@@ -91,6 +91,12 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
     made(result, pidfd)
 }
 
+/// A number that somebody else has written, if it can name a process: `kill(2)` takes 0 for
+/// the own process group and a negative number for another or for all.
+pub fn one(number: i32) -> Option<Pid> {
+    if number > 0 { Pid::from_raw(number) } else { None }
+}
+
 /// What a call with CLONE_PIDFD has returned and stored.
 fn made(result: c_long, pidfd: c_int) -> Result<Option<Child>, Errno> {
     match result {
