@@ -42,7 +42,7 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     let _lock = dir.lock_empty()?;
     // Only now: another command may have changed it while we waited.
     let record = match read(&dir)? {
-        Found::Record(record) => record,
+        Found::Record(record) => *record,
         Found::Nothing => return dir.clear().and_then(|()| dir.remove(None)),
         Found::Damaged(error) if force => return lost::delete(runtime, &dir, &error),
         Found::Damaged(error) => {
@@ -68,7 +68,7 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 
 /// What is in the place of a record.
 enum Found {
-    Record(Record),
+    Record(Box<Record>),
     /// No `create` has come so far, or a `delete` has come so far: nothing else is there.
     Nothing,
     Damaged(Error),
@@ -79,7 +79,7 @@ enum Found {
 /// says nothing of the container, which may be running.
 fn read(dir: &Dir) -> Result<Found> {
     match dir.load() {
-        Ok(record) => Ok(Found::Record(record)),
+        Ok(record) => Ok(Found::Record(Box::new(record))),
         Err(error) if error.get_kind() == Kind::NoContainer => Ok(Found::Nothing),
         Err(error) if is_damaged(&error) => Ok(Found::Damaged(error)),
         Err(error) => Err(error),

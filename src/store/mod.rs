@@ -120,6 +120,8 @@ impl Store {
         // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
         let make = || rustix::fs::mkdir(&self.root, Mode::from_raw_mode(0o1711));
         let made = match (make(), self.root.parent()) {
+            // All above was looked at when it was not there, and this is as we have made it.
+            (Ok(()), _) => return Ok(()),
             (Err(Errno::NOENT), Some(above)) => {
                 std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above).call(call)?;
                 make()
