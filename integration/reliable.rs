@@ -244,6 +244,25 @@ fn a_create_without_descriptors_leaves_nothing() {
     }
 }
 
+#[test]
+fn a_create_that_cannot_open_its_directory_leaves_none() {
+    needs!(has_strace(), "pinnace and strace");
+    let c = Bundle::sleeper().container();
+    let dir = c.root().join(&c.id);
+    let args = create_args(&c);
+    for call in ["open", "openat", "fstat", "newfstatat"] {
+        for errno in ERRNOS {
+            let inject = format!("inject={call}:error={errno}:when=1");
+            let flags = ["-P", dir.to_str().unwrap(), "-e", &inject];
+            let out = injected(&c, &flags, &args.each_ref().map(String::as_str));
+            if out.code == 0 {
+                c.call(["delete", "--force", &c.id]).run().ok();
+            }
+            assert!(leftovers_of(&c).is_empty(), "{inject}: {:?}", leftovers_of(&c));
+        }
+    }
+}
+
 /// Waits until a process waits for a lock: `->` in proc_locks(5).
 fn wait_for_lock(running: &Running) {
     let pid = format!(" {} ", running.pid().as_raw_nonzero());
@@ -403,7 +422,7 @@ fn cgroups_that_cannot_be_seen_are_not_gone() {
 fn without_random_numbers_nothing_panics() {
     deviates!(["runc", "crun"], "their languages draw some before they begin");
     let none =
-        [Lacks { call: libc::SYS_getrandom, argument: 0, mask: 0, value: 0, errno: libc::EPERM }];
+        [Lacks { call: libc::SYS_getrandom, argument: 0, mask: 0, value: 0, errno: libc::EIO }];
     let c = Bundle::sleeper().container();
     let args = create_args(&c);
     let out = c.call([]).args(&args).without(&none).run();
