@@ -148,11 +148,13 @@ fn status_of<C>(
     {
         return Ok(Status::Creating);
     }
-    let init = match record.init {
-        Some(init) if is_alive(&init)? => init,
-        _ => return Ok(Status::Stopped),
-    };
-    if is_unstarted()? {
+    let Some(init) = record.init else { return Ok(Status::Stopped) };
+    // Asked first: a delete takes the socket away, too, but only of a process that has ended.
+    let is_unstarted = is_unstarted()?;
+    if !is_alive(&init)? {
+        return Ok(Status::Stopped);
+    }
+    if is_unstarted {
         return Ok(Status::Created);
     }
     match &record.freezer {
