@@ -2,10 +2,10 @@
 //! what stands in it is kept as the write that puts it back.
 
 use super::apply::step;
-use super::node::Node;
 use super::write::{File, Write};
 use super::{Cgroup, apply};
 use crate::error::{Error, Result};
+use rustix::io::Errno;
 
 /// Device rules come last, as a list of them cannot be read back; `devices`
 /// restores them. Returns what undoes the change.
@@ -18,8 +18,11 @@ pub(super) fn change(cgroup: &Cgroup, writes: &[Write], devices: &[Write]) -> Re
     for (write, is_devices) in first.into_iter().map(|write| (write, false)).chain(last) {
         if is_devices {
             undo.splice(..0, devices.iter().cloned());
-        } else if let Some(old) = before(cgroup, write) {
-            undo.insert(0, old);
+        } else {
+            match before(cgroup, write) {
+                Ok(old) => undo.splice(..0, old),
+                Err(error) => return Err(back(cgroup, &undo, error)),
+            };
         }
         if let Err(error) = step(cgroup, write) {
             return Err(back(cgroup, &undo, error));
@@ -39,27 +42,38 @@ pub(super) fn back(cgroup: &Cgroup, undo: &[Write], error: Error) -> Error {
 }
 
 /// The opposite of a write that is about to be done.
-fn before(cgroup: &Cgroup, write: &Write) -> Option<Write> {
-    let all = |files: &[File]| -> Vec<File> {
-        files.iter().filter_map(|file| old(cgroup, file)).collect()
+fn before(cgroup: &Cgroup, write: &Write) -> Result<Option<Write>> {
+    let all = |files: &[File]| -> Result<Vec<File>> {
+        files.iter().filter_map(|file| old(cgroup, file).transpose()).collect()
     };
-    match write {
-        Write::File(file) => old(cgroup, file).map(Write::File),
-        Write::AnyOrder(files) => Some(Write::AnyOrder(all(files))),
-        Write::FirstOf(files) => Some(Write::FirstOf(all(files))),
+    Ok(match write {
+        Write::File(file) => old(cgroup, file)?.map(Write::File),
+        Write::AnyOrder(files) => Some(Write::AnyOrder(all(files)?)),
+        Write::FirstOf(files) => Some(Write::FirstOf(all(files)?)),
         Write::Period { .. } => {
             let file = File::new("cpu", "cpu.max", "", "linux.resources.cpu.period");
-            old(cgroup, &file).map(Write::File)
+            old(cgroup, &file)?.map(Write::File)
         }
         Write::AtMost { .. } | Write::DeviceList { .. } | Write::DeviceProgram { .. } => None,
-    }
+    })
 }
 
-/// None for a file that is not there: writing it fails, too.
-fn old(cgroup: &Cgroup, file: &File) -> Option<File> {
-    let node: &Node = apply::node_for(cgroup, file.controller, &file.field).ok()?;
-    let content = node.read(&file.name).ok()?;
-    Some(File { text: restoring(&file.name, &file.text, &content), ..file.clone() })
+/// None for a file that is not there: writing it fails, too. What cannot be read could
+/// not be put back.
+fn old(cgroup: &Cgroup, file: &File) -> Result<Option<File>> {
+    let Ok(node) = apply::node_for(cgroup, file.controller, &file.field) else { return Ok(None) };
+    let content = match node.read(&file.name) {
+        Err(error)
+            if matches!(
+                error.errno(),
+                Some(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP | Errno::ACCESS)
+            ) =>
+        {
+            return Ok(None);
+        }
+        content => content?,
+    };
+    Ok(Some(File { text: restoring(&file.name, &file.text, &content), ..file.clone() }))
 }
 
 /// The line that makes `name` what `content` says, where `text` will change it.

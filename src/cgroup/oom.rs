@@ -27,7 +27,7 @@ pub(super) fn watch(cgroup: &Cgroup) -> Result<Option<OomWatch<'_>>> {
     };
     let call = || format!("watch {} for lack of memory", node.path());
     if node.unified() {
-        let Some(killed) = killed(node) else { return Ok(None) };
+        let Some(killed) = killed(node)? else { return Ok(None) };
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
             .call(call)?;
         let file = format!("{}/memory.events", node.path());
@@ -45,8 +45,11 @@ pub(super) fn watch(cgroup: &Cgroup) -> Result<Option<OomWatch<'_>>> {
 }
 
 /// The count of `memory.events`, if there is such a file.
-fn killed(node: &Node) -> Option<u64> {
-    keyed(&node.read("memory.events").ok()?, "oom_kill")?.parse().ok()
+fn killed(node: &Node) -> Result<Option<u64>> {
+    match node.read("memory.events") {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(None),
+        text => Ok(keyed(&text?, "oom_kill").and_then(|count| count.parse().ok())),
+    }
 }
 
 impl OomWatch<'_> {
@@ -63,9 +66,9 @@ impl OomWatch<'_> {
         }
         if !self.node.unified() {
             // The end of a cgroup is told, too.
-            return Ok(rustix::fs::stat(self.node.path()).is_ok());
+            return self.node.open().map(|dir| dir.is_some());
         }
-        let now = killed(self.node).unwrap_or(self.killed);
+        let now = killed(self.node)?.unwrap_or(self.killed);
         let more = now > self.killed;
         self.killed = now;
         Ok(more)

@@ -8,7 +8,9 @@
 
 use super::Cgroup;
 use super::node::{Node, keyed};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
+use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::fmt::{Display, Write as _};
 
 /// How Go prints the greatest `uint64`: no limit.
@@ -50,12 +52,22 @@ impl Object {
     }
 }
 
-/// The files of one controller: empty where there is none.
-struct Files<'a>(Option<&'a Node>);
+/// The files of one controller: empty where there is none. The first failure that says
+/// nothing of the file is kept for the end.
+struct Files<'a>(Option<&'a Node>, &'a OnceCell<Error>);
 
 impl Files<'_> {
     fn text(&self, name: &str) -> String {
-        self.0.and_then(|node| node.read(name).ok()).unwrap_or_default()
+        let Some(node) = self.0 else { return String::new() };
+        node.read(name).unwrap_or_else(|error| {
+            if matches!(
+                error.errno(),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::IO)
+            ) {
+                self.1.get_or_init(|| error);
+            }
+            String::new()
+        })
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -83,7 +95,8 @@ fn value(text: &str, key: &str) -> u64 {
 pub(super) fn stats(cgroup: &Cgroup) -> Result<String> {
     // A cgroup that is gone is an error; a file that is not there is a 0.
     cgroup.main_node()?.dir()?;
-    let files = |name: &str| Files(cgroup.nodes().iter().find(|node| node.has(name)));
+    let failed = OnceCell::new();
+    let files = |name: &str| Files(cgroup.nodes().iter().find(|node| node.has(name)), &failed);
     let mut all = Object::new();
     all.field("cpu", cpu(&files("cpu"), &files("cpuacct")));
     all.field("cpuset", cpuset(&files("cpuset")));
@@ -93,7 +106,7 @@ pub(super) fn stats(cgroup: &Cgroup) -> Result<String> {
     all.field("hugetlb", hugetlb(&files("hugetlb"))?);
     all.field("intel_rdt", "{}");
     all.field("network_interfaces", "null");
-    Ok(all.end())
+    failed.into_inner().map_or_else(|| Ok(all.end()), Err)
 }
 
 /// `cpu.stat`, `cpuacct.*` (cgroup-v2.rst "CPU Interface Files", cpuacct.rst).
@@ -133,7 +146,7 @@ fn words(text: &str) -> Vec<String> {
 
 /// v1 only, as in runc.
 fn cpuset(files: &Files<'_>) -> String {
-    let v1 = if files.unified() { &Files(None) } else { files };
+    let v1 = if files.unified() { &Files(None, files.1) } else { files };
     let mut all = Object::new();
     all.list("cpus", &ranges(&v1.text("cpuset.cpus")));
     all.field("cpu_exclusive", v1.number("cpuset.cpu_exclusive"));

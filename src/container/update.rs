@@ -27,9 +27,10 @@ pub struct Change {
 /// A container that is not running; what the kernel refuses, with the field's
 /// name. Everything is then as it was.
 pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
-    let found = Container::find(runtime, id)?;
-    let _lock = found.dir.lock()?;
-    let container = Container::find(runtime, id)?;
+    let mut container = Container::find(runtime, id)?;
+    let _lock = container.dir.lock()?;
+    // Of this directory: another container may have got the id since.
+    container.record = container.dir.load()?;
     match container.status()? {
         Status::Created | Status::Running | Status::Paused => {}
         Status::Stopped => return Err(not_running(id)),
