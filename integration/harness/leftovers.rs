@@ -1,6 +1,7 @@
 //! The search for whatever a runtime left behind.
 
 use super::Container;
+use super::cgroup::is_cgroup;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -61,9 +62,7 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = entry.path();
-                // A plain directory on the tmpfs around the hierarchies is no cgroup.
-                let is_cgroup = || rustix::fs::statfs(&path).is_ok_and(|fs| is_cgroupfs(fs.f_type));
-                if has_id(&path.to_string_lossy(), id) && is_cgroup() {
+                if has_id(&path.to_string_lossy(), id) && is_cgroup(&path) {
                     found.push(path.clone());
                 }
                 todo.push(path);
@@ -78,11 +77,6 @@ fn units(id: &str) -> Vec<String> {
     let entries = fs::read_dir("/run/systemd/transient").into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| has_id(name, id)).collect()
-}
-
-/// `CGROUP_SUPER_MAGIC`, `CGROUP2_SUPER_MAGIC` of magic.h.
-fn is_cgroupfs(magic: i64) -> bool {
-    [0x0027_e0eb, 0x6367_7270].contains(&magic)
 }
 
 fn mounts(container: &Container) -> Vec<String> {
