@@ -33,6 +33,8 @@ const NEXT: Lacks = Lacks {
     value: 0x8010_b70b,
     errno: libc::ENOTTY,
 };
+/// `NS_MNT_GET_PREV`, as in the mount namespace with the least id.
+const PREV: Lacks = Lacks { value: 0x8010_b70c, errno: libc::ENOENT, ..NEXT };
 const SETNS: Lacks = Lacks {
     call: libc::SYS_setns,
     argument: 1,
@@ -208,7 +210,11 @@ fn traced(c: &Container, way: Way, whole: bool, args: &[&str]) -> String {
         .output_to(c.log("stdout"), c.log("stderr"))
         .run()
         .ok();
-    let files = fs::read_dir(traces.path()).unwrap();
+    all_of(traces.path())
+}
+
+fn all_of(traces: &Path) -> String {
+    let files = fs::read_dir(traces).unwrap();
     files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
 }
 
@@ -264,6 +270,41 @@ fn no_command_walks_the_hosts_mounts() {
     let forbidden = traced_run(Way::Forbidden, Bundle::new(["true"]));
     assert!(!copies(&forbidden) && !has_bare(&forbidden), "{forbidden}");
     assert!(forbidden.contains("unshare(CLONE_NEWNS)"), "{forbidden}");
+}
+
+/// Linux 6.18 gives each CPU its own row of ids, so others may lie between the first mount
+/// namespace and the kernel's. Here the caller's own is made out to be the first, and a
+/// stranger's, as bare as the kernel's but of another file system, has been made since.
+#[test]
+fn a_strangers_mount_namespace_is_not_taken_for_the_kernels() {
+    needs!(is_pinnace() && Path::new("/usr/bin/strace").exists(), "pinnace and strace");
+    let kernels = traced_run(Way::Kernels, Bundle::new(["true"]));
+    needs!(has_bare(&kernels), "a kernel with a bare mount namespace");
+    let c = Bundle::new(["test", "-e", "/bin/busybox"]).container();
+    let traces = tempfile::tempdir_in(c.bundle.dir()).unwrap();
+    // The stranger: a tmpfs with the node by which a devtmpfs is told, and no other mount.
+    let stranger = "mount -t tmpfs none \"$0\" && cd \"$0\" && mknod null c 1 3 && mkdir old && \
+        readlink /proc/self/ns/mnt > ../name && cp /bin/busybox . && pivot_root . old && \
+        exec ./busybox sh -c './busybox umount -l old && echo up && read -r end'";
+    let script = "mkfifo up end; \
+        (exec unshare --mount --propagation private /bin/sh -c \"$0\" \"$PWD/root\" <end >up) & \
+        exec 4>end; read -r up <up && \"$@\" 4>&-; code=$?; exec 4>&-; wait; exit $code";
+    fs::create_dir(c.bundle.dir().join("root")).unwrap();
+    let out = Call::new("/usr/bin/unshare")
+        .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, stranger])
+        .args(["/usr/bin/strace", "-qqffy", "-e", "trace=clone3,setns,unshare,openat,ioctl", "-o"])
+        .args([traces.path().join("of").as_os_str(), runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap(), "run", "--bundle"])
+        .args([c.bundle.path().to_str().unwrap(), &c.id])
+        .current_dir(c.bundle.dir())
+        .without(&[OWN, PREV])
+        .run();
+    out.ok();
+    let trace = all_of(traces.path());
+    assert!(has_bare(&trace) && !copies(&trace), "{trace}");
+    let name = fs::read_to_string(c.bundle.dir().join("name")).unwrap();
+    let mut joined = trace.lines().filter(|line| line.contains("setns("));
+    assert!(!joined.any(|line| line.contains(name.trim())), "{name}: {trace}");
 }
 
 /// Who is to see the host's mounts gets a copy of them, whatever the kernel has.

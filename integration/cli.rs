@@ -1,6 +1,6 @@
 //! What engines type and parse: pid files, logs, exit codes, lists, versions.
 
-use crate::harness::{Bundle, Call, deviates, is_pinnace, json, runtime};
+use crate::harness::{Bundle, Call, deviates, directory, is_pinnace, json, runtime};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -377,7 +377,7 @@ fn r371_events_stats_is_one_record() {
 #[test]
 fn r395_r396_spec_writes_a_bundle_that_is_not_overwritten() {
     let c = Bundle::sleeper().container();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     c.call(["spec", "--bundle", dir.path().to_str().unwrap()]).run().ok();
     let text = fs::read_to_string(dir.path().join("config.json")).unwrap();
     let spec: Value = serde_json::from_str(&text).unwrap();
@@ -409,7 +409,7 @@ fn r395_what_spec_writes_runs() {
 fn r397_spec_rootless_maps_the_caller() {
     deviates!("crun", "R397: no mappings in crun 1.8.1");
     let c = Bundle::sleeper().container();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     c.call(["spec", "--rootless"]).current_dir(dir.path()).run().ok();
     let text = fs::read_to_string(dir.path().join("config.json")).unwrap();
     let spec: Value = serde_json::from_str(&text).unwrap();

@@ -1,7 +1,9 @@
 //! The state machine: create, start, kill, delete, pause, resume, and what each
 //! says in the wrong state. The words in `fails_with` are matched by engines.
 
-use crate::harness::{Bundle, Call, Hierarchy, deviates, exits, is_pinnace, needs, runtime};
+use crate::harness::{
+    Bundle, Call, Hierarchy, deviates, directory_in, exits, is_pinnace, needs, runtime,
+};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -564,7 +566,7 @@ fn r262_r309_a_failed_create_leaves_no_trace() {
 fn another_process_of_the_same_pid_is_not_the_containers() {
     needs!(is_pinnace(), "pinnace");
     for parent in ["/dev/shm", "/var/tmp"] {
-        let roots = tempfile::tempdir_in(parent).unwrap();
+        let roots = directory_in(parent.as_ref());
         let root = roots.path().to_str().unwrap();
         let c = Bundle::sleeper().container();
         let bundle = c.bundle.path().to_str().unwrap().to_owned();

@@ -21,6 +21,7 @@ mod devices;
 mod events;
 mod exec;
 mod fds;
+mod guard;
 mod hooks;
 mod killed;
 mod lifecycle;

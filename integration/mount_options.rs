@@ -1,7 +1,7 @@
 //! Every option of the table in config.md, one test each, as the kernel shows
 //! it in /proc/self/mountinfo inside the container.
 
-use crate::harness::{Bundle, Output, deviates, json};
+use crate::harness::{Bundle, Output, deviates, directory, json};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
@@ -62,7 +62,7 @@ struct Tree {
 
 impl Tree {
     fn new(flags: MountFlags) -> Self {
-        let tree = Self { dir: tempfile::Builder::new().prefix("tree.").tempdir().unwrap() };
+        let tree = Self { dir: directory() };
         for dir in [tree.path(), tree.path().join("sub")] {
             fs::create_dir_all(&dir).unwrap();
             mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), None).unwrap();

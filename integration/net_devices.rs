@@ -22,7 +22,7 @@ impl Device {
     fn new(addresses: &[&str]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nd{}x{count}", std::process::id());
+        let name = format!("it-{}-{count}", std::process::id());
         let device = Self(name.clone());
         (ip(&format!("link add {name} type veth peer name {name}p")).code == 0).then_some(())?;
         for address in addresses {

@@ -1,6 +1,6 @@
 //! A bundle: a busybox root filesystem and a `config.json` to be bent.
 
-use super::{Container, Output, Value, json};
+use super::{Container, Output, Value, guard, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ impl Bundle {
     /// A container that runs `args`.
     pub fn new<const N: usize>(args: [&str; N]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        guard::ensure();
         let id = format!("it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().unwrap();
         // A mapped root must be able to walk to the rootfs.

@@ -1,6 +1,6 @@
 //! One call of a program, with an end in time.
 
-use super::runtime;
+use super::{guard, leftovers::Name, runtime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
@@ -34,7 +34,9 @@ pub struct Output {
 
 impl Call {
     pub fn new(program: impl AsRef<Path>) -> Self {
+        guard::ensure();
         let mut command = Command::new(program.as_ref());
+        command.env("PINNACE_TEST", Name::of(std::process::id()).text());
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
         Self { command, stdin: None, stdout: None, stderr: None }
     }

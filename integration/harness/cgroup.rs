@@ -23,13 +23,22 @@ impl Hierarchy {
 
     pub fn has(self, controller: &str) -> bool {
         match self {
-            Self::V1 => Path::new(MOUNT).join(controller).is_dir(),
+            Self::V1 => is_cgroup(&Path::new(MOUNT).join(controller)),
             Self::V2 => fs::read_to_string(Path::new(MOUNT).join("cgroup.controllers"))
                 .unwrap()
                 .split_whitespace()
                 .any(|name| name == controller),
         }
     }
+}
+
+/// Whether a directory is a cgroup. Engines leave plain directories with the names of
+/// controllers on the tmpfs around v1's hierarchies.
+pub fn is_cgroup(dir: &Path) -> bool {
+    const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
+    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    rustix::fs::statfs(dir)
+        .is_ok_and(|fs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&fs.f_type))
 }
 
 impl Container {

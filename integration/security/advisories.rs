@@ -2,7 +2,9 @@
 //! that do the swap which an attacker would have raced. A decoy is a file or
 //! directory of the host that must stay as it is.
 
-use crate::harness::{Bundle, Call, Container, Lacks, deviates, exits, is_pinnace, json, runtime};
+use crate::harness::{
+    Bundle, Call, Container, Lacks, deviates, directory, exits, is_pinnace, json, runtime,
+};
 use pinnace::sys::mount::{Attributes, Change, RDONLY, mount_setattr};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs;
@@ -124,7 +126,7 @@ fn r448_the_program_of_init_stays_read_only() {
 #[test]
 fn r446_the_program_is_one_file() {
     deviates!(["runc", "crun"], "R446: dynamic");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     fs::copy(&runtime().path, dir.path().join("runtime")).unwrap();
     for (args, said) in [(["--version"], "spec: 1."), (["features"], "SCMP_ACT_NOTIFY")] {
         let out = Call::new("/usr/sbin/chroot").args([dir.path()]).args(["/runtime"]).args(args);

@@ -1,6 +1,6 @@
 //! What a configuration, a caller or an image makes the runtime read, hold or print has a bound.
 
-use crate::harness::{Bundle, Call, Output, Value, deviates, json, runtime};
+use crate::harness::{Bundle, Call, Output, Value, deviates, directory, json, runtime};
 use rustix::fs::{CWD, FileType, Mode};
 use std::fs;
 use std::path::Path;
@@ -252,7 +252,7 @@ fn pipe_is_read(bundle: &Bundle, fifo: &Path) {
 fn a_pattern_cannot_take_all_time() {
     deviates!(["runc", "crun"], "no such option, or without a bound");
     for pattern in ["a{255}{255}{255}", "((a{1,200}){1,200}){1,200}", &"a".repeat(50_000)] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let root = dir.path().to_str().unwrap();
         let out = bounded(&["--root", root, "kill", "--regex", pattern, "KILL"], &[]);
         is_one_short_line(out.fails());

@@ -4,12 +4,16 @@
 //!
 //! Linux 7.0 makes such a one. Before that the kernel has one all the same: its
 //! thread that keeps devtmpfs took one of its own while the kernel started
-//! (drivers/base/devtmpfs.c). Of all that were ever made it is the second, and so
-//! it is found, or by that thread, before Linux 6.12; init copies it at once.
+//! (drivers/base/devtmpfs.c); init copies it at once.
 //!
-//! That is checked, for the number of a namespace proves nothing: it must belong to the
-//! first user namespace, have next to no mounts, and a root that is devtmpfs. What else is
-//! in it does not matter. The container's root is attached on its `/`, and the rest goes
+//! Of all that were ever made it is the second, and has the second id. Not so in Linux 6.18:
+//! each CPU gives ids of a row of 4096 of its own, so all those lie between that the first CPU
+//! has given meanwhile. The search goes by the ids therefore, from the first on, and asks of
+//! each with few mounts what its root is. Where that cannot be told, or the search is too
+//! long, it is found by the thread, as before Linux 6.12.
+//!
+//! Init looks again once it is there, for the id of a namespace proves nothing: it must belong
+//! to the first user namespace, and its root must be devtmpfs. What else is in it does not matter. The container's root is attached on its `/`, and the rest goes
 //! with the old root. All that the container is made of is a detached tree by then (see
 //! [`super::open`]), and needs no path of the host.
 
@@ -17,7 +21,9 @@ use super::mount;
 use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::file::{Magic, is_on};
-use crate::sys::namespace::{join, newer_mount_namespace, older_mount_namespace, owner_of};
+use crate::sys::namespace::{
+    has_root_of_type, join, next_mount_namespace, owner_of, previous_mount_namespace,
+};
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, makedev, openat, statat};
@@ -34,7 +40,10 @@ pub struct Bare {
 
 /// From our own mount namespace to the first there is hardly a step for an engine
 /// on a host; each costs 2 us.
-const STEPS: usize = 64;
+const STEPS_DOWN: usize = 64;
+/// From the first to the kernel's there is one step; in Linux 6.18 one more for each that
+/// lives since the first CPU gave its first 4096 ids. So many cost less than their mounts.
+const STEPS_UP: usize = 256;
 /// More than any kernel mounts there; a copy of that many costs nothing.
 const FEW: u32 = 8;
 /// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
@@ -48,9 +57,10 @@ impl Bare {
             return Some(Self { file, host: None });
         }
         let host = super::host::mount_namespace(proc).ok()?;
-        let file = match second(host.as_fd()) {
-            Err(Errno::NOTTY) => of_devtmpfs(proc).ok()??,
-            found => found.ok()??,
+        let file = match by_id(host.as_fd()) {
+            Ok(Some(file)) => file,
+            // Neither no answer nor another one means that the thread has none.
+            Ok(None) | Err(_) => of_devtmpfs(proc).ok()??,
         };
         let owner = owner_of(file.as_fd()).ok()?;
         let is_first = fstat(owner).ok()?.st_ino == FIRST_USER_NAMESPACE;
@@ -102,28 +112,43 @@ fn is_devtmpfs() -> rustix::io::Result<bool> {
     Ok(is_null && is_on(&null, Magic::Tmpfs)?)
 }
 
-/// The second of all mount namespaces, if it is bare and the first is not far.
-fn second(own: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
-    let mut first = None;
-    for _ in 0..STEPS {
-        let from = first.as_ref().map_or(own, AsFd::as_fd);
-        match older_mount_namespace(from) {
-            Ok(older) => first = Some(older),
-            Err(Errno::NOENT) => {
-                let (second, mounts) = newer_mount_namespace(from)?;
-                return Ok((mounts <= FEW).then_some(second));
-            }
+/// The kernel's bare one: from our own down to the first mount namespace, then up by the ids.
+fn by_id(own: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    let mut at: Option<OwnedFd> = None;
+    for step in 0.. {
+        match previous_mount_namespace(at.as_ref().map_or(own, AsFd::as_fd)) {
+            Ok(_) if step == STEPS_DOWN => return Ok(None),
+            Ok(previous) => at = Some(previous.file),
+            Err(Errno::NOENT) => break,
             Err(errno) => return Err(errno),
         }
+    }
+    for _ in 0..STEPS_UP {
+        let next = match next_mount_namespace(at.as_ref().map_or(own, AsFd::as_fd)) {
+            Err(Errno::NOENT) => return Ok(None),
+            next => next?,
+        };
+        if next.mounts <= FEW && is_devtmpfs_in(next.id)? {
+            return Ok(Some(next.file));
+        }
+        at = Some(next.file);
     }
     Ok(None)
 }
 
+/// `false` also for a mount namespace that has ended meanwhile.
+fn is_devtmpfs_in(id: u64) -> rustix::io::Result<bool> {
+    match has_root_of_type(id, "devtmpfs") {
+        Err(Errno::NOENT) => Ok(false),
+        answer => answer,
+    }
+}
+
 /// `PROC_PID_INIT_INO`: the number of the first pid namespace (linux/proc_ns.h).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-/// Threads that the kernel starts as it boots; kdevtmpfs is among the first
-/// thirty. Ids below 300 are not given again (`RESERVED_PIDS`, kernel/pid.c).
-const EARLY_THREADS: std::ops::Range<u32> = 3..100;
+/// Threads that the kernel starts as it boots; kdevtmpfs comes after six for each CPU.
+/// Ids below 300 are not given again (`RESERVED_PIDS`, kernel/pid.c).
+const EARLY_THREADS: std::ops::Range<u32> = 3..300;
 
 /// The one of the kernel's thread: unlike that of process 2, the parent of all
 /// kernel threads. Only the first pid namespace shows them.
