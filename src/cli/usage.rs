@@ -35,7 +35,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
 fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
     if entry_of(&request).is_some_and(|entry| entry.sealed) {
         let own = exe::Own::open()?;
-        if !own.is_sealed() {
+        if !own.is_sealed()? {
             let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
             let args: std::result::Result<Vec<_>, _> = args.collect();
             // What came as C strings has no NUL in it.

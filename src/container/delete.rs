@@ -1,7 +1,7 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Kept, Runtime, state_of};
-use crate::error::{Context, Error, Kind, Result};
+use super::{Container, Kept, Runtime, serve, state_of};
+use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
@@ -9,14 +9,10 @@ use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
 use crate::sys::signal::Signals;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-
-/// How long a killed process may take to end, in seconds.
-const PATIENCE: i64 = 10;
 
 /// Deletes a stopped container; with `force`, any.
 ///
@@ -34,6 +30,11 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     if force && let Some(init) = container.record.init {
         // A `start` that waits for it, or for its seccomp agent, has the lock.
         kill(init)?;
+        let cgroup = &container.record.cgroup;
+        if cgroup.has_doors() && cgroup.is_frozen()? && cgroup.is_held()? {
+            // v1: what is frozen does not even die.
+            cgroup.thaw()?;
+        }
     }
     let _lock = container.dir.lock()?;
     // Another command may have changed it while we waited.
@@ -131,7 +132,7 @@ pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log, signals: Optio
 /// Kills a process and waits until it has ended.
 fn end(process: ProcessId) -> Result<()> {
     match kill(process)? {
-        Some(pidfd) => wait_until_ended(&pidfd, process.pid),
+        Some(pidfd) => serve::wait_until_ended(pidfd.as_fd(), process.pid),
         None => Ok(()),
     }
 }
@@ -143,15 +144,5 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
         Ok(()) => Ok(Some(pidfd)),
         Err(Errno::SRCH) => Ok(None),
         Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
-    }
-}
-
-/// A pidfd is readable once its process has ended, reaped or not.
-pub(super) fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
-        0 => Err(Error::new(format!("process {pid} has not ended within {PATIENCE} s"))),
-        _ => Ok(()),
     }
 }

@@ -120,7 +120,7 @@ impl<'a> Foreground<'a> {
     }
 
     fn forward_signals(&mut self, child: &Child) -> Result<()> {
-        while let Some(number) = self.signals.next() {
+        while let Some(number) = self.signals.next().call(|| "read a signalfd".into())? {
             match number {
                 // As a subreaper we inherit what the container leaves behind.
                 libc::SIGCHLD => {

@@ -132,7 +132,9 @@ impl Container {
     }
 }
 
-/// By what the kernel shows, and by whether the start socket is there.
+/// By what the kernel shows, and by whether the start socket is there. What is paused is
+/// told first: a container whose init has not been started can be paused, too, and would
+/// not hear `start`.
 fn status_of<C>(
     record: &Record<C>,
     is_unstarted: impl FnOnce() -> bool,
@@ -145,11 +147,11 @@ fn status_of<C>(
         Some(init) if is_alive(&init)? => init,
         _ => return Ok(Status::Stopped),
     };
-    if is_unstarted() {
-        return Ok(Status::Created);
-    }
+    // A `start` that was killed has not removed the socket.
+    let waits = is_unstarted() && serve::has_executed(init.pid)? != Some(true);
     match &record.freezer {
         Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive() => Ok(Status::Paused),
+        _ if waits => Ok(Status::Created),
         _ => Ok(Status::Running),
     }
 }

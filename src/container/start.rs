@@ -12,6 +12,7 @@ use crate::plan::Hooks;
 use crate::spec::Status;
 use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -28,57 +29,73 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     if !kept.process {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
-    let relay = {
-        let _lock = container.dir.lock()?;
-        match container.status()? {
-            Status::Created => {}
-            Status::Stopped => {
-                return Err(Error::new("cannot start a container that has stopped"));
-            }
-            status => {
-                return Err(Error::new(format!(
-                    "cannot start an already running container: {id} is {}",
-                    status.as_str()
-                )));
-            }
-        }
-        let relay = Relay::open(&container.dir)?;
-        let wire = serve::connect_to(&container.dir, container.record.start_word.as_deref())?;
-        let init = container.record.init.ok_or_else(|| super::not_running(id))?;
-        let waiting = Waiting {
-            wire: &wire,
-            pid: init.pid,
-            pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
-            record: &container.record,
-            status: Status::Creating,
-            patience: Patience::until_signal(None),
-            receiver: kept.receiver.as_ref(),
-            log: &runtime.log,
-        };
-        let begun = waiting.begin();
-        container.dir.remove_file(START)?;
-        if let Err(error) = begun {
-            let (dir, record) = (&container.dir, &container.record);
-            return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
-        }
-        relay
+    let lock = container.dir.lock()?;
+    let (status, init) = container.status_and_init()?;
+    check_status(&container, status)?;
+    let (Some(pidfd), Some(init)) = (init, container.record.init) else {
+        return Err(super::not_running(id));
     };
-    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
-    match (relay, container.record.init) {
-        (Some(relay), Some(init)) => match init.open()? {
-            Some(pidfd) => relay.until_ready(&pidfd, init.pid, None),
-            None => Ok(()),
-        },
-        _ => Ok(()),
+    let relay = Relay::open(&container.dir)?;
+    let wire = serve::connect_to(&container.dir, container.record.start_word.as_deref())
+        .map_err(|error| serve::look_again(error, id, Some(init)))?;
+    let patience = Patience::new(None, &kept.hooks.start_container);
+    if patience.is_endless() {
+        // Another `start` meanwhile is not heard, and is told so by init's silence.
+        drop(lock);
     }
+    let waiting = Waiting {
+        wire: &wire,
+        pid: init.pid,
+        pidfd: pidfd.as_fd(),
+        is_child: false,
+        record: &container.record,
+        status: Status::Creating,
+        patience,
+        receiver: kept.receiver.as_ref(),
+        log: &runtime.log,
+    };
+    let begun = waiting.begin();
+    // That it cannot be removed changes nothing: the kernel says that init has gone on.
+    if let Err(error) = container.dir.remove_file(START) {
+        runtime.log.debug(|| format!("start {id}: {error}"));
+    }
+    if let Err(error) = begun {
+        let why = error.parts().0.to_owned();
+        let error = match (error.get_kind(), serve::look_again(error, id, Some(init))) {
+            (Kind::Killed, error) => error.hint(why),
+            (_, error) => error,
+        };
+        let (dir, record) = (&container.dir, &container.record);
+        return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
+    }
+    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
+    relay.map_or(Ok(()), |relay| relay.until_ready(pidfd.as_fd(), init.pid, None))
+}
+
+fn check_status(container: &Container, status: Status) -> Result<()> {
+    let id = container.dir.id();
+    match status {
+        Status::Created => Ok(()),
+        Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
+        // It would not hear us.
+        Status::Paused => Err(Error::new("cannot start a container in the paused state")
+            .hint(format!("`pinnace resume {id}` first"))),
+        status => Err(already(id, status)),
+    }
+}
+
+fn already(id: &str, status: Status) -> Error {
+    let status = status.as_str();
+    Error::new(format!("cannot start an already running container: {id} is {status}"))
 }
 
 /// A process that waits to be started.
 pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
     pub pid: i32,
-    /// Opens its pidfd, which is rarely wanted.
-    pub pidfd: &'a dyn Fn() -> Result<OwnedFd>,
+    pub pidfd: BorrowedFd<'a>,
+    /// Whether nobody but us can reap it. Else it says that it is `Leaving`.
+    pub is_child: bool,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
@@ -92,27 +109,29 @@ impl Waiting<'_> {
     /// Says `Start` and listens until execve(2) has closed the other end.
     ///
     /// # Errors
-    /// What the process reports. It has ended then, or been killed.
+    /// What the process reports, or that it was killed before execve(2). It has ended
+    /// then, or been killed.
     pub fn begin(&self) -> Result<()> {
-        self.wire.send(ToChild::Start)?;
+        self.wire.send(ToChild::Start).map_err(|error| self.kill(error))?;
+        let mut leaves = false;
         for _ in 0..serve::MESSAGES {
-            let heard = match self.patience.receive(self.wire) {
-                Ok(None) => {
-                    self.log.debug(|| format!("process {} runs its program", self.pid));
-                    return Ok(());
-                }
+            let heard = match self.patience.receive(self.wire, self.pidfd) {
+                Ok(None) => return self.closed(leaves),
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
+                Ok(Some(ToParent::Leaving)) => {
+                    leaves = true;
+                    Ok(())
+                }
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
                     Ok(())
                 }
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
-                    let heard = (self.pidfd)().and_then(|pidfd| {
-                        let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
-                        ear.listen(self.wire, pidfd.as_fd(), wait, &mut |fd| self.notify(&fd))
-                    });
-                    return heard.map_err(|error| self.kill(error));
+                    let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
+                    ear.listen(self.wire, self.pidfd, wait, &mut |fd| self.notify(&fd))
+                        .map_err(|error| self.kill(error))?;
+                    return self.closed(leaves);
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
@@ -124,12 +143,47 @@ impl Waiting<'_> {
         Err(self.kill(serve::too_much()))
     }
 
+    /// The wire is closed, or the process has ended: whether it has become its program.
+    fn closed(&self, leaves: bool) -> Result<()> {
+        match self.has_executed(leaves).map_err(|error| self.kill(error))? {
+            true if self.is_child || leaves => {
+                self.log.debug(|| format!("process {} runs its program", self.pid));
+                Ok(())
+            }
+            // It has heard another `start`.
+            true => Err(already(&self.record.id, Status::Running)),
+            false => {
+                let ended = self.wait(false);
+                let signal = serve::signal_of(self.pidfd);
+                Err(serve::killed_by(signal, "before it ran its program").and(ended))
+            }
+        }
+    }
+
+    fn has_executed(&self, leaves: bool) -> Result<bool> {
+        match (serve::has_executed(self.pid), process::has_pid(self.pidfd)) {
+            (Ok(Some(executed)), Ok(true)) => Ok(executed),
+            // Others have reaped it, and its status with it.
+            (_, Ok(false)) => Ok(leaves),
+            // Procfs does not tell. Who has been killed closes its files, and ends.
+            _ if !serve::ends_soon(self.pidfd)? => Ok(true),
+            _ if self.is_child => Ok(serve::signal_of(self.pidfd) != Some(Signal::KILL.as_raw())),
+            _ => Ok(leaves),
+        }
+    }
+
     /// Waits for either; whether it is the first one.
     fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
+        let all = fds.iter().chain([&self.pidfd]);
         let mut fds: Vec<_> =
-            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         self.patience.poll(&mut fds)?;
-        Ok(fds.first().is_some_and(|fd| !fd.revents().is_empty()))
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        if !ready(0) && !ready(1) {
+            let signal = serve::signal_of(self.pidfd);
+            return Err(serve::killed_by(signal, "under its filter"));
+        }
+        Ok(ready(0))
     }
 
     fn notify(&self, listener: &OwnedFd) -> Result<()> {
@@ -148,12 +202,8 @@ impl Waiting<'_> {
     }
 
     fn wait(&self, kill: bool) -> Result<()> {
-        let pidfd = match (self.pidfd)() {
-            Err(error) if error.get_kind() == Kind::NotRunning => return Ok(()),
-            pidfd => pidfd?,
-        };
-        match if kill { pidfd_send_signal(&pidfd, Signal::KILL) } else { Ok(()) } {
-            Ok(()) | Err(Errno::SRCH) => delete::wait_until_ended(&pidfd, self.pid),
+        match if kill { pidfd_send_signal(self.pidfd, Signal::KILL) } else { Ok(()) } {
+            Ok(()) | Err(Errno::SRCH) => serve::wait_until_ended(self.pidfd, self.pid),
             Err(errno) => Err(Error::os("kill init", errno)),
         }
     }
