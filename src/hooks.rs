@@ -291,8 +291,9 @@ impl Running<'_> {
     /// frozen, which on v1 keeps it from ending.
     fn reap(&self) -> Result<Option<WaitIdStatus>> {
         if !ends(self.child.pidfd.as_fd()).call(|| "poll a pidfd".into())? {
-            return Err(Error::new("the hook was killed, and does not end")
-                .hint("is its cgroup frozen?"));
+            return Err(
+                Error::new("the hook was killed, and does not end").hint("is its cgroup frozen?")
+            );
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), options);

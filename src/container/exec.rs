@@ -280,9 +280,7 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
     };
     let patience = Patience::new(Some(signals), &[]);
     let spawn = |birth: &Birth<'_>, exec: &Exec<'_>| -> Result<(Made, ParentEnd)> {
-        let hear = |wire: &ParentEnd, middle: &Child| {
-            patience.receive(wire, middle.pidfd.as_fd())
-        };
+        let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
         let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(exec, wire))?;
         Ok((Made { first, seen: None, waits: exec.waits }, wire))
     };

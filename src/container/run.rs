@@ -58,7 +58,11 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
     if ending.detach {
         if let Some(relay) = foreground.relay {
-            relay.until_ready(created.child.pidfd.as_fd(), created.pid(), Some(&created.signals))?;
+            relay.until_ready(
+                created.child.pidfd.as_fd(),
+                created.pid(),
+                Some(&created.signals),
+            )?;
         }
         signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);

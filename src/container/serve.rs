@@ -91,11 +91,7 @@ impl<'a> Patience<'a> {
     ///
     /// # Errors
     /// Those of [`Self::poll`] and of [`ParentEnd::receive`].
-    pub fn receive(
-        &self,
-        wire: &ParentEnd,
-        process: BorrowedFd<'_>,
-    ) -> Result<Option<ToParent>> {
+    pub fn receive(&self, wire: &ParentEnd, process: BorrowedFd<'_>) -> Result<Option<ToParent>> {
         let fd = PollFd::from_borrowed_fd(process, PollFlags::IN);
         let mut fds = vec![PollFd::new(wire, PollFlags::IN), fd];
         self.poll(&mut fds)?;

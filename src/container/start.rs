@@ -175,8 +175,7 @@ impl Waiting<'_> {
     /// Waits for either; whether it is the first one.
     fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
         let all = fds.iter().chain([&self.pidfd]);
-        let mut fds: Vec<_> =
-            all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         self.patience.poll(&mut fds)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         if !ready(0) && !ready(1) {

@@ -9,11 +9,11 @@
 use crate::error::{Context, Error, Result};
 use crate::sys::process;
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, child_subreaper, getpid, kill_process, pidfd_open,
     set_child_subreaper, waitpid,
 };
+use std::os::fd::AsFd as _;
 
 /// More rounds than a tree is deep; only a program that forks faster than it
 /// can be killed needs more.

@@ -96,8 +96,10 @@ impl Ear {
             if wait(&[wire.as_fd(), self.faults.as_fd()])? {
                 return match wire.receive()? {
                     None if loaded => Ok(()),
-                    None => Err(Error::new("init was killed before it had its filter")
-                        .kind(Kind::Killed)),
+                    None => {
+                        Err(Error::new("init was killed before it had its filter")
+                            .kind(Kind::Killed))
+                    }
                     Some(said) => Err(Error::new(format!("init said {said:?} under its filter"))),
                 };
             }

@@ -76,9 +76,8 @@ impl Own {
     fn place(&self) -> rustix::io::Result<Option<(bool, u32)>> {
         match statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
             Err(Errno::NOSYS | Errno::PERM) => Ok(None),
-            stat => stat.map(|stat| {
-                Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink))
-            }),
+            stat => stat
+                .map(|stat| Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink))),
         }
     }
 

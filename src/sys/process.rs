@@ -238,9 +238,7 @@ fn null_terminated<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*const c_
 pub fn has_pid(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let no_info: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: signal 0 is sent to nobody; the kernel fills in what is not given.
-    match unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, 0)
-    } {
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, 0) } {
         -1 => match last_errno() {
             Errno::SRCH => Ok(false),
             Errno::PERM => Ok(true),
