@@ -109,7 +109,7 @@ impl<'a> Patience<'a> {
 }
 
 /// Whether there is something to be read; waits for nothing.
-fn is_ready(fd: BorrowedFd<'_>) -> Result<bool> {
+pub(super) fn is_ready(fd: BorrowedFd<'_>) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let ready = retry_on_intr(|| poll(&mut fds, Some(&now))).call(|| "poll".into())?;

@@ -56,7 +56,9 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     };
     let begun = waiting.begin();
     // That it cannot be removed changes nothing: the kernel says that init has gone on.
-    if let Err(error) = container.dir.remove_file(START) {
+    if (begun.is_ok() || serve::is_ready(pidfd.as_fd()).is_ok_and(|ended| ended))
+        && let Err(error) = container.dir.remove_file(START)
+    {
         runtime.log.debug(|| format!("start {id}: {error}"));
     }
     if let Err(error) = begun {
@@ -152,8 +154,13 @@ impl Waiting<'_> {
             }
             // It has heard another `start`.
             true => Err(already(&self.record.id, Status::Running)),
+            false if !serve::ends_soon(self.pidfd)? && !self.is_child && !leaves => {
+                Err(Error::new("init has closed the connection, and still waits")
+                    .hint("it could not read what was sent; try again"))
+            }
             false => {
-                let ended = self.wait(false);
+                // Who has ended needs no end.
+                let ended = self.wait(true);
                 let signal = serve::signal_of(self.pidfd);
                 Err(serve::killed_by(signal, "before it ran its program").and(ended))
             }
