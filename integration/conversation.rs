@@ -8,6 +8,7 @@ use crate::harness::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -401,4 +402,32 @@ fn start_whose_word_cannot_be_sent_ends_init_before_it_says_so() {
     c.create().ok();
     injected(&c, &[], "sendmsg:error=ENOMEM", &["start", &c.id]).run().fails();
     assert_eq!(c.status(), "stopped");
+}
+
+/// A hook without a timeout gives others no lock to wait for.
+#[test]
+fn two_starts_at_once_are_one_start_whatever_becomes_of_the_first() {
+    needs!(is_pinnace(), "pinnace");
+    for killed in [false, true] {
+        let hook = "#!/bin/sh\necho > /began\nread go < /ready\n";
+        let c = Bundle::sleeper().file("hook", hook);
+        fs::set_permissions(c.rootfs("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+        let hooks = serde_json::json!([{"path": "/hook"}]);
+        let c = c.set("/hooks/startContainer", hooks).container();
+        c.create().ok();
+        let mut first = Some(c.call(["start", &c.id]).spawn());
+        until("the hook runs", || c.bundle.rootfs("began").exists());
+        if killed {
+            drop(first.take());
+        }
+        let second = c.call(["start", &c.id]).spawn();
+        until("start waits for init", || sleeps_in(second.pid(), "poll"));
+        assert_eq!(c.status(), "created");
+        fs::write(c.bundle.rootfs("ready"), "go\n").unwrap();
+        second.wait().fails_with(&["already running"]);
+        if let Some(first) = first {
+            first.wait().ok();
+        }
+        assert_eq!(c.status(), "running");
+    }
 }

@@ -406,14 +406,16 @@ pub(super) fn connect_to(dir: &Dir, word: Option<&str>) -> Result<ParentEnd> {
     let call = || format!("connect {}/{START}", dir.path().display());
     let socket = start_socket().call(call)?;
     connect(&socket, &address(dir)?).call(call)?;
+    let wire = ParentEnd::from_socket(socket);
     if let Some(word) = word {
-        match send(&socket, word.as_bytes(), SendFlags::NOSIGNAL) {
+        match send(&wire, word.as_bytes(), SendFlags::NOSIGNAL) {
+            Ok(_) => {}
             // It is gone: that is noticed where its words are waited for.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(Errno::PIPE | Errno::CONNRESET) => wire.set_unread(),
             Err(errno) => return Err(Error::os("send to init", errno)),
         }
     }
-    Ok(ParentEnd::from_socket(socket))
+    Ok(wire)
 }
 
 fn start_socket() -> rustix::io::Result<OwnedFd> {

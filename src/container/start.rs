@@ -40,7 +40,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         .map_err(|error| serve::look_again(error, id, Some(init)))?;
     let patience = Patience::new(None, &kept.hooks.start_container);
     if patience.is_endless() {
-        // Another `start` meanwhile is not heard, and is told so by init's silence.
+        // Another `start` meanwhile is not heard, and told so by what init has not read.
         drop(lock);
     }
     let waiting = Waiting {
@@ -62,10 +62,13 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         runtime.log.debug(|| format!("start {id}: {error}"));
     }
     if let Err(error) = begun {
-        let why = error.parts().0.to_owned();
-        let error = match (error.get_kind(), serve::look_again(error, id, Some(init))) {
-            (Kind::Killed, error) => error.hint(why),
-            (_, error) => error,
+        let error = match error.get_kind() {
+            Kind::Killed => {
+                let why = error.parts().0.to_owned();
+                serve::look_again(error, id, Some(init)).hint(why)
+            }
+            // What init says ends it, too.
+            _ => error,
         };
         let (dir, record) = (&container.dir, &container.record);
         return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
@@ -148,7 +151,7 @@ impl Waiting<'_> {
     /// The wire is closed, or the process has ended: whether it has become its program.
     fn closed(&self, leaves: bool) -> Result<()> {
         match self.has_executed(leaves).map_err(|error| self.kill(error))? {
-            true if self.is_child || leaves => {
+            true if self.is_child || leaves || !self.wire.is_unread() => {
                 self.log.debug(|| format!("process {} runs its program", self.pid));
                 Ok(())
             }
