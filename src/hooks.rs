@@ -124,6 +124,7 @@ fn follow(
 
 /// Makes the hook's process. It has nothing of ours but the pipes.
 fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Running<'a>> {
+    signal::take_over();
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::new("contains a NUL byte"));
     let path = text(hook.path.as_os_str().as_bytes())?;
     let args = hook.args.iter().map(|arg| text(arg.as_bytes()));

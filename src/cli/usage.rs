@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
+use crate::sys::signal;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
@@ -43,6 +44,9 @@ fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
         }
         // execveat(2) has named us by the number of a descriptor.
         rustix::thread::set_name(c"pinnace").call(|| "prctl(PR_SET_NAME)".into())?;
+    }
+    if entry_of(&request).is_some_and(|entry| entry.sealed || entry.name == "update") {
+        signal::take_over();
     }
     Ok((request, take_over_descriptors()?))
 }

@@ -122,8 +122,27 @@ impl Container {
         Ok((status, pidfd))
     }
 
+    /// As [`Self::status_and_init`] for `start`, which hears of a start socket that nobody
+    /// has removed when it connects.
+    ///
+    /// # Errors
+    /// As [`Self::status_and_init`].
+    fn status_before_start(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let mut pidfd = None;
+        let is_unstarted = || Ok(self.dir.has(START));
+        let status = status_of(
+            &self.record,
+            |_| is_unstarted(),
+            |init| {
+                pidfd = init.open_alive()?;
+                Ok(pidfd.is_some())
+            },
+        )?;
+        Ok((status, pidfd))
+    }
+
     fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
-        status_of(&self.record, || self.dir.has(START), is_alive)
+        status_of(&self.record, |init| is_unstarted(self.dir.has(START), init), is_alive)
     }
 
     /// The state document (runtime.md, "State"). `pid` is the runtime's view.
@@ -137,7 +156,7 @@ impl Container {
 /// not hear `start`.
 fn status_of<C>(
     record: &Record<C>,
-    is_unstarted: impl FnOnce() -> bool,
+    is_unstarted: impl FnOnce(ProcessId) -> Result<bool>,
     is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
 ) -> Result<Status> {
     if record.creator.is_some_and(|creator| creator.is_alive()) {
@@ -147,13 +166,17 @@ fn status_of<C>(
         Some(init) if is_alive(&init)? => init,
         _ => return Ok(Status::Stopped),
     };
-    // A `start` that was killed has not removed the socket.
-    let waits = is_unstarted() && serve::has_executed(init.pid)? != Some(true);
+    let waits = is_unstarted(init)?;
     match &record.freezer {
         Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive() => Ok(Status::Paused),
         _ if waits => Ok(Status::Created),
         _ => Ok(Status::Running),
     }
+}
+
+/// Whether init waits: a `start` that was killed has not removed the socket.
+fn is_unstarted(has_socket: bool, init: ProcessId) -> Result<bool> {
+    Ok(has_socket && serve::has_executed(init.pid)? != Some(true))
 }
 
 /// A container for who only looks at it, once.
@@ -162,8 +185,8 @@ fn status_of<C>(
 /// As [`Container::find`] and [`Container::status`].
 fn look_at(store: &Store, id: &str) -> Result<(Glance, Status)> {
     let record = store.glance(id)?;
-    let is_unstarted = || store.has(id, START);
-    let status = status_of(&record, is_unstarted, |init| Ok(init.is_alive()))?;
+    let unstarted = |init| is_unstarted(store.has(id, START), init);
+    let status = status_of(&record, unstarted, |init| Ok(init.is_alive()))?;
     Ok((record, status))
 }
 

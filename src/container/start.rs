@@ -10,7 +10,7 @@ use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
 use crate::spec::Status;
-use crate::store::{Dir, Record, START};
+use crate::store::{Dir, ProcessId, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
 use crate::sys::process;
 use crate::sys::signal::Signals;
@@ -30,14 +30,13 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
     let lock = container.dir.lock()?;
-    let (status, init) = container.status_and_init()?;
+    let (status, init) = container.status_before_start()?;
     check_status(&container, status)?;
     let (Some(pidfd), Some(init)) = (init, container.record.init) else {
         return Err(super::not_running(id));
     };
     let relay = Relay::open(&container.dir)?;
-    let wire = serve::connect_to(&container.dir, container.record.start_word.as_deref())
-        .map_err(|error| serve::look_again(error, id, Some(init)))?;
+    let wire = connect(&container, init)?;
     let patience = Patience::new(None, &kept.hooks.start_container);
     if patience.is_endless() {
         // Another `start` meanwhile is not heard, and told so by what init has not read.
@@ -75,6 +74,20 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
     relay.map_or(Ok(()), |relay| relay.until_ready(pidfd.as_fd(), init.pid, None))
+}
+
+/// Who does not listen any more has ended, or been started: by a `start` that was killed
+/// before it could remove the socket.
+fn connect(container: &Container, init: ProcessId) -> Result<ParentEnd> {
+    let id = container.dir.id();
+    let connected = serve::connect_to(&container.dir, container.record.start_word.as_deref());
+    connected.or_else(|error| match error.errno() {
+        Some(Errno::CONNREFUSED | Errno::NOENT) => {
+            check_status(container, container.status()?)?;
+            Err(serve::look_again(error, id, Some(init)))
+        }
+        _ => Err(error),
+    })
 }
 
 fn check_status(container: &Container, status: Status) -> Result<()> {

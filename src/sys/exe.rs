@@ -95,14 +95,16 @@ impl Own {
         }
         // SAFETY: this program has one thread.
         unsafe { std::env::set_var(COPIED, "1") };
-        signal::give_back();
         if matches!(self.place(), Ok(Some(_)))
             && let Ok(mount) = readonly_mount(&self.0)
         {
             // Refused where `/proc` or the mount does not allow it: then the other.
             execute(&mount, args);
         }
+        // `ulimit -f` binds a memfd, too.
+        signal::take_over();
         let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
+        signal::give_back();
         let errno = execute(&memfd, args);
         Err(errno).call(|| "execveat of the sealed program".into())
     }

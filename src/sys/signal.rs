@@ -142,21 +142,30 @@ static IGNORES_CHILDREN: AtomicBool = AtomicBool::new(false);
 /// Whether a file that grows too large ends who our caller starts.
 static ENDED_BY_SIZE: AtomicBool = AtomicBool::new(false);
 
-/// Sets the dispositions that we depend on. One that is to ignore a signal outlives
+/// Whether [`take_over`] has been called.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Sets the dispositions on which who makes processes or files depends. One that is to ignore a signal outlives
 /// execve(2), so that our caller's choice is ours: with SIGCHLD ignored the kernel reaps
 /// our children, and their exit status is nobody's (waitid(2), "NOTES").
 ///
-/// To write to a hook that has gone must be an error (SIGPIPE), and so must be to write
-/// beyond `ulimit -f` (SIGXFSZ).
+/// To write beyond `ulimit -f` must be an error (SIGXFSZ).
 pub fn take_over() {
-    // SAFETY: SIG_IGN is a valid disposition of SIGPIPE.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
     // SAFETY: SIG_IGN is a valid disposition of SIGXFSZ.
     let size = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     // SAFETY: SIG_DFL is a valid disposition of SIGCHLD.
     let children = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     ENDED_BY_SIZE.store(size == libc::SIG_DFL, Ordering::Relaxed);
     IGNORES_CHILDREN.store(children == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// To write to a hook that has gone must be an error.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition of SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// Before execve(2): our caller's dispositions, but for SIGPIPE, which ends who writes

@@ -37,7 +37,7 @@ pub unsafe fn run(
     open_stdio();
     // SAFETY: the caller's promise.
     unsafe { remember(argc, argv) };
-    super::signal::take_over();
+    super::signal::ignore_sigpipe();
     let one = |index| {
         // SAFETY: `index` is below `argc`.
         let place = unsafe { argv.add(index) };
