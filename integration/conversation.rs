@@ -422,14 +422,15 @@ fn two_starts_at_once_are_one_start_whatever_becomes_of_the_first() {
         if killed {
             drop(first.take());
         }
-        let second = c.call(["start", &c.id]).spawn();
-        until("start waits for init", || sleeps_in(second.pid(), "poll"));
+        c.start().fails_with(&["already running"]);
         assert_eq!(c.status(), "created");
+        let init = c.pid();
         fs::write(c.bundle.rootfs("ready"), "go\n").unwrap();
-        second.wait().fails_with(&["already running"]);
         if let Some(first) = first {
             first.wait().ok();
         }
+        let program = format!("/proc/{}/cmdline", init.as_raw_nonzero());
+        until("the program runs", || fs::read(&program).unwrap().starts_with(b"sleep"));
         assert_eq!(c.status(), "running");
     }
 }

@@ -1,6 +1,7 @@
 //! `delete`: takes back everything that `create` made.
 
 use super::{Container, Kept, Runtime, serve, state_of};
+use crate::cgroup;
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
@@ -31,7 +32,10 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         // A `start` that waits for it, or for its seccomp agent, has the lock.
         kill(init)?;
         let cgroup = &container.record.cgroup;
-        if cgroup.has_doors() && cgroup.is_frozen()? && cgroup.is_held()? {
+        if let Some(freezer) = container.record.freezer.as_ref().filter(|_| cgroup.has_doors())
+            && cgroup::is_frozen(freezer)?
+            && cgroup.is_held()?
+        {
             // v1: what is frozen does not even die.
             cgroup.thaw()?;
         }

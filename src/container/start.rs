@@ -84,7 +84,13 @@ fn connect(container: &Container, init: ProcessId) -> Result<ParentEnd> {
     connected.or_else(|error| match error.errno() {
         Some(Errno::CONNREFUSED | Errno::NOENT) => {
             check_status(container, container.status()?)?;
-            Err(serve::look_again(error, id, Some(init)))
+            match serve::look_again(error, id, Some(init)) {
+                error if error.get_kind() == Kind::NotRunning => Err(error),
+                // It listens until it has heard one.
+                _ => Err(Error::new(format!(
+                    "cannot start an already running container: {id} is being started"
+                ))),
+            }
         }
         _ => Err(error),
     })
@@ -112,7 +118,7 @@ pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
     pub pid: i32,
     pub pidfd: BorrowedFd<'a>,
-    /// Whether nobody but us can reap it. Else it says that it is `Leaving`.
+    /// Whether nobody but us can reap it.
     pub is_child: bool,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
@@ -131,15 +137,10 @@ impl Waiting<'_> {
     /// then, or been killed.
     pub fn begin(&self) -> Result<()> {
         self.wire.send(ToChild::Start).map_err(|error| self.kill(error))?;
-        let mut leaves = false;
         for _ in 0..serve::MESSAGES {
             let heard = match self.patience.receive(self.wire, self.pidfd) {
-                Ok(None) => return self.closed(leaves),
+                Ok(None) => return self.closed(),
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
-                Ok(Some(ToParent::Leaving)) => {
-                    leaves = true;
-                    Ok(())
-                }
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
                     Ok(())
@@ -149,7 +150,7 @@ impl Waiting<'_> {
                     let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
                     ear.listen(self.wire, self.pidfd, wait, &mut |fd| self.notify(&fd))
                         .map_err(|error| self.kill(error))?;
-                    return self.closed(leaves);
+                    return self.closed();
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
@@ -162,37 +163,46 @@ impl Waiting<'_> {
     }
 
     /// The wire is closed, or the process has ended: whether it has become its program.
-    fn closed(&self, leaves: bool) -> Result<()> {
-        match self.has_executed(leaves).map_err(|error| self.kill(error))? {
-            true if self.is_child || leaves || !self.wire.is_unread() => {
+    fn closed(&self) -> Result<()> {
+        match self.has_executed().map_err(|error| self.kill(error))? {
+            true if self.is_child || !self.wire.is_unread() => {
                 self.log.debug(|| format!("process {} runs its program", self.pid));
                 Ok(())
             }
             // It has heard another `start`.
             true => Err(already(&self.record.id, Status::Running)),
-            false if !serve::ends_soon(self.pidfd)? && !self.is_child && !leaves => {
+            false if !serve::ends_soon(self.pidfd)? && !self.is_child => {
                 Err(Error::new("init has closed the connection, and still waits")
                     .hint("it could not read what was sent; try again"))
             }
             false => {
                 // Who has ended needs no end.
                 let ended = self.wait(true);
-                let signal = serve::signal_of(self.pidfd);
-                Err(serve::killed_by(signal, "before it ran its program").and(ended))
+                Err(serve::killed_by(self.signal(), "before it ran its program").and(ended))
             }
         }
     }
 
-    fn has_executed(&self, leaves: bool) -> Result<bool> {
-        match (serve::has_executed(self.pid), process::has_pid(self.pidfd)) {
-            (Ok(Some(executed)), Ok(true)) => Ok(executed),
-            // Others have reaped it, and its status with it.
-            (_, Ok(false)) => Ok(leaves),
-            // Procfs does not tell. Who has been killed closes its files, and ends.
-            _ if !serve::ends_soon(self.pidfd)? => Ok(true),
-            _ if self.is_child => Ok(serve::signal_of(self.pidfd) != Some(Signal::KILL.as_raw())),
-            _ => Ok(leaves),
+    /// What procfs says is of this process only as long as it has its pid, which nobody
+    /// but us takes from a child.
+    fn has_executed(&self) -> Result<bool> {
+        let told = serve::has_executed(self.pid);
+        if let Ok(Some(executed)) = told
+            && (self.is_child || process::has_pid(self.pidfd).is_ok_and(|has| has))
+        {
+            return Ok(executed);
         }
+        // Who was killed closes its files, and ends; how, may be all that is left to be known.
+        Ok(!serve::ends_soon(self.pidfd)? || self.signal() != Some(Signal::KILL.as_raw()))
+    }
+
+    /// What has ended it, if that is known and was a signal. Before Linux 6.15 it is not
+    /// known of a process that others have reaped.
+    fn signal(&self) -> Option<i32> {
+        serve::signal_of(self.pidfd).or_else(|| {
+            let status = process::ended_with(self.pidfd).ok().flatten()?;
+            Some(status & 0x7f).filter(|signal| *signal != 0)
+        })
     }
 
     /// Waits for either; whether it is the first one.
@@ -202,8 +212,7 @@ impl Waiting<'_> {
         self.patience.poll(&mut fds)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         if !ready(0) && !ready(1) {
-            let signal = serve::signal_of(self.pidfd);
-            return Err(serve::killed_by(signal, "under its filter"));
+            return Err(serve::killed_by(self.signal(), "under its filter"));
         }
         Ok(ready(0))
     }

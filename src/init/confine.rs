@@ -256,18 +256,11 @@ impl Last<'_> {
     }
 
     /// The end: limits, umask, signals, the filter unless it is in force, execve(2).
-    /// Never returns but with an error. Who is not our parent is told before: it cannot
-    /// ask for the status of a process that others have reaped.
+    /// Never returns but with an error.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn exec(
-        &self,
-        program: &CStr,
-        wire: &ChildEnd,
-        filtered: bool,
-        tells: bool,
-    ) -> Result<Infallible> {
+    pub fn exec(&self, program: &CStr, wire: &ChildEnd, filtered: bool) -> Result<Infallible> {
         let process = self.process;
         self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.caller_umask);
@@ -275,9 +268,6 @@ impl Last<'_> {
         signal::give_back();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
         keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
-        if tells {
-            wire.send(&ToParent::Leaving)?;
-        }
         self.filter_and_exec(program, wire, self.filter.filter(|_| !filtered))
     }
 

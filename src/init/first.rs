@@ -138,7 +138,6 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     last.become_user(&bound)?;
     let program = program::find(last.process)?;
     let filtered = hooks.is_empty() && last.filter_early(&bound, After::Start)?;
-    let by_stranger = start.is_some();
     wire.send(&ToParent::Ready)?;
     start::wait(wire, start)?;
     bound.warn(wire)?;
@@ -147,7 +146,7 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         let confine = || last.confine_hook();
         container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
     }
-    last.exec(&program, wire, filtered, by_stranger)
+    last.exec(&program, wire, filtered)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.

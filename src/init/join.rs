@@ -129,7 +129,7 @@ fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible
         wire.send(&ToParent::Ready)?;
     }
     wire.expect(ToChild::Start)?;
-    last.exec(&program, wire, filtered, false)
+    last.exec(&program, wire, filtered)
 }
 
 /// Goes on in a child, which is in the container's pid namespace, and a child of

@@ -12,7 +12,6 @@
 //!                                     Ready             everything but the last chapter is done
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
-//!                                     Leaving           only to `start`: filter and execve(2) are left to do
 //!                                     Listener + fd     the filter is loaded and has a notification fd
 //!                                     Silent + fd       the filter will forbid to say anything: see `silent`
 //!                                     end of file       execve has succeeded, or it is dead
@@ -20,8 +19,7 @@
 //!
 //! At any point the child may send `Failed`, and then it ends. The end of the file alone
 //! tells nothing: who is killed closes its files, too. So the kernel is asked whether the
-//! process has executed a program (`has_executed` in `container/serve.rs`); of one that
-//! another has reaped by then, `Leaving` is all that is known.
+//! process has executed a program (`has_executed` in `container/serve.rs`).
 
 mod handover;
 mod silent;
@@ -62,8 +60,6 @@ pub enum ToParent {
     Console(OwnedFd),
     /// Waiting to be started.
     Ready,
-    /// Started, and about to execute the program.
-    Leaving,
     /// The notification fd of the seccomp filter.
     Listener(OwnedFd),
     /// How to hear what comes after this, which is no message.
@@ -216,7 +212,6 @@ impl ChildEnd {
                 fd = Some(master.as_fd());
             }
             ToParent::Ready => packet.push(b'r'),
-            ToParent::Leaving => packet.push(b'x'),
             ToParent::Listener(listener) => {
                 packet.push(b'l');
                 fd = Some(listener.as_fd());
@@ -308,7 +303,6 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
         b'h' => ToParent::Hooks,
         b'c' => ToParent::Console(fd?),
         b'r' => ToParent::Ready,
-        b'x' => ToParent::Leaving,
         b'l' => ToParent::Listener(fd?),
         b'q' => {
             let (start, body) = body.split_first_chunk::<8>()?;

@@ -37,7 +37,7 @@ const SEALS: SealFlags =
 /// The file of this program, found once: the first look into a process's own
 /// directory of /proc costs the kernel more than all that is done here.
 #[derive(Debug)]
-pub struct Own(OwnedFd);
+pub struct Own(OwnedFd, rustix::io::Result<Option<(bool, u32)>>);
 
 impl Own {
     /// Opens it, by `O_PATH`.
@@ -46,7 +46,9 @@ impl Own {
     /// A `/proc` that is not mounted.
     pub fn open() -> Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        open(SELF, flags, Mode::empty()).map(Self).call(|| format!("open {SELF}"))
+        let file = open(SELF, flags, Mode::empty()).call(|| format!("open {SELF}"))?;
+        let place = place(&file);
+        Ok(Self(file, place))
     }
 
     /// Whether it can be written to by nobody: asked of the kernel, as an
@@ -57,7 +59,7 @@ impl Own {
     /// for ever.
     pub fn is_sealed(&self) -> Result<bool> {
         let call = || format!("is {SELF} sealed?");
-        let Some((is_mount, links)) = self.place().call(call)? else {
+        let Some((is_mount, links)) = self.1.call(call)? else {
             // Of the two kinds of copy only a memfd can be known then.
             return has_seals().call(call);
         };
@@ -69,16 +71,6 @@ impl Own {
         }
         // A memfd has no name.
         Ok(links == 0 && has_seals().call(call)?)
-    }
-
-    /// Whether it is the root of a mount, and how many names it has; `None` where
-    /// statx(2) cannot be had: an old container engine's filter may forbid it.
-    fn place(&self) -> rustix::io::Result<Option<(bool, u32)>> {
-        match statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
-            Err(Errno::NOSYS | Errno::PERM) => Ok(None),
-            stat => stat
-                .map(|stat| Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink))),
-        }
     }
 
     /// Starts the program anew from a sealed copy, with the same arguments and
@@ -95,7 +87,7 @@ impl Own {
         }
         // SAFETY: this program has one thread.
         unsafe { std::env::set_var(COPIED, "1") };
-        if matches!(self.place(), Ok(Some(_)))
+        if matches!(self.1, Ok(Some(_)))
             && let Ok(mount) = readonly_mount(&self.0)
         {
             // Refused where `/proc` or the mount does not allow it: then the other.
@@ -107,6 +99,17 @@ impl Own {
         signal::give_back();
         let errno = execute(&memfd, args);
         Err(errno).call(|| "execveat of the sealed program".into())
+    }
+}
+
+/// Whether it is the root of a mount, and how many names it has; `None` where
+/// statx(2) cannot be had: an old container engine's filter may forbid it.
+fn place(file: &OwnedFd) -> rustix::io::Result<Option<(bool, u32)>> {
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        stat => {
+            stat.map(|stat| Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink)))
+        }
     }
 }
 

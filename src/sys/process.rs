@@ -248,6 +248,33 @@ pub fn has_pid(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
+/// `struct pidfd_info` (linux/pidfd.h), version 0.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The wait status of a process that others have reaped; `None` if it has not ended.
+///
+/// # Errors
+/// Those of ioctl(2), before Linux 6.15.
+pub fn ended_with(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    /// `PIDFD_GET_INFO`: `_IOWR(0xff, 11, struct pidfd_info)`.
+    const GET_INFO: u32 = 0xc040_ff0b;
+    /// `PIDFD_INFO_EXIT`.
+    const EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+    // SAFETY: the kernel fills in a structure of the size that is in the number.
+    match unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) } {
+        -1 => Err(last_errno()),
+        _ => Ok((info.mask & EXIT != 0).then_some(info.exit_code)),
+    }
+}
+
 /// Ends the process without running anything that belongs to its maker.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
