@@ -17,6 +17,7 @@ mod budget;
 mod bus;
 mod cgroups;
 mod cli;
+mod conversation;
 mod devices;
 mod events;
 mod exec;

@@ -22,6 +22,8 @@ pub enum Kind {
     NotRunning,
     /// A hook failed: the container must be destroyed.
     Hook,
+    /// A process of ours has been killed. Whoever ends a container kills them all.
+    Killed,
 }
 
 /// One failure, told once.

@@ -124,6 +124,7 @@ fn follow(
 
 /// Makes the hook's process. It has nothing of ours but the pipes.
 fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Running<'a>> {
+    signal::take_over();
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::new("contains a NUL byte"));
     let path = text(hook.path.as_os_str().as_bytes())?;
     let args = hook.args.iter().map(|arg| text(arg.as_bytes()));
@@ -173,7 +174,7 @@ fn become_hook(
         rustix::stdio::dup2_stdin(stdio[0]).call(|| "dup2".into())?;
         rustix::stdio::dup2_stdout(stdio[1]).call(|| "dup2".into())?;
         rustix::stdio::dup2_stderr(stdio[2]).call(|| "dup2".into())?;
-        signal::default_sigpipe();
+        signal::give_back();
         rustix::process::umask(UMASK);
         process::with_only(3, &[report.as_raw_fd()], || {
             signal::unblock_all().call(|| "sigprocmask".into())?;
@@ -242,7 +243,9 @@ impl Running<'_> {
             if ended {
                 return Ok(true);
             }
-            if let Some(signal) = self.signals.and_then(Signals::ending) {
+            if let Some(signals) = self.signals
+                && let Some(signal) = signals.ending().call(|| "read a signalfd".into())?
+            {
                 return Err(Error::new(format!("ended by signal {signal}")));
             }
         }
@@ -253,6 +256,7 @@ impl Running<'_> {
     fn feed(&mut self) -> Result<()> {
         while let Some(stdin) = &self.stdin {
             match rustix::io::write(stdin, &self.document[self.sent..]) {
+                Ok(0) => return Err(Error::os("write the state to the hook", Errno::IO)),
                 Ok(count) => self.sent += count,
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(Errno::PIPE) => self.sent = self.document.len(),
@@ -284,9 +288,16 @@ impl Running<'_> {
         self.reap().map(drop)
     }
 
-    /// Takes the status of a hook that has ended, or is about to.
+    /// Takes the status of a hook that has ended, or is about to: unless its cgroup is
+    /// frozen, which on v1 keeps it from ending.
     fn reap(&self) -> Result<Option<WaitIdStatus>> {
-        let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED);
+        if !ends(self.child.pidfd.as_fd()).call(|| "poll a pidfd".into())? {
+            return Err(
+                Error::new("the hook was killed, and does not end").hint("is its cgroup frozen?")
+            );
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), options);
         rustix::io::retry_on_intr(wait).call(|| "wait for the hook".into())
     }
 
@@ -308,6 +319,13 @@ impl Running<'_> {
             text => format!("; it said: {text}"),
         }
     }
+}
+
+/// Waits for the end of a process that has been killed; false if it does not come in time.
+fn ends(process: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&PATIENCE)))? > 0)
 }
 
 /// Reads what is there; false at the end of the file.

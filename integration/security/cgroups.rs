@@ -625,14 +625,14 @@ fn a_lock_that_is_held_keeps_nobody_for_long() {
         c.call(["delete", id]).spawn(),
         c.call(["update", "--pids-limit", "100", id]).spawn(),
         c.call(["pause", id]).spawn(),
-        c.call(["resume", id]).spawn(),
         created.call(["start", &created.id]).spawn(),
     ];
     // A mask outlives execve(2): the limit must not hang on the caller's.
     let patient = Call::new("/usr/bin/env").args(["--block-signal=ALRM"]).args([&runtime().path]);
     let patient = patient.args(c.global()).args(["pause", id]).spawn();
     let start = Instant::now();
-    // These want no lock.
+    // These want no lock. Who has it may wait for what `resume` thaws.
+    c.call(["resume", id]).run().fails_with(&["not paused"]);
     terminated(c.call(["events", id]).spawn());
     c.call(["state", id]).run().ok();
     c.call(["kill", id, "CONT"]).run().ok();

@@ -16,7 +16,7 @@ arguments! {
 impl Verb for Create {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         container::create(runtime, &self.creation.settings(runtime.inherited_fds, false, false)?)?
-            .leave()?;
+            .leave(runtime)?;
         Ok(0)
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
+use crate::sys::signal;
 use crate::sys::start::stdout_was_closed;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -41,7 +42,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
 fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
     if entry_of(&request).is_some_and(|entry| entry.sealed) {
         let own = exe::Own::open()?;
-        if !own.is_sealed() {
+        if !own.is_sealed()? {
             let args = args.into_iter().map(|arg| CString::new(arg.into_vec()));
             let args: std::result::Result<Vec<_>, _> = args.collect();
             // What came as C strings has no NUL in it.
@@ -49,6 +50,9 @@ fn prepare(request: Request, args: Vec<OsString>) -> Result<(Request, u32)> {
         }
         // execveat(2) has named us by the number of a descriptor.
         rustix::thread::set_name(c"pinnace").call(|| "prctl(PR_SET_NAME)".into())?;
+    }
+    if entry_of(&request).is_some_and(|entry| entry.sealed || entry.name == "update") {
+        signal::take_over();
     }
     Ok((request, take_over_descriptors()?))
 }

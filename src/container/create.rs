@@ -2,10 +2,10 @@
 
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Bundle, Decided, Kept, Runtime, notify, state_of};
+use super::{Bundle, Decided, Kept, Runtime, delete, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::hooks::{self, Runner};
 use crate::init::{Init, StartSocket, first};
 use crate::namespaces::{self, Join};
@@ -154,7 +154,12 @@ pub(super) fn forbid_tracing() -> Result<()> {
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let rdt = work.rdt.take();
     let mut record = new_record(&work, cgroup, rdt)?;
-    let dir = work.runtime.store.claim(&work.plan.id)?;
+    let dir = match work.runtime.store.claim(&work.plan.id) {
+        Err(error) if error.get_kind() == ErrorKind::NoContainer => {
+            return Err(serve::deleted(&work.plan.id));
+        }
+        dir => dir?,
+    };
     let mut made = Made::default();
     let (signals, caller_mask) = match block_signals() {
         Ok(blocked) => blocked,
@@ -458,7 +463,7 @@ fn give_birth(
         caller_mask,
         extra_env: work.settings.extra_env.clone(),
     };
-    let hear = |wire: &ParentEnd| patience.receive(wire);
+    let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
     let (child, wire) = spawn(&birth, sync::pair()?, hear, |wire| first::main(init, wire))?;
     made.child = Some(child);
     room.give_back()?;
@@ -521,6 +526,10 @@ fn undo(
     error: Error,
     signals: Option<&Signals>,
 ) -> Error {
+    // `delete --force` takes a directory without a record, and ends us as soon as there is one.
+    if made.child.is_none() && serve::is_deleted(dir) {
+        return serve::deleted(&work.plan.id);
+    }
     let mut left = Vec::new();
     // While their namespace is there.
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
@@ -543,7 +552,7 @@ fn undo(
         left.extend(dir.clear().and_then(|()| dir.remove(Some(record))).err());
     }
     if made.hooks {
-        super::delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
+        delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
     }
     match left.first() {
         None => error,
@@ -576,11 +585,30 @@ impl Created {
     /// Leaves the container to itself: `create` is done.
     ///
     /// # Errors
-    /// None in practice.
-    pub fn leave(self) -> Result<()> {
-        self.wire.send(ToChild::Done)?;
-        signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
+    /// If init does not hear of it, which would end as soon as we do; nothing is left then.
+    pub fn leave(self, runtime: &Runtime) -> Result<()> {
+        if let Err(error) = self.wire.send(ToChild::Done) {
+            return Err(self.give_up(runtime, error));
+        }
         debug_assert!(matches!(self.dir.has(START), Ok(true)));
+        signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
         Ok(())
+    }
+
+    /// Destroys what cannot go on, unless another command does.
+    pub(super) fn give_up(&self, runtime: &Runtime, error: Error) -> Error {
+        match self.dir.lock() {
+            Err(gone) if gone.get_kind() == ErrorKind::NoContainer => {
+                serve::deleted(&self.record.id)
+            }
+            Err(busy) => error.hint(format!("and then: {busy}")),
+            Ok(_lock) => error.and(self.destroy(runtime)),
+        }
+    }
+
+    /// Takes back all of it.
+    pub(super) fn destroy(&self, runtime: &Runtime) -> Result<()> {
+        let (hooks, signals) = (&self.plan.hooks, Some(&self.signals));
+        delete::destroy(&self.dir, &self.record, hooks, &runtime.log, signals)
     }
 }

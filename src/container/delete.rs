@@ -1,8 +1,8 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Kept, Runtime, lost, state_of, status_of};
+use super::{Kept, Runtime, lost, serve, state_of, status_of};
 use crate::cgroup::is_frozen;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
@@ -10,14 +10,10 @@ use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sys::signal::Signals;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-
-/// How long a killed process may take to end, in seconds.
-const PATIENCE: i64 = 10;
 
 /// Deletes a stopped container; with `force`, any.
 ///
@@ -176,7 +172,7 @@ pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log, signals: Optio
 /// Kills a process and waits until it has ended.
 fn end(process: ProcessId) -> Result<()> {
     match kill(process)? {
-        Some(pidfd) => wait_until_ended(&pidfd, process.pid),
+        Some(pidfd) => serve::wait_until_ended(pidfd.as_fd(), process.pid),
         None => Ok(()),
     }
 }
@@ -188,15 +184,5 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
         Ok(()) => Ok(Some(pidfd)),
         Err(Errno::SRCH) => Ok(None),
         Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
-    }
-}
-
-/// A pidfd is readable once its process has ended, reaped or not.
-pub(super) fn wait_until_ended(pidfd: &OwnedFd, pid: i32) -> Result<()> {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll".into())? {
-        0 => Err(Error::new(format!("process {pid} has not ended within {PATIENCE} s"))),
-        _ => Ok(()),
     }
 }

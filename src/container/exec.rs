@@ -79,8 +79,21 @@ pub fn exec(
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
     check_status(status, request)?;
-    let proc = lsm::open_proc()?;
     let init = pidfd.ok_or_else(|| super::not_running(&request.id))?;
+    let process = container.record.init;
+    exec_in(runtime, request, container, (status, init), edit)
+        .map_err(|error| serve::look_again(error, &request.id, process))
+}
+
+/// In a container that was running a moment ago.
+fn exec_in(
+    runtime: &Runtime,
+    request: &Request,
+    container: Container,
+    (status, init): (Status, OwnedFd),
+    edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
+) -> Result<i32> {
+    let proc = lsm::open_proc()?;
     let join = join_init(&container.record, init, proc.as_fd())?;
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
@@ -147,7 +160,7 @@ fn run(work: &Work<'_>) -> Result<i32> {
         Ok(foreground) => foreground,
         Err(error) => return Err(made.end_after(error, &work.container.record)),
     };
-    let child = made.leave()?;
+    let child = made.leave(work.runtime);
     if work.request.detach {
         signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
@@ -198,12 +211,13 @@ impl Made {
         error.and(ended)
     }
 
-    /// The program runs. The first process has ended, or does so now.
-    fn leave(self) -> Result<Child> {
-        match self.seen {
-            Some(seen) => serve::reap(&self.first).map(|_| seen),
-            None => Ok(self.first),
+    /// The program runs, whatever comes of the first process: it has ended, or does so now.
+    fn leave(self, runtime: &Runtime) -> Child {
+        let Some(seen) = self.seen else { return self.first };
+        if let Err(error) = serve::reap(&self.first) {
+            runtime.log.warning(&format!("exec: {error}"));
         }
+        seen
     }
 }
 
@@ -266,7 +280,7 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
     };
     let patience = Patience::new(Some(signals), &[]);
     let spawn = |birth: &Birth<'_>, exec: &Exec<'_>| -> Result<(Made, ParentEnd)> {
-        let hear = |wire: &ParentEnd| patience.receive(wire);
+        let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
         let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(exec, wire))?;
         Ok((Made { first, seen: None, waits: exec.waits }, wire))
     };
@@ -330,10 +344,11 @@ fn settle<'a>(
     let waiting = start::Waiting {
         wire,
         pid,
-        pidfd: &|| serve::pidfd_of(child),
+        pidfd: child.pidfd.as_fd(),
+        is_child: true,
         record,
         status: work.status,
-        patience: Patience::until_signal(Some(signals)),
+        patience,
         receiver: work.receiver.as_ref(),
         log: &work.runtime.log,
     };

@@ -120,7 +120,7 @@ impl<'a> Foreground<'a> {
     }
 
     fn forward_signals(&mut self, child: &Child) -> Result<()> {
-        while let Some(number) = self.signals.next() {
+        while let Some(number) = self.signals.next().call(|| "read a signalfd".into())? {
             match number {
                 // As a subreaper we inherit what the container leaves behind.
                 libc::SIGCHLD => {
@@ -171,11 +171,30 @@ impl<'a> Foreground<'a> {
         self.input.write_to(master.as_fd());
     }
 
+    /// Waits until stdout takes more; false if a signal is to end us, or it never will.
+    fn has_room(&self) -> bool {
+        loop {
+            let mut fds = [
+                PollFd::from_borrowed_fd(stdout(), PollFlags::OUT),
+                PollFd::new(self.signals, PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) if !fds[0].revents().is_empty() => return true,
+                Ok(_) if matches!(self.signals.ending(), Ok(None)) => {}
+                Err(Errno::INTR) => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// What the process has said last is still in the terminal.
     fn drain(&mut self) {
         let Some(master) = self.master.take() else { return };
         loop {
             while !self.output.pending.is_empty() {
+                if !self.has_room() {
+                    return;
+                }
                 self.output.write_to(stdout());
             }
             if self.output.closed || !self.output.read_from(master.as_fd()) {

@@ -24,7 +24,9 @@ impl Kept {
     /// hooks for later nor a listener.
     pub fn is_plain(config: &Spec) -> bool {
         let hooks = config.hooks.as_ref();
-        let later = |hooks: &spec::Hooks| hooks.poststart.len() + hooks.poststop.len();
+        let later = |hooks: &spec::Hooks| {
+            hooks.start_container.len() + hooks.poststart.len() + hooks.poststop.len()
+        };
         config.process.is_some() && hooks.map_or(0, later) == 0 && Receiver::of(config).is_none()
     }
 

@@ -127,6 +127,24 @@ impl Container {
         Ok((status, pidfd))
     }
 
+    /// As [`Self::status_and_init`] for `start`, which hears of a start socket that nobody
+    /// has removed when it connects.
+    ///
+    /// # Errors
+    /// As [`Self::status_and_init`].
+    fn status_before_start(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let mut pidfd = None;
+        let status = status_by_socket(
+            &self.record,
+            || self.dir.has(START),
+            |init| {
+                pidfd = init.open_alive()?;
+                Ok(pidfd.is_some())
+            },
+        )?;
+        Ok((status, pidfd))
+    }
+
     fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
         status_of(&self.record, || self.dir.has(START), is_alive)
     }
@@ -137,10 +155,31 @@ impl Container {
     }
 }
 
-/// By what the kernel shows, and by whether the start socket is there.
+/// Where a container is, by what the kernel shows.
+///
+/// # Errors
+/// If that cannot be known.
 fn status_of<C>(
     record: &Record<C>,
-    is_unstarted: impl FnOnce() -> Result<bool>,
+    has_socket: impl FnOnce() -> Result<bool>,
+    is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
+) -> Result<Status> {
+    let status = status_by_socket(record, has_socket, is_alive)?;
+    match (status, record.init) {
+        // A `start` that was killed has not removed the socket.
+        (Status::Created, Some(init)) if serve::has_executed(init.pid)? == Some(true) => {
+            Ok(Status::Running)
+        }
+        _ => Ok(status),
+    }
+}
+
+/// As [`status_of`], but the start socket alone says whether init waits. What is paused is
+/// told first: a container whose init has not been started can be paused, too, and would
+/// not hear `start`.
+fn status_by_socket<C>(
+    record: &Record<C>,
+    has_socket: impl FnOnce() -> Result<bool>,
     is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
 ) -> Result<Status> {
     if let Some(creator) = record.creator
@@ -150,15 +189,13 @@ fn status_of<C>(
     }
     let Some(init) = record.init else { return Ok(Status::Stopped) };
     // Asked first: a delete takes the socket away, too, but only of a process that has ended.
-    let is_unstarted = is_unstarted()?;
+    let has_socket = has_socket()?;
     if !is_alive(&init)? {
         return Ok(Status::Stopped);
     }
-    if is_unstarted {
-        return Ok(Status::Created);
-    }
     match &record.freezer {
         Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive()? => Ok(Status::Paused),
+        _ if has_socket => Ok(Status::Created),
         _ => Ok(Status::Running),
     }
 }

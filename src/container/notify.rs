@@ -22,7 +22,7 @@ use rustix::process::umask;
 use std::ffi::CString;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// A longer message is none: systemd takes no more either (`NOTIFY_BUFFER_MAX`).
@@ -200,14 +200,14 @@ impl Relay {
     /// Those of poll(2) and of passing on; a supervisor that takes nothing; a signal.
     pub fn until_ready(
         mut self,
-        pidfd: &OwnedFd,
+        pidfd: BorrowedFd<'_>,
         init: i32,
         signals: Option<&Signals>,
     ) -> Result<()> {
         let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
         loop {
             let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&patience);
-            let mut fds = vec![self.awaits(), PollFd::new(pidfd, PollFlags::IN)];
+            let mut fds = vec![self.awaits(), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
             fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
             match poll(&mut fds, limit) {
                 Ok(0) => {
@@ -223,7 +223,7 @@ impl Relay {
             if (message && self.pass_on(init)?) || (ended && !message) {
                 return Ok(());
             }
-            if let Some(signal) = signals.and_then(Signals::ending) {
+            if let Some(signal) = super::serve::ending(signals)? {
                 return Err(Error::new(format!(
                     "NOTIFY_SOCKET: ended by signal {signal}, waiting for {READY}"
                 )));

@@ -22,12 +22,10 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
 /// # Errors
 /// If it is not paused.
 pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
+    // Without the lock: who has it may wait for a process that stands still.
     let container = Container::find(runtime, id)?;
-    let _lock = container.dir.lock()?;
     match container.status()? {
         Status::Paused => container.own_cgroup()?.thaw(),
-        // A created container that is frozen still shows as created.
-        Status::Created if container.record.cgroup.is_frozen()? => container.own_cgroup()?.thaw(),
         status => Err(wrong(id, status, "paused", "resume")),
     }
 }

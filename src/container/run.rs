@@ -2,11 +2,12 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::serve::{self, Patience};
-use super::{Created, Runtime, Settings, create, delete, start};
+use super::serve::Patience;
+use super::{Runtime, Settings, create, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
+use std::os::fd::AsFd as _;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,10 +40,11 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         let waiting = start::Waiting {
             wire: &created.wire,
             pid: created.pid(),
-            pidfd: &|| serve::pidfd_of(&created.child),
+            pidfd: created.child.pidfd.as_fd(),
+            is_child: true,
             record: &created.record,
             status: Status::Creating,
-            patience: Patience::until_signal(Some(&created.signals)),
+            patience: Patience::new(Some(&created.signals), &hooks.start_container),
             receiver: created.receiver.as_ref(),
             log: &runtime.log,
         };
@@ -51,24 +53,23 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     });
     let foreground = match begun {
         Ok(foreground) => foreground,
-        Err(error) => return Err(error.and(destroy(runtime, &created))),
+        Err(error) => return Err(created.give_up(runtime, error)),
     };
     start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
     if ending.detach {
         if let Some(relay) = foreground.relay {
-            relay.until_ready(&created.child.pidfd, created.pid(), Some(&created.signals))?;
+            relay.until_ready(
+                created.child.pidfd.as_fd(),
+                created.pid(),
+                Some(&created.signals),
+            )?;
         }
         signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
     }
     let code = foreground.stay(&created.child)?;
     if !ending.keep {
-        destroy(runtime, &created)?;
+        created.destroy(runtime)?;
     }
     Ok(code)
-}
-
-fn destroy(runtime: &Runtime, created: &Created) -> Result<()> {
-    let signals = Some(&created.signals);
-    delete::destroy(&created.dir, &created.record, &created.plan.hooks, &runtime.log, signals)
 }

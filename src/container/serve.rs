@@ -1,11 +1,11 @@
 //! The parent's half of the conversation with a new process (see
 //! [`crate::sync`]).
 
-use crate::error::{At, Context, Error, Result};
+use crate::error::{At, Context, Error, Kind, Result};
 use crate::init::StartSocket;
 use crate::log::Log;
 use crate::plan::Hook;
-use crate::store::{Dir, START};
+use crate::store::{Dir, ProcessId, START};
 use crate::sync::{ParentEnd, ToChild, ToParent, send_fd};
 use crate::sys::file::read_short;
 use crate::sys::process::Child;
@@ -18,7 +18,7 @@ use rustix::net::{
     listen as listen_on, send, socket_with,
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,12 +47,6 @@ impl<'a> Patience<'a> {
     pub fn new(signals: Option<&'a Signals>, hooks: &[Hook]) -> Self {
         let limit = hooks.iter().try_fold(SETUP, |sum, hook| hook.timeout.map(|time| sum + time));
         Self { signals, limit }
-    }
-
-    /// For a process that does what is not ours to time: `startContainer` hooks, a
-    /// program on a slow disk, a seccomp agent that thinks execve(2) over.
-    pub fn until_signal(signals: Option<&'a Signals>) -> Self {
-        Self { signals, limit: None }
     }
 
     /// Waits until one of `fds` is ready.
@@ -86,20 +80,48 @@ impl<'a> Patience<'a> {
                 fds.truncate(count);
                 return Ok(());
             }
-            if let Some(signal) = self.signals.and_then(Signals::ending) {
+            if let Some(signal) = ending(self.signals)? {
                 return Err(Error::new(format!("ended by signal {signal}, waiting for init")));
             }
         }
     }
 
-    /// The next message, as [`ParentEnd::receive`].
+    /// The next message, as [`ParentEnd::receive`]; `None` also when the process has ended.
+    /// Its end of the wire may be open all the same, in a process that it has made.
     ///
     /// # Errors
     /// Those of [`Self::poll`] and of [`ParentEnd::receive`].
-    pub fn receive(&self, wire: &ParentEnd) -> Result<Option<ToParent>> {
-        self.poll(&mut vec![PollFd::new(wire, PollFlags::IN)])?;
+    pub fn receive(&self, wire: &ParentEnd, process: BorrowedFd<'_>) -> Result<Option<ToParent>> {
+        let fd = PollFd::from_borrowed_fd(process, PollFlags::IN);
+        let mut fds = vec![PollFd::new(wire, PollFlags::IN), fd];
+        self.poll(&mut fds)?;
+        // What it said last may have come between the looks at the one and at the other.
+        if fds[0].revents().is_empty() && !is_ready(wire.as_fd())? {
+            return Ok(None);
+        }
         wire.receive()
     }
+
+    /// Whether there is no limit but a signal.
+    pub fn is_endless(&self) -> bool {
+        self.limit.is_none()
+    }
+}
+
+/// Whether there is something to be read; waits for nothing.
+pub(super) fn is_ready(fd: BorrowedFd<'_>) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = retry_on_intr(|| poll(&mut fds, Some(&now))).call(|| "poll".into())?;
+    Ok(ready > 0)
+}
+
+/// The signal that is to end the command, if one has come.
+///
+/// # Errors
+/// Those of read(2).
+pub(super) fn ending(signals: Option<&Signals>) -> Result<Option<i32>> {
+    signals.map_or(Ok(None), |signals| signals.ending().call(|| "read a signalfd".into()))
 }
 
 /// Hears a new process out until it is ready to be started.
@@ -122,7 +144,7 @@ impl Conversation<'_> {
     /// What the process reports, or how it ended without a word.
     pub fn until_ready(&mut self) -> Result<Option<Child>> {
         for _ in 0..MESSAGES {
-            match self.patience.receive(self.wire)? {
+            match self.patience.receive(self.wire, self.child.pidfd.as_fd())? {
                 Some(ToParent::Ready) => return Ok(None),
                 Some(ToParent::Spawned(child)) => return Ok(Some(child)),
                 Some(ToParent::Hooks) => {
@@ -176,13 +198,7 @@ impl Conversation<'_> {
 fn ended_early(child: &Child) -> Error {
     match reap(child) {
         Ok(Some(status)) if status.killed() || status.dumped() => {
-            let signal = status.terminating_signal().unwrap_or_default();
-            let error = Error::new(format!("init was killed by signal {signal} during the set-up"));
-            match signal {
-                9 => error.hint("linux.resources.memory.limit may be too low"),
-                31 => error.hint("linux.seccomp forbids a call that the set-up needs"),
-                _ => error,
-            }
+            killed_by(status.terminating_signal(), "during the set-up")
         }
         Ok(status) => Error::new(format!(
             "init ended without a word, exit status {}",
@@ -192,12 +208,84 @@ fn ended_early(child: &Child) -> Error {
     }
 }
 
-/// The pidfd of a child, for one that keeps it.
+/// The error for a process of ours that another has killed; `signal` if it is known.
+pub(super) fn killed_by(signal: Option<i32>, when: &str) -> Error {
+    let by = signal.map_or(String::new(), |signal| format!(" by signal {signal}"));
+    let error = Error::new(format!("init was killed{by} {when}")).kind(Kind::Killed);
+    match signal {
+        None | Some(9) => error.hint("linux.resources.memory.limit may be too low"),
+        Some(31) => error.hint("linux.seccomp forbids a call that the set-up needs"),
+        _ => error,
+    }
+}
+
+/// The signal that has ended a child, which stays to be reaped; `None` for others.
+pub(super) fn signal_of(process: BorrowedFd<'_>) -> Option<i32> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    retry_on_intr(|| waitid(WaitId::PidFd(process), options)).ok()??.terminating_signal()
+}
+
+/// Whether a process has executed a program since it was made: `PF_FORKNOEXEC`
+/// (linux/sched.h), which also ps(1) shows, is gone from its flags before execve(2) closes
+/// a descriptor. A zombie still has its flags. `None` if there is no such process.
 ///
 /// # Errors
-/// `EMFILE`.
-pub(super) fn pidfd_of(child: &Child) -> Result<OwnedFd> {
-    child.pidfd.try_clone().call(|| "dup a pidfd".into())
+/// If it cannot be known.
+pub(super) fn has_executed(pid: i32) -> Result<Option<bool>> {
+    const FORKED_ONLY: u64 = 0x40;
+    let path = format!("/proc/{pid}/stat");
+    let text = match read_short(&path) {
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+        text => text.call(|| format!("read {path}"))?,
+    };
+    let text = String::from_utf8_lossy(&text);
+    let flags = fields(&text).and_then(|mut fields| fields.nth(6)?.parse::<u64>().ok());
+    let flags = flags.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
+    Ok(Some(flags & FORKED_ONLY == 0))
+}
+
+/// Whether a process ends that has closed its files.
+///
+/// # Errors
+/// Those of poll(2).
+pub(super) fn ends_soon(process: BorrowedFd<'_>) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    let ended = retry_on_intr(|| poll(&mut fds, Some(&LAG))).call(|| "poll a pidfd".into())?;
+    Ok(ended > 0)
+}
+
+/// How long the end of a container may lag behind what has failed because of it.
+const LAG: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What has failed in a container that was running, in the words that fit: if the container
+/// has ended meanwhile, that is why, and not what the kernel said of its remains.
+pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Error {
+    let lags = match error.errno() {
+        Some(Errno::SRCH | Errno::NOMEM | Errno::CONNREFUSED | Errno::CONNRESET) => true,
+        Some(Errno::NOENT | Errno::NODEV) => false,
+        _ if error.get_kind() == Kind::Killed => true,
+        _ => return error,
+    };
+    let ended = match init.map(|init| init.open_alive()) {
+        Some(Ok(Some(init))) => {
+            let mut fds = [PollFd::new(&init, PollFlags::IN)];
+            let lag = if lags { LAG } else { Timespec { tv_sec: 0, tv_nsec: 0 } };
+            retry_on_intr(|| poll(&mut fds, Some(&lag))).is_ok_and(|ready| ready > 0)
+        }
+        Some(Ok(None)) => true,
+        _ => false,
+    };
+    if ended { super::not_running(id) } else { error }
+}
+
+/// Whether another command has removed the directory that is held here.
+pub(super) fn is_deleted(dir: &Dir) -> bool {
+    rustix::fs::fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// The error of a command whose container went while it was made.
+pub(super) fn deleted(id: &str) -> Error {
+    Error::new(format!("container {id:?} was deleted meanwhile")).kind(Kind::NoContainer)
 }
 
 /// Waits for a process that is about to end, and reaps it. `None` if it is not
@@ -206,18 +294,27 @@ pub(super) fn pidfd_of(child: &Child) -> Result<OwnedFd> {
 /// # Errors
 /// A process that does not end in time; those of waitid(2).
 pub(super) fn reap(child: &Child) -> Result<Option<WaitIdStatus>> {
-    let mut fds = [PollFd::new(&child.pidfd, PollFlags::IN)];
-    let limit = Timespec { tv_sec: END.as_secs() as i64, tv_nsec: 0 };
-    if retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll a pidfd".into())? == 0 {
-        let (pid, seconds) = (child.pid.as_raw_nonzero(), END.as_secs());
-        return Err(Error::new(format!("process {pid} has not ended within {seconds} s"))
-            .hint("is its cgroup frozen?"));
-    }
+    wait_until_ended(child.pidfd.as_fd(), child.pid.as_raw_nonzero().get())?;
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     match retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), options)) {
         Err(Errno::CHILD) => Ok(None),
         status => status.call(|| "wait for init".into()),
     }
+}
+
+/// Waits for the end of a process, of which only that matters.
+///
+/// # Errors
+/// A process that does not end in time; those of poll(2).
+pub(super) fn wait_until_ended(pidfd: BorrowedFd<'_>, pid: i32) -> Result<()> {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let limit = Timespec { tv_sec: END.as_secs() as i64, tv_nsec: 0 };
+    if retry_on_intr(|| poll(&mut fds, Some(&limit))).call(|| "poll a pidfd".into())? == 0 {
+        let seconds = END.as_secs();
+        return Err(Error::new(format!("process {pid} has not ended within {seconds} s"))
+            .hint("is its cgroup frozen?"));
+    }
+    Ok(())
 }
 
 /// The exit status of a process that has ended, as a shell would tell it.
@@ -309,14 +406,16 @@ pub(super) fn connect_to(dir: &Dir, word: Option<&str>) -> Result<ParentEnd> {
     let call = || format!("connect {}/{START}", dir.path().display());
     let socket = start_socket().call(call)?;
     connect(&socket, &address(dir)?).call(call)?;
+    let wire = ParentEnd::from_socket(socket);
     if let Some(word) = word {
-        match send(&socket, word.as_bytes(), SendFlags::NOSIGNAL) {
+        match send(&wire, word.as_bytes(), SendFlags::NOSIGNAL) {
+            Ok(_) => {}
             // It is gone: that is noticed where its words are waited for.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(Errno::PIPE | Errno::CONNRESET) => wire.set_unread(),
             Err(errno) => return Err(Error::os("send to init", errno)),
         }
     }
-    Ok(ParentEnd::from_socket(socket))
+    Ok(wire)
 }
 
 fn start_socket() -> rustix::io::Result<OwnedFd> {

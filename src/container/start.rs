@@ -10,8 +10,9 @@ use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
 use crate::spec::Status;
-use crate::store::{Dir, Record, START};
+use crate::store::{Dir, ProcessId, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
+use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -28,57 +29,97 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     if !kept.process {
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     }
-    let relay = {
-        let _lock = container.dir.lock()?;
-        match container.status()? {
-            Status::Created => {}
-            Status::Stopped => {
-                return Err(Error::new("cannot start a container that has stopped"));
-            }
-            status => {
-                return Err(Error::new(format!(
-                    "cannot start an already running container: {id} is {}",
-                    status.as_str()
-                )));
-            }
-        }
-        let relay = Relay::open(&container.dir)?;
-        let wire = serve::connect_to(&container.dir, container.record.start_word.as_deref())?;
-        let init = container.record.init.ok_or_else(|| super::not_running(id))?;
-        let waiting = Waiting {
-            wire: &wire,
-            pid: init.pid,
-            pidfd: &|| init.open()?.ok_or_else(|| super::not_running(id)),
-            record: &container.record,
-            status: Status::Creating,
-            patience: Patience::until_signal(None),
-            receiver: kept.receiver.as_ref(),
-            log: &runtime.log,
-        };
-        let begun = waiting.begin();
-        container.dir.remove_file(START)?;
-        if let Err(error) = begun {
-            let (dir, record) = (&container.dir, &container.record);
-            return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
-        }
-        relay
+    let lock = container.dir.lock()?;
+    let (status, init) = container.status_before_start()?;
+    check_status(&container, status)?;
+    let (Some(pidfd), Some(init)) = (init, container.record.init) else {
+        return Err(super::not_running(id));
     };
-    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
-    match (relay, container.record.init) {
-        (Some(relay), Some(init)) => match init.open()? {
-            Some(pidfd) => relay.until_ready(&pidfd, init.pid, None),
-            None => Ok(()),
-        },
-        _ => Ok(()),
+    let relay = Relay::open(&container.dir)?;
+    let wire = connect(&container, init)?;
+    let patience = Patience::new(None, &kept.hooks.start_container);
+    if patience.is_endless() {
+        // Another `start` meanwhile is not heard, and told so by what init has not read.
+        drop(lock);
     }
+    let waiting = Waiting {
+        wire: &wire,
+        pid: init.pid,
+        pidfd: pidfd.as_fd(),
+        is_child: false,
+        record: &container.record,
+        status: Status::Creating,
+        patience,
+        receiver: kept.receiver.as_ref(),
+        log: &runtime.log,
+    };
+    let begun = waiting.begin();
+    // That it cannot be removed changes nothing: the kernel says that init has gone on.
+    if (begun.is_ok() || serve::is_ready(pidfd.as_fd()).is_ok_and(|ended| ended))
+        && let Err(error) = container.dir.remove_file(START)
+    {
+        runtime.log.debug(|| format!("start {id}: {error}"));
+    }
+    if let Err(error) = begun {
+        let error = match error.get_kind() {
+            Kind::Killed => {
+                let why = error.parts().0.to_owned();
+                serve::look_again(error, id, Some(init)).hint(why)
+            }
+            // What init says ends it, too.
+            _ => error,
+        };
+        let (dir, record) = (&container.dir, &container.record);
+        return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
+    }
+    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
+    relay.map_or(Ok(()), |relay| relay.until_ready(pidfd.as_fd(), init.pid, None))
+}
+
+/// Who does not listen any more has ended, or been started: by a `start` that was killed
+/// before it could remove the socket.
+fn connect(container: &Container, init: ProcessId) -> Result<ParentEnd> {
+    let id = container.dir.id();
+    let connected = serve::connect_to(&container.dir, container.record.start_word.as_deref());
+    connected.or_else(|error| match error.errno() {
+        Some(Errno::CONNREFUSED | Errno::NOENT) => {
+            check_status(container, container.status()?)?;
+            match serve::look_again(error, id, Some(init)) {
+                error if error.get_kind() == Kind::NotRunning => Err(error),
+                // It listens until it has heard one.
+                _ => Err(Error::new(format!(
+                    "cannot start an already running container: {id} is being started"
+                ))),
+            }
+        }
+        _ => Err(error),
+    })
+}
+
+fn check_status(container: &Container, status: Status) -> Result<()> {
+    let id = container.dir.id();
+    match status {
+        Status::Created => Ok(()),
+        Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
+        // It would not hear us.
+        Status::Paused => Err(Error::new("cannot start a container in the paused state")
+            .hint(format!("`pinnace resume {id}` first"))),
+        status => Err(already(id, status)),
+    }
+}
+
+fn already(id: &str, status: Status) -> Error {
+    let status = status.as_str();
+    Error::new(format!("cannot start an already running container: {id} is {status}"))
 }
 
 /// A process that waits to be started.
 pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
     pub pid: i32,
-    /// Opens its pidfd, which is rarely wanted.
-    pub pidfd: &'a dyn Fn() -> Result<OwnedFd>,
+    pub pidfd: BorrowedFd<'a>,
+    /// Whether nobody but us can reap it.
+    pub is_child: bool,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
@@ -92,15 +133,13 @@ impl Waiting<'_> {
     /// Says `Start` and listens until execve(2) has closed the other end.
     ///
     /// # Errors
-    /// What the process reports. It has ended then, or been killed.
+    /// What the process reports, or that it was killed before execve(2). It has ended
+    /// then, or been killed.
     pub fn begin(&self) -> Result<()> {
-        self.wire.send(ToChild::Start)?;
+        self.wire.send(ToChild::Start).map_err(|error| self.kill(error))?;
         for _ in 0..serve::MESSAGES {
-            let heard = match self.patience.receive(self.wire) {
-                Ok(None) => {
-                    self.log.debug(|| format!("process {} runs its program", self.pid));
-                    return Ok(());
-                }
+            let heard = match self.patience.receive(self.wire, self.pidfd) {
+                Ok(None) => return self.closed(),
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
                     self.log.warning(&text);
@@ -108,11 +147,10 @@ impl Waiting<'_> {
                 }
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
-                    let heard = (self.pidfd)().and_then(|pidfd| {
-                        let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
-                        ear.listen(self.wire, pidfd.as_fd(), wait, &mut |fd| self.notify(&fd))
-                    });
-                    return heard.map_err(|error| self.kill(error));
+                    let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
+                    ear.listen(self.wire, self.pidfd, wait, &mut |fd| self.notify(&fd))
+                        .map_err(|error| self.kill(error))?;
+                    return self.closed();
                 }
                 Ok(Some(other)) => {
                     Err(Error::new(format!("init said {other:?} while it was started")))
@@ -124,12 +162,59 @@ impl Waiting<'_> {
         Err(self.kill(serve::too_much()))
     }
 
+    /// The wire is closed, or the process has ended: whether it has become its program.
+    fn closed(&self) -> Result<()> {
+        match self.has_executed().map_err(|error| self.kill(error))? {
+            true if self.is_child || !self.wire.is_unread() => {
+                self.log.debug(|| format!("process {} runs its program", self.pid));
+                Ok(())
+            }
+            // It has heard another `start`.
+            true => Err(already(&self.record.id, Status::Running)),
+            false if !serve::ends_soon(self.pidfd)? && !self.is_child => {
+                Err(Error::new("init has closed the connection, and still waits")
+                    .hint("it could not read what was sent; try again"))
+            }
+            false => {
+                // Who has ended needs no end.
+                let ended = self.wait(true);
+                Err(serve::killed_by(self.signal(), "before it ran its program").and(ended))
+            }
+        }
+    }
+
+    /// What procfs says is of this process only as long as it has its pid, which nobody
+    /// but us takes from a child.
+    fn has_executed(&self) -> Result<bool> {
+        let told = serve::has_executed(self.pid);
+        if let Ok(Some(executed)) = told
+            && (self.is_child || process::has_pid(self.pidfd).is_ok_and(|has| has))
+        {
+            return Ok(executed);
+        }
+        // Who was killed closes its files, and ends; how, may be all that is left to be known.
+        Ok(!serve::ends_soon(self.pidfd)? || self.signal() != Some(Signal::KILL.as_raw()))
+    }
+
+    /// What has ended it, if that is known and was a signal. Before Linux 6.15 it is not
+    /// known of a process that others have reaped.
+    fn signal(&self) -> Option<i32> {
+        serve::signal_of(self.pidfd).or_else(|| {
+            let status = process::ended_with(self.pidfd).ok().flatten()?;
+            Some(status & 0x7f).filter(|signal| *signal != 0)
+        })
+    }
+
     /// Waits for either; whether it is the first one.
     fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
-        let mut fds: Vec<_> =
-            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let all = fds.iter().chain([&self.pidfd]);
+        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         self.patience.poll(&mut fds)?;
-        Ok(fds.first().is_some_and(|fd| !fd.revents().is_empty()))
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        if !ready(0) && !ready(1) {
+            return Err(serve::killed_by(self.signal(), "under its filter"));
+        }
+        Ok(ready(0))
     }
 
     fn notify(&self, listener: &OwnedFd) -> Result<()> {
@@ -148,12 +233,8 @@ impl Waiting<'_> {
     }
 
     fn wait(&self, kill: bool) -> Result<()> {
-        let pidfd = match (self.pidfd)() {
-            Err(error) if error.get_kind() == Kind::NotRunning => return Ok(()),
-            pidfd => pidfd?,
-        };
-        match if kill { pidfd_send_signal(&pidfd, Signal::KILL) } else { Ok(()) } {
-            Ok(()) | Err(Errno::SRCH) => delete::wait_until_ended(&pidfd, self.pid),
+        match if kill { pidfd_send_signal(self.pidfd, Signal::KILL) } else { Ok(()) } {
+            Ok(()) | Err(Errno::SRCH) => serve::wait_until_ended(self.pidfd, self.pid),
             Err(errno) => Err(Error::os("kill init", errno)),
         }
     }

@@ -5,8 +5,11 @@ use crate::error::{Context, Error, Result};
 use crate::plan::IdMaps;
 use crate::plan::idmap::text;
 use crate::spec::IdMapping;
-use rustix::io::Errno;
-use std::process::Command;
+use crate::sys::process;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Maps the ids of the process `pid`, which has just been made.
 ///
@@ -41,18 +44,36 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
     let words = map.iter().flat_map(|line| {
         [line.container_id, line.host_id, line.size].map(|number| number.to_string())
     });
-    let output = Command::new(helper)
-        .arg(pid.to_string())
-        .args(words)
-        .output()
-        .call(|| format!("{field}: run {helper}"))
-        .map_err(|error| error.hint("the package uidmap has it"))?;
+    let call = || format!("{field}: run {helper}");
+    let mut command = Command::new(helper);
+    command.arg(pid.to_string()).args(words);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().call(call);
+    let child = child.map_err(|error| error.hint("the package uidmap has it"))?;
+    let output = output_of(child).call(call)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(format!("{field}: {helper}: {}", said.trim()))
         .hint("/etc/subuid and /etc/subgid say which ids a user may map"))
+}
+
+/// What a helper said, which may be stopped, or wait for a directory of users that is away.
+///
+/// # Errors
+/// `ETIMEDOUT`. It is root's, so that it may not even be ours to kill.
+fn output_of(mut child: Child) -> std::io::Result<Output> {
+    const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+    if let Some(pid) = process::one(child.id() as i32) {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE)))? == 0 {
+            child.kill()?;
+            return Err(Errno::TIMEDOUT.into());
+        }
+    }
+    child.wait_with_output()
 }
 
 fn write_file(pid: i32, file: &str, text: &str) -> Result<()> {

@@ -3,16 +3,18 @@
 //! its privileges over everything outside: then a middle process joins, makes
 //! the real one as its sibling, passes the pid back, and ends.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::namespaces::{self, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
-use crate::sys::process::{Child, CloneArgs, Namespaces, clone3, exit_now};
+use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now};
 use crate::sys::start::hide_command_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{
+    PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -39,21 +41,21 @@ impl Birth<'_> {
 }
 
 /// Makes the process; `body` is what it does, and it never returns. `hear` waits
-/// for a middle process's only message.
+/// for a middle process's only message, or for its end.
 ///
 /// # Errors
 /// Those of clone3(2), and what the middle process met.
 pub fn spawn(
     birth: &Birth<'_>,
     wire: (ParentEnd, ChildEnd),
-    hear: impl FnOnce(&ParentEnd) -> Result<Option<ToParent>>,
+    hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
     body: impl FnOnce(ChildEnd) -> Infallible,
 ) -> Result<(Child, ParentEnd)> {
     let (parent, child) = wire;
     if birth.needs_middle() {
         return spawn_by_middle(birth, parent, child, hear, body);
     }
-    let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, sibling: false };
+    let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, ..CloneArgs::default() };
     match clone3(args).map_err(|errno| explain(errno, birth))? {
         Some(made) => Ok((made, parent)),
         None => {
@@ -72,28 +74,44 @@ fn spawn_by_middle(
     birth: &Birth<'_>,
     parent: ParentEnd,
     child: ChildEnd,
-    hear: impl FnOnce(&ParentEnd) -> Result<Option<ToParent>>,
+    hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
     body: impl FnOnce(ChildEnd) -> Infallible,
 ) -> Result<(Child, ParentEnd)> {
+    // It may die before it can tell of the process that it has made.
+    let note = Note::new().call(|| "mmap".into())?;
     let args = CloneArgs { cgroup: birth.cgroup, ..CloneArgs::default() };
     let Some(middle) = clone3(args).call(|| "clone3".into())? else {
         drop(parent);
-        middle_main(birth, child, body);
+        middle_main(birth, child, &note, body);
     };
     drop(child);
-    let answer = match hear(&parent) {
-        Ok(answer) => answer,
-        Err(error) => {
-            let killed = pidfd_send_signal(&middle.pidfd, Signal::KILL);
-            let killed = killed.call(|| "kill the middle process".into());
-            return Err(error.and(killed.and_then(|()| reap(&middle))));
-        }
+    let error = match hear(&parent, &middle) {
+        Ok(Some(ToParent::Spawned(child))) => match reap(&middle) {
+            Ok(()) => return Ok((child, parent)),
+            Err(error) => error,
+        },
+        Ok(Some(ToParent::Failed(error))) => error,
+        Ok(_) => Error::new("the process that joins the namespaces ended without a word")
+            .kind(error::Kind::Killed),
+        Err(error) => error,
     };
-    reap(&middle)?;
-    match answer {
-        Some(ToParent::Spawned(child)) => Ok((child, parent)),
-        Some(ToParent::Failed(error)) => Err(error),
-        _ => Err(Error::new("the process that joins the namespaces ended without a word")),
+    Err(error.and(end(&middle)).and(end_noted(&note)))
+}
+
+/// Ends what the middle process has made. It is our child: nobody else can reap it, so
+/// its pid is no other's.
+fn end_noted(note: &Note) -> Result<()> {
+    let Some(pid) = note.pid() else { return Ok(()) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => Ok(()),
+        pidfd => end(&Child { pid, pidfd: pidfd.call(|| format!("pidfd_open {pid}"))? }),
+    }
+}
+
+fn end(process: &Child) -> Result<()> {
+    match pidfd_send_signal(&process.pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => reap(process),
+        Err(errno) => Err(Error::os("kill the middle process", errno)),
     }
 }
 
@@ -106,15 +124,27 @@ fn reap(middle: &Child) -> Result<()> {
             .hint("is it stopped, or its cgroup frozen?"));
     }
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    waitid(WaitId::PidFd(middle.pidfd.as_fd()), options)
-        .call(|| "wait for the middle process".into())?;
-    Ok(())
+    match retry_on_intr(|| waitid(WaitId::PidFd(middle.pidfd.as_fd()), options)) {
+        // It has been reaped before.
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(errno) => Err(Error::os("wait for the middle process", errno)),
+    }
 }
 
-fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) -> Infallible) -> ! {
+fn middle_main(
+    birth: &Birth<'_>,
+    wire: ChildEnd,
+    note: &Note,
+    body: impl FnOnce(ChildEnd) -> Infallible,
+) -> ! {
     // Before a pod sees the process that is made here: it is a copy.
     hide_command_line();
-    let args = CloneArgs { namespaces: birth.create, cgroup: None, sibling: true };
+    let args = CloneArgs {
+        namespaces: birth.create,
+        sibling: true,
+        noted: Some(note),
+        ..CloneArgs::default()
+    };
     let made = enter_cgroups(birth.doors)
         .and_then(|()| birth.join.enter())
         .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
@@ -123,7 +153,7 @@ fn middle_main(birth: &Birth<'_>, wire: ChildEnd, body: impl FnOnce(ChildEnd) ->
         Ok(Some(child)) => ToParent::Spawned(child),
         Err(error) => fail(&wire, error),
     };
-    // If this cannot be sent, the end of the file tells the parent.
+    // If this cannot be sent, our end tells the parent, which finds the other by the note.
     exit_now(i32::from(wire.send(&message).is_err()));
 }
 

@@ -10,8 +10,10 @@ use crate::error::{Context, Error, Result};
 use crate::sys::process;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, child_subreaper, getpid, kill_process, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, child_subreaper, getpid, kill_process, pidfd_open,
+    set_child_subreaper, waitpid,
 };
+use std::os::fd::AsFd as _;
 
 /// More rounds than a tree is deep; only a program that forks faster than it
 /// can be killed needs more.
@@ -66,10 +68,10 @@ impl Tree {
                     .call(|| format!("kill the hook's child {}", pid.as_raw_nonzero()))?;
             }
             for pid in children {
-                let wait = || waitpid(Some(pid), WaitOptions::empty());
-                match rustix::io::retry_on_intr(wait) {
-                    Ok(_) | Err(Errno::CHILD) => {}
-                    Err(errno) => return Err(Error::os("wait for the hook's child", errno)),
+                let ended = reap(pid).call(|| "wait for the hook's child".into())?;
+                if !ended {
+                    let pid = pid.as_raw_nonzero();
+                    return Err(Error::new(format!("the hook's child {pid} does not end")));
                 }
             }
         }
@@ -90,6 +92,21 @@ impl Tree {
             }
         }
         Ok(found)
+    }
+}
+
+/// Reaps a child that has been killed; false if it does not end in time.
+fn reap(pid: Pid) -> rustix::io::Result<bool> {
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(true),
+        pidfd => pidfd?,
+    };
+    if !super::ends(pidfd.as_fd())? {
+        return Ok(false);
+    }
+    match rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG)) {
+        Ok(_) | Err(Errno::CHILD) => Ok(true),
+        Err(errno) => Err(errno),
     }
 }
 

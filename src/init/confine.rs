@@ -265,7 +265,7 @@ impl Last<'_> {
         self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.caller_umask);
         rustix::process::umask(Mode::from_raw_mode(umask));
-        signal::default_sigpipe();
+        signal::give_back();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
         keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
         self.filter_and_exec(program, wire, self.filter.filter(|_| !filtered))

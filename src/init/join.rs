@@ -139,6 +139,7 @@ fn be_seen(wire: &ChildEnd) -> Result<()> {
     else {
         return Ok(());
     };
-    // If this cannot be sent, the end of the file tells the parent.
+    // If this cannot be sent, our end tells the parent. The other hears of it as soon as
+    // the parent has closed the wire.
     exit_now(i32::from(wire.send(&ToParent::Spawned(child)).is_err()))
 }

@@ -3,7 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::sync::{ChildEnd, ToChild};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -58,8 +58,7 @@ impl StartSocket {
             }
             if ready[0] {
                 let accept = || accept_with(&self.socket, SocketFlags::CLOEXEC);
-                let peer = rustix::io::retry_on_intr(accept)
-                    .call(|| "accept on the start socket".into())?;
+                let peer = retry_on_intr(accept).call(|| "accept on the start socket".into())?;
                 if self.word.is_none() {
                     return Ok(peer);
                 }
@@ -71,7 +70,8 @@ impl StartSocket {
 
     fn is_known(&self, peer: &OwnedFd) -> bool {
         let mut said = [0u8; 64];
-        match (recv(peer, &mut said, RecvFlags::DONTWAIT), &self.word) {
+        let heard = retry_on_intr(|| recv(peer, &mut said, RecvFlags::DONTWAIT));
+        match (heard, &self.word) {
             (Ok((count, _)), Some(word)) => &said[..count] == word.as_bytes(),
             _ => false,
         }

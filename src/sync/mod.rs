@@ -14,10 +14,12 @@
 //! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the filter is loaded and has a notification fd
 //!                                     Silent + fd       the filter will forbid to say anything: see `silent`
-//!                                     end of file       execve has succeeded
+//!                                     end of file       execve has succeeded, or it is dead
 //! ```
 //!
-//! At any point the child may send `Failed`, and then it ends.
+//! At any point the child may send `Failed`, and then it ends. The end of the file alone
+//! tells nothing: who is killed closes its files, too. So the kernel is asked whether the
+//! process has executed a program (`has_executed` in `container/serve.rs`).
 
 mod handover;
 mod silent;
@@ -33,6 +35,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
     sendmsg, socketpair,
 };
+use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -80,7 +83,11 @@ pub enum ToChild {
 
 /// The maker's end.
 #[derive(Debug)]
-pub struct ParentEnd(OwnedFd);
+pub struct ParentEnd {
+    socket: OwnedFd,
+    /// Whether the other side was closed before it had read all of ours.
+    is_unread: Cell<bool>,
+}
 
 /// The new process's end.
 #[derive(Debug)]
@@ -94,13 +101,24 @@ pub fn pair() -> Result<(ParentEnd, ChildEnd)> {
     let (parent, child) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .call(|| "socketpair".into())?;
-    Ok((ParentEnd(parent), ChildEnd(child)))
+    Ok((ParentEnd::from_socket(parent), ChildEnd(child)))
 }
 
 impl ParentEnd {
     /// An end made from a connection to a container's start socket.
     pub fn from_socket(socket: OwnedFd) -> Self {
-        Self(socket)
+        Self { socket, is_unread: Cell::new(false) }
+    }
+
+    /// Whether the child is gone without having read all that was said: the kernel tells
+    /// by `ECONNRESET` (unix(7)). What it has done then, another has told it to do.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread.get()
+    }
+
+    /// Notes that.
+    pub fn set_unread(&self) {
+        self.is_unread.set(true);
     }
 
     /// Says `message`. A child that is gone is noticed by the next [`Self::receive`].
@@ -127,8 +145,11 @@ impl ParentEnd {
     }
 
     fn send_packet(&self, kind: u8, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        match send(self.0.as_fd(), &[kind], fds) {
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        match send(self.socket.as_fd(), &[kind], fds) {
+            Err(Errno::PIPE | Errno::CONNRESET) => {
+                self.set_unread();
+                Ok(())
+            }
             result => result.call(|| "sendmsg to init".into()),
         }
     }
@@ -139,10 +160,13 @@ impl ParentEnd {
     /// Those of recvmsg(2), or a packet that nobody sends.
     pub fn receive(&self) -> Result<Option<ToParent>> {
         let mut packet = [0; PACKET];
-        let received = match receive(self.0.as_fd(), &mut packet) {
+        let received = match receive(self.socket.as_fd(), &mut packet) {
             // It ended without having read all of ours. That is told first, and
             // only once: its last words come after it.
-            Err(Errno::CONNRESET) => receive(self.0.as_fd(), &mut packet),
+            Err(Errno::CONNRESET) => {
+                self.set_unread();
+                receive(self.socket.as_fd(), &mut packet)
+            }
             received => received,
         };
         let (length, fds) = match received {
@@ -159,7 +183,7 @@ impl ParentEnd {
 
 impl AsFd for ParentEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -364,7 +388,7 @@ mod tests {
     fn a_number_that_names_no_process_makes_no_sense() {
         for number in [0, -1, i32::MIN] {
             assert!(
-                decode(b'p', &i32::to_le_bytes(number), pair().ok().map(|(end, _)| end.0))
+                decode(b'p', &i32::to_le_bytes(number), pair().ok().map(|(end, _)| end.socket))
                     .is_none()
             );
         }
@@ -434,6 +458,7 @@ mod tests {
         drop(child);
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(_))));
         assert!(parent.receive().unwrap().is_none());
+        assert!(parent.is_unread());
     }
 
     #[test]

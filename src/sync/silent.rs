@@ -6,7 +6,7 @@
 //! as ever.
 
 use super::{ChildEnd, ParentEnd, ToParent};
-use crate::error::{At, Context, Error, Result, errno as errno_of};
+use crate::error::{At, Context, Error, Kind, Result, errno as errno_of};
 use crate::sys::userfault::{self, Words};
 use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
@@ -75,7 +75,7 @@ impl Silent {
 }
 
 impl Ear {
-    /// Until execve(2) has closed the wire. The filter's listener goes to `take`.
+    /// Until execve(2) has closed the wire, or death. The filter's listener goes to `take`.
     /// `wait` waits for either of two descriptors, and says whether the first one
     /// is ready.
     ///
@@ -96,7 +96,10 @@ impl Ear {
             if wait(&[wire.as_fd(), self.faults.as_fd()])? {
                 return match wire.receive()? {
                     None if loaded => Ok(()),
-                    None => Err(Error::new("init was killed before it had its filter")),
+                    None => {
+                        Err(Error::new("init was killed before it had its filter")
+                            .kind(Kind::Killed))
+                    }
                     Some(said) => Err(Error::new(format!("init said {said:?} under its filter"))),
                 };
             }

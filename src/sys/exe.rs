@@ -15,7 +15,8 @@
 
 use super::mount::{Attributes, Change, RDONLY, mount_setattr};
 use super::process::last_errno;
-use crate::error::{Context, Result};
+use super::signal;
+use crate::error::{Context, Error, Result};
 use rustix::fs::{
     AtFlags, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, StatxFlags, fcntl_add_seals,
     fcntl_get_seals, fstatvfs, memfd_create, open, sendfile, statx,
@@ -26,6 +27,8 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 const SELF: &str = "/proc/self/exe";
+/// The variable that tells a copy that it is one, so that it makes no other.
+const COPIED: &str = "PINNACE_COPIED";
 /// `STATX_ATTR_MOUNT_ROOT`, Linux 5.8.
 const MOUNT_ROOT: u64 = 0x2000;
 const SEALS: SealFlags =
@@ -34,7 +37,7 @@ const SEALS: SealFlags =
 /// The file of this program, found once: the first look into a process's own
 /// directory of /proc costs the kernel more than all that is done here.
 #[derive(Debug)]
-pub struct Own(OwnedFd);
+pub struct Own(OwnedFd, rustix::io::Result<Option<(bool, u32)>>);
 
 impl Own {
     /// Opens it, by `O_PATH`.
@@ -43,39 +46,79 @@ impl Own {
     /// A `/proc` that is not mounted.
     pub fn open() -> Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        open(SELF, flags, Mode::empty()).map(Self).call(|| format!("open {SELF}"))
+        let file = open(SELF, flags, Mode::empty()).call(|| format!("open {SELF}"))?;
+        let place = place(&file);
+        Ok(Self(file, place))
     }
 
     /// Whether it can be written to by nobody: asked of the kernel, as an
     /// argument or a variable could be anybody's.
-    pub fn is_sealed(&self) -> bool {
-        let Ok(stat) = statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) else {
-            return false;
+    ///
+    /// # Errors
+    /// Those of the calls that ask. An error is no "no": the copy would be copied again,
+    /// for ever.
+    pub fn is_sealed(&self) -> Result<bool> {
+        let call = || format!("is {SELF} sealed?");
+        let Some((is_mount, links)) = self.1.call(call)? else {
+            // Of the two kinds of copy only a memfd can be known then.
+            return has_seals().call(call);
         };
-        if stat.stx_attributes.bits() & MOUNT_ROOT != 0 {
+        if is_mount {
             // A file that is a mount's root: no ordinary read-only file system,
             // which the host may make writable later.
-            return fstatvfs(&self.0).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+            let fs = fstatvfs(&self.0).call(call)?;
+            return Ok(fs.f_flag.contains(StatVfsMountFlags::RDONLY));
         }
         // A memfd has no name.
-        stat.stx_nlink == 0
-            && readable()
-                .is_ok_and(|file| fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS)))
+        Ok(links == 0 && has_seals().call(call)?)
     }
 
     /// Starts the program anew from a sealed copy, with the same arguments and
     /// environment; returns only if that fails.
     ///
     /// # Errors
-    /// `ENOMEM`, or whatever execveat(2) has against both kinds of copy.
+    /// `ENOMEM`, or whatever execveat(2) has against both kinds of copy; if this is such
+    /// a copy already.
     pub fn run_sealed(&self, args: &[CString]) -> Result<std::convert::Infallible> {
-        if let Ok(mount) = readonly_mount(&self.0) {
+        // Nobody has to believe the variable, but to go on would have no end.
+        if std::env::var_os(COPIED).is_some() {
+            return Err(Error::new(format!("{SELF}: the copy of the program is not sealed"))
+                .hint(format!("does a filter keep it from being? {COPIED} is set for it")));
+        }
+        // SAFETY: this program has one thread.
+        unsafe { std::env::set_var(COPIED, "1") };
+        if matches!(self.1, Ok(Some(_)))
+            && let Ok(mount) = readonly_mount(&self.0)
+        {
             // Refused where `/proc` or the mount does not allow it: then the other.
             execute(&mount, args);
         }
+        // `ulimit -f` binds a memfd, too.
+        signal::take_over();
         let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
+        signal::give_back();
         let errno = execute(&memfd, args);
         Err(errno).call(|| "execveat of the sealed program".into())
+    }
+}
+
+/// Whether it is the root of a mount, and how many names it has; `None` where
+/// statx(2) cannot be had: an old container engine's filter may forbid it.
+fn place(file: &OwnedFd) -> rustix::io::Result<Option<(bool, u32)>> {
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        stat => {
+            stat.map(|stat| Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink)))
+        }
+    }
+}
+
+/// Whether this program is a memfd that nobody can write to. What is no memfd has no
+/// seals: fcntl(2) gives `EINVAL`.
+fn has_seals() -> rustix::io::Result<bool> {
+    match fcntl_get_seals(readable()?) {
+        Err(Errno::INVAL) => Ok(false),
+        seals => seals.map(|seals| seals.contains(SEALS)),
     }
 }
 

@@ -8,6 +8,8 @@ use std::convert::Infallible;
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// What a new process shares with its maker and where it is put.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +21,45 @@ pub struct CloneArgs<'a> {
     /// Whether the new process becomes a sibling (`CLONE_PARENT`): it is then
     /// reaped by our parent and signals it as we would.
     pub sibling: bool,
+    /// Where the kernel writes its pid before it runs (`CLONE_PARENT_SETTID`): who shares
+    /// it can find the process though its maker dies before it has told of it.
+    pub noted: Option<&'a Note>,
+}
+
+/// A pid in memory that this process and those that it makes share.
+#[derive(Debug)]
+pub struct Note(NonNull<AtomicI32>);
+
+impl Note {
+    /// Room for one, with nothing in it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self, Errno> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let size = size_of::<AtomicI32>();
+        // SAFETY: a new mapping, placed by the kernel, in nobody's way.
+        let place = unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) };
+        if place == libc::MAP_FAILED {
+            return Err(last_errno());
+        }
+        NonNull::new(place.cast()).map(Self).ok_or(Errno::NOMEM)
+    }
+
+    /// The pid that has been noted.
+    pub fn pid(&self) -> Option<Pid> {
+        // SAFETY: mapped until this is dropped, filled with zeros by the kernel, and
+        // written to by the kernel alone.
+        one(unsafe { self.0.as_ref() }.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and nobody else has the address.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
+    }
 }
 
 /// Bits of `CLONE_NEW*`.
@@ -77,9 +118,15 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
         flags |= libc::CLONE_PARENT as u64;
         exit_signal = 0;
     }
+    let mut parent_tid = 0;
+    if let Some(note) = args.noted {
+        flags |= libc::CLONE_PARENT_SETTID as u64;
+        parent_tid = note.0.as_ptr() as u64;
+    }
     let kernel = KernelCloneArgs {
         flags,
         pidfd: &raw mut pidfd as u64,
+        parent_tid,
         exit_signal,
         cgroup,
         ..KernelCloneArgs::default()
@@ -183,6 +230,51 @@ fn null_terminated<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*const c_
     strings.map(CStr::as_ptr).chain([std::ptr::null()]).collect()
 }
 
+/// Whether the process behind a pidfd has still its pid: it runs, or nobody has reaped it.
+/// What was read of that pid before was of this process then.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)`.
+pub fn has_pid(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: signal 0 is sent to nobody; the kernel fills in what is not given.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, 0) } {
+        -1 => match last_errno() {
+            Errno::SRCH => Ok(false),
+            Errno::PERM => Ok(true),
+            errno => Err(errno),
+        },
+        _ => Ok(true),
+    }
+}
+
+/// `struct pidfd_info` (linux/pidfd.h), version 0.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The wait status of a process that others have reaped; `None` if it has not ended.
+///
+/// # Errors
+/// Those of ioctl(2), before Linux 6.15.
+pub fn ended_with(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    /// `PIDFD_GET_INFO`: `_IOWR(0xff, 11, struct pidfd_info)`.
+    const GET_INFO: u32 = 0xc040_ff0b;
+    /// `PIDFD_INFO_EXIT`.
+    const EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+    // SAFETY: the kernel fills in a structure of the size that is in the number.
+    match unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) } {
+        -1 => Err(last_errno()),
+        _ => Ok((info.mask & EXIT != 0).then_some(info.exit_code)),
+    }
+}
+
 /// Ends the process without running anything that belongs to its maker.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
@@ -269,7 +361,8 @@ pub fn forbid_tracing() -> Result<(), Errno> {
 /// How many descriptors from 3 on our caller has left open to us, without a
 /// gap. To be asked before anything is opened.
 pub fn count_inherited() -> u32 {
-    (3..).take_while(|number| fcntl_getfd(borrow_inherited(*number)).is_ok()).count() as u32
+    // No process has more (fs.nr_open).
+    (3..1 << 20).take_while(|number| fcntl_getfd(borrow_inherited(*number)).is_ok()).count() as u32
 }
 
 /// Lets those descriptors outlive execve(2) again.

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A signal mask to be restored.
 #[derive(Clone, Copy)]
@@ -95,20 +96,38 @@ impl Signals {
     }
 
     /// Takes one that is pending.
-    pub fn next(&self) -> Option<i32> {
+    ///
+    /// # Errors
+    /// Those of read(2) but for none that is pending. Who took one for that would poll
+    /// again, and be told at once that there is one.
+    pub fn next(&self) -> Result<Option<i32>, Errno> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer has room for one record.
         let got = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-        // SAFETY: a full record was written, and every bit pattern is valid for it.
-        (got == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+        if got == size as isize {
+            // SAFETY: a full record was written, and every bit pattern is valid for it.
+            return Ok(Some(unsafe { info.assume_init() }.ssi_signo as i32));
+        }
+        match if got < 0 { last_errno() } else { Errno::IO } {
+            Errno::AGAIN | Errno::INTR => Ok(None),
+            errno => Err(errno),
+        }
     }
 
     /// Takes those that are pending, up to one by which a user or a supervisor
     /// ends a command.
-    pub fn ending(&self) -> Option<i32> {
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn ending(&self) -> Result<Option<i32>, Errno> {
         let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-        std::iter::from_fn(|| self.next()).find(|signal| ends.contains(signal))
+        while let Some(signal) = self.next()? {
+            if ends.contains(&signal) {
+                return Ok(Some(signal));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -118,11 +137,50 @@ impl AsFd for Signals {
     }
 }
 
-/// Undoes what the Rust runtime did at start: it ignores SIGPIPE, and ignored
-/// signals stay so across execve(2).
-pub fn default_sigpipe() {
+/// Whether our caller ignores SIGCHLD.
+static IGNORES_CHILDREN: AtomicBool = AtomicBool::new(false);
+/// Whether a file that grows too large ends who our caller starts.
+static ENDED_BY_SIZE: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`take_over`] has been called.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Sets the dispositions on which who makes processes or files depends. One that is to ignore a signal outlives
+/// execve(2), so that our caller's choice is ours: with SIGCHLD ignored the kernel reaps
+/// our children, and their exit status is nobody's (waitid(2), "NOTES").
+///
+/// To write beyond `ulimit -f` must be an error (SIGXFSZ).
+pub fn take_over() {
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: SIG_IGN is a valid disposition of SIGXFSZ.
+    let size = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    // SAFETY: SIG_DFL is a valid disposition of SIGCHLD.
+    let children = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    ENDED_BY_SIZE.store(size == libc::SIG_DFL, Ordering::Relaxed);
+    IGNORES_CHILDREN.store(children == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// To write to a hook that has gone must be an error.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition of SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Before execve(2): our caller's dispositions, but for SIGPIPE, which ends who writes
+/// to nobody, as every program expects.
+pub fn give_back() {
     // SAFETY: SIG_DFL is a valid disposition of SIGPIPE.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if ENDED_BY_SIZE.load(Ordering::Relaxed) {
+        // SAFETY: SIG_DFL is a valid disposition of SIGXFSZ.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+    }
+    if IGNORES_CHILDREN.load(Ordering::Relaxed) {
+        // SAFETY: SIG_IGN is a valid disposition of SIGCHLD.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    }
 }
 
 /// The largest real-time signal, as the C library sees it.
@@ -167,6 +225,11 @@ pub fn reap_others(keep: i32) -> Result<(), Errno> {
             return Ok(());
         }
         // SAFETY: as above; this one takes the child away.
-        unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WEXITED) };
+        if unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WEXITED) }
+            != 0
+        {
+            // It would be found again, for ever.
+            return Err(last_errno());
+        }
     }
 }

@@ -37,9 +37,7 @@ pub unsafe fn run(
     open_stdio();
     // SAFETY: the caller's promise.
     unsafe { remember(argc, argv) };
-    // SAFETY: SIG_IGN is a valid disposition. Writing to a hook that has gone
-    // must be an error; execve(2) gets the default back by `default_sigpipe`.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    super::signal::ignore_sigpipe();
     let one = |index| {
         // SAFETY: `index` is below `argc`.
         let place = unsafe { argv.add(index) };
