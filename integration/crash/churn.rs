@@ -1,76 +1,79 @@
 //! `churn`: many containers alive, then many more that come and go beside them. Nothing may fail,
 //! nothing may be left, and the machine's memory, descriptors and cgroups must be as before.
 
-use crate::fleet::Fleet;
-use crate::harness::{Bundle, is_pinnace, runtime};
-use crate::options::{Options, Tally};
-use crate::parallel::{Answer, Exit};
+use super::Suite;
+use super::fleet::Fleet;
+use super::harness::{is_pinnace, runtime};
+use super::parallel::{Answer, Exit};
+use super::report::Worker;
+use super::world::Kind;
 use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How long the kernel may take to collect what was freed.
-const SETTLE: Duration = Duration::from_secs(10);
+pub const SUITE: Suite = Suite {
+    name: "churn",
+    about: "many containers alive, and many more that come and go beside them",
+    is_alone: true,
+    options: &[
+        ("alive", "N", "containers alive (1000)"),
+        ("churned", "N", "containers that come and go (5000)"),
+        ("callers", "N", "callers side by side (16)"),
+    ],
+    work,
+};
 
-pub fn churn(options: &Options) -> Tally {
-    let (workers, alive) = (options.number("workers", 16), options.number("alive", 1000));
-    let churned = options.number("churned", 5000);
-    let name = &runtime().name;
-    let repeat = format!("churn --alive {alive} --churned {churned} --workers {workers}");
-    let fleet = Fleet::new(Bundle::sleeper());
-    let mut tally = Tally::default();
-    // What is made once (the level of cgroups, slabs of the kernel) is not counted as growth.
+fn work(worker: &mut Worker) -> anyhow::Result<()> {
+    let worker = &*worker;
+    let number = |name, default| worker.options.number(name, default).map(|n| n as usize);
+    let (callers, alive) = (number("callers", 16)?, number("alive", 1000)?);
+    let churned = number("churned", 5000)?;
+    let fleet = Fleet::new(&worker.world, Kind::Default);
+    let churn = Churn {
+        worker,
+        callers,
+        again: format!("churn --alive {alive} --churned {churned} --callers {callers}"),
+    };
+    // What is made once, such as slabs of the kernel, is not counted as growth.
     fleet.make_bundle(0);
     cycle(&fleet, 0, 0, &mut Figures::default());
     let before = Machine::look(&fleet);
-    println!("{name}: before: {before}");
-
-    let began = Instant::now();
-    let figures = parallel(workers, alive, options, |worker, n, figures| {
-        fleet.make_bundle(n);
-        let bundle = fleet.bundle(n);
-        figures.call(&fleet, worker, &["run", "-d", "--bundle", bundle.to_str().unwrap(), &fleet.id(n)]);
-    });
-    figures.report(name, "alive", alive, began, &mut tally, &repeat);
-    println!("{name}: alive: {}", Machine::look(&fleet));
-    list(&fleet, alive, &mut tally, &repeat);
+    eprintln!("{}: before: {before}", runtime().name);
+    churn.all("alive", alive, |caller, n, figures| {
+        let bundle = fleet.make_bundle(n);
+        figures.call(&fleet, caller, &["run", "-d", "--bundle", &bundle, &fleet.id(n)]);
+    })?;
+    eprintln!("{}: alive: {}", runtime().name, Machine::look(&fleet));
+    churn.list(&fleet, alive)?;
 
     let mut first = None;
     for part in 0..5 {
-        let began = Instant::now();
         let count = churned / 5;
-        let figures = parallel(workers, count, options, |worker, n, figures| {
+        churn.all("churned", count, |caller, n, figures| {
             let n = alive + part * count + n;
             fleet.make_bundle(n);
-            cycle(&fleet, worker, n, figures);
-            drop(fs::remove_dir_all(fleet.bundle(n)));
-        });
-        figures.report(name, "churned", count, began, &mut tally, &repeat);
+            cycle(&fleet, caller, n, figures);
+            fs::remove_dir_all(fleet.bundle(n)).unwrap();
+        })?;
         let now = Machine::look(&fleet);
-        println!("{name}: churned {}: {now}", (part + 1) * count);
+        eprintln!("{}: churned {}: {now}", runtime().name, (part + 1) * count);
+        // The first part fills the kernel's caches; from there on all must be flat.
         first.get_or_insert(now);
     }
-    // A first part warms the kernel's caches up; from there on all must be flat.
     if let Some(first) = first {
-        Machine::look(&fleet).is_flat(&first, &mut tally, &repeat);
+        churn.flat("after the churn", &Machine::look(&fleet), &first)?;
     }
 
-    let began = Instant::now();
-    let figures = parallel(workers, alive, options, |worker, n, figures| {
-        figures.call(&fleet, worker, &["delete", "--force", &fleet.id(n)]);
-    });
-    figures.report(name, "deleted by force", alive, began, &mut tally, &repeat);
-    for line in fleet.left() {
-        tally.fail(&format!("left behind: {line}"), &repeat);
-    }
-    let end = Instant::now() + SETTLE;
-    while fleet.keyrings() > 0 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(100)); // no event tells of the kernel's collection
-    }
+    churn.all("deleted by force", alive, |caller, n, figures| {
+        figures.call(&fleet, caller, &["delete", "--force", &fleet.id(n)]);
+    })?;
+    let left = fleet.world.leftovers()?;
+    let left = left.into_iter().map(|line| format!("left: {line}")).collect();
+    worker.tell("churn, left", "all containers", left, &churn.again)?;
+    fleet.world.keyrings();
     let after = Machine::look(&fleet);
-    println!("{name}: after: {after}");
-    after.is_flat(&before, &mut tally, &repeat);
-    tally
+    eprintln!("{}: after: {after}", runtime().name);
+    churn.flat("after all", &after, &before)
 }
 
 /// A whole life.
@@ -93,46 +96,73 @@ fn cycle(fleet: &Fleet, worker: usize, n: usize, figures: &mut Figures) {
     }
 }
 
-fn list(fleet: &Fleet, alive: usize, tally: &mut Tally, repeat: &str) {
-    let answer = fleet.call(0, &["list", "-q"]);
-    let found = answer.out.lines().count();
-    println!("{}: list: {found} in {:.3} s", runtime().name, answer.took().as_secs_f64());
-    if answer.is_ok() && found == alive {
-        tally.pass();
-    } else {
-        tally.fail(&format!("list shows {found} of {alive}: {}", answer.err), repeat);
-    }
+struct Churn<'a> {
+    worker: &'a Worker<'a>,
+    callers: usize,
+    /// What repeats it.
+    again: String,
 }
 
-/// Does `work` for `count` numbers with so many workers.
-fn parallel(
-    workers: usize,
-    count: usize,
-    options: &Options,
-    work: impl Fn(usize, usize, &mut Figures) + Sync,
-) -> Figures {
-    let work = &work;
-    let mut all = Figures::default();
-    std::thread::scope(|scope| {
-        let one = |worker: usize| {
-            move || {
-                let mut figures = Figures::default();
-                for n in (worker..count).step_by(workers) {
-                    if options.is_over() {
-                        figures.skipped += 1;
-                    } else {
-                        work(worker, n, &mut figures);
+impl Churn<'_> {
+    /// Does `work` for `count` numbers, with all callers, and tells how it went.
+    fn all(
+        &self,
+        what: &str,
+        count: usize,
+        work: impl Fn(usize, usize, &mut Figures) + Sync,
+    ) -> anyhow::Result<()> {
+        let (began, work, callers) = (Instant::now(), &work, self.callers);
+        let mut all = Figures::default();
+        std::thread::scope(|scope| {
+            let one = |caller: usize| {
+                move || {
+                    let mut figures = Figures::default();
+                    for n in (caller..count).step_by(callers) {
+                        if self.worker.is_late() {
+                            figures.skipped += 1;
+                        } else {
+                            work(caller, n, &mut figures);
+                        }
                     }
+                    figures
                 }
-                figures
+            };
+            let threads: Vec<_> = (0..callers).map(|caller| scope.spawn(one(caller))).collect();
+            for thread in threads {
+                all.add(thread.join().unwrap());
             }
-        };
-        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(one(worker))).collect();
-        for thread in threads {
-            all.add(thread.join().unwrap());
+        });
+        all.print(what, count, began.elapsed());
+        let group = format!("churn, {what}");
+        for _ in all.failures.len()..all.calls {
+            self.worker.tell(&group, "", Vec::new(), &self.again)?;
         }
-    });
-    all
+        for failure in all.failures {
+            self.worker.tell(&group, "a call", vec![failure], &self.again)?;
+        }
+        for _ in 0..all.skipped {
+            self.worker.skip(&group, "a container", "no time")?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, fleet: &Fleet, alive: usize) -> anyhow::Result<()> {
+        let answer = fleet.call(0, &["list", "-q"]);
+        let found = answer.out.lines().count();
+        eprintln!("{}: list: {found} in {:.3} s", runtime().name, answer.took().as_secs_f64());
+        let is_good = answer.is_ok() && found == alive || self.worker.is_late();
+        let wrong = (!is_good).then(|| format!("list shows {found} of {alive}: {}", answer.err));
+        self.worker.tell("churn, list", "all", wrong.into_iter().collect(), &self.again)
+    }
+
+    fn flat(&self, when: &str, now: &Machine, before: &Machine) -> anyhow::Result<()> {
+        for (what, now, before, slack) in now.beside(before) {
+            let wrong = (now > before + slack).then(|| format!("{what}: {before} -> {now}"));
+            let group = format!("churn, flat {when}");
+            self.worker.tell(&group, what, wrong.into_iter().collect(), &self.again)?;
+        }
+        Ok(())
+    }
 }
 
 /// Calls that were made, and how they went.
@@ -169,22 +199,18 @@ impl Figures {
         }
     }
 
-    fn report(&self, name: &str, what: &str, count: usize, began: Instant, tally: &mut Tally, repeat: &str) {
+    fn print(&self, what: &str, count: usize, took: Duration) {
         let mut slowest: Vec<_> = self.slowest.iter().collect();
         slowest.sort_by_key(|(_, took)| std::cmp::Reverse(**took));
-        let slowest = slowest.iter().map(|(verb, took)| format!("{verb} {:.2} s", took.as_secs_f64()));
-        println!(
-            "{name}: {count} {what} in {:.1} s, {} calls, {} failed, slowest: {}",
-            began.elapsed().as_secs_f64(),
+        let slowest = slowest.iter().map(|(verb, t)| format!("{verb} {:.2} s", t.as_secs_f64()));
+        eprintln!(
+            "{}: {count} {what} in {:.1} s, {} calls, {} failed, slowest: {}",
+            runtime().name,
+            took.as_secs_f64(),
             self.calls,
             self.failures.len(),
             slowest.collect::<Vec<_>>().join(", ")
         );
-        tally.passed += self.calls - self.failures.len();
-        tally.skipped += self.skipped;
-        for failure in &self.failures {
-            tally.fail(&format!("{what}: {failure}"), repeat);
-        }
     }
 }
 
@@ -208,6 +234,7 @@ impl Machine {
         };
         let cgroups = read("/proc/cgroups");
         let cgroups = cgroups.lines().find_map(|line| line.strip_prefix("memory\t"));
+        let (keyrings, mark) = (read("/proc/keys"), format!("_ses.{}-", fleet.world.name));
         let first = |text: &str, at: usize| text.split_whitespace().nth(at)?.parse().ok();
         Self {
             used: memory("MemTotal:") - memory("MemAvailable:"),
@@ -215,27 +242,22 @@ impl Machine {
             files: first(&read("/proc/sys/fs/file-nr"), 0).unwrap_or(0),
             cgroups: cgroups.and_then(|line| first(line, 1)).unwrap_or(0),
             mounts: read("/proc/self/mountinfo").lines().count() as i64,
-            keyrings: fleet.keyrings() as i64,
+            keyrings: keyrings.lines().filter(|line| line.contains(&mark)).count() as i64,
         }
     }
 
     /// Others use the machine, too: what grows with each of thousands of containers is much more.
-    fn is_flat(&self, before: &Self, tally: &mut Tally, repeat: &str) {
-        let all = [
+    /// Name, now, before, and how much others may have taken meanwhile: what grows with each of
+    /// thousands of containers is much more.
+    fn beside(&self, before: &Self) -> [(&'static str, i64, i64, i64); 6] {
+        [
             ("memory, KiB", self.used, before.used, 256 << 10),
             ("unreclaimable slab, KiB", self.slab, before.slab, 96 << 10),
             ("open files", self.files, before.files, 1000),
             ("memory cgroups", self.cgroups, before.cgroups, 200),
             ("mounts", self.mounts, before.mounts, 0),
             ("keyrings", self.keyrings, before.keyrings, 50),
-        ];
-        for (what, now, before, slack) in all {
-            if now > before + slack {
-                tally.fail(&format!("{what}: {before} -> {now}"), repeat);
-            } else {
-                tally.pass();
-            }
-        }
+        ]
     }
 }
 

@@ -1,108 +1,122 @@
-//! The words after a sub-command, the count of what it tried, and the two bundles.
+//! What the caller typed.
 
-use crate::harness::{Bundle, json};
-use std::time::{Duration, Instant};
+use super::Suite;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// `--NAME VALUE`, or `--NAME` alone; `end` is when `--seconds` are over.
+const COMMON: &[(&str, &str, &str)] = &[
+    ("share", "K/N", "only the Kth of N shares (from 0), spread over the whole"),
+    ("seconds", "S", "what is not begun by then counts as skipped"),
+    ("jobs", "N", "workers side by side (2)"),
+    ("report", "FILE", "write each result there, a line of JSON each"),
+    ("runtime", "PATH", "the program under test (bin/pinnace)"),
+    ("driver", "NAME", "cgroupfs or systemd"),
+    ("v2", "", "in a mount namespace where cgroup v2 is all there is"),
+    ("rootless", "", "called by an ordinary user"),
+];
+
+/// See COMMON.
+#[derive(Debug, Default)]
 pub struct Options {
-    words: Vec<String>,
-    end: Instant,
+    pub share: (u64, u64),
+    pub time: Option<Duration>,
+    pub jobs: usize,
+    pub report: Option<PathBuf>,
+    pub runtime: Option<String>,
+    pub driver: Option<String>,
+    pub v2: bool,
+    pub rootless: bool,
+    /// This process is that worker.
+    pub worker: Option<usize>,
+    /// The options of the suite.
+    pub own: BTreeMap<String, String>,
 }
 
 impl Options {
-    pub fn new(words: Vec<String>) -> Self {
-        let mut options = Self { words, end: Instant::now() };
-        options.end += Duration::from_secs(options.number("seconds", 600) as u64);
-        options
-    }
-
-    pub fn text(&self, name: &str) -> Option<&str> {
-        let at = self.words.iter().position(|word| word.trim_start_matches("--") == name)?;
-        self.words.get(at + 1).map(String::as_str)
-    }
-
-    pub fn number(&self, name: &str, default: usize) -> usize {
-        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("--{name} {text}: no number"));
-        self.text(name).map_or(default, number)
-    }
-
-    pub fn end(&self) -> Instant {
-        self.end
-    }
-
-    pub fn is_over(&self) -> bool {
-        Instant::now() > self.end
-    }
-
-    /// `--bundle default|rich`, or both.
-    pub fn bundles(&self) -> Vec<(&'static str, Bundle)> {
-        let wanted = |kind: &str| self.text("bundle").is_none_or(|name| name == kind);
-        let mut bundles = Vec::new();
-        if wanted("default") {
-            bundles.push(("default", Bundle::sleeper()));
+    /// The suite and its options; the error is what to tell the caller.
+    pub fn parse<'a>(suites: &'a [Suite], words: &[String]) -> Result<(&'a Suite, Self), String> {
+        let name = words.first().map_or("", String::as_str);
+        let Some(suite) = suites.iter().find(|suite| suite.name == name) else {
+            return Err(help(suites));
+        };
+        let mut options = Self { share: (0, 1), jobs: 2, ..Self::default() };
+        let mut rest = words[1..].iter();
+        while let Some(word) = rest.next() {
+            let name = word.strip_prefix("--").ok_or_else(|| format!("what is {word}?"))?;
+            let known = COMMON.iter().chain(suite.options).find(|(known, ..)| *known == name);
+            let value = match known {
+                Some((_, "", _)) => "",
+                None if name != "worker" => {
+                    return Err(format!("no option --{name}\n{}", help(suites)));
+                }
+                _ => rest.next().ok_or_else(|| format!("--{name}: the value is missing"))?,
+            };
+            options.set(name, value).ok_or_else(|| format!("--{name} {value}: wrong"))?;
         }
-        if wanted("rich") {
-            bundles.push(("rich", rich()));
+        if suite.is_alone {
+            options.jobs = 1;
         }
-        bundles
+        Ok((suite, options))
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "share" => {
+                let (which, of) = value.split_once('/')?;
+                let of = of.parse().ok().filter(|of| *of > 0)?;
+                // So that a number that only grows, such as a date, may be given.
+                self.share = (which.parse::<u64>().ok()? % of, of);
+            }
+            "seconds" => self.time = Some(Duration::from_secs(value.parse().ok()?)),
+            "jobs" => self.jobs = value.parse().ok().filter(|jobs| *jobs > 0)?,
+            "report" => self.report = Some(value.into()),
+            "runtime" => self.runtime = Some(value.into()),
+            "driver" => self.driver = Some(value.into()),
+            "v2" => self.v2 = true,
+            "rootless" => self.rootless = true,
+            "worker" => self.worker = Some(value.parse().ok()?),
+            _ => drop(self.own.insert(name.into(), value.into())),
+        }
+        Some(())
+    }
+
+    /// The value of an option of the suite.
+    pub fn get<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.own.get(name).map_or(default, String::as_str)
+    }
+
+    /// The same, a number.
+    pub fn number(&self, name: &str, default: u64) -> anyhow::Result<u64> {
+        let Some(text) = self.own.get(name) else { return Ok(default) };
+        text.parse().map_err(|error| anyhow::anyhow!("--{name} {text}: {error}"))
+    }
+
+    /// The words that choose the same world and program: to repeat something.
+    pub fn again(&self) -> String {
+        let mut words = String::new();
+        for (name, value) in [("runtime", &self.runtime), ("driver", &self.driver)] {
+            if let Some(value) = value {
+                words += &format!(" --{name} {value}");
+            }
+        }
+        words + if self.v2 { " --v2" } else { "" } + if self.rootless { " --rootless" } else { "" }
     }
 }
 
-/// A user namespace, a filter, hooks of all kinds, limits, binds.
-pub fn rich() -> Bundle {
-    let bundle = Bundle::sleeper().user_namespace().namespace("cgroup", None);
-    let data = bundle.dir().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
-    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-    kinds
-        .iter()
-        .fold(bundle, |bundle, kind| bundle.set(&format!("/hooks/{kind}"), hook.clone()))
-        .set("/linux/resources/memory", json!({"limit": 256 << 20}))
-        .set("/linux/resources/pids", json!({"limit": 100}))
-        .set("/linux/resources/cpu", json!({"shares": 512, "quota": 90000, "period": 100_000}))
-        .set(
-            "/linux/seccomp",
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-                "syscalls": [{"names": ["swapon", "reboot"], "action": "SCMP_ACT_ERRNO"}]}),
-        )
-        .bind(&data, "/data", &["rbind", "rw"])
-        .bind(&data, "/ro", &["bind", "ro", "nosuid"])
-        .mount("tmpfs", "tmpfs", "/tmp", &["size=1m"])
-}
-
-/// What was tried. Each failure is printed as it is found, with what repeats it.
-#[derive(Debug, Default)]
-pub struct Tally {
-    pub passed: usize,
-    pub failed: usize,
-    pub skipped: usize,
-}
-
-impl Tally {
-    pub fn pass(&mut self) {
-        self.passed += 1;
+fn help(suites: &[Suite]) -> String {
+    let mut text = "Usage: crash SUITE [OPTION]...\n".to_owned();
+    let mut add = |options: &[(&str, &str, &str)]| {
+        for (name, value, about) in options {
+            text += &format!("      {:24} {about}\n", format!("--{name} {value}"));
+        }
+    };
+    add(COMMON);
+    for suite in suites {
+        text += &format!("  {:8} {}\n", suite.name, suite.about);
+        for (name, value, about) in suite.options {
+            text += &format!("      {:24} {about}\n", format!("--{name} {value}"));
+        }
     }
-
-    pub fn fail(&mut self, what: &str, repeat: &str) {
-        self.failed += 1;
-        println!("FAILED {what}\n    repeat: {repeat}");
-    }
-
-    pub fn skip(&mut self, what: &str, why: &str) {
-        self.skipped += 1;
-        println!("skipped {what}: {why}");
-    }
-
-    pub fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-    }
-
-    /// The last line.
-    pub fn end(&self) -> std::process::ExitCode {
-        println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
-        std::process::ExitCode::from(u8::from(self.failed > 0))
-    }
+    text
 }

@@ -2,11 +2,13 @@
 //! order of the operations that overlap it (`model.rs`), in words that are true of the container,
 //! not of a file, a process or a socket that another command has just removed.
 
-use crate::fleet::Fleet;
-use crate::harness::Value;
-use crate::model::{Row, Step, change, check, look};
-use crate::options::{Options, Tally};
-use crate::parallel::{Answer, Exit};
+use super::Suite;
+use super::fleet::Fleet;
+use super::harness::Value;
+use super::model::{Row, Step, Violation, change, check, look};
+use super::parallel::{Answer, Exit};
+use super::report::Worker;
+use super::world::Kind;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,7 @@ const VERBS: &[(&str, u64)] = &[
 
 /// Words of a refusal, and what must have been so for them to be true.
 const REFUSALS: &[(&str, Step)] = &[
+    (" is creating", look::creating),
     ("already exists", look::there),
     ("does not exist", look::not_there),
     ("container not running: ", look::not_running),
@@ -90,124 +93,153 @@ impl Random {
     }
 }
 
-/// Runs the race on the default and on a rich bundle.
-pub fn race(options: &Options) -> Tally {
-    let mut tally = Tally::default();
-    for (kind, bundle) in options.bundles() {
-        tally.add(one(options, kind, &Fleet::new(bundle)));
+pub const SUITE: Suite = Suite {
+    name: "race",
+    about: "random operations of several callers on few containers, checked against a model",
+    is_alone: true,
+    options: &[
+        ("ops", "N", "operations (10000)"),
+        ("callers", "N", "callers side by side (8)"),
+        ("ids", "N", "containers (50)"),
+        ("seed", "N", "of the random choice (1)"),
+        ("bundle", "KIND", "default or rich; both if not given"),
+        ("without", "VERBS", "verbs that are not tried"),
+    ],
+    work,
+};
+
+fn work(worker: &mut Worker) -> anyhow::Result<()> {
+    for (name, kind) in [("default", Kind::Default), ("rich", Kind::Rich)] {
+        if [name, "both"].contains(&worker.options.get("bundle", "both")) {
+            one(worker, name, kind)?;
+        }
     }
-    tally
+    Ok(())
 }
 
 /// All calls, by the id that they were on.
 type Rows = BTreeMap<usize, Vec<Row>>;
 
-fn one(options: &Options, kind: &str, fleet: &Fleet) -> Tally {
-    let (workers, ids) = (options.number("workers", 8), options.number("ids", 50));
-    let (seed, operations) = (options.number("seed", 1), options.number("ops", 10_000));
-    (0..ids).for_each(|n| fleet.make_bundle(n));
-    let without = || options.text("without").map_or_else(Vec::new, |list| list.split(',').collect());
+fn one(worker: &Worker, name: &str, kind: Kind) -> anyhow::Result<()> {
+    let number = |name, default| worker.options.number(name, default).map(|n| n as usize);
+    let (callers, ids) = (number("callers", 8)?, number("ids", 50)?);
+    let (seed, operations) = (number("seed", 1)?, number("ops", 10_000)?);
+    let without: Vec<_> = worker.options.get("without", "").split(',').collect();
+    let fleet = Fleet::new(&worker.world, kind);
+    for n in 0..ids {
+        fleet.make_bundle(n);
+    }
     let began = Instant::now();
-    let end = options.end();
     let mut rows = Rows::new();
     std::thread::scope(|scope| {
-        let work = |number| {
+        let call = |number| {
             let random = Random((seed * 1000 + number) as u64);
-            let worker = Worker { number, fleet, ids, began, random, without: without(), rows: Rows::new() };
-            scope.spawn(move || worker.work(operations / workers, end))
+            let (fleet, without, end) = (&fleet, &without, worker.end());
+            let caller = Caller { number, fleet, ids, began, random, without, rows: Rows::new() };
+            scope.spawn(move || caller.work(operations / callers, end))
         };
-        let threads: Vec<_> = (0..workers).map(work).collect();
+        let threads: Vec<_> = (0..callers).map(call).collect();
         for thread in threads {
             for (id, more) in thread.join().unwrap() {
                 rows.entry(id).or_default().extend(more);
             }
         }
     });
-    let seconds = began.elapsed().as_secs_f64();
-    let left = fleet.delete_all(0..ids);
-    let repeat = format!("race --seed {seed} --ops {operations} --workers {workers} --ids {ids} --bundle {kind}");
-    let mut tally = Tally::default();
-    for line in left {
-        tally.fail(&format!("left behind: {line}"), &repeat);
+    let took = began.elapsed();
+    let mut again = format!("race --seed {seed} --ops {operations} --callers {callers} --ids {ids} --bundle {name}");
+    if !without[0].is_empty() {
+        again += &format!(" --without {}", without.join(","));
     }
-    report(kind, &rows, seconds);
-    for (id, rows) in &mut rows {
-        judge(&fleet.id(*id), rows, &repeat, &mut tally);
+    let group = format!("race {name}");
+    worker.tell(&format!("{group}, left"), "all containers", fleet.delete_all(0..ids)?, &again)?;
+    figures(name, &rows, took);
+    for (n, rows) in &mut rows {
+        rows.sort_by_key(|row| row.begin);
+        let mut wrong = judge(rows);
+        for (place, row) in rows.iter().enumerate().filter(|(_, row)| row.worker != OBSERVED) {
+            let found = wrong.remove(&place).unwrap_or_default();
+            worker.tell(&format!("{group}, {}", row.verb), &fleet.id(*n), found, &again)?;
+        }
+        for found in wrong.into_values() {
+            worker.tell(&format!("{group}, list"), &fleet.id(*n), found, &again)?;
+        }
     }
-    tally
+    Ok(())
 }
 
-fn report(kind: &str, rows: &Rows, seconds: f64) {
-    let mut counts = BTreeMap::<(&str, bool), usize>::new();
+fn figures(kind: &str, rows: &Rows, took: Duration) {
+    let mut counts = BTreeMap::<&str, [usize; 2]>::new();
     let all = || rows.values().flatten().filter(|row| row.worker != OBSERVED);
     for row in all() {
-        let good = row.exit == if row.verb == "exec" { "7" } else { "0" };
-        *counts.entry((row.verb, good)).or_default() += 1;
+        let is_good = row.exit == if row.verb == "exec" { "7" } else { "0" };
+        counts.entry(row.verb).or_default()[usize::from(!is_good)] += 1;
     }
     let slowest = all().max_by_key(|row| row.end - row.begin);
-    println!("race, {kind} bundle: {} operations in {seconds:.0} s", all().count());
-    if let Some(row) = slowest {
-        println!("    slowest: {} {:.2} s", row.verb, (row.end - row.begin).as_secs_f64());
-    }
-    let line = counts.iter().map(|((verb, good), count)| {
-        format!("{verb} {} {count}", if *good { "done" } else { "refused" })
+    let slowest = slowest.map_or_else(String::new, |row| {
+        format!("{} {:.2} s", row.verb, (row.end - row.begin).as_secs_f64())
     });
-    println!("    {}", line.collect::<Vec<_>>().join(", "));
+    let (count, seconds) = (all().count(), took.as_secs_f64());
+    eprintln!("race {kind}: {count} operations in {seconds:.0} s, slowest {slowest}");
+    let line = counts.iter().map(|(verb, [good, not])| format!("{verb} {good}/{}", good + not));
+    eprintln!("    done of tried: {}", line.collect::<Vec<_>>().join(", "));
 }
 
 /// The worker of what a `list` showed of one id.
 const OBSERVED: usize = usize::MAX;
 
-fn judge(id: &str, rows: &mut Vec<Row>, repeat: &str, tally: &mut Tally) {
-    rows.sort_by_key(|row| row.begin);
-    let overlap = |row: &Row, verbs: &[&str]| {
-        rows.iter().any(|r| verbs.contains(&r.verb) && r.begin < row.end && r.end > row.begin)
+/// What is wrong with the calls on one id, by their place.
+fn judge(rows: &[Row]) -> BTreeMap<usize, Vec<String>> {
+    let beside = |row: &Row| {
+        let (begin, end) = (row.begin, row.end);
+        rows.iter().filter(move |r| r.begin < end && r.end > begin)
     };
-    let mut wrong = check(rows);
+    let overlaps = |row: &Row, verbs: &[&str]| beside(row).any(|r| verbs.contains(&r.verb));
+    let mut found = check(rows);
     for (n, row) in rows.iter().enumerate() {
-        let of_signal = row.exit.starts_with("signal");
         let is_creator = ["create", "run -d"].contains(&row.verb);
-        if of_signal && !(is_creator && overlap(row, &["delete -f"])) {
-            wrong.push(crate::model::Violation { row: n, why: "died of a signal".into() });
+        let forced = is_creator && overlaps(row, &["delete -f"]);
+        if row.exit.starts_with("signal") && !forced {
+            found.push(Violation { row: n, why: "died of a signal".into() });
         }
-        if row.words == "creating" && !overlap(row, &["create", "run -d"]) {
-            wrong.push(crate::model::Violation { row: n, why: "creating for ever".into() });
+        if row.words == "creating" && !overlaps(row, &["create", "run -d"]) {
+            found.push(Violation { row: n, why: "creating for ever".into() });
         }
     }
-    let mine = rows.iter().filter(|row| row.worker != OBSERVED).count();
-    tally.passed += mine.saturating_sub(wrong.len());
-    for violation in wrong {
-        let row = &rows[violation.row];
-        let mut text = format!("{id}: {}: {}", violation.why, line(row));
-        for other in rows.iter().filter(|r| r.begin < row.end && r.end > row.begin) {
-            text += &format!("\n        beside {}", line(other));
+    let mut wrong = BTreeMap::<usize, Vec<String>>::new();
+    for Violation { row: n, why } in found {
+        let row = &rows[n];
+        let mut text = format!("{}: {}", line(row), why);
+        let first = beside(row).map(|r| r.begin).min().unwrap_or(row.begin);
+        let around = rows.iter().filter(|r| r.begin < row.end && r.end > first);
+        // What could not have happened has, perhaps, been excluded by something before.
+        let before = rows.iter().rev().filter(|r| r.end <= first).take(4);
+        for other in before.collect::<Vec<_>>().into_iter().rev().chain(around) {
+            text += &format!("\n        {}", line(other));
         }
-        if let Some(last) = rows.iter().rev().find(|r| r.end < row.begin && r.exit == "0") {
-            text += &format!("\n        after {}", line(last));
-        }
-        tally.fail(&text, repeat);
+        wrong.entry(n).or_default().push(text);
     }
+    wrong
 }
 
 fn line(row: &Row) -> String {
     let (begin, end) = (row.begin.as_secs_f64(), row.end.as_secs_f64());
-    format!("{begin:.4}-{end:.4} {} -> {} {:?}", row.verb, row.exit, row.words)
+    format!("{} -> {} {:?} ({begin:.4} to {end:.4})", row.verb, row.exit, row.words)
 }
 
-struct Worker<'a> {
+struct Caller<'a> {
     number: usize,
-    fleet: &'a Fleet,
+    fleet: &'a Fleet<'a>,
     ids: usize,
     began: Instant,
     random: Random,
-    without: Vec<&'a str>,
+    without: &'a [&'a str],
     rows: Rows,
 }
 
-impl Worker<'_> {
-    fn work(mut self, operations: usize, end: Instant) -> Rows {
+impl Caller<'_> {
+    fn work(mut self, operations: usize, end: Option<Instant>) -> Rows {
         for _ in 0..operations {
-            if Instant::now() > end {
+            if end.is_some_and(|end| Instant::now() > end) {
                 break;
             }
             let n = self.random.below(self.ids as u64) as usize;
@@ -252,9 +284,6 @@ impl Worker<'_> {
     }
 
     fn note(&mut self, n: usize, verb: &'static str, signal: &str, answer: &Answer) {
-        if answer.exit == Exit::Hung {
-            println!("hung: {verb} {}", self.fleet.id(n));
-        }
         let exit = match answer.exit {
             Exit::Code(code) => code.to_string(),
             Exit::Signal(signal) => format!("signal {signal}"),
@@ -281,7 +310,7 @@ impl Worker<'_> {
 
     /// A list tells of every id, also by saying nothing of it.
     fn note_list(&mut self, row: Row, out: &str) {
-        let listed: Vec<Value> = serde_json::from_str(out).unwrap_or_default();
+        let listed = listed(out).unwrap_or_default();
         for n in 0..self.ids {
             let id = self.fleet.id(n);
             let found = listed.iter().find(|container| container["id"] == id.as_str());
@@ -301,6 +330,12 @@ impl Worker<'_> {
 fn status_of(out: &str) -> Option<String> {
     let state: Value = serde_json::from_str(out).ok()?;
     Some(state["status"].as_str()?.to_owned())
+}
+
+/// As with runc, a list of none is `null`.
+fn listed(out: &str) -> Result<Vec<Value>, String> {
+    let listed = serde_json::from_str::<Option<Vec<Value>>>(out);
+    listed.map(Option::unwrap_or_default).map_err(|e| format!("list: {e}"))
 }
 
 fn seen(status: &str) -> Result<Vec<Step>, String> {
@@ -340,8 +375,7 @@ fn done(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String> 
         }
         ("state", _) => return seen(&status_of(&answer.out).ok_or("state is no JSON")?),
         ("list", _) => {
-            let listed = serde_json::from_str::<Vec<Value>>(&answer.out);
-            return listed.map(|_| Vec::new()).map_err(|e| format!("list: {e}"));
+            return listed(&answer.out).map(|_| Vec::new());
         }
         ("exec", _) => vec![look::usable],
         ("pause", _) => vec![change::frozen],
