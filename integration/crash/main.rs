@@ -5,11 +5,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod at;
+mod callers;
 mod churn;
 mod fleet;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../harness/mod.rs"]
 mod harness;
+mod judge;
 mod model;
 mod names;
 mod options;
@@ -20,7 +22,9 @@ mod report;
 #[path = "../security/rootless.rs"]
 mod rootless;
 mod run;
+mod scarcity;
 mod sys;
+mod verbs;
 mod world;
 
 use options::Options;
@@ -40,7 +44,7 @@ pub struct Suite {
     pub work: fn(&mut Worker) -> anyhow::Result<()>,
 }
 
-const SUITES: &[Suite] = &[race::SUITE, churn::SUITE];
+const SUITES: &[Suite] = &[race::SUITE, churn::SUITE, scarcity::SUITE];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

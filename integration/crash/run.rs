@@ -136,6 +136,12 @@ pub fn reap_until(pid: i32, limit: Duration) -> Result<Option<i32>> {
     found
 }
 
+/// Reaps who has ended.
+pub fn reap_now() -> Result<()> {
+    while sys::wait_any(false)?.is_some() {}
+    Ok(())
+}
+
 /// Reaps all that end by themselves; who then is still there.
 pub fn reap_all(patience: Duration) -> Result<Vec<i32>> {
     loop {
