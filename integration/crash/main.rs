@@ -8,14 +8,17 @@ mod at;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../harness/mod.rs"]
 mod harness;
+mod judge;
 mod names;
 mod options;
+mod points;
 mod report;
 #[allow(dead_code)]
 #[path = "../security/rootless.rs"]
 mod rootless;
 mod run;
 mod sys;
+mod verbs;
 mod world;
 
 use options::Options;
@@ -35,7 +38,13 @@ pub struct Suite {
     pub work: fn(&mut Worker) -> anyhow::Result<()>,
 }
 
-const SUITES: &[Suite] = &[];
+const SUITES: &[Suite] = &[Suite {
+    name: "points",
+    about: "kill, or fail a call, at every system call of every verb",
+    is_alone: false,
+    options: points::OPTIONS,
+    work: points::work,
+}];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
