@@ -103,12 +103,15 @@ struct Background {
 }
 
 fn spawn(world: &World, words: &[&str]) -> Result<Background> {
+    background(world, &world.command(words))
+}
+
+fn background(world: &World, command: &std::process::Command) -> Result<Background> {
     let dir = world.dir.join("background");
     fs::create_dir_all(&dir)?;
     fs::remove_file(dir.join("code")).ok();
     let script = format!("\"$@\" 2>{0}/err </dev/null >/dev/null; echo $? >{0}/code", dir.display());
-    let command = world.command(words);
-    let child = prefixed(&["/bin/sh", "-c", &script, "sh"], &command).spawn()?;
+    let child = prefixed(&["/bin/sh", "-c", &script, "sh"], command).spawn()?;
     let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     Ok(Background { pidfd, pid: child.id().cast_signed(), dir })
 }
@@ -131,8 +134,9 @@ impl Background {
         }
     }
 
+    /// Its end; a listener that is deaf may take ten seconds of it.
     fn wait(self) -> Result<Ended> {
-        let hung = !self.ends(super::at::LIMIT)?;
+        let hung = !self.ends(super::at::LIMIT * 3 / 2)?;
         if hung {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
             for pid in children.unwrap_or_default().split_whitespace() {
@@ -336,7 +340,8 @@ fn in_hook(world: &mut World, hook: &str, signal: i32) -> Result<Vec<String>> {
     let asked = world.state(&trial.id)?.0;
     let shown = asked.and_then(|state| state["pid"].as_i64()).filter(|pid| *pid > 0);
     // Hooks inside may see the pid of their own namespace, which is somebody else here.
-    let pid = shown.or((hook == "createRuntime").then_some(in_state)).filter(|pid| *pid > 1);
+    let pid = shown.or((hook == "createRuntime").then_some(in_state));
+    let pid = pid.or_else(|| init_of(world, &trial.id)).filter(|pid| *pid > 1);
     sys::kill(i32::try_from(pid.context("no pid of init")?)?, signal);
     std::io::Write::write_all(&mut &go, b"\n")?;
     if signal == libc::SIGSTOP {
@@ -354,6 +359,15 @@ fn in_hook(world: &mut World, hook: &str, signal: i32) -> Result<Vec<String>> {
     let more = trial.remove(world)?;
     lies.0.extend(more);
     Ok(lies.0)
+}
+
+/// The process of the container's cgroup that is the first one in its pid namespace.
+fn init_of(world: &World, id: &str) -> Option<i64> {
+    let is_first = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
+    };
+    world.pids_in(id).into_iter().find(is_first).map(i64::from)
 }
 
 /// The caller is killed at a random moment, and the runtime with it, or not.
@@ -481,7 +495,7 @@ fn deaf_one(world: &mut World, verb: Verb, kind: Kind, make: fn(&Path) -> Result
     if let Some((name, path)) = &deaf.env {
         command.env(name, path);
     }
-    let ended = run::start(command, &world.dir.join("call"), None)?.wait()?;
+    let ended = background(world, &command)?.wait()?;
     let mut lies = Lies(Vec::new());
     lies.unless(!ended.hung, || format!("hung: {}", ended.brief()));
     let lines = ended.err.lines().count();

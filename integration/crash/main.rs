@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod options;
 mod parallel;
+mod points;
 mod race;
 mod report;
 #[allow(dead_code)]
@@ -44,7 +45,18 @@ pub struct Suite {
     pub work: fn(&mut Worker) -> anyhow::Result<()>,
 }
 
-const SUITES: &[Suite] = &[race::SUITE, churn::SUITE, scarcity::SUITE];
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "points",
+        about: "kill, or fail a call, at every system call of every verb",
+        is_alone: false,
+        options: points::OPTIONS,
+        work: points::work,
+    },
+    race::SUITE,
+    churn::SUITE,
+    scarcity::SUITE,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -53,6 +53,14 @@ impl Worker<'_> {
         self.end
     }
 
+    /// Whether this worker is to try the thing of that name: it is in the share that was asked for, and
+    /// not another worker's.
+    pub fn is_mine(&self, name: &str) -> bool {
+        let (which, of) = self.options.share;
+        let hash = hash(name);
+        hash % of == which && (hash / of) % self.options.jobs as u64 == self.index as u64
+    }
+
     /// Tells of a thing that was tried: it failed if anything is wrong. `again`: the words that repeat
     /// it, without those that choose the world.
     pub fn tell(&self, group: &str, what: &str, wrong: Vec<String>, again: &str) -> Result<()> {
@@ -233,4 +241,12 @@ fn symptom(text: &str) -> String {
         }
     }
     found
+}
+
+/// The same number for the same text, on every machine and at every time (FNV-1a).
+pub fn hash(text: &str) -> u64 {
+    let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    // Its low bits alone are poor.
+    hash ^ (hash >> 32)
 }

@@ -405,7 +405,9 @@ fn closed(s: &mut Scarcity) -> Result<()> {
 
 /// What nobody could write is no success.
 fn full(s: &mut Scarcity) -> Result<()> {
-    let excuse = Excuse { lines: &["exit 7 without output"], ..Excuse::default() };
+    // There it is the program that has something to say.
+    let lines = &["exit 7 without output", "success with an error: \"sh: write error"];
+    let excuse = Excuse { lines, ..Excuse::default() };
     s.each(">/dev/full", |command| {
         prefixed(&["/bin/sh", "-c", "exec \"$@\" >/dev/full", "sh"], &command)
     }, excuse)
