@@ -30,6 +30,7 @@ mod namespaces;
 mod net_devices;
 mod options;
 mod process;
+mod reliable;
 mod resources;
 mod scheduling;
 mod seccomp;

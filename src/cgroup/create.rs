@@ -1,4 +1,8 @@
 //! Making the directories, level by level, and taking them back on failure.
+//!
+//! What could stay if we are killed is on record before it is made. The record names the
+//! container's own directory from the first; levels above it that are not there, which
+//! is rare, are noted first, and made only once the caller has saved that.
 
 use super::apply::write_file;
 use super::node::{Node, keyed, open_dir, read};
@@ -6,22 +10,24 @@ use super::{Cgroup, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 
 /// How often another's removal of a directory above ours may make us begin anew.
 const TRIES: usize = 16;
 
-/// Those of the directories that `part` names and that are not ours yet.
-pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Result<()> {
+/// Those of the directories that `part` names and that are not ours yet. Whether all are
+/// made: if not, the cgroup is to be saved, and this to be repeated.
+pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Result<bool> {
     let rules = cgroup.rules();
     let spared = |error: &Error| plan::forgivable(rules, error.errno());
+    let mut complete = true;
     match cgroup {
         Cgroup::V2(v2) if part(&v2.node) && !v2.node.ours => match make(&mut v2.node) {
             Err(error) if spared(&error) => v2.exists = false,
             made => {
-                made?;
-                v2.node.ours = true;
+                complete = made?;
+                v2.node.ours = complete;
             }
         },
         Cgroup::V2(_) => {}
@@ -31,7 +37,8 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
             let mut gone = Vec::new();
             for (place, node) in v1.nodes.iter_mut().enumerate().filter(|(_, node)| wanted(node)) {
                 match make(node) {
-                    Ok(()) => done.push(place),
+                    Ok(true) => done.push(place),
+                    Ok(false) => complete = false,
                     Err(error) if spared(&error) => gone.push(place),
                     Err(error) => return Err(take_back(&mut v1.nodes, &done, error)),
                 }
@@ -40,7 +47,7 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
             gone.iter().rev().for_each(|place| drop(v1.nodes.remove(*place)));
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// What was made before `error`.
@@ -51,8 +58,10 @@ fn take_back(nodes: &mut [Node], places: &[usize], error: Error) -> Error {
     }
 }
 
-fn make(node: &mut Node) -> Result<()> {
+/// False if levels have been noted that are not on record yet; nothing is made then.
+fn make(node: &mut Node) -> Result<bool> {
     let mut tries = 0;
+    node.made = 0;
     loop {
         match make_levels(node) {
             // Somebody removed a level between our mkdir above and below it.
@@ -63,8 +72,13 @@ fn make(node: &mut Node) -> Result<()> {
                     Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
                 };
             }
-            Ok(Level::Made) => return Ok(()),
-            Ok(_) => return fit(node),
+            Ok(Level::Unnoted) => {
+                remove::take_back(node)?;
+                node.made = node.noted;
+                return Ok(false);
+            }
+            Ok(Level::Made) => return Ok(true),
+            Ok(_) => return fit(node).map(|()| true),
         }
     }
 }
@@ -81,13 +95,21 @@ fn make_levels(node: &mut Node) -> Result<Level> {
     let above_ready = !pure_v2 || ready(node, &node.level(levels - 1))?;
     let mut last = if above_ready { make_level(node, levels, levels)? } else { Level::Nowhere };
     if last == Level::Nowhere {
+        let lacks = lacking(node, levels)?;
+        if lacks > node.noted.max(1) {
+            node.noted = lacks;
+            return Ok(Level::Unnoted);
+        }
         if pure_v2 {
             enable_in(&node.root)?;
         }
         for n in 1..=levels {
-            last = make_level(node, n, levels)?;
-            if last == Level::Nowhere {
-                return Err(Error::os(format!("mkdir {}", node.level(n)), Errno::NOENT));
+            // Who has removed more of them meanwhile makes us begin anew.
+            if n + lacks > levels {
+                last = make_level(node, n, levels)?;
+                if last == Level::Nowhere {
+                    return Err(Error::os(format!("mkdir {}", node.level(n)), Errno::NOENT));
+                }
             }
             if pure_v2 && n < levels {
                 enable_in(&node.level(n))?;
@@ -106,6 +128,22 @@ enum Level {
     There,
     /// There is none above it.
     Nowhere,
+    /// There is none above it, and the record does not say so.
+    Unnoted,
+}
+
+/// How many of the last components are not there.
+fn lacking(node: &Node, levels: usize) -> Result<usize> {
+    for n in (1..=levels).rev() {
+        let path = node.level(n);
+        let (dir, below) = near(&path);
+        match rustix::fs::statat(dir, below, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return Ok(levels - n),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::os(format!("stat {path}"), errno)),
+        }
+    }
+    Ok(levels)
 }
 
 /// Makes the directory of the first `n` components, and notes it for the one who

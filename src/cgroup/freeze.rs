@@ -7,7 +7,7 @@
 
 use super::Cgroup;
 use super::apply::write_file;
-use super::node::{Node, keyed, open_file, read, read_fd};
+use super::node::{Node, is_file_gone, keyed, open_file, read, read_fd};
 use super::walk::{Step, has_links, walk};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::read_short;
@@ -56,10 +56,11 @@ pub(super) fn file(cgroup: &Cgroup) -> Option<String> {
 /// [`Cgroup::freezer`].
 ///
 /// # Errors
-/// If it is there and cannot be read.
+/// If it is there and cannot be read, or if no hierarchy is mounted there.
 pub fn is_frozen(file: &str) -> Result<bool> {
     match read_short(file) {
-        Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+        Err(Errno::NODEV) => Ok(false),
+        Err(Errno::NOENT) => is_file_gone(file).map(|()| false),
         text => {
             let text = text.call(|| format!("read {file}"))?;
             Ok(!matches!(text.trim_ascii_end(), b"0" | b"THAWED"))
@@ -88,7 +89,7 @@ pub(super) fn thaw_dying(cgroup: &Cgroup) -> Result<()> {
         return Ok(());
     }
     match rustix::fs::stat(node.path()) {
-        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOENT) => node.is_gone(),
         Err(errno) => Err(Error::os(format!("stat {}", node.path()), errno)),
         Ok(stat) if has_links(&stat) => thaw_all(cgroup),
         Ok(_) => Ok(()),

@@ -191,9 +191,34 @@ impl Cgroup {
     }
 
     /// The word by which the cgroup is known as the container's, once it has become so.
-    /// Nobody else may know or have it.
-    pub fn mark_as(&mut self, word: String) {
-        *self.mark_mut() = Some(owner::Mark::new(word));
+    /// Nobody else may know or have it. `container` is the path of its directory.
+    pub fn mark_as(&mut self, word: &str, container: &str) {
+        *self.mark_mut() = Some(owner::Mark::new(word, container));
+    }
+
+    /// Takes a cgroup that was only planned for the one that the container has, if its
+    /// mark says so: for a container whose record is lost. Which of the levels above it
+    /// were made for it is not known any more.
+    pub fn find_again(&mut self, container: &str) -> Result<bool> {
+        let Some(mark) = owner::Mark::find(self.main_node()?, container)? else {
+            return Ok(false);
+        };
+        *self.mark_mut() = Some(mark);
+        match self {
+            Self::V1(v1) => v1.nodes.iter_mut().for_each(|node| node.ours = true),
+            Self::V2(v2) => v2.node.ours = true,
+        }
+        Ok(true)
+    }
+
+    /// Whether a directory of it is there, whoever has made it.
+    pub fn is_there(&self) -> Result<bool> {
+        for node in self.nodes() {
+            if node.open()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the container has got a cgroup and nobody has taken that since: after its
@@ -214,18 +239,26 @@ impl Cgroup {
     }
 
     /// Makes the directory that a process can be born in: v2's only one, and that
-    /// of the unified hierarchy beside v1. Otherwise as [`Cgroup::create`].
-    pub fn create_birthplace(&mut self) -> Result<()> {
-        create::create(self, Node::unified)?;
-        owner::mark(self)
+    /// of the unified hierarchy beside v1. Otherwise as [`Cgroup::create_noted`].
+    pub fn create_birthplace(&mut self) -> Result<bool> {
+        let complete = create::create(self, Node::unified)?;
+        owner::mark(self).map(|()| complete)
     }
 
     /// Makes the directories that are not made yet. An existing cgroup is taken
     /// only if it is empty and not frozen (config-linux.md, "Control groups": fit
     /// for purpose). A failure takes away what it has made.
     pub fn create(&mut self) -> Result<()> {
-        create::create(self, |_| true)?;
-        owner::mark(self)
+        while !self.create_noted()? {}
+        Ok(())
+    }
+
+    /// As [`Cgroup::create`], for who keeps a record. False if not all are made yet, as
+    /// levels above them are to be made, too: the record must say so first. It is to be
+    /// saved then, and this to be repeated.
+    pub fn create_noted(&mut self) -> Result<bool> {
+        let complete = create::create(self, |_| true)?;
+        owner::mark(self).map(|()| complete)
     }
 
     /// Hands the cgroup over to a user of the host (v2 only; the spec's rules

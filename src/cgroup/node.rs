@@ -1,14 +1,19 @@
 //! One directory of one hierarchy, and the few calls that read it. Writing is
 //! [`super::apply`]'s alone.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
+use std::path::Path;
+
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
+pub(super) const V1_MAGIC: u64 = 0x0027_e0eb;
+pub(super) const V2_MAGIC: u64 = 0x6367_7270;
 
 /// The container's directory in one hierarchy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +38,10 @@ pub struct Node {
     /// Opened once in a process.
     #[serde(skip)]
     pub(super) fd: OnceCell<OwnedFd>,
+    /// How many of the last components of `path` a record names as those that create
+    /// makes; its own is always named.
+    #[serde(skip)]
+    pub(super) noted: usize,
 }
 
 /// Several directories of one path, as that path and a list for each.
@@ -67,6 +76,7 @@ pub(super) mod list {
             made,
             ours,
             fd: OnceCell::new(),
+            noted: 0,
         };
         Ok(nodes.into_iter().map(node).collect())
     }
@@ -116,7 +126,7 @@ impl Node {
         let path = self.path();
         let (dir, below) = near(&path);
         match open_dir(dir, below) {
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => self.is_gone().map(|()| None),
             fd => fd.map(Some).call(|| format!("open cgroup {path}")),
         }
     }
@@ -125,15 +135,70 @@ impl Node {
     pub(super) fn dir_if_there(&self) -> Result<Option<BorrowedFd<'_>>> {
         match self.dir() {
             Ok(fd) => Ok(Some(fd)),
-            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+            Err(error) if error.errno() == Some(Errno::NOENT) => self.is_gone().map(|()| None),
             Err(error) => Err(error),
         }
+    }
+
+    /// To be asked after ENOENT: a path below a hierarchy that is not mounted here leads
+    /// nowhere, whether the cgroup is there or not.
+    pub(super) fn is_gone(&self) -> Result<()> {
+        let want = if self.unified() { V2_MAGIC } else { V1_MAGIC };
+        if magic(&self.root)? == Some(want) || !self.kernel_has_hierarchy()? {
+            return Ok(());
+        }
+        Err(not_mounted(&self.root, &self.path()))
+    }
+
+    /// v1: a hierarchy that nobody has mounted, and that has no cgroups, does not exist
+    /// (cgroups(7), "Unmounting cgroups v1"): after a boot into v2 there is none.
+    fn kernel_has_hierarchy(&self) -> Result<bool> {
+        let Some(name) = &self.name else { return Ok(true) };
+        let own = read_bytes(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+        Ok(own
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.splitn(3, |byte| *byte == b':').nth(1) == Some(name.as_bytes())))
     }
 
     /// A small file's content.
     pub(super) fn read(&self, name: &str) -> Result<String> {
         read(self.dir()?, name).call(|| format!("read {}/{name}", self.path()))
     }
+}
+
+fn not_mounted(root: &str, path: &str) -> Error {
+    Error::new(format!(
+        "cannot know whether cgroup {path} is there: no hierarchy is mounted on {root}"
+    ))
+    .hint("mount it, or call again from where it is mounted")
+}
+
+/// As [`Node::is_gone`], of a cgroup of which only the path of a file is known.
+pub(super) fn is_file_gone(file: &str) -> Result<()> {
+    let mut above = Path::new(file);
+    while let Some(dir) = above.parent() {
+        above = dir;
+        let found = magic(dir.to_str().unwrap_or_default())?;
+        if matches!(found, Some(V1_MAGIC | V2_MAGIC)) {
+            return Ok(());
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    Err(not_mounted(&above.to_string_lossy(), file))
+}
+
+/// The type of the file system on which a directory is, if that is there.
+pub(super) fn magic(path: &str) -> Result<Option<u64>> {
+    let (dir, below) = near(path);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(dir, below, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        fd => fd.call(|| format!("open {path}"))?,
+    };
+    let found = rustix::fs::fstatfs(fd).call(|| format!("statfs {path}"))?;
+    Ok(Some(found.f_type.cast_unsigned()))
 }
 
 /// Opens a directory that is no symlink.

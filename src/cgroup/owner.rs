@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 const TRUSTED: &str = "trusted.pinnace";
 const USER: &str = "user.pinnace";
+/// The longest mark: a word, and the path of a container's directory.
+const MOST: usize = 8192;
 /// A name that no cgroup has.
 const NOBODYS: &str = "trusted.pinnace.none";
 
@@ -33,8 +35,28 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    pub(super) fn new(word: String) -> Self {
-        Self { word, user: false }
+    /// `container` stands behind the word that nobody can guess: it alone is known once
+    /// the record is lost.
+    pub(super) fn new(word: &str, container: &str) -> Self {
+        Self { word: format!("{word} {container}"), user: false }
+    }
+
+    /// The mark of a cgroup, if it is that of `container`.
+    pub(super) fn find(node: &Node, container: &str) -> Result<Option<Self>> {
+        let mut room = vec![0; MOST];
+        for (name, user) in [(TRUSTED, false), (USER, true)] {
+            let call = || format!("getxattr {name} of {}", node.path());
+            let text = match read(node, name, &mut room) {
+                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => continue,
+                Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
+                count => room.get(..count.call(call)?).unwrap_or_default(),
+            };
+            let text = String::from_utf8_lossy(text);
+            if text.split_once(' ').is_some_and(|(_, owner)| owner == container) {
+                return Ok(Some(Self { word: text.into_owned(), user }));
+            }
+        }
+        Ok(None)
     }
 
     /// Marks a cgroup that has become ours; false where the kernel or our privileges
@@ -57,8 +79,8 @@ impl Mark {
     /// A cgroup that is gone is nobody else's.
     fn stands(&self, node: &Node) -> Result<bool> {
         let name = if self.user { USER } else { TRUSTED };
-        let mut text = [0u8; 64];
-        match getxattr(&*by_descriptor(node), name, &mut text) {
+        let mut text = vec![0; self.word.len() + 1];
+        match read(node, name, &mut text) {
             Ok(count) => Ok(text.get(..count) == Some(self.word.as_bytes())),
             Err(Errno::NOENT | Errno::NODEV) => Ok(true),
             Err(Errno::NODATA) if !self.user => may_see(node).map(|()| false),
@@ -76,6 +98,15 @@ fn may_see(node: &Node) -> Result<()> {
         Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::NODEV) => Ok(()),
         Err(errno) => Err(Error::os(format!("getxattr {TRUSTED} of {}", node.path()), errno)
             .hint("whose the cgroup is shows only with CAP_SYS_ADMIN")),
+    }
+}
+
+/// The attribute of the cgroup's directory. Without procfs there is no path by a
+/// descriptor, which says nothing of the cgroup.
+fn read(node: &Node, name: &str, room: &mut [u8]) -> rustix::io::Result<usize> {
+    match getxattr(&*by_descriptor(node), name, &mut *room) {
+        Err(Errno::NOENT) => getxattr(node.path(), name, room),
+        found => found,
     }
 }
 
@@ -106,9 +137,13 @@ pub(super) fn is_ours(cgroup: &Cgroup) -> Result<bool> {
         Some(mark) => mark.stands(cgroup.main_node()?),
         None => {
             let Ok(node) = cgroup.main_node() else { return Ok(true) };
-            match getxattr(&*by_descriptor(node), TRUSTED, &mut [0u8; 64]) {
+            match read(node, TRUSTED, &mut [0; 64]) {
                 Ok(_) | Err(Errno::RANGE) => Ok(false),
-                Err(_) => Ok(true),
+                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => Ok(true),
+                Err(Errno::NOENT | Errno::NODEV) => Ok(true),
+                Err(errno) => {
+                    Err(Error::os(format!("getxattr {TRUSTED} of {}", node.path()), errno))
+                }
             }
         }
     }
@@ -127,17 +162,23 @@ mod tests {
         let path = format!("/pinnace-test-{}-owner", std::process::id());
         let made = |word: &str| {
             let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
-            cgroup.mark_as(word.into());
+            cgroup.mark_as(word, "/run/x");
             cgroup.create().unwrap();
             assert!(cgroup.is_held().unwrap());
             cgroup
         };
+        let found = |container: &str| {
+            let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+            cgroup.find_again(container).unwrap() && cgroup.is_held().unwrap()
+        };
+        assert!(!found("/run/x"), "it is not there yet");
         let first = made("first");
         let second = made("second");
         assert!(!first.is_held().unwrap());
         second.remove().unwrap();
         assert!(first.is_held().unwrap(), "it is gone, and nobody's");
         let third = made("third");
+        assert!(found("/run/x") && !found("/run/y") && !found(""));
         assert!(!second.is_held().unwrap() && !first.is_held().unwrap());
         third.remove().unwrap();
     }

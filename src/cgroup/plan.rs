@@ -1,19 +1,15 @@
 //! Which version, which hierarchies, which path. Reads only.
 
-use super::node::{Node, read, read_bytes};
+use super::node::{Node, V1_MAGIC, V2_MAGIC, magic, read, read_bytes};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
 use crate::spec::Resources;
-use crate::sys::file::{CGROUPS, near};
-use rustix::fs::{CWD, Mode, OFlags};
+use crate::sys::file::CGROUPS;
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
-const V1_MAGIC: u64 = 0x0027_e0eb;
-const V2_MAGIC: u64 = 0x6367_7270;
 
 /// A cgroup below the container's: `exec --cgroup [CONTROLLERS:]PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +74,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         None => clean(id).map_err(|e| e.at("container id"))?,
     };
     let own = || read_bytes(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
-    if magic(CGROUPS) == Some(V2_MAGIC) {
+    if magic(CGROUPS)? == Some(V2_MAGIC) {
         let absolute = path.is_some_and(|path| path.starts_with('/'));
         let below = if rootless && !absolute { beside_own(&own()?, &below)? } else { below };
         let node = node(CGROUPS.into(), below, None);
@@ -97,7 +93,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
         // The last line is v2's, on every host: beside v1 it is often mounted
         // nowhere, and to know that takes the whole table of the host's mounts.
         if name.is_none() && !nodes.is_empty() {
-            nodes.extend(usual_place(None).map(|root| node(root, below.clone(), None)));
+            nodes.extend(usual_place(None)?.map(|root| node(root, below.clone(), None)));
         } else if let Some(root) = mount_point(name.as_deref(), &mut table)? {
             nodes.push(node(root, below.clone(), name));
         }
@@ -130,7 +126,7 @@ pub(super) fn plan_unit(
     resources: &Resources,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Cgroup> {
-    if magic(CGROUPS) != Some(V2_MAGIC) {
+    if magic(CGROUPS)? != Some(V2_MAGIC) {
         return Err(Error::new("--systemd-cgroup: this host has no cgroup v2 at /sys/fs/cgroup")
             .hint("systemd 258 and later want it, too; use the cgroupfs driver"));
     }
@@ -142,7 +138,16 @@ pub(super) fn plan_unit(
 }
 
 fn node(root: String, path: String, name: Option<String>) -> Node {
-    Node { root, path, name, controllers: None, made: 0, ours: false, fd: OnceCell::new() }
+    Node {
+        root,
+        path,
+        name,
+        controllers: None,
+        made: 0,
+        ours: false,
+        fd: OnceCell::new(),
+        noted: 0,
+    }
 }
 
 /// Takes out empty components and dots; refuses what leads upwards or nowhere.
@@ -175,18 +180,10 @@ fn beside_own(own: &[u8], below: &str) -> Result<String> {
     })
 }
 
-fn magic(path: &str) -> Option<u64> {
-    // Best effort: what can't be asked is not there.
-    let (dir, below) = near(path);
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, below, flags, Mode::empty()).ok()?;
-    rustix::fs::fstatfs(fd).ok().map(|fs| fs.f_type.cast_unsigned())
-}
-
 /// Where a hierarchy is mounted: where everybody has it, or else where the mount
 /// table says.
 fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<String>> {
-    if let Some(usual) = usual_place(name) {
+    if let Some(usual) = usual_place(name)? {
         return Ok(Some(usual));
     }
     if table.is_none() {
@@ -196,12 +193,12 @@ fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<
     Ok(in_table(name, table.as_deref().unwrap_or_default()))
 }
 
-fn usual_place(name: Option<&str>) -> Option<String> {
+fn usual_place(name: Option<&str>) -> Result<Option<String>> {
     let (path, want) = match name {
         None => (format!("{CGROUPS}/unified"), V2_MAGIC),
         Some(name) => (format!("{CGROUPS}/{}", name.trim_start_matches("name=")), V1_MAGIC),
     };
-    (magic(&path) == Some(want)).then_some(path)
+    Ok((magic(&path)? == Some(want)).then_some(path))
 }
 
 /// proc_pid_mountinfo(5): `id parent dev root mountpoint options ... - type source super`.

@@ -368,8 +368,8 @@ pub(super) fn open_pid(pid: i32) -> Result<Option<OwnedFd>> {
     };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => Ok(Some(fd)),
-        // EINVAL: a thread of a leader that went.
-        Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        // EINVAL, since Linux 6.16 ENOENT: a thread of a leader that went.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
         Err(errno) => Err(Error::os(format!("pidfd_open {}", pid.as_raw_nonzero()), errno)),
     }
 }

@@ -59,9 +59,21 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
 fn remove_empty(cgroup: &Cgroup) -> Result<()> {
     let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
     nodes.iter().filter(|node| !node.ours).try_for_each(|node| match rmdir(&node.path()) {
-        Ok(()) | Err(Errno::NOENT | Errno::BUSY) => Ok(()),
-        Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
+        Err(Errno::BUSY) => Ok(()),
+        removed => {
+            or_gone(node, removed)?;
+            remove_above(node)
+        }
     })
+}
+
+/// A cgroup that was removed, or was gone already.
+fn or_gone(node: &Node, removed: rustix::io::Result<()>) -> Result<()> {
+    match removed {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => node.is_gone(),
+        Err(errno) => Err(Error::os(format!("rmdir {}", node.path()), errno)),
+    }
 }
 
 /// systemd watches the cgroup, and removes it when it is empty. If we were faster
@@ -78,12 +90,10 @@ fn left_to_systemd(node: &Node, until: Instant) -> rustix::io::Result<()> {
 fn remove_node(node: &Node, until: &mut Instant) -> Result<()> {
     let path = node.path();
     match rmdir(&path) {
-        Ok(()) | Err(Errno::NOENT) => {}
         Err(Errno::BUSY) => remove_busy(node, until)?,
-        Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+        removed => or_gone(node, removed)?,
     }
-    remove_above(node);
-    Ok(())
+    remove_above(node)
 }
 
 fn rmdir(path: &str) -> rustix::io::Result<()> {
@@ -95,15 +105,19 @@ fn rmdir_at(dir: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, path, AtFlags::REMOVEDIR)
 }
 
-/// Takes away the levels above that were made for this container. Best effort:
-/// one that others use by now is theirs.
-fn remove_above(node: &Node) {
+/// Takes away the levels above that were made for this container, but for what others
+/// use by now.
+fn remove_above(node: &Node) -> Result<()> {
     let levels = node.path.split('/').count();
-    for n in (levels + 1 - node.made.max(1)..levels).rev() {
-        if rmdir(&node.level(n)).is_err() {
-            return;
+    for n in (levels + 1 - node.made.clamp(1, levels)..levels).rev() {
+        let path = node.level(n);
+        match rmdir(&path) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::BUSY) => break,
+            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
         }
     }
+    Ok(())
 }
 
 /// Undoes a create, whose directories have seen no process of ours.
@@ -134,9 +148,8 @@ fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
         }
         *until = limit.min(*until + start.elapsed());
         match rmdir(&path) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {}
-            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+            removed => return or_gone(node, removed),
         }
         if Instant::now() >= *until {
             return Err(Error::os(format!("rmdir {path}"), Errno::BUSY).hint(why_busy(node)?));

@@ -27,7 +27,7 @@ impl Verb for Events {
                 .hint("such as 500ms or 1m30s")
         })?;
         if self.stats {
-            print(&container::stats(runtime, &self.id)?);
+            print(&container::stats(runtime, &self.id)?)?;
         } else {
             let reader = rustix::stdio::stdout();
             container::events(runtime, &self.id, interval, reader, print)?;

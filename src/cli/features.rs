@@ -17,7 +17,7 @@ impl Verb for Features {
     fn run(self, _runtime: &Runtime) -> Result<i32> {
         let text = serde_json::to_string_pretty(&features()?)
             .map_err(|error| Error::new(format!("features: {error}")))?;
-        print(&format!("{text}\n"));
+        print(&format!("{text}\n"))?;
         Ok(0)
     }
 }

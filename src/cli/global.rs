@@ -37,7 +37,7 @@ impl Global {
     /// write it to.
     pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
         let log = self.log().map_err(|error| (Log::default(), error))?;
-        let store = match Store::new(&self.state_root()) {
+        let store = match self.state_root().and_then(|root| Store::new(&root)) {
             Ok(store) => store,
             Err(error) => return Err((log, error)),
         };
@@ -64,13 +64,13 @@ impl Global {
         Log::open(self.log.as_deref(), format, level)
     }
 
-    fn state_root(&self) -> PathBuf {
+    fn state_root(&self) -> Result<PathBuf> {
         if let Some(root) = self.root.as_deref().filter(|root| *root != Path::new("")) {
-            return root.to_owned();
+            return Ok(root.to_owned());
         }
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) if is_rootless() => PathBuf::from(dir).join("pinnace"),
-            _ => PathBuf::from(DEFAULT_ROOT),
+            Some(dir) if is_rootless()? => Ok(PathBuf::from(dir).join("pinnace")),
+            _ => Ok(PathBuf::from(DEFAULT_ROOT)),
         }
     }
 }

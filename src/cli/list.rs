@@ -28,7 +28,7 @@ impl Verb for List {
                 all.push('\n');
                 Ok(())
             })?;
-            print(&all);
+            print(&all)?;
         } else if self.format == "json" {
             container::list(runtime, |state, owner| {
                 let state = State { owner: Some(owners.name(owner)), ..state };
@@ -38,7 +38,7 @@ impl Verb for List {
             })?;
             // `null` for none, as Go prints a nil slice and runc's callers read it.
             all.push_str(if all.is_empty() { "null" } else { "]" });
-            print(&all);
+            print(&all)?;
         } else {
             let mut rows = vec![HEAD.map(str::to_owned)];
             container::list(runtime, |state, owner| {
@@ -52,7 +52,7 @@ impl Verb for List {
                 ]);
                 Ok(())
             })?;
-            print(&table(&rows));
+            print(&table(&rows))?;
         }
         Ok(0)
     }

@@ -22,12 +22,12 @@ arguments! {
 impl Verb for Plan {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
-        let preview = Preview::open(bundle, self.config.as_deref(), runtime.driver())?;
+        let preview = Preview::open(bundle, self.config.as_deref(), runtime.driver()?)?;
         if self.json {
             print_json(&preview.to_json())?;
-            print("\n");
+            print("\n")?;
         } else {
-            print(&preview.to_string());
+            print(&preview.to_string())?;
         }
         Ok(i32::from(preview.is_refused()))
     }

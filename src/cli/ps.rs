@@ -24,7 +24,7 @@ impl Verb for Ps {
         let pids = container::pids(runtime, id)?;
         if self.format == "json" {
             let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
-            print(&format!("[{}]\n", pids.join(",")));
+            print(&format!("[{}]\n", pids.join(",")))?;
             return Ok(0);
         }
         let default = ["-ef".to_owned()];
@@ -34,7 +34,7 @@ impl Verb for Ps {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(Error::new(format!("ps {}: {}", options.join(" "), said.trim())));
         }
-        print(&select(&String::from_utf8_lossy(&output.stdout), &pids)?);
+        print(&select(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
         Ok(0)
     }
 }

@@ -33,7 +33,10 @@ impl Verb for Spec {
         let mut file = std::fs::File::create_new(&path)
             .call(call)
             .map_err(|error| error.hint("an existing file is not overwritten"))?;
-        file.write_all(text.as_bytes()).call(call)?;
+        // Half of it would keep a later call from writing the whole.
+        file.write_all(text.as_bytes()).call(call).map_err(|error| {
+            error.and(std::fs::remove_file(&path).call(|| format!("remove {}", path.display())))
+        })?;
         Ok(0)
     }
 }

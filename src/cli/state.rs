@@ -16,7 +16,7 @@ arguments! {
 
 impl Verb for State {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        print(&container::state_json(runtime, &self.id)?);
+        print(&container::state_json(runtime, &self.id)?)?;
         Ok(0)
     }
 }

@@ -8,6 +8,9 @@ use crate::error::{Context, Error, Result};
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
+use crate::sys::start::stdout_was_closed;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 
@@ -18,10 +21,13 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let mut global = Global::default();
     match read(&mut global, words).and_then(|request| prepare(request, args)) {
         Ok((Request::Run(entry, verb), inherited_fds)) => run(&global, entry, verb, inherited_fds),
-        Ok((Request::Print(text, code), _)) => {
-            print(&text);
-            code
-        }
+        Ok((Request::Print(text, code), _)) => print(&text).map_or_else(
+            |error| {
+                global.log().unwrap_or_default().error(&error);
+                1
+            },
+            |()| code,
+        ),
         Err(error) => {
             // Engines look there for what they show their users.
             global.log().unwrap_or_default().error(&error);
@@ -127,20 +133,37 @@ fn version() -> String {
     )
 }
 
-/// Prints to stdout. A reader who has gone away wants no more.
-pub(super) fn print(text: &str) {
+/// Prints to stdout. Success means that all of it was taken: of a full disk, of a stdout
+/// that was closed, and of a reader who has gone before the end the caller is told, as
+/// by every program of coreutils(1).
+///
+/// # Errors
+/// Those of write(2).
+pub(super) fn print(text: &str) -> Result<()> {
+    let call = || String::from("write to standard output");
+    let stdout = rustix::stdio::stdout();
     let mut left = text.as_bytes();
-    while let Ok(count @ 1..) =
-        rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), left))
-    {
-        left = &left[count..];
+    if !left.is_empty() && stdout_was_closed() {
+        return Err(Error::os(call(), Errno::BADF).hint("it is closed"));
     }
+    while !left.is_empty() {
+        match retry_on_intr(|| rustix::io::write(stdout, left)) {
+            Ok(0) => return Err(Error::os(call(), Errno::IO)),
+            Ok(count) => left = &left[count..],
+            // Whoever shares the file has set O_NONBLOCK: then this is the wait.
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::from_borrowed_fd(stdout, PollFlags::OUT)];
+                retry_on_intr(|| poll(&mut fds, None)).call(|| "poll".into())?;
+            }
+            Err(errno) => return Err(Error::os(call(), errno)),
+        }
+    }
+    Ok(())
 }
 
 /// A document as JSON on stdout.
 pub(super) fn print_json(document: &impl serde::Serialize) -> Result<()> {
-    print(&json(document)?);
-    Ok(())
+    print(&json(document)?)
 }
 
 pub(super) fn json(document: &impl serde::Serialize) -> Result<String> {

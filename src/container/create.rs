@@ -120,7 +120,7 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         preserve_fds: settings.preserve_fds,
     };
     let mut findings = Findings::default();
-    let driver = runtime.driver();
+    let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish(decided)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
@@ -185,7 +185,8 @@ pub(super) fn block_signals() -> Result<(Signals, Mask)> {
 fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
     let (plan, settings) = (&work.plan, work.settings);
     let [own, start, session] = random::words().call(|| "getrandom".into())?;
-    cgroup.mark_as(own);
+    let store = work.runtime.store.root();
+    cgroup.mark_as(&own, &store.join(&plan.id).to_string_lossy());
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
         id: plan.id.clone(),
@@ -223,12 +224,13 @@ fn make(
         notify::prepare(dir)?;
     }
     dir.save(record)?;
+    dir.show()?;
     let start = if work.settings.starts_itself {
         None
     } else {
         Some(serve::listen(dir, record.start_word.clone())?)
     };
-    if make_groups(work, record)? {
+    if make_groups(work, dir, record)? {
         dir.save(record)?;
     }
     let hooks = &work.plan.hooks;
@@ -257,7 +259,7 @@ fn make(
         wire.send(ToChild::Go)?;
     }
     if side_by_side(work, record) {
-        record.cgroup.create()?;
+        make_cgroup(dir, record, Cgroup::create_noted)?;
         limit(work, &record.cgroup)?;
         dir.save(record)?;
     }
@@ -310,14 +312,14 @@ fn raise_limits(work: &Work<'_>, child: &Child) -> Result<()> {
 
 /// Those that must be there when the process is born. Returns whether anything
 /// was made.
-fn make_groups(work: &Work<'_>, record: &mut Record) -> Result<bool> {
+fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<bool> {
     let mut made = false;
     // systemd wants a process to make the cgroup around, so there it comes later.
     if side_by_side(work, record) {
-        record.cgroup.create_birthplace()?;
+        make_cgroup(dir, record, Cgroup::create_birthplace)?;
         made = record.cgroup.dir()?.is_some();
     } else if !record.cgroup.is_unit() {
-        record.cgroup.create()?;
+        make_cgroup(dir, record, Cgroup::create_noted)?;
         limit(work, &record.cgroup)?;
         made = true;
     }
@@ -328,6 +330,18 @@ fn make_groups(work: &Work<'_>, record: &mut Record) -> Result<bool> {
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
     Ok(made)
+}
+
+/// What else has to be made for it is on record before it is made.
+fn make_cgroup(
+    dir: &Dir,
+    record: &mut Record,
+    make: fn(&mut Cgroup) -> Result<bool>,
+) -> Result<()> {
+    while !make(&mut record.cgroup)? {
+        dir.save(record)?;
+    }
+    Ok(())
 }
 
 /// Whether the cgroup is made while init makes its namespaces: on v1, whose many
@@ -526,7 +540,7 @@ fn undo(
     }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {
-        left.extend(dir.remove().err());
+        left.extend(dir.clear().and_then(|()| dir.remove(Some(record))).err());
     }
     if made.hooks {
         super::delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
@@ -566,7 +580,7 @@ impl Created {
     pub fn leave(self) -> Result<()> {
         self.wire.send(ToChild::Done)?;
         signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
-        debug_assert!(self.dir.has(START));
+        debug_assert!(matches!(self.dir.has(START), Ok(true)));
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Container, Kept, Runtime, state_of};
+use super::{Kept, Runtime, lost, state_of, status_of};
+use crate::cgroup::is_frozen;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
 use crate::rootfs;
 use crate::spec::Status;
-use crate::store::{self, Dir, ProcessId, Record};
+use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,62 +22,104 @@ const PATIENCE: i64 = 10;
 /// Deletes a stopped container; with `force`, any.
 ///
 /// # Errors
-/// A container that does not exist (without `force`), or is not stopped.
+/// A container that does not exist (without `force`), or is not stopped; whatever keeps
+/// us from knowing that. Then the record stays, and all can be repeated.
 pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     store::check_id(id)?;
-    let container = match Container::find(runtime, id) {
-        // Nothing there, or a record that nobody can read any more.
-        Err(error) if error.get_kind() == Kind::NoContainer || (force && is_damaged(&error)) => {
-            return missing(runtime, id, force, error);
-        }
-        found => found?,
-    };
-    if force && let Some(init) = container.record.init {
-        // A `start` that waits for it, or for its seccomp agent, has the lock.
-        kill(init)?;
+    match delete_found(runtime, id, force) {
+        // Nothing there, or another command was faster.
+        Err(error) if force && error.get_kind() == Kind::NoContainer => Ok(()),
+        deleted => deleted,
     }
-    let _lock = container.dir.lock()?;
-    // Another command may have changed it while we waited.
-    let container = Container::find(runtime, id)?;
-    if !force {
-        check_stopped(&container)?;
-    }
-    if let Some(creator) = container.record.creator.filter(ProcessId::is_alive) {
-        end(creator)?;
-    }
-    let kept = match Kept::of(&container) {
-        // Then no hook is known, but the rest must go all the same.
-        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
-        kept => kept?,
-    };
-    destroy(&container.dir, &container.record, &kept.hooks, &runtime.log, None)
 }
 
-fn check_stopped(container: &Container) -> Result<()> {
-    let status = container.status()?;
+fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    let dir = runtime.store.get(id)?;
+    if force && let Found::Record(record) = read(&dir)? {
+        // A `start` that waits for it, or for its seccomp agent, has the lock.
+        end_init(&record)?;
+    }
+    let _lock = dir.lock_empty()?;
+    // Only now: another command may have changed it while we waited.
+    let record = match read(&dir)? {
+        Found::Record(record) => *record,
+        Found::Nothing => return dir.clear().and_then(|()| dir.remove(None)),
+        Found::Damaged(error) if force => return lost::delete(runtime, &dir, &error),
+        Found::Damaged(error) => {
+            return Err(error.hint("`delete --force` removes what can still be found of it"));
+        }
+    };
+    if !force {
+        check_stopped(id, status_of(&record, || dir.has(START), ProcessId::is_alive)?)?;
+    }
+    let record = end_creator(&dir, record)?;
+    let kept = match Kept::read(&dir, &record) {
+        Ok(kept) => kept,
+        // Then no hook is known, but the rest must go all the same.
+        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
+        Err(error) if force && is_damaged(&error) => {
+            runtime.log.warning(&format!("hooks.poststop of {id} are not known any more: {error}"));
+            Kept::default()
+        }
+        Err(error) => return Err(error),
+    };
+    destroy(&dir, &record, &kept.hooks, &runtime.log, None)
+}
+
+/// What is in the place of a record.
+enum Found {
+    Record(Box<Record>),
+    /// No `create` has come so far, or a `delete` has come so far: nothing else is there.
+    Nothing,
+    Damaged(Error),
+}
+
+/// # Errors
+/// What keeps us from reading it now, such as a lack of descriptors or of memory: that
+/// says nothing of the container, which may be running.
+fn read(dir: &Dir) -> Result<Found> {
+    match dir.load() {
+        Ok(record) => Ok(Found::Record(Box::new(record))),
+        Err(error) if error.get_kind() == Kind::NoContainer => Ok(Found::Nothing),
+        Err(error) if is_damaged(&error) => Ok(Found::Damaged(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file has been read, or can never be, and is not what we have written.
+pub(super) fn is_damaged(error: &Error) -> bool {
+    matches!(error.errno(), None | Some(Errno::FBIG | Errno::ISDIR | Errno::LOOP | Errno::NXIO))
+}
+
+fn check_stopped(id: &str, status: Status) -> Result<()> {
     if status == Status::Stopped {
         return Ok(());
     }
-    let (id, status) = (container.dir.id(), status.as_str());
+    let status = status.as_str();
     Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
         .hint("stop it first, or use --force"))
 }
 
-/// Whether the record is no record: what keeps us from reading it now, such as a lack
-/// of descriptors or of memory, says nothing of the container, which may be running.
-fn is_damaged(error: &Error) -> bool {
-    matches!(error.errno(), None | Some(Errno::FBIG | Errno::ISDIR | Errno::LOOP | Errno::NXIO))
+/// Kills init. On cgroup v1 a frozen process cannot even die.
+fn end_init(record: &Record) -> Result<()> {
+    let Some(init) = record.init else { return Ok(()) };
+    if kill(init)?.is_none() {
+        return Ok(());
+    }
+    match &record.freezer {
+        Some(freezer) if is_frozen(freezer)? && record.cgroup.is_held()? => record.cgroup.thaw(),
+        _ => Ok(()),
+    }
 }
 
-/// No record: either there is nothing, or `create` was killed before it wrote
-/// one, and then nothing but the directory can be there. A record that has been
-/// damaged names nothing, and must not stay for ever.
-fn missing(runtime: &Runtime, id: &str, force: bool, error: Error) -> Result<()> {
-    match runtime.store.get(id) {
-        Ok(dir) if force => dir.remove(),
-        Err(error) if force && error.get_kind() == Kind::NoContainer => Ok(()),
-        Err(error) if force => Err(error),
-        _ => Err(error),
+/// Ends a `create` that is at work; returns what it has recorded until then.
+fn end_creator(dir: &Dir, record: Record) -> Result<Record> {
+    match record.creator {
+        Some(creator) if creator.is_alive()? => {
+            end(creator)?;
+            dir.load()
+        }
+        _ => Ok(record),
     }
 }
 
@@ -112,10 +155,12 @@ pub(super) fn destroy(
     if let Some(groups) = &record.rdt {
         groups.remove()?;
     }
-    dir.remove()?;
+    dir.clear()?;
+    // The hooks are known no more: they run now, even if a directory stays.
+    let removed = dir.remove(Some(record));
     log.debug(|| format!("{} is deleted", record.id));
     poststop(hooks, record, log, signals);
-    Ok(())
+    removed
 }
 
 /// Every `poststop` hook is run; a failure only warns (runtime.md, step 13).

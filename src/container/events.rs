@@ -42,7 +42,7 @@ pub fn events(
     id: &str,
     interval: Duration,
     reader: BorrowedFd<'_>,
-    print: fn(&str),
+    print: fn(&str) -> Result<()>,
 ) -> Result<()> {
     let container = running(runtime, id)?;
     let pidfd = match container.record.init {
@@ -57,7 +57,10 @@ pub fn events(
         if let Some(oom) = oom.as_mut().filter(|_| news.oom)
             && oom.take()?
         {
-            print(&format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"));
+            let text = format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n");
+            if !has_taken(print(&text))? {
+                return Ok(());
+            }
         }
         if news.ended {
             return Ok(());
@@ -65,7 +68,8 @@ pub fn events(
         let now = Instant::now();
         if now >= next {
             match record(&container) {
-                Ok(text) => print(&text),
+                Ok(text) if !has_taken(print(&text))? => return Ok(()),
+                Ok(_) => {}
                 // Between its end and ours somebody, or systemd, may have removed the
                 // cgroup; ENODEV: while we read its files.
                 Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
@@ -75,6 +79,15 @@ pub fn events(
             }
             next = now.max(next + interval);
         }
+    }
+}
+
+/// Whether the reader is still there. A stream has no other end than the one that the
+/// reader or the container gives it, so that the reader has gone is no error here.
+fn has_taken(printed: Result<()>) -> Result<bool> {
+    match printed {
+        Err(error) if error.errno() == Some(Errno::PIPE) => Ok(false),
+        printed => printed.map(|()| true),
     }
 }
 

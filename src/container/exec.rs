@@ -235,7 +235,7 @@ fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Opt
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(proc, &path, flags, Mode::empty()).call(|| format!("open /proc/{path}"))?;
     // Its pid could be another's by now.
-    if init.is_alive() { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
+    if init.is_alive()? { Ok(Some(root)) } else { Err(super::not_running(&record.id)) }
 }
 
 /// The name of the container's session keyring. A record of before has none in it.

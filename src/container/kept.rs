@@ -6,6 +6,7 @@ use super::seccomp::Receiver;
 use crate::error::Result;
 use crate::plan::{self, Findings, Hooks};
 use crate::spec::{self, Spec};
+use crate::store::{Dir, Record};
 
 /// The parts of `config.json` that matter after `create`.
 #[derive(Debug, Default)]
@@ -32,10 +33,18 @@ impl Kept {
     /// # Errors
     /// If the configuration is to be read and cannot be.
     pub fn of(container: &Container) -> Result<Self> {
-        if container.record.plain {
+        Self::read(&container.dir, &container.record)
+    }
+
+    /// As [`Self::of`].
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn read(dir: &Dir, record: &Record) -> Result<Self> {
+        if record.plain {
             return Ok(Self { process: true, ..Self::default() });
         }
-        let config: Spec = spec::parse("config.json", &container.dir.config()?)?;
+        let config: Spec = spec::parse("config.json", &dir.config()?)?;
         Ok(Self {
             process: config.process.is_some(),
             hooks: plan::hooks::plan(config.hooks.as_ref(), &mut Findings::default()),

@@ -1,7 +1,7 @@
 //! `list`: all containers under the state root.
 
-use super::{Runtime, look_at, state_of};
-use crate::error::{Kind, Result};
+use super::{Runtime, glance_at, state_of};
+use crate::error::{At as _, Kind, Result};
 use crate::spec::State;
 use crate::sys::regex::Regex;
 
@@ -21,17 +21,19 @@ pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
 /// hide the others, and is told of. Nothing of a container is kept: there may be many.
 ///
 /// # Errors
-/// If the state root or a record cannot be read, and those of `each`.
+/// If the state root or a record cannot be read or a container cannot be looked at, and
+/// those of `each`.
 pub fn list(runtime: &Runtime, mut each: impl FnMut(State<'_>, u32) -> Result<()>) -> Result<()> {
     for id in runtime.store.ids()? {
-        let (record, status) = match look_at(&runtime.store, &id) {
+        let record = match runtime.store.glance(&id) {
             Err(error) if error.get_kind() == Kind::NoContainer => continue,
             Err(error) if error.errno().is_none() && runtime.store.get(&id).is_ok() => {
                 runtime.log.warning(&format!("container {id} is not listed: {error}"));
                 continue;
             }
-            found => found?,
+            record => record?,
         };
+        let status = glance_at(&runtime.store, &record).at(|| format!("container {id}"))?;
         each(state_of(&record, status), record.owner)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod foreground;
 mod kept;
 mod kill;
 mod list;
+mod lost;
 mod notify;
 mod pause;
 mod preview;
@@ -41,12 +42,13 @@ pub use state::state_json;
 pub use update::{Change, update};
 
 use crate::cgroup;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::store::{Dir, Glance, ProcessId, Record, START, Store};
 use crate::sys::file;
 use kept::Kept;
+use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 /// What every verb works with.
@@ -66,9 +68,12 @@ pub struct Runtime {
 
 impl Runtime {
     /// Who makes the cgroup of a new container.
-    pub fn driver(&self) -> Driver {
-        let rootless = self.rootless.unwrap_or_else(is_rootless);
-        Driver { rootless, systemd: self.systemd }
+    ///
+    /// # Errors
+    /// As [`is_rootless`].
+    pub fn driver(&self) -> Result<Driver> {
+        let rootless = self.rootless.map_or_else(is_rootless, Ok)?;
+        Ok(Driver { rootless, systemd: self.systemd })
     }
 }
 
@@ -103,9 +108,9 @@ impl Container {
     /// Where it is in its life, by what the kernel shows.
     ///
     /// # Errors
-    /// If the freezer cannot be read.
+    /// If that cannot be known: a container that cannot be looked at has not stopped.
     pub fn status(&self) -> Result<Status> {
-        self.status_if(|init| Ok(init.is_alive()))
+        self.status_if(ProcessId::is_alive)
     }
 
     /// As [`Self::status`], with a pidfd of the process that was looked at, if
@@ -135,21 +140,23 @@ impl Container {
 /// By what the kernel shows, and by whether the start socket is there.
 fn status_of<C>(
     record: &Record<C>,
-    is_unstarted: impl FnOnce() -> bool,
+    is_unstarted: impl FnOnce() -> Result<bool>,
     is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
 ) -> Result<Status> {
-    if record.creator.is_some_and(|creator| creator.is_alive()) {
+    if let Some(creator) = record.creator
+        && creator.is_alive()?
+    {
         return Ok(Status::Creating);
     }
     let init = match record.init {
         Some(init) if is_alive(&init)? => init,
         _ => return Ok(Status::Stopped),
     };
-    if is_unstarted() {
+    if is_unstarted()? {
         return Ok(Status::Created);
     }
     match &record.freezer {
-        Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive() => Ok(Status::Paused),
+        Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive()? => Ok(Status::Paused),
         _ => Ok(Status::Running),
     }
 }
@@ -160,9 +167,12 @@ fn status_of<C>(
 /// As [`Container::find`] and [`Container::status`].
 fn look_at(store: &Store, id: &str) -> Result<(Glance, Status)> {
     let record = store.glance(id)?;
-    let is_unstarted = || store.has(id, START);
-    let status = status_of(&record, is_unstarted, |init| Ok(init.is_alive()))?;
+    let status = glance_at(store, &record)?;
     Ok((record, status))
+}
+
+fn glance_at(store: &Store, record: &Glance) -> Result<Status> {
+    status_of(record, || store.has(&record.id, START), ProcessId::is_alive)
 }
 
 /// The state document of a record.
@@ -191,12 +201,23 @@ fn not_running(id: &str) -> Error {
 
 /// Whether we lack root's privileges over the host: not uid 0, or uid 0 of a
 /// user namespace that an ordinary user has made, as rootless engines do.
-pub fn is_rootless() -> bool {
+///
+/// # Errors
+/// If that cannot be known: what is forgiven to a user must not be to root.
+pub fn is_rootless() -> Result<bool> {
     if !rustix::process::geteuid().is_root() {
-        return true;
+        return Ok(true);
     }
-    let in_host_namespace = file::read_short("/proc/self/uid_map").is_ok_and(|map| {
-        String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
-    });
-    !in_host_namespace && std::env::var_os("USER").is_none_or(|user| user != "root")
+    if std::env::var_os("USER").is_some_and(|user| user == "root") {
+        return Ok(false);
+    }
+    let map = match file::read_short("/proc/self/uid_map") {
+        // A kernel without user namespaces has no such file, but the rest of procfs.
+        Err(Errno::NOENT) if std::fs::exists("/proc/self/stat").call(|| "stat /proc".into())? => {
+            return Ok(false);
+        }
+        map => map.call(|| "read /proc/self/uid_map".into()),
+    }?;
+    let map = String::from_utf8_lossy(&map);
+    Ok(!map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }

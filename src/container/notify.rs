@@ -100,7 +100,10 @@ impl Relay {
     /// # Errors
     /// Those of bind(2) and connect(2).
     pub fn open(dir: &Dir) -> Result<Option<Self>> {
-        let Some(path) = supervisor().filter(|_| dir.has(DIRECTORY)) else { return Ok(None) };
+        let Some(path) = supervisor() else { return Ok(None) };
+        if !dir.has(DIRECTORY)? {
+            return Ok(None);
+        }
         let own = format!("/proc/self/fd/{}/{DIRECTORY}/{SOCKET}", dir.as_fd().as_raw_fd());
         let call = || format!("NOTIFY_SOCKET: bind {}/{DIRECTORY}/{SOCKET}", dir.path().display());
         let inside = datagram().call(call)?;

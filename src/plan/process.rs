@@ -7,7 +7,7 @@ use super::scheduling::{self, Scheduling};
 use super::{Findings, Options};
 use crate::error::Error;
 use crate::spec;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 /// A process to run, in `create` or `exec`.
@@ -174,7 +174,8 @@ fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
             )));
         }
     }
-    let mut seen = HashSet::with_capacity(env.len());
+    // No HashSet: std draws its seed from getrandom(2), and panics where that fails.
+    let mut seen = BTreeSet::new();
     let mut kept: Vec<&String> = env
         .iter()
         .rev()

@@ -18,10 +18,11 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstat, lstat, open, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, SeekFrom, flock, fstat, lstat, open,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -31,6 +32,9 @@ use std::path::{Path, PathBuf};
 
 /// How long a command waits for another one on the same container, in seconds.
 const PATIENCE: u32 = 30;
+
+/// How often another's removal may make `create` take the id anew.
+const TRIES: usize = 16;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -76,25 +80,38 @@ impl Store {
         &self.root
     }
 
-    /// Takes the id: making the directory is what makes it unique.
+    /// Takes the id: making the directory is what makes it unique. Until
+    /// [`Dir::show`] it is locked: one without a record that nobody holds was left by
+    /// a `create` that has been killed, and anybody may delete it.
     ///
     /// # Errors
     /// An id that is in use ("already exists", which engines match), a state
-    /// root that cannot be written, or that others can.
+    /// root that cannot be written, or that others can. No directory is left then.
     pub fn claim(&self, id: &str) -> Result<Dir> {
         id::check(id)?;
         let path = self.root.join(id);
         if !self.is_there()? {
             self.make()?;
         }
-        match rustix::fs::mkdir(&path, Mode::RWXU) {
-            Err(Errno::EXIST) => {
-                return Err(Error::new(format!("container with id {id:?} already exists"))
-                    .hint(format!("`pinnace delete {id}` removes it")));
+        for _ in 0..TRIES {
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Err(Errno::EXIST) => {
+                    return Err(Error::new(format!("container with id {id:?} already exists"))
+                        .hint(format!("`pinnace delete {id}` removes it")));
+                }
+                made => made.call(|| format!("--root: mkdir {}", path.display()))?,
             }
-            made => made.call(|| format!("--root: mkdir {}", path.display()))?,
+            match self.open(id, true) {
+                // Somebody has deleted the empty directory before we had locked it.
+                Ok(None) => {}
+                Ok(Some(dir)) => return Ok(dir),
+                Err(error) => {
+                    let undone = rustix::fs::rmdir(&path);
+                    return Err(error.and(undone.call(|| format!("rmdir {}", path.display()))));
+                }
+            }
         }
-        self.get(id)
+        Err(Error::new(format!("{} is removed as often as it is made", path.display())))
     }
 
     /// Makes the state root, and what is missing above it.
@@ -103,6 +120,8 @@ impl Store {
         // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
         let make = || rustix::fs::mkdir(&self.root, Mode::from_raw_mode(0o1711));
         let made = match (make(), self.root.parent()) {
+            // All above was looked at when it was not there, and this is as we have made it.
+            (Ok(()), _) => return Ok(()),
             (Err(Errno::NOENT), Some(above)) => {
                 std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above).call(call)?;
                 make()
@@ -135,15 +154,26 @@ impl Store {
     pub fn get(&self, id: &str) -> Result<Dir> {
         id::check(id)?;
         self.is_there()?;
+        self.open(id, false)?.ok_or_else(|| missing(id))
+    }
+
+    /// The directory, if it is there; maybe locked before it is looked at.
+    fn open(&self, id: &str, locked: bool) -> Result<Option<Dir>> {
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = match open(&path, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Err(missing(id)),
+            Err(Errno::NOENT) => return Ok(None),
             fd => fd.call(|| format!("open {}", path.display()))?,
         };
+        if locked {
+            lock(&fd, id, &path)?;
+        }
         let found = fstat(&fd).call(|| format!("fstat {}", path.display()))?;
+        if found.st_nlink == 0 {
+            return Ok(None);
+        }
         trust::container(&path, &found)?;
-        Ok(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() })
+        Ok(Some(Dir { fd, id: id.to_owned(), path, pid: OnceCell::new() }))
     }
 
     /// The record of a container, by a path: for who only looks. Nobody else can
@@ -168,8 +198,12 @@ impl Store {
     }
 
     /// Whether a container has a file of that name.
-    pub fn has(&self, id: &str, name: &str) -> bool {
-        statat(CWD, self.root.join(id).join(name), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    ///
+    /// # Errors
+    /// If that cannot be known.
+    pub fn has(&self, id: &str, name: &str) -> Result<bool> {
+        let path = self.root.join(id).join(name);
+        is_there(CWD, &path).call(|| format!("stat {}", path.display()))
     }
 
     /// The ids of all containers, in order.
@@ -186,7 +220,10 @@ impl Store {
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.call(call)?;
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_dir = match entry.file_type() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                kind => kind.call(call)?.is_dir(),
+            };
             let name = entry.file_name().into_string().ok();
             ids.extend(name.filter(|id| is_dir && id::check(id).is_ok()));
         }
@@ -295,8 +332,17 @@ impl Dir {
     }
 
     /// Whether a file of that name is there.
-    pub fn has(&self, name: &str) -> bool {
-        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    ///
+    /// # Errors
+    /// If that cannot be known.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        is_there(&self.fd, name).call(|| format!("stat {}/{name}", self.path.display()))
+    }
+
+    /// Whether nobody has removed the directory since it was opened.
+    fn is_there(&self) -> Result<bool> {
+        let found = fstat(&self.fd).call(|| format!("fstat {}", self.path.display()))?;
+        Ok(found.st_nlink > 0)
     }
 
     /// Removes a file; a missing one is as good.
@@ -310,36 +356,60 @@ impl Dir {
         }
     }
 
+    /// Ends what [`Store::claim`] has begun: the first record is there.
+    ///
+    /// # Errors
+    /// None for a descriptor that is open.
+    pub fn show(&self) -> Result<()> {
+        flock(&self.fd, FlockOperation::Unlock).call(|| format!("flock {}", self.path.display()))
+    }
+
     /// Keeps other commands that change this container out until the result is
     /// dropped.
     ///
     /// # Errors
     /// After a while; or "does not exist" if the container went meanwhile.
     pub fn lock(&self) -> Result<Lock<'_>> {
-        match lock_exclusive(self.fd.as_fd(), PATIENCE) {
-            Err(Errno::INTR) => {
-                return Err(Error::new(format!(
-                    "container {:?} is busy: another command has held its lock for {PATIENCE} s",
-                    self.id
-                )));
-            }
-            locked => locked.call(|| format!("flock {}", self.path.display()))?,
-        }
-        if self.has(RECORD) { Ok(Lock(self)) } else { Err(missing(&self.id)) }
+        lock(&self.fd, &self.id, &self.path)?;
+        let lock = Lock(self);
+        if self.has(RECORD)? { Ok(lock) } else { Err(missing(&self.id)) }
     }
 
-    /// Removes the directory with all that is in it; its record goes last, so
-    /// that an interrupted removal can be repeated.
+    /// As [`Dir::lock`], of one that may have no record: then no `create` is at work on it.
+    ///
+    /// # Errors
+    /// As [`Dir::lock`].
+    pub fn lock_empty(&self) -> Result<Lock<'_>> {
+        lock(&self.fd, &self.id, &self.path)?;
+        let lock = Lock(self);
+        if self.is_there()? { Ok(lock) } else { Err(missing(&self.id)) }
+    }
+
+    /// Removes all that is in the directory but the record, the kept configuration last
+    /// of it: as long as that is there, it can be repeated with its `poststop` hooks.
     ///
     /// # Errors
     /// Those of unlink(2) and rmdir(2).
-    pub fn remove(&self) -> Result<()> {
-        let call = || format!("remove {}", self.path.display());
-        empty(self.fd.as_fd(), |name| name.to_bytes() != RECORD.as_bytes()).call(call)?;
+    pub fn clear(&self) -> Result<()> {
+        let stays = [RECORD.as_bytes(), CONFIG.as_bytes()];
+        empty(self.fd.as_fd(), |name| !stays.contains(&name.to_bytes()))
+            .call(|| format!("remove {}", self.path.display()))?;
+        self.remove_file(CONFIG)
+    }
+
+    /// Removes the directory once it has been cleared. The record goes last, and comes
+    /// back if the directory stays, so that a later `delete` finds what this one has left.
+    ///
+    /// # Errors
+    /// Those of unlink(2) and rmdir(2).
+    pub fn remove(&self, record: Option<&Record>) -> Result<()> {
         self.remove_file(RECORD)?;
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Error::os(call(), errno)),
+            Err(errno) => {
+                let error = Error::os(format!("rmdir {}", self.path.display()), errno);
+                Err(error.and(record.map_or(Ok(()), |record| self.save(record))))
+            }
         }
     }
 
@@ -366,6 +436,22 @@ impl Dir {
                 text.call(|| format!("read {}/{name}", self.path.display())).map_err(file::explain)
             }
         }
+    }
+}
+
+fn is_there(dir: impl AsFd, path: impl Arg) -> rustix::io::Result<bool> {
+    match statat(dir, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
+fn lock(fd: &OwnedFd, id: &str, path: &Path) -> Result<()> {
+    match lock_exclusive(fd.as_fd(), PATIENCE) {
+        Err(Errno::INTR) => Err(Error::new(format!(
+            "container {id:?} is busy: another command has held its lock for {PATIENCE} s"
+        ))),
+        locked => locked.call(|| format!("flock {}", path.display())),
     }
 }
 
@@ -412,8 +498,7 @@ impl Drop for Lock<'_> {
     fn drop(&mut self) {
         // The lock would end with the descriptor anyway; this can only fail
         // for a descriptor that is not open.
-        let _cannot_fail =
-            rustix::fs::flock(&self.0.fd, rustix::fs::FlockOperation::Unlock).is_err();
+        let _cannot_fail = flock(&self.0.fd, FlockOperation::Unlock).is_err();
     }
 }
 

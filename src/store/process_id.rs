@@ -1,11 +1,11 @@
 //! A process that cannot be mistaken for a later one with the same pid.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fstat;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -33,8 +33,8 @@ impl ProcessId {
     pub fn of(pid: i32) -> Result<Self> {
         let stat = file::read_short(format!("/proc/{pid}/stat"))
             .call(|| format!("read /proc/{pid}/stat"))?;
-        let start_time = parse(&String::from_utf8_lossy(&stat)).map(|(_, start_time)| start_time);
-        Ok(Self { pid, inode: None, start_time })
+        let (_, start_time) = parsed(pid, &stat)?;
+        Ok(Self { pid, inode: None, start_time: Some(start_time) })
     }
 
     /// The same by its pidfd, for a record that is gone with this boot: it takes a
@@ -50,17 +50,21 @@ impl ProcessId {
     }
 
     /// Whether it still runs: neither gone, nor a zombie, nor another one.
-    pub fn is_alive(&self) -> bool {
+    ///
+    /// # Errors
+    /// If that cannot be known. Whoever takes an error for the end of a process destroys
+    /// a container that runs.
+    pub fn is_alive(&self) -> Result<bool> {
         match self.inode {
-            Some(_) => self.open_alive().is_ok_and(|pidfd| pidfd.is_some()),
-            None => self.has_state(|state| !"ZXx".contains(state)),
+            Some(_) => self.open_alive().map(|pidfd| pidfd.is_some()),
+            None => self.has_state(is_running),
         }
     }
 
     /// A pidfd of it, if it is still there; a zombie is.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)` but for a process that has ended.
+    /// As [`Self::is_alive`]: only a process that has ended is `None`.
     pub fn open(&self) -> Result<Option<OwnedFd>> {
         self.open_if(|pidfd| match self.inode {
             Some(inode) => has_inode(pidfd, inode),
@@ -74,27 +78,58 @@ impl ProcessId {
     /// As [`Self::open`].
     pub fn open_alive(&self) -> Result<Option<OwnedFd>> {
         self.open_if(|pidfd| match self.inode {
-            Some(inode) => has_inode(pidfd, inode) && !has_ended(pidfd),
-            None => self.is_alive(),
+            Some(inode) => Ok(has_inode(pidfd, inode)? && !has_ended(pidfd)?),
+            None => self.has_state(is_running),
         })
     }
 
-    fn open_if(&self, is_it: impl FnOnce(&OwnedFd) -> bool) -> Result<Option<OwnedFd>> {
-        let Some(pid) = process::one(self.pid) else { return Ok(None) };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Err(Errno::SRCH) => return Ok(None),
-            pidfd => pidfd.call(|| format!("pidfd_open {}", self.pid))?,
-        };
+    fn open_if(&self, is_it: impl FnOnce(&OwnedFd) -> Result<bool>) -> Result<Option<OwnedFd>> {
+        let Some(pidfd) = self.open_pid()? else { return Ok(None) };
         // The descriptor holds the process; now it can be compared.
-        Ok(is_it(&pidfd).then_some(pidfd))
+        Ok(is_it(&pidfd)?.then_some(pidfd))
+    }
+
+    /// Whoever has the pid now.
+    fn open_pid(&self) -> Result<Option<OwnedFd>> {
+        let Some(pid) = process::one(self.pid) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // EINVAL, since Linux 6.16 ENOENT: the pid is that of another process's thread.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+            pidfd => pidfd.map(Some).call(|| format!("pidfd_open {}", self.pid)),
+        }
     }
 
     /// Whether the process of that start time is there, in a state that fits.
-    fn has_state(&self, fits: impl FnOnce(char) -> bool) -> bool {
-        let stat = file::read_short(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        parse(&String::from_utf8_lossy(&stat))
-            .is_some_and(|(state, start)| Some(start) == self.start_time && fits(state))
+    fn has_state(&self, fits: impl FnOnce(char) -> bool) -> Result<bool> {
+        let Some((state, start)) = self.stat()? else { return Ok(false) };
+        Ok(Some(start) == self.start_time && fits(state))
     }
+
+    /// What procfs shows of the pid. That it shows nothing does not mean that there is no
+    /// process: procfs may not be mounted, or hide it (`hidepid`). So a pidfd is asked, too.
+    fn stat(&self) -> Result<Option<(char, u64)>> {
+        let path = format!("/proc/{}/stat", self.pid);
+        let read = || match file::read_short(&path) {
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            text => parsed(self.pid, &text.call(|| format!("read {path}"))?).map(Some),
+        };
+        if let Some(found) = read()? {
+            return Ok(Some(found));
+        }
+        let Some(pidfd) = self.open_pid()? else { return Ok(None) };
+        // While the descriptor holds it, the pid is nobody else's.
+        match read()? {
+            None if has_ended(&pidfd)? => Ok(None),
+            None => Err(Error::os(format!("read {path}"), Errno::NOENT)
+                .hint("the process is there, but /proc does not show it: is it mounted?")),
+            found => Ok(found),
+        }
+    }
+}
+
+/// Neither a zombie nor dead (proc_pid_stat(5), "state").
+fn is_running(state: char) -> bool {
+    !"ZXx".contains(state)
 }
 
 /// Before pidfs all pidfds have one inode in common.
@@ -102,14 +137,21 @@ fn inode_of(pidfd: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
     Ok(if is_on(pidfd, Magic::Pidfs)? { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
-fn has_inode(pidfd: &OwnedFd, inode: u64) -> bool {
-    fstat(pidfd).is_ok_and(|stat| stat.st_ino == inode)
+fn has_inode(pidfd: &OwnedFd, inode: u64) -> Result<bool> {
+    Ok(fstat(pidfd).call(|| "fstat a pidfd".into())?.st_ino == inode)
 }
 
 /// A pidfd is readable once its process has ended, reaped or not.
-fn has_ended(pidfd: &OwnedFd) -> bool {
+fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = retry_on_intr(|| poll(&mut fds, Some(&now))).call(|| "poll a pidfd".into())?;
+    Ok(ready > 0)
+}
+
+fn parsed(pid: i32, stat: &[u8]) -> Result<(char, u64)> {
+    parse(&String::from_utf8_lossy(stat))
+        .ok_or_else(|| Error::new(format!("/proc/{pid}/stat is not as proc_pid_stat(5) has it")))
 }
 
 /// State letter and start time. The name in field 2 may hold anything, also
@@ -140,11 +182,11 @@ mod tests {
         let by_time = ProcessId::of(pid).unwrap();
         let by_inode = ProcessId::until_reboot(pid, pidfd.as_fd()).unwrap();
         for me in [by_time, by_inode] {
-            assert!(me.is_alive() && me.open().unwrap().is_some(), "{me:?}");
+            assert!(me.is_alive().unwrap() && me.open().unwrap().is_some(), "{me:?}");
             assert!(me.open_alive().unwrap().is_some(), "{me:?}");
             let next = |mark: Option<u64>| mark.map(|mark| mark + 1);
             let other = ProcessId { start_time: next(me.start_time), inode: next(me.inode), pid };
-            assert!(!other.is_alive() && other.open().unwrap().is_none(), "{other:?}");
+            assert!(!other.is_alive().unwrap() && other.open().unwrap().is_none(), "{other:?}");
         }
     }
 
@@ -157,10 +199,25 @@ mod tests {
             [ProcessId::of(pid).unwrap(), ProcessId::until_reboot(pid, pidfd.as_fd()).unwrap()];
         assert!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).is_ok());
         for mark in marks {
-            assert!(!mark.is_alive() && mark.open().unwrap().is_some(), "{mark:?}");
+            assert!(!mark.is_alive().unwrap() && mark.open().unwrap().is_some(), "{mark:?}");
             assert!(mark.open_alive().unwrap().is_none(), "{mark:?}");
         }
         child.wait().unwrap();
         assert!(marks.iter().all(|mark| mark.open().unwrap().is_none()));
+        assert!(marks.iter().all(|mark| !mark.is_alive().unwrap()));
+    }
+
+    #[test]
+    fn the_pid_of_a_thread_is_no_process() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            wait.recv().unwrap_err();
+        });
+        let mark = ProcessId { pid: told.recv().unwrap(), inode: Some(1), start_time: None };
+        assert!(!mark.is_alive().unwrap() && mark.open().unwrap().is_none());
+        drop(end);
+        thread.join().unwrap();
     }
 }

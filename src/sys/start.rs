@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Makes `$main`, a `fn(Vec<OsString>) -> i32`, the program. Standard output
 /// is not flushed at the end: who prints, writes.
@@ -111,6 +111,15 @@ pub fn hide_command_line() {
     }
 }
 
+/// Whether the caller had closed standard output.
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard output was closed when the program began: `/dev/null` is in its
+/// place, and what is written there reaches nobody.
+pub fn stdout_was_closed() -> bool {
+    STDOUT_CLOSED.load(Ordering::Relaxed)
+}
+
 /// A caller may have closed 0, 1 or 2: then something of ours would get that
 /// number, and the container with it.
 fn open_stdio() {
@@ -119,6 +128,7 @@ fn open_stdio() {
     unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) };
     for fd in fds {
         if fd.revents & libc::POLLNVAL != 0 {
+            STDOUT_CLOSED.fetch_or(fd.fd == 1, Ordering::Relaxed);
             // SAFETY: takes a C string. The lowest free number is the one that
             // is missing, and it is meant to stay open.
             unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
