@@ -393,7 +393,10 @@ pub fn dead(s: &mut Scarcity) -> Result<()> {
                 let death = if dies { "setpriv --pdeathsig KILL " } else { "" };
                 let script = format!("{death}\"$@\" & sleep {delay:.4}; kill -9 $$");
                 let command = prefixed(&["/bin/sh", "-c", &script, "sh"], &trial.command(world));
-                let ended = run::start(command, &world.dir.join("call"), None)?.wait()?;
+                // What runs on writes into a file that no later call uses.
+                let out = world.dir.join("dead");
+                fs::remove_file(&out).ok();
+                let ended = run::start(command, &out, None)?.wait()?;
                 // It is one of ours now, and ends of itself.
                 run::reap_until(0, Duration::from_millis(if dies { 20 } else { 400 }))?;
                 let fault = Fault { main_died: true, ..Fault::default() };
