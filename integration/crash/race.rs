@@ -243,9 +243,9 @@ impl Caller<'_> {
                 break;
             }
             let n = self.random.below(self.ids as u64) as usize;
-            let verb = self.random.verb();
-            if self.without.contains(&verb) {
-                continue;
+            let mut verb = self.random.verb();
+            while self.without.contains(&verb) {
+                verb = self.random.verb();
             }
             let signal = ["KILL", "KILL", "TERM", "0"][self.random.below(4) as usize];
             let id = self.fleet.id(n);
@@ -390,6 +390,9 @@ fn refused(verb: &str, words: &str) -> Result<Vec<Step>, String> {
     }
     if let Some(of_race) = RACE_WORDS.iter().find(|text| words.to_lowercase().contains(*text)) {
         return Err(format!("words of a race, {of_race:?}"));
+    }
+    if verb == "delete -f" {
+        return Err("to delete by force what is not there is no error".into());
     }
     let is_creator = ["create", "run -d"].contains(&verb);
     if is_creator && !words.contains("already exists") {
