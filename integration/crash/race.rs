@@ -38,7 +38,7 @@ const REFUSALS: &[(&str, Step)] = &[
     ("container not running: ", look::not_running),
     ("cannot start a container that has stopped", look::ended),
     ("cannot start an already running container", look::started),
-    ("cannot start a paused container", look::frozen),
+    ("cannot start a container in the paused state", look::frozen),
     ("cannot exec in a paused container", look::frozen),
     ("is being created", look::creating),
     ("not stopped: creating", look::creating),
