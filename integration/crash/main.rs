@@ -1,0 +1,82 @@
+//! The crash harness: a runtime dies, its calls fail, commands overlap, everything is scarce; and then
+//! nothing may be lost, left behind or said that is not true. As root. Built as the test target `crash`;
+//! `hack/crash` builds and calls it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod at;
+mod callers;
+mod churn;
+mod fleet;
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../harness/mod.rs"]
+mod harness;
+mod judge;
+mod model;
+mod names;
+mod options;
+mod parallel;
+mod points;
+mod race;
+mod report;
+#[allow(dead_code)]
+#[path = "../security/rootless.rs"]
+mod rootless;
+mod run;
+mod scarcity;
+mod sys;
+mod verbs;
+mod world;
+
+use options::Options;
+use report::Worker;
+use std::process::ExitCode;
+
+/// A sub-command.
+pub struct Suite {
+    pub name: &'static str,
+    /// One line for the help.
+    pub about: &'static str,
+    /// One worker only, whatever `--jobs` says.
+    pub is_alone: bool,
+    /// Options of its own besides those of all: name, value, what it means.
+    pub options: &'static [(&'static str, &'static str, &'static str)],
+    /// What each worker does.
+    pub work: fn(&mut Worker) -> anyhow::Result<()>,
+}
+
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "points",
+        about: "kill, or fail a call, at every system call of every verb",
+        is_alone: false,
+        options: points::OPTIONS,
+        work: points::work,
+    },
+    race::SUITE,
+    churn::SUITE,
+    scarcity::SUITE,
+];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (suite, options) = match Options::parse(SUITES, &words) {
+        Ok(found) => found,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match options.worker {
+        Some(index) => report::work(suite, &options, index),
+        None => report::conduct(&options, &words),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("crash: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
