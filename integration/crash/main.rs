@@ -11,6 +11,7 @@ mod harness;
 mod judge;
 mod names;
 mod options;
+mod pairs;
 mod points;
 mod report;
 #[allow(dead_code)]
@@ -38,16 +39,29 @@ pub struct Suite {
     pub work: fn(&mut Worker) -> anyhow::Result<()>,
 }
 
-const SUITES: &[Suite] = &[Suite {
-    name: "points",
-    about: "kill, or fail a call, at every system call of every verb",
-    is_alone: false,
-    options: points::OPTIONS,
-    work: points::work,
-}];
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "points",
+        about: "kill, or fail a call, at every system call of every verb",
+        is_alone: false,
+        options: points::OPTIONS,
+        work: points::work,
+    },
+    Suite {
+        name: "pairs",
+        about: "hold one verb at each of its system calls while another one runs",
+        is_alone: false,
+        options: pairs::OPTIONS,
+        work: pairs::work,
+    },
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words == ["suites"] {
+        SUITES.iter().for_each(|suite| println!("{}", suite.name));
+        return ExitCode::SUCCESS;
+    }
     let (suite, options) = match Options::parse(SUITES, &words) {
         Ok(found) => found,
         Err(text) => {

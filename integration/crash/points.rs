@@ -5,7 +5,7 @@ use super::at::{Act, Place, Trace};
 use super::judge::{Fault, judge};
 use super::names::{errno_of, name_of, number_of};
 use super::report::Worker;
-use super::run::{self, Ended};
+use super::run::{self, Started};
 use super::verbs::{Trial, Verb, kinds};
 use super::world::{Kind, World};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -265,21 +265,21 @@ fn errors(name: &str) -> Vec<&'static str> {
 /// The calls of a verb: who, number of the call, in order.
 pub type Calls = Vec<(usize, i64)>;
 
-/// Runs the verb under a tracer.
-pub fn trace(world: &World, trial: &Trial, mut trace: Trace) -> Result<Ended> {
+/// Starts the verb under a tracer.
+pub fn begin(world: &World, trial: &Trial, mut trace: Trace) -> Result<Started> {
     if trial.verb == Verb::Start {
         let (state, asked) = world.state(&trial.id)?;
         let pid = state.and_then(|state| i32::try_from(state["pid"].as_i64()?).ok());
         trace.attach = Some(pid.with_context(|| format!("no pid of init: {}", asked.brief()))?);
     }
-    Ok(run::start(trial.command(world), &world.dir.join("verb"), Some(trace))?.wait()?)
+    Ok(run::start(trial.command(world), &world.dir.join("verb"), Some(trace))?)
 }
 
 /// Lists the calls of a verb; without any fault it must do its work, and leave nothing.
 pub fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
     trial.before(world)?;
     let stay = Duration::from_millis(60);
-    let mut ended = trace(world, trial, Trace { list: true, stay, ..Trace::default() })?;
+    let mut ended = begin(world, trial, Trace { list: true, stay, ..Trace::default() })?.wait()?;
     let calls = std::mem::take(&mut ended.seen.calls);
     let wrong = judge(world, trial, &ended, Fault::default())?;
     ensure!(wrong.is_empty(), "without any fault: {wrong:?}");
@@ -360,7 +360,7 @@ fn one(world: &mut World, trial: &mut Trial, point: &Point) -> Result<(bool, Vec
     let who = point.place.who;
     let stay = Duration::from_millis(if who > 0 { 100 } else { 0 });
     let at = Some((point.place, point.act()));
-    let ended = trace(world, trial, Trace { at, stay, ..Trace::default() })?;
+    let ended = begin(world, trial, Trace { at, stay, ..Trace::default() })?.wait()?;
     let name = name_of(point.place.number);
     let (killed, hit) = (matches!(point.what, What::Kill(_)), ended.seen.hit);
     let dies = |of: &dyn Fn(usize) -> bool| match &point.what {

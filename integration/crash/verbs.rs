@@ -159,10 +159,15 @@ impl Trial {
 
     /// The words of the verb.
     pub fn words(&self, world: &World) -> Vec<String> {
+        self.words_of(self.verb, world)
+    }
+
+    /// The words of another verb on the same container.
+    pub fn words_of(&self, verb: Verb, world: &World) -> Vec<String> {
         let id = self.id.as_str();
         let pid_file = world.pid_file();
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        match self.verb {
+        match verb {
             Verb::Create => self.create(world, Some(pid_file)),
             Verb::Start => own(&["start", id]),
             Verb::RunDetached => {
