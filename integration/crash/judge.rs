@@ -147,7 +147,9 @@ impl Judge<'_> {
         if self.success && !self.is(status) {
             let stopped = self.is("stopped");
             // Who was killed after its program began has stopped, and nobody lied.
-            if !(stopped && (self.fault.init_died && !self.fault.before_program)) {
+            // After `create` it need not have begun: it was ready.
+            let may_be = !self.fault.before_program || self.trial.verb == Verb::Create;
+            if !(stopped && self.fault.init_died && may_be) {
                 let text = format!(
                     "success, but {}: {}",
                     self.now.as_deref().unwrap_or("gone"),

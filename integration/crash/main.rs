@@ -13,6 +13,7 @@ mod names;
 mod options;
 mod pairs;
 mod points;
+mod proof;
 mod report;
 #[allow(dead_code)]
 #[path = "../security/rootless.rs"]
@@ -53,6 +54,13 @@ const SUITES: &[Suite] = &[
         is_alone: false,
         options: pairs::OPTIONS,
         work: pairs::work,
+    },
+    Suite {
+        name: "proof",
+        about: "runtimes that are made wrong are found: the harness can fail",
+        is_alone: true,
+        options: &[],
+        work: proof::work,
     },
 ];
 
