@@ -242,7 +242,8 @@ const LIMIT_FILES: &[&str] = &["memory.limit_in_bytes", "memory.max", "hugetlb.2
 
 /// The limit that `update` changes, as it is.
 pub fn limit(world: &World, id: &str) -> Option<String> {
-    world.cgroup_file(id, LIMIT_FILES)
+    // A controller that nobody has asked for yet sets no limit.
+    world.cgroup_file(id, LIMIT_FILES).filter(|limit| limit != "max")
 }
 
 fn update(world: &World, id: &str) -> Vec<String> {
