@@ -128,11 +128,11 @@ fn both(first: Started, second: Started, go: OwnedFd) -> Result<(Ended, Ended)> 
             }
             Err(error) => return Err(error.into()),
         }
-        if ended.contains_key(&two) || calm > 5 {
-            if let Some(go) = go.take() {
-                // Nobody reads it if the second has killed the first.
-                rustix::io::write(&go, b"x").ok();
-            }
+        if (ended.contains_key(&two) || calm > 5)
+            && let Some(go) = go.take()
+        {
+            // Nobody reads it if the second has killed the first.
+            rustix::io::write(&go, b"x").ok();
         }
         if began.elapsed() > Duration::from_secs(45) {
             break;
