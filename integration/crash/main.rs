@@ -15,8 +15,10 @@ mod judge;
 mod model;
 mod names;
 mod options;
+mod pairs;
 mod parallel;
 mod points;
+mod proof;
 mod race;
 mod report;
 #[allow(dead_code)]
@@ -56,10 +58,28 @@ const SUITES: &[Suite] = &[
     race::SUITE,
     churn::SUITE,
     scarcity::SUITE,
+    Suite {
+        name: "pairs",
+        about: "hold one verb at each of its system calls while another one runs",
+        is_alone: false,
+        options: pairs::OPTIONS,
+        work: pairs::work,
+    },
+    Suite {
+        name: "proof",
+        about: "runtimes that are made wrong are found: the harness can fail",
+        is_alone: true,
+        options: &[],
+        work: proof::work,
+    },
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words == ["suites"] {
+        SUITES.iter().for_each(|suite| println!("{}", suite.name));
+        return ExitCode::SUCCESS;
+    }
     let (suite, options) = match Options::parse(SUITES, &words) {
         Ok(found) => found,
         Err(text) => {
