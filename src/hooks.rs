@@ -296,8 +296,8 @@ impl Running<'_> {
                 Error::new("the hook was killed, and does not end").hint("is its cgroup frozen?")
             );
         }
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), options);
+        // It waits no more, but for a process that traces the hook and has to let it go.
+        let wait = || waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED);
         rustix::io::retry_on_intr(wait).call(|| "wait for the hook".into())
     }
 

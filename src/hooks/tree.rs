@@ -104,7 +104,7 @@ fn reap(pid: Pid) -> rustix::io::Result<bool> {
     if !super::ends(pidfd.as_fd())? {
         return Ok(false);
     }
-    match rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG)) {
+    match rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())) {
         Ok(_) | Err(Errno::CHILD) => Ok(true),
         Err(errno) => Err(errno),
     }

@@ -23,12 +23,14 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 const SELF: &str = "/proc/self/exe";
 /// The variable that tells a copy that it is one, so that it makes no other.
 const COPIED: &str = "PINNACE_COPIED";
+/// The same as it stands in the environment.
+const MARK: &CStr = c"PINNACE_COPIED=1";
 /// `STATX_ATTR_MOUNT_ROOT`, Linux 5.8.
 const MOUNT_ROOT: u64 = 0x2000;
 const SEALS: SealFlags =
@@ -85,8 +87,6 @@ impl Own {
             return Err(Error::new(format!("{SELF}: the copy of the program is not sealed"))
                 .hint(format!("does a filter keep it from being? {COPIED} is set for it")));
         }
-        // SAFETY: this program has one thread.
-        unsafe { std::env::set_var(COPIED, "1") };
         if matches!(self.1, Ok(Some(_)))
             && let Ok(mount) = readonly_mount(&self.0)
         {
@@ -160,7 +160,18 @@ fn execute(file: &OwnedFd, args: &[CString]) -> Errno {
     let args: Vec<*const c_char> =
         args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
     // SAFETY: only read, by a program with one thread that never changes it.
-    let environment = unsafe { environ };
+    let mut place = unsafe { environ };
+    let mut environment = vec![MARK.as_ptr()];
+    loop {
+        // SAFETY: the list ends in a null pointer, and has not been left.
+        let one = unsafe { *place };
+        environment.push(one);
+        if one.is_null() {
+            break;
+        }
+        // SAFETY: the place behind one that is not the end.
+        place = unsafe { place.add(1) };
+    }
     // SAFETY: the path is a C string, and both arrays end in a null pointer and
     // hold C strings; all live until the call returns.
     unsafe {
@@ -169,7 +180,7 @@ fn execute(file: &OwnedFd, args: &[CString]) -> Errno {
             file.as_raw_fd(),
             c"".as_ptr(),
             args.as_ptr(),
-            environment,
+            environment.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
