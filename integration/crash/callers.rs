@@ -54,7 +54,8 @@ pub fn init(s: &mut Scarcity) -> Result<()> {
             let world = s.world();
             let mut trial = Trial::new(world, *verb, Kind::Default);
             trial.before(world)?;
-            let mut wrong = case(world, &mut trial).unwrap_or_else(|error| vec![format!("harness: {error:#}")]);
+            let mut wrong =
+                case(world, &mut trial).unwrap_or_else(|error| vec![format!("harness: {error:#}")]);
             let world = s.world();
             wrong.extend(trial.remove(world)?);
             s.tell(what, wrong, "")?;
@@ -64,7 +65,8 @@ pub fn init(s: &mut Scarcity) -> Result<()> {
         for hook in ["createRuntime", "createContainer", "startContainer"] {
             let what = format!("in {hook}, signal {signal}");
             if s.is_due(&what)? {
-                let mut wrong = in_hook(s.world(), hook, signal).unwrap_or_else(|error| vec![format!("harness: {error:#}")]);
+                let mut wrong = in_hook(s.world(), hook, signal)
+                    .unwrap_or_else(|error| vec![format!("harness: {error:#}")]);
                 if !wrong.is_empty() {
                     s.world().clean()?;
                     wrong.extend(s.world().leftovers()?);
@@ -86,7 +88,9 @@ fn signal_init(world: &World, trial: &Trial, signal: i32) -> Result<()> {
 
 fn status(world: &World, trial: &Trial) -> Result<String> {
     let (state, asked) = world.state(&trial.id)?;
-    Ok(state.and_then(|state| Some(state["status"].as_str()?.to_owned())).unwrap_or_else(|| asked.brief()))
+    Ok(state
+        .and_then(|state| Some(state["status"].as_str()?.to_owned()))
+        .unwrap_or_else(|| asked.brief()))
 }
 
 fn call(world: &World, trial: &Trial, words: &[&str]) -> Result<Ended> {
@@ -110,7 +114,8 @@ fn background(world: &World, command: &std::process::Command) -> Result<Backgrou
     let dir = world.dir.join("background");
     fs::create_dir_all(&dir)?;
     fs::remove_file(dir.join("code")).ok();
-    let script = format!("\"$@\" 2>{0}/err </dev/null >/dev/null; echo $? >{0}/code", dir.display());
+    let script =
+        format!("\"$@\" 2>{0}/err </dev/null >/dev/null; echo $? >{0}/code", dir.display());
     let child = prefixed(&["/bin/sh", "-c", &script, "sh"], command).spawn()?;
     let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     Ok(Background { pidfd, pid: child.id().cast_signed(), dir })
@@ -165,7 +170,9 @@ impl Lies {
     }
 
     fn good(&mut self, what: &str, ended: &Ended) {
-        self.unless(ended.is_good() && ended.err.is_empty(), || format!("{what}: {}", ended.brief()));
+        self.unless(ended.is_good() && ended.err.is_empty(), || {
+            format!("{what}: {}", ended.brief())
+        });
     }
 
     /// One line that says so.
@@ -177,7 +184,9 @@ impl Lies {
 
     fn status(&mut self, world: &World, trial: &Trial, expected: &str) -> Result<()> {
         let now = status(world, trial)?;
-        self.unless(expected.split('|').any(|status| status == now), || format!("it is {now}, not {expected}"));
+        self.unless(expected.split('|').any(|status| status == now), || {
+            format!("it is {now}, not {expected}")
+        });
         Ok(())
     }
 }
@@ -259,7 +268,9 @@ fn started_stopped(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> 
     lies.good("resume", &call(world, trial, &["resume"])?);
     lies.refused("delete", &call(world, trial, &["delete"])?, "not stopped");
     lies.good("kill", &call(world, trial, &["kill", "KILL"])?);
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || "it does not stop".into());
+    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+        "it does not stop".into()
+    });
     Ok(lies.0)
 }
 
@@ -283,7 +294,9 @@ fn stopping(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     let mut lies = Lies(Vec::new());
     signal_init(world, trial, libc::SIGSTOP)?;
     lies.good("kill", &call(world, trial, &["kill", "KILL"])?);
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || "it does not stop".into());
+    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+        "it does not stop".into()
+    });
     lies.good("delete", &call(world, trial, &["delete"])?);
     Ok(lies.0)
 }
@@ -296,7 +309,9 @@ fn stopping_paused(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> 
     if status(world, trial)? == "paused" {
         lies.good("resume", &call(world, trial, &["resume"])?);
     }
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || "it does not stop".into());
+    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+        "it does not stop".into()
+    });
     lies.good("delete", &call(world, trial, &["delete"])?);
     Ok(lies.0)
 }
@@ -310,8 +325,13 @@ fn in_hook(world: &mut World, hook: &str, signal: i32) -> Result<Vec<String>> {
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
     let (program, is_inside) = ("/bin/busybox", hook == "startContainer");
     // The bundle's root file system is not the host's, but the fifos are in both.
-    let root = if is_inside { PathBuf::new() } else { PathBuf::from(config["root"]["path"].as_str().context("root")?) };
-    let script = format!("cat > {0}/tmp/state; echo > {0}/tmp/held; read line < {0}/tmp/go", root.display());
+    let root = if is_inside {
+        PathBuf::new()
+    } else {
+        PathBuf::from(config["root"]["path"].as_str().context("root")?)
+    };
+    let script =
+        format!("cat > {0}/tmp/state; echo > {0}/tmp/held; read line < {0}/tmp/go", root.display());
     let host = PathBuf::from(config["root"]["path"].as_str().context("root")?).join("tmp");
     for fifo in ["held", "go"] {
         fs::remove_file(host.join(fifo)).ok();
@@ -333,7 +353,9 @@ fn in_hook(world: &mut World, hook: &str, signal: i32) -> Result<Vec<String>> {
     let held = open("held")?;
     let go = open("go")?;
     let in_time = Timespec { tv_sec: 5, tv_nsec: 0 };
-    let runs = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&held, PollFlags::IN)], Some(&in_time)))?;
+    let runs = rustix::io::retry_on_intr(|| {
+        poll(&mut [PollFd::new(&held, PollFlags::IN)], Some(&in_time))
+    })?;
     anyhow::ensure!(runs == 1, "the hook does not run: {}", calling.wait()?.brief());
     let state: Value = serde_json::from_slice(&fs::read(host.join("state"))?)?;
     let in_state = state["pid"].as_i64().context("no pid in the hook's state")?;
@@ -345,7 +367,9 @@ fn in_hook(world: &mut World, hook: &str, signal: i32) -> Result<Vec<String>> {
     sys::kill(i32::try_from(pid.context("no pid of init")?)?, signal);
     std::io::Write::write_all(&mut &go, b"\n")?;
     if signal == libc::SIGSTOP {
-        lies.unless(waits(&calling)?, || format!("{} does not wait for an init that is stopped", words[0]));
+        lies.unless(waits(&calling)?, || {
+            format!("{} does not wait for an init that is stopped", words[0])
+        });
         lies.good("delete --force", &call(world, &trial, &["delete", "--force"])?);
     }
     let ended = calling.wait()?;
@@ -373,8 +397,16 @@ fn init_of(world: &World, id: &str) -> Option<i64> {
 /// The caller is killed at a random moment, and the runtime with it, or not.
 pub fn dead(s: &mut Scarcity) -> Result<()> {
     let verbs = [
-        Verb::Create, Verb::Start, Verb::RunDetached, Verb::Run, Verb::Exec, Verb::ExecDetached, Verb::Delete,
-        Verb::DeleteForce, Verb::Pause, Verb::Kill,
+        Verb::Create,
+        Verb::Start,
+        Verb::RunDetached,
+        Verb::Run,
+        Verb::Exec,
+        Verb::ExecDetached,
+        Verb::Delete,
+        Verb::DeleteForce,
+        Verb::Pause,
+        Verb::Kill,
     ];
     let mut random = Random(7);
     for (name, kind) in [("default", Kind::Default), ("rich", Kind::Rich)] {
@@ -382,8 +414,11 @@ pub fn dead(s: &mut Scarcity) -> Result<()> {
             for n in 0..30 {
                 let delay = random.below(1000).pow(2) as f64 / 1e6 * 0.06;
                 let dies = n % 3 != 0;
-                let what = format!("{} ({name}), caller dead after {delay:.4} s, {}", verb.name(),
-                    if dies { "and the runtime" } else { "the runtime goes on" });
+                let what = format!(
+                    "{} ({name}), caller dead after {delay:.4} s, {}",
+                    verb.name(),
+                    if dies { "and the runtime" } else { "the runtime goes on" }
+                );
                 if !s.is_due(&what)? {
                     continue;
                 }
@@ -401,7 +436,8 @@ pub fn dead(s: &mut Scarcity) -> Result<()> {
                 run::reap_until(0, Duration::from_millis(if dies { 20 } else { 400 }))?;
                 let fault = Fault { main_died: true, ..Fault::default() };
                 let wrong = judge(world, &trial, &ended, fault)?;
-                let wrong = wrong.into_iter().map(|line| format!("{}: {line}", verb.name())).collect();
+                let wrong =
+                    wrong.into_iter().map(|line| format!("{}: {line}", verb.name())).collect();
                 s.tell(&what, wrong, "")?;
             }
         }
@@ -418,14 +454,30 @@ struct Deaf {
 
 pub fn deaf(s: &mut Scarcity) -> Result<()> {
     let cases: &[(&str, Verb, Kind, fn(&Path) -> Result<Deaf>)] = &[
-        ("console socket, nobody accepts", Verb::Create, Kind::Rich, |path| listener("--console-socket", path, false)),
-        ("console socket, backlog full", Verb::Create, Kind::Rich, |path| listener("--console-socket", path, true)),
-        ("console socket, backlog full, exec", Verb::ExecDetached, Kind::Rich, |path| listener("--console-socket", path, true)),
-        ("console socket, nobody listens", Verb::Create, Kind::Rich, |path| gone("--console-socket", path)),
-        ("pidfd socket, nobody accepts", Verb::Create, Kind::Default, |path| listener("--pidfd-socket", path, false)),
-        ("pidfd socket, backlog full", Verb::Create, Kind::Default, |path| listener("--pidfd-socket", path, true)),
-        ("pidfd socket, backlog full, exec", Verb::ExecDetached, Kind::Default, |path| listener("--pidfd-socket", path, true)),
-        ("pidfd socket, nobody listens", Verb::Create, Kind::Default, |path| gone("--pidfd-socket", path)),
+        ("console socket, nobody accepts", Verb::Create, Kind::Rich, |path| {
+            listener("--console-socket", path, false)
+        }),
+        ("console socket, backlog full", Verb::Create, Kind::Rich, |path| {
+            listener("--console-socket", path, true)
+        }),
+        ("console socket, backlog full, exec", Verb::ExecDetached, Kind::Rich, |path| {
+            listener("--console-socket", path, true)
+        }),
+        ("console socket, nobody listens", Verb::Create, Kind::Rich, |path| {
+            gone("--console-socket", path)
+        }),
+        ("pidfd socket, nobody accepts", Verb::Create, Kind::Default, |path| {
+            listener("--pidfd-socket", path, false)
+        }),
+        ("pidfd socket, backlog full", Verb::Create, Kind::Default, |path| {
+            listener("--pidfd-socket", path, true)
+        }),
+        ("pidfd socket, backlog full, exec", Verb::ExecDetached, Kind::Default, |path| {
+            listener("--pidfd-socket", path, true)
+        }),
+        ("pidfd socket, nobody listens", Verb::Create, Kind::Default, |path| {
+            gone("--pidfd-socket", path)
+        }),
         ("pid file is a fifo", Verb::Create, Kind::Default, |path| fifo("--pid-file", path)),
         ("log is a fifo", Verb::Create, Kind::Default, |path| fifo("--log", path)),
         ("notify socket full", Verb::Create, Kind::Default, notify),
@@ -477,18 +529,29 @@ fn notify(path: &Path) -> Result<Deaf> {
     let other = UnixDatagram::unbound()?;
     other.set_nonblocking(true)?;
     while other.send_to(b"x", path).is_ok() {}
-    Ok(Deaf { words: Vec::new(), env: Some(("NOTIFY_SOCKET", path.into())), _kept: vec![socket.into()] })
+    Ok(Deaf {
+        words: Vec::new(),
+        env: Some(("NOTIFY_SOCKET", path.into())),
+        _kept: vec![socket.into()],
+    })
 }
 
 /// It ends, well or with one line; then it is as after any call that did.
-fn deaf_one(world: &mut World, verb: Verb, kind: Kind, make: fn(&Path) -> Result<Deaf>) -> Result<Vec<String>> {
+fn deaf_one(
+    world: &mut World,
+    verb: Verb,
+    kind: Kind,
+    make: fn(&Path) -> Result<Deaf>,
+) -> Result<Vec<String>> {
     let path = world.dir.join("deaf");
     fs::remove_file(&path).ok();
     let deaf = make(&path)?;
     let mut trial = Trial::new(world, verb, kind);
     trial.before(world)?;
     let mut words = trial.words(world);
-    if let Some(at) = deaf.words.first().and_then(|option| words.iter().position(|word| word == option)) {
+    if let Some(at) =
+        deaf.words.first().and_then(|option| words.iter().position(|word| word == option))
+    {
         words.drain(at..at + 2);
     }
     // The log is an option of the program, not of the verb.
@@ -502,11 +565,15 @@ fn deaf_one(world: &mut World, verb: Verb, kind: Kind, make: fn(&Path) -> Result
     let mut lies = Lies(Vec::new());
     lies.unless(!ended.hung, || format!("hung: {}", ended.brief()));
     let lines = ended.err.lines().count();
-    lies.unless(ended.hung || lines == usize::from(ended.code != 0), || format!("words: {}", ended.brief()));
+    lies.unless(ended.hung || lines == usize::from(ended.code != 0), || {
+        format!("words: {}", ended.brief())
+    });
     if verb == Verb::Create {
         let now = status(world, &trial)?;
         let expected = if ended.code == 0 { "created" } else { "does not exist" };
-        lies.unless(ended.hung || now.contains(expected), || format!("{now}, after {}", ended.brief()));
+        lies.unless(ended.hung || now.contains(expected), || {
+            format!("{now}, after {}", ended.brief())
+        });
     }
     drop(deaf);
     let more = trial.remove(world)?;

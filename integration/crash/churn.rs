@@ -87,7 +87,9 @@ fn cycle(fleet: &Fleet, worker: usize, n: usize, figures: &mut Figures) {
     let began = Instant::now();
     loop {
         let answer = fleet.call(worker, &["delete", &id]);
-        let early = ["not stopped", "running"].iter().any(|text| answer.err.contains(text));
+        let early = ["not stopped", "is not in `created` or `stopped` state"]
+            .iter()
+            .any(|text| answer.err.contains(text));
         if answer.is_ok() || !early || began.elapsed() > Duration::from_secs(10) {
             figures.note("delete", &answer);
             return;

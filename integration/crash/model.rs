@@ -79,11 +79,7 @@ pub mod change {
     use super::{Absent, At, Created, Creating, Removing, Running, Stopped};
 
     pub fn claim(at: At) -> Vec<At> {
-        if at.phase == Absent {
-            vec![At { phase: Creating, ..At::ABSENT }]
-        } else {
-            Vec::new()
-        }
+        if at.phase == Absent { vec![At { phase: Creating, ..At::ABSENT }] } else { Vec::new() }
     }
 
     pub fn made(at: At) -> Vec<At> {
@@ -254,7 +250,8 @@ pub fn check(rows: &[Row]) -> Vec<Violation> {
         };
         if is_end == 0 {
             open.push(n);
-            orders = orders.into_iter().map(|(at, taken)| (at, [taken, vec![0]].concat())).collect();
+            orders =
+                orders.into_iter().map(|(at, taken)| (at, [taken, vec![0]].concat())).collect();
             follow(&mut orders, rows, &open);
             continue;
         }
@@ -262,7 +259,10 @@ pub fn check(rows: &[Row]) -> Vec<Violation> {
         let before: BTreeSet<_> = orders.iter().map(|(at, _)| *at).collect();
         orders.retain(|(_, taken)| taken[place] == steps.len());
         if orders.is_empty() {
-            wrong.push(Violation { row: n, why: format!("no order explains it; it was {before:?}") });
+            wrong.push(Violation {
+                row: n,
+                why: format!("no order explains it; it was {before:?}"),
+            });
             orders = anything(rows, &open);
         }
         open.remove(place);

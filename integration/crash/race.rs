@@ -146,7 +146,9 @@ fn one(worker: &Worker, name: &str, kind: Kind) -> anyhow::Result<()> {
         }
     });
     let took = began.elapsed();
-    let mut again = format!("race --seed {seed} --ops {operations} --callers {callers} --ids {ids} --bundle {name}");
+    let mut again = format!(
+        "race --seed {seed} --ops {operations} --callers {callers} --ids {ids} --bundle {name}"
+    );
     if !without[0].is_empty() {
         again += &format!(" --without {}", without.join(","));
     }

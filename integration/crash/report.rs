@@ -149,7 +149,10 @@ fn worker(options: &Options, words: &[String], index: usize) -> Command {
     }
     script += "exec \"$@\"";
     command.args(["/bin/sh", "-c", &script, "sh"]);
-    command.arg(std::env::current_exe().unwrap()).args(words).args(["--worker", &index.to_string()]);
+    command
+        .arg(std::env::current_exe().unwrap())
+        .args(words)
+        .args(["--worker", &index.to_string()]);
     command.env("TMPDIR", BASE).stdin(Stdio::null()).stdout(Stdio::piped());
     for (name, value) in [("RUNTIME", &options.runtime), ("DRIVER", &options.driver)] {
         if let Some(value) = value {
