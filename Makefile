@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak fuzz ledger conformance deps install uninstall clean help
+.PHONY: demo build test test-vm engines lint bench soak crash fuzz ledger conformance deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -9,7 +9,8 @@ test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
 lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
-soak: ;      @hack/soak
+soak: ;      @hack/soak && hack/crash
+crash: ;     @hack/crash $(ARGS)
 fuzz: ;      @hack/fuzz/run $(ARGS)
 ledger: ;    @hack/ledger
 conformance: ; @hack/conformance $(ARGS)

@@ -38,8 +38,8 @@ pub enum Act {
     /// The call is not done and fails with this errno; `persist`: so do all later calls of the
     /// same number by this process.
     Fail { errno: i32, persist: bool },
-    /// A byte is written to `reached`, and the process stays there until `go` is closed. The
-    /// others go on.
+    /// A byte is written to `reached`, and the process stays there until a byte comes through
+    /// `go`, which does not block. The others go on.
     Hold { reached: OwnedFd, go: OwnedFd },
 }
 
@@ -263,7 +263,7 @@ impl Tracer {
         let (Some(tid), Some((_, Act::Hold { go, .. }))) = (self.held, &self.trace.at) else {
             return Ok(());
         };
-        if matches!(rustix::io::read(go, &mut [0; 1]), Ok(0)) {
+        if matches!(rustix::io::read(go, &mut [0; 1]), Ok(1)) {
             self.held = None;
             sys::ptrace(sys::CONT, tid, 0).ok();
         }

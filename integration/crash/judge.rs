@@ -89,7 +89,8 @@ impl Judge<'_> {
         } else if !self.success && lines.len() != 1 {
             let killed = ended.code == 128 + libc::SIGKILL && self.trial.verb.is_foreground();
             let is_told = killed && self.fault.init_died;
-            if !is_told && !(lines.is_empty() && self.fault.write_failed) {
+            let is_mute = lines.is_empty() && self.fault.write_failed;
+            if !is_told && !is_mute {
                 self.say(format!(
                     "exit {} with {} lines: {}",
                     ended.code,
@@ -147,7 +148,9 @@ impl Judge<'_> {
         if self.success && !self.is(status) {
             let stopped = self.is("stopped");
             // Who was killed after its program began has stopped, and nobody lied.
-            if !(stopped && (self.fault.init_died && !self.fault.before_program)) {
+            // After `create` it need not have begun: it was ready.
+            let may_be = !self.fault.before_program || self.trial.verb == Verb::Create;
+            if !(stopped && self.fault.init_died && may_be) {
                 let text = format!(
                     "success, but {}: {}",
                     self.now.as_deref().unwrap_or("gone"),
@@ -219,7 +222,7 @@ impl Judge<'_> {
                 if self.success && now.as_deref() != Some(LIMIT) {
                     self.say(format!("success, but the limit is {now:?}"));
                 }
-                if self.failed() && now != before {
+                if self.failed() && now != before && !self.is_told() {
                     self.say(format!("failure, but the limit is {now:?}: {}", self.said()));
                 }
             }
@@ -325,10 +328,15 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// What could not be undone, as the undoing failed for the same reason, has been told, or could not.
+    fn is_told(&self) -> bool {
+        let err = &self.ended.err;
+        let is_said = err.contains("(and then:") || err.contains("(and undoing the rest:");
+        self.fault.persists && (is_said || self.fault.write_failed && err.is_empty())
+    }
+
     fn gone_if_failed(&mut self) -> Result<()> {
-        // What could not be undone has been told.
-        let is_told = self.fault.persists && self.ended.err.contains("and then:");
-        if self.failed() && !is_told { self.gone() } else { Ok(()) }
+        if self.failed() && !self.is_told() { self.gone() } else { Ok(()) }
     }
 
     fn gone(&mut self) -> Result<()> {

@@ -7,6 +7,7 @@
 mod at;
 mod callers;
 mod churn;
+mod deaf;
 mod fleet;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../harness/mod.rs"]
@@ -15,8 +16,10 @@ mod judge;
 mod model;
 mod names;
 mod options;
+mod pairs;
 mod parallel;
 mod points;
+mod proof;
 mod race;
 mod report;
 #[allow(dead_code)]
@@ -53,6 +56,20 @@ const SUITES: &[Suite] = &[
         options: points::OPTIONS,
         work: points::work,
     },
+    Suite {
+        name: "pairs",
+        about: "hold one verb at each of its system calls while another one runs",
+        is_alone: false,
+        options: pairs::OPTIONS,
+        work: pairs::work,
+    },
+    Suite {
+        name: "proof",
+        about: "runtimes that are made wrong are found: the harness can fail",
+        is_alone: true,
+        options: &[],
+        work: proof::work,
+    },
     race::SUITE,
     churn::SUITE,
     scarcity::SUITE,
@@ -60,6 +77,10 @@ const SUITES: &[Suite] = &[
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words == ["suites"] {
+        SUITES.iter().for_each(|suite| println!("{}", suite.name));
+        return ExitCode::SUCCESS;
+    }
     let (suite, options) = match Options::parse(SUITES, &words) {
         Ok(found) => found,
         Err(text) => {

@@ -5,7 +5,7 @@ use super::at::{Act, Place, Trace};
 use super::judge::{Fault, judge};
 use super::names::{errno_of, name_of, number_of};
 use super::report::Worker;
-use super::run::{self, Ended};
+use super::run::{self, Started};
 use super::verbs::{Trial, Verb, kinds};
 use super::world::{Kind, World};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -265,21 +265,21 @@ fn errors(name: &str) -> Vec<&'static str> {
 /// The calls of a verb: who, number of the call, in order.
 pub type Calls = Vec<(usize, i64)>;
 
-/// Runs the verb under a tracer.
-pub fn trace(world: &World, trial: &Trial, mut trace: Trace) -> Result<Ended> {
+/// Starts the verb under a tracer.
+pub fn begin(world: &World, trial: &Trial, mut trace: Trace) -> Result<Started> {
     if trial.verb == Verb::Start {
         let (state, asked) = world.state(&trial.id)?;
         let pid = state.and_then(|state| i32::try_from(state["pid"].as_i64()?).ok());
         trace.attach = Some(pid.with_context(|| format!("no pid of init: {}", asked.brief()))?);
     }
-    Ok(run::start(trial.command(world), &world.dir.join("verb"), Some(trace))?.wait()?)
+    Ok(run::start(trial.command(world), &world.dir.join("verb"), Some(trace))?)
 }
 
 /// Lists the calls of a verb; without any fault it must do its work, and leave nothing.
 pub fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
     trial.before(world)?;
-    let stay = Duration::from_millis(150);
-    let mut ended = trace(world, trial, Trace { list: true, stay, ..Trace::default() })?;
+    let stay = Duration::from_millis(60);
+    let mut ended = begin(world, trial, Trace { list: true, stay, ..Trace::default() })?.wait()?;
     let calls = std::mem::take(&mut ended.seen.calls);
     let wrong = judge(world, trial, &ended, Fault::default())?;
     ensure!(wrong.is_empty(), "without any fault: {wrong:?}");
@@ -287,23 +287,33 @@ pub fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
     Ok(calls)
 }
 
-/// Who of the processes is init, and who a middle one: hooks do little before they execute something.
-fn ours(calls: &Calls) -> (Option<usize>, Vec<usize>) {
+/// Who of the processes is init, or what `exec` makes; and who else does what we make it do, before that
+/// one (`exec`) or for it (a hook of the container). Other hooks do little before they execute something.
+fn ours(calls: &Calls, verb: Verb) -> (Option<usize>, Vec<usize>) {
     let mut counts = BTreeMap::new();
     for (who, _) in calls.iter().filter(|(who, _)| *who > 0) {
         *counts.entry(*who).or_insert(0) += 1;
     }
     let mut ours: Vec<usize> =
         counts.into_iter().filter(|(_, n)| *n > 12).map(|(who, _)| who).collect();
-    (ours.pop(), ours)
+    let is_last = matches!(verb, Verb::Exec | Verb::ExecDetached);
+    let init = if is_last { ours.last() } else { ours.first() }.copied();
+    ours.retain(|who| Some(*who) != init);
+    (init, ours)
 }
 
 /// A point, and of what group it is: `kill main`.
 pub type Grouped = (String, Point);
 
 /// All points of these calls.
-pub fn points(calls: &Calls, modes: &[&str], whom: &[&str], is_go: bool) -> Vec<Grouped> {
-    let (init, middle) = ours(calls);
+pub fn points(
+    calls: &Calls,
+    verb: Verb,
+    modes: &[&str],
+    whom: &[&str],
+    is_go: bool,
+) -> Vec<Grouped> {
+    let (init, middle) = ours(calls, verb);
     let mut counts: HashMap<(usize, i64), u32> = HashMap::new();
     let mut found = Vec::new();
     let mut init_is_there = false;
@@ -350,7 +360,7 @@ fn one(world: &mut World, trial: &mut Trial, point: &Point) -> Result<(bool, Vec
     let who = point.place.who;
     let stay = Duration::from_millis(if who > 0 { 100 } else { 0 });
     let at = Some((point.place, point.act()));
-    let ended = trace(world, trial, Trace { at, stay, ..Trace::default() })?;
+    let ended = begin(world, trial, Trace { at, stay, ..Trace::default() })?.wait()?;
     let name = name_of(point.place.number);
     let (killed, hit) = (matches!(point.what, What::Kill(_)), ended.seen.hit);
     let dies = |of: &dyn Fn(usize) -> bool| match &point.what {
@@ -401,7 +411,7 @@ pub fn work(worker: &mut Worker) -> Result<()> {
                     continue;
                 }
             };
-            let mut todo = points(&calls, &modes, &whom, !worker.world.is_pinnace());
+            let mut todo = points(&calls, verb, &modes, &whom, !worker.world.is_pinnace());
             todo.retain(|(_, point)| {
                 worker.is_mine(&format!("{} {kind_name} {point}", verb.name()))
             });

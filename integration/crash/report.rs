@@ -233,17 +233,31 @@ impl Sum {
     }
 }
 
-/// What is the same in messages that differ in their numbers.
+/// What is the same in messages that differ in their numbers, hierarchies and errors.
 fn symptom(text: &str) -> String {
-    let mut found = String::new();
-    for c in text.chars().take(220) {
-        if !c.is_ascii_digit() {
-            found.push(c);
-        } else if !found.ends_with('#') {
-            found.push('#');
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let word = match word.strip_prefix("/sys/fs/cgroup/").and_then(|rest| rest.split_once('/'))
+        {
+            Some((_, rest)) => rest,
+            None => word,
+        };
+        let mut found = String::new();
+        for c in word.chars() {
+            if !c.is_ascii_digit() {
+                found.push(c);
+            } else if !found.ends_with('#') {
+                found.push('#');
+            }
+        }
+        // What follows the colon of a path is the error.
+        let is_path = found.starts_with('/') && found.ends_with(':');
+        words.push(found);
+        if is_path || words.len() > 20 {
+            break;
         }
     }
-    found
+    words.join(" ")
 }
 
 /// The same number for the same text, on every machine and at every time (FNV-1a).

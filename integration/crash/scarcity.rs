@@ -43,7 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("signals", super::callers::signals),
     ("init", super::callers::init),
     ("dead", super::callers::dead),
-    ("deaf", super::callers::deaf),
+    ("deaf", super::deaf::deaf),
 ];
 
 fn work(worker: &mut Worker) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The system calls that only the crash harness makes: ptrace(2), fork(2), the wait for whoever
 //! ends, the alarm that ends such a wait.
 #![allow(unsafe_code)]
+#![allow(clippy::unnecessary_cast)] // some types of libc differ between glibc and musl
 
 use std::io::{Error, Result};
 use std::mem::{size_of_val, zeroed};

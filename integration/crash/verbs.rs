@@ -159,10 +159,15 @@ impl Trial {
 
     /// The words of the verb.
     pub fn words(&self, world: &World) -> Vec<String> {
+        self.words_of(self.verb, world)
+    }
+
+    /// The words of another verb on the same container.
+    pub fn words_of(&self, verb: Verb, world: &World) -> Vec<String> {
         let id = self.id.as_str();
         let pid_file = world.pid_file();
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        match self.verb {
+        match verb {
             Verb::Create => self.create(world, Some(pid_file)),
             Verb::Start => own(&["start", id]),
             Verb::RunDetached => {
@@ -237,7 +242,8 @@ const LIMIT_FILES: &[&str] = &["memory.limit_in_bytes", "memory.max", "hugetlb.2
 
 /// The limit that `update` changes, as it is.
 pub fn limit(world: &World, id: &str) -> Option<String> {
-    world.cgroup_file(id, LIMIT_FILES)
+    // A controller that nobody has asked for yet sets no limit.
+    world.cgroup_file(id, LIMIT_FILES).filter(|limit| limit != "max")
 }
 
 fn update(world: &World, id: &str) -> Vec<String> {
