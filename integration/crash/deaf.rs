@@ -19,8 +19,11 @@ struct Deaf {
     _kept: Vec<OwnedFd>,
 }
 
+/// Makes one at a path.
+type Make = fn(&Path) -> Result<Deaf>;
+
 pub fn deaf(s: &mut Scarcity) -> Result<()> {
-    let cases: &[(&str, Verb, Kind, fn(&Path) -> Result<Deaf>)] = &[
+    let cases: &[(&str, Verb, Kind, Make)] = &[
         ("console socket, nobody accepts", Verb::Create, Kind::Rich, |path| {
             listener("--console-socket", path, false)
         }),
@@ -104,12 +107,7 @@ fn notify(path: &Path) -> Result<Deaf> {
 }
 
 /// It ends, well or with one line; then it is as after any call that did.
-fn deaf_one(
-    world: &mut World,
-    verb: Verb,
-    kind: Kind,
-    make: fn(&Path) -> Result<Deaf>,
-) -> Result<Vec<String>> {
+fn deaf_one(world: &mut World, verb: Verb, kind: Kind, make: Make) -> Result<Vec<String>> {
     let path = world.dir.join("deaf");
     fs::remove_file(&path).ok();
     let deaf = make(&path)?;
