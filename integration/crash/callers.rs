@@ -1,5 +1,5 @@
-//! `scarcity`, its second half: callers that are odd, dead or deaf, and an init that is killed or
-//! stopped at each stage of its life.
+//! `scarcity`: callers that are odd or dead, and an init that is killed or stopped at each stage of its
+//! life.
 
 use super::judge::{Fault, judge};
 use super::race::Random;
@@ -14,8 +14,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Signals that the caller ignores or blocks are inherited.
@@ -86,7 +85,8 @@ fn signal_init(world: &World, trial: &Trial, signal: i32) -> Result<()> {
     Ok(())
 }
 
-fn status(world: &World, trial: &Trial) -> Result<String> {
+/// What `state` says, or how it fails.
+pub fn status(world: &World, trial: &Trial) -> Result<String> {
     let (state, asked) = world.state(&trial.id)?;
     Ok(state
         .and_then(|state| Some(state["status"].as_str()?.to_owned()))
@@ -100,7 +100,7 @@ fn call(world: &World, trial: &Trial, words: &[&str]) -> Result<Ended> {
 }
 
 /// A call in the background. Whoever reaps it, a shell has written its exit code down.
-struct Background {
+pub struct Background {
     pidfd: OwnedFd,
     pid: i32,
     dir: PathBuf,
@@ -110,7 +110,7 @@ fn spawn(world: &World, words: &[&str]) -> Result<Background> {
     background(world, &world.command(words))
 }
 
-fn background(world: &World, command: &std::process::Command) -> Result<Background> {
+pub fn background(world: &World, command: &std::process::Command) -> Result<Background> {
     let dir = world.dir.join("background");
     fs::create_dir_all(&dir)?;
     fs::remove_file(dir.join("code")).ok();
@@ -140,7 +140,7 @@ impl Background {
     }
 
     /// Its end; a listener that is deaf may take ten seconds of it.
-    fn wait(self) -> Result<Ended> {
+    pub fn wait(self) -> Result<Ended> {
         let hung = !self.ends(super::at::LIMIT * 3 / 2)?;
         if hung {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
@@ -160,16 +160,17 @@ fn waits(started: &Background) -> Result<bool> {
     Ok(!started.ends(Duration::from_millis(300))?)
 }
 
-struct Lies(Vec<String>);
+/// What is wrong, each in a line.
+pub struct Lies(pub Vec<String>);
 
 impl Lies {
-    fn unless(&mut self, is_true: bool, text: impl FnOnce() -> String) {
+    pub fn unless(&mut self, is_true: bool, text: impl FnOnce() -> String) {
         if !is_true {
             self.0.push(text());
         }
     }
 
-    fn good(&mut self, what: &str, ended: &Ended) {
+    pub fn good(&mut self, what: &str, ended: &Ended) {
         self.unless(ended.is_good() && ended.err.is_empty(), || {
             format!("{what}: {}", ended.brief())
         });
@@ -443,178 +444,4 @@ pub fn dead(s: &mut Scarcity) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Who is told something and does not listen.
-struct Deaf {
-    words: Vec<String>,
-    env: Option<(&'static str, PathBuf)>,
-    _kept: Vec<OwnedFd>,
-}
-
-pub fn deaf(s: &mut Scarcity) -> Result<()> {
-    let cases: &[(&str, Verb, Kind, fn(&Path) -> Result<Deaf>)] = &[
-        ("console socket, nobody accepts", Verb::Create, Kind::Rich, |path| {
-            listener("--console-socket", path, false)
-        }),
-        ("console socket, backlog full", Verb::Create, Kind::Rich, |path| {
-            listener("--console-socket", path, true)
-        }),
-        ("console socket, backlog full, exec", Verb::ExecDetached, Kind::Rich, |path| {
-            listener("--console-socket", path, true)
-        }),
-        ("console socket, nobody listens", Verb::Create, Kind::Rich, |path| {
-            gone("--console-socket", path)
-        }),
-        ("pidfd socket, nobody accepts", Verb::Create, Kind::Default, |path| {
-            listener("--pidfd-socket", path, false)
-        }),
-        ("pidfd socket, backlog full", Verb::Create, Kind::Default, |path| {
-            listener("--pidfd-socket", path, true)
-        }),
-        ("pidfd socket, backlog full, exec", Verb::ExecDetached, Kind::Default, |path| {
-            listener("--pidfd-socket", path, true)
-        }),
-        ("pidfd socket, nobody listens", Verb::Create, Kind::Default, |path| {
-            gone("--pidfd-socket", path)
-        }),
-        ("pid file is a fifo", Verb::Create, Kind::Default, |path| fifo("--pid-file", path)),
-        ("log is a fifo", Verb::Create, Kind::Default, |path| fifo("--log", path)),
-        ("notify socket full", Verb::Create, Kind::Default, notify),
-    ];
-    for (what, verb, kind, make) in cases {
-        if s.is_due(what)? {
-            let wrong = deaf_one(s.world(), *verb, *kind, *make)?;
-            s.tell(what, wrong, "")?;
-        }
-    }
-    for (name, verb) in [("create", Verb::Create), ("start", Verb::Start), ("state", Verb::State)] {
-        let what = format!("{name}, stderr and stdout a full pipe");
-        if s.is_due(&what)? {
-            let wrong = full_pipe(s.world(), verb)?;
-            s.tell(&what, wrong, "")?;
-        }
-    }
-    Ok(())
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-fn listener(option: &str, path: &Path, is_full: bool) -> Result<Deaf> {
-    let listener = UnixListener::bind(path)?;
-    let mut kept: Vec<OwnedFd> = Vec::new();
-    if is_full {
-        rustix::net::listen(&listener, 0)?;
-        // One more than the backlog is let in.
-        kept.push(UnixStream::connect(path)?.into());
-    }
-    kept.push(listener.into());
-    Ok(Deaf { words: vec![option.into(), text(path)], env: None, _kept: kept })
-}
-
-fn gone(option: &str, path: &Path) -> Result<Deaf> {
-    drop(UnixListener::bind(path)?);
-    Ok(Deaf { words: vec![option.into(), text(path)], env: None, _kept: Vec::new() })
-}
-
-fn fifo(option: &str, path: &Path) -> Result<Deaf> {
-    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o666.into(), 0)?;
-    Ok(Deaf { words: vec![option.into(), text(path)], env: None, _kept: Vec::new() })
-}
-
-fn notify(path: &Path) -> Result<Deaf> {
-    let socket = UnixDatagram::bind(path)?;
-    let other = UnixDatagram::unbound()?;
-    other.set_nonblocking(true)?;
-    while other.send_to(b"x", path).is_ok() {}
-    Ok(Deaf {
-        words: Vec::new(),
-        env: Some(("NOTIFY_SOCKET", path.into())),
-        _kept: vec![socket.into()],
-    })
-}
-
-/// It ends, well or with one line; then it is as after any call that did.
-fn deaf_one(
-    world: &mut World,
-    verb: Verb,
-    kind: Kind,
-    make: fn(&Path) -> Result<Deaf>,
-) -> Result<Vec<String>> {
-    let path = world.dir.join("deaf");
-    fs::remove_file(&path).ok();
-    let deaf = make(&path)?;
-    let mut trial = Trial::new(world, verb, kind);
-    trial.before(world)?;
-    let mut words = trial.words(world);
-    if let Some(at) =
-        deaf.words.first().and_then(|option| words.iter().position(|word| word == option))
-    {
-        words.drain(at..at + 2);
-    }
-    // The log is an option of the program, not of the verb.
-    let place = usize::from(deaf.words.first().is_some_and(|option| option != "--log"));
-    words.splice(place..place, deaf.words.iter().cloned());
-    let mut command = world.command(&words);
-    if let Some((name, path)) = &deaf.env {
-        command.env(name, path);
-    }
-    let ended = background(world, &command)?.wait()?;
-    let mut lies = Lies(Vec::new());
-    lies.unless(!ended.hung, || format!("hung: {}", ended.brief()));
-    let lines = ended.err.lines().count();
-    lies.unless(ended.hung || lines == usize::from(ended.code != 0), || {
-        format!("words: {}", ended.brief())
-    });
-    if verb == Verb::Create {
-        let now = status(world, &trial)?;
-        let expected = if ended.code == 0 { "created" } else { "does not exist" };
-        lies.unless(ended.hung || now.contains(expected), || {
-            format!("{now}, after {}", ended.brief())
-        });
-    }
-    drop(deaf);
-    let more = trial.remove(world)?;
-    lies.0.extend(more);
-    fs::remove_file(&path)?;
-    Ok(lies.0)
-}
-
-/// A pipe that nobody reads holds who writes to it; whoever comes then must still be served.
-fn full_pipe(world: &mut World, verb: Verb) -> Result<Vec<String>> {
-    let mut trial = Trial::new(world, verb, Kind::Default);
-    trial.before(world)?;
-    let (reader, writer) = std::io::pipe()?;
-    rustix::io::ioctl_fionbio(&writer, true)?;
-    while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
-    rustix::io::ioctl_fionbio(&writer, false)?;
-    if verb == Verb::Create {
-        // It fails, and has to say so.
-        fs::write(world.bundle().join("config.json"), "{")?;
-    }
-    let mut command = trial.command(world);
-    command.stdin(std::process::Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let pid = command.spawn()?.id().cast_signed();
-    drop(command);
-    let mut lies = Lies(Vec::new());
-    let status = run::reap_until(pid, Duration::from_millis(500))?;
-    if verb == Verb::Start {
-        lies.unless(status == Some(0), || format!("start has nothing to say, but {status:?}"));
-    }
-    let deleted = world.call(["delete", "--force", &trial.id])?;
-    lies.good("delete --force by another", &deleted);
-    drop(reader);
-    if status.is_none() {
-        let ended = run::reap_until(pid, run_limit())?;
-        lies.unless(ended.is_some(), || "it does not end when the pipe is closed".into());
-    }
-    let more = trial.remove(world)?;
-    lies.0.extend(more);
-    Ok(lies.0)
-}
-
-fn run_limit() -> Duration {
-    super::at::LIMIT
 }

@@ -7,6 +7,7 @@
 mod at;
 mod callers;
 mod churn;
+mod deaf;
 mod fleet;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../harness/mod.rs"]
@@ -55,9 +56,6 @@ const SUITES: &[Suite] = &[
         options: points::OPTIONS,
         work: points::work,
     },
-    race::SUITE,
-    churn::SUITE,
-    scarcity::SUITE,
     Suite {
         name: "pairs",
         about: "hold one verb at each of its system calls while another one runs",
@@ -72,6 +70,9 @@ const SUITES: &[Suite] = &[
         options: &[],
         work: proof::work,
     },
+    race::SUITE,
+    churn::SUITE,
+    scarcity::SUITE,
 ];
 
 fn main() -> ExitCode {

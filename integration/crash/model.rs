@@ -183,10 +183,6 @@ pub mod look {
         at.if_so(at.is_alive() && at.frozen)
     }
 
-    pub fn not_frozen(at: At) -> Vec<At> {
-        at.if_so(!(at.is_alive() && at.frozen))
-    }
-
     pub fn creating(at: At) -> Vec<At> {
         at.if_so(at.phase == Creating)
     }

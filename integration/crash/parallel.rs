@@ -96,6 +96,7 @@ pub struct Started {
 }
 
 /// Starts a program; its output goes to files `DIR/out`, `DIR/err`, as a container may keep it open.
+#[expect(clippy::zombie_processes, reason = "the thread of `reap_all` waits for it")]
 pub fn start(mut command: Command, dir: &Path) -> Started {
     let (out, err) = (dir.join("out"), dir.join("err"));
     let new = |path| {
