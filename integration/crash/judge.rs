@@ -10,6 +10,9 @@ use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
 
+/// Who was killed has that long to end, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What was done to the command, as far as it excuses something.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fault {
@@ -128,7 +131,7 @@ impl Judge<'_> {
 
     /// `stopped` is true if nobody is in the cgroup, but for who is on the way out.
     fn nobody_is_alive(&mut self) {
-        let end = Instant::now() + Duration::from_secs(1);
+        let end = Instant::now() + PATIENCE;
         // Init may have died with others in its namespace, which end when they are reaped.
         while !self.world.pids_in(&self.trial.id).is_empty() {
             if Instant::now() > end {
@@ -203,9 +206,7 @@ impl Judge<'_> {
             Verb::Exec => self.has_said_hi(),
             Verb::ExecDetached => self.after_exec_detached(),
             Verb::Kill => {
-                if self.success
-                    && !self.trial.becomes(self.world, "stopped", Duration::from_secs(2))?
-                {
+                if self.success && !self.trial.becomes(self.world, "stopped", PATIENCE)? {
                     self.say("success, but it does not stop");
                 }
             }
@@ -382,7 +383,7 @@ impl Judge<'_> {
             Verb::Kill => {
                 let again = self.world.call(words)?;
                 let good = again.is_good() || again.err.contains("not running");
-                if !good || !self.trial.becomes(self.world, "stopped", Duration::from_secs(2))? {
+                if !good || !self.trial.becomes(self.world, "stopped", PATIENCE)? {
                     self.say(format!("kill again: {}", again.brief()));
                 }
             }

@@ -85,7 +85,10 @@ fn pair(world: &mut World, trial: &mut Trial, place: Place, second: Verb) -> Res
         verb => trial.words_of(verb, world),
     };
     let other = run::start(world.command(words_of_second), &world.dir.join("second"), None)?;
-    let (first, other) = both(first, other, go)?;
+    // Who was frozen by the second goes on when it is thawed.
+    let thaw = || run::start(world.command(["resume", &trial.id]), &world.dir.join("thaw"), None);
+    let thaw: Option<Thaw> = if second == Verb::Pause { Some(&thaw) } else { None };
+    let (first, other) = both(first, other, go, thaw)?;
     let mut wrong = Vec::new();
     wrong.extend(words("first", trial.verb, second, &first));
     wrong.extend(words("second", second, trial.verb, &other));
@@ -112,14 +115,22 @@ fn pair(world: &mut World, trial: &mut Trial, place: Place, second: Verb) -> Res
     Ok(wrong)
 }
 
+/// Starts what thaws the container.
+type Thaw<'a> = &'a dyn Fn() -> std::io::Result<Started>;
+
 /// Waits for the second, until it has ended or waits for something itself; then lets the first go on.
-fn both(first: Started, second: Started, go: OwnedFd) -> Result<(Ended, Ended)> {
+fn both(
+    first: Started,
+    second: Started,
+    go: OwnedFd,
+    mut thaw: Option<Thaw>,
+) -> Result<(Ended, Ended)> {
     let (one, two) = (first.pid(), second.pid());
     let (mut ended, mut go) = (HashMap::new(), Some(go));
     let (began, mut calm) = (Instant::now(), 0);
     while !(ended.contains_key(&one) && ended.contains_key(&two)) {
         // Nothing tells that a process has come to wait.
-        sys::alarm(Duration::from_millis(if go.is_some() { 4 } else { 500 }))?;
+        sys::alarm(Duration::from_millis(if go.is_some() { 4 } else { 250 }))?;
         match sys::wait_any(true) {
             Ok(Some((pid, status))) => drop(ended.insert(pid, status)),
             Ok(None) => break,
@@ -133,6 +144,12 @@ fn both(first: Started, second: Started, go: OwnedFd) -> Result<(Ended, Ended)> 
         {
             // Nobody reads it if the second has killed the first.
             rustix::io::write(&go, b"x").ok();
+        }
+        if ended.contains_key(&two)
+            && began.elapsed() > Duration::from_secs(1)
+            && let Some(thaw) = thaw.take()
+        {
+            thaw()?; // reaped like whoever else ends
         }
         if began.elapsed() > Duration::from_secs(45) {
             break;

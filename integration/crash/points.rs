@@ -294,9 +294,11 @@ fn ours(calls: &Calls, verb: Verb) -> (Option<usize>, Vec<usize>) {
     for (who, _) in calls.iter().filter(|(who, _)| *who > 0) {
         *counts.entry(*who).or_insert(0) += 1;
     }
-    let mut ours: Vec<usize> =
-        counts.into_iter().filter(|(_, n)| *n > 12).map(|(who, _)| who).collect();
+    // `exec` has no hooks, but a process at its end that does little, too.
     let is_last = matches!(verb, Verb::Exec | Verb::ExecDetached);
+    let few = if is_last { 0 } else { 12 };
+    let mut ours: Vec<usize> =
+        counts.into_iter().filter(|(_, n)| *n > few).map(|(who, _)| who).collect();
     let init = if is_last { ours.last() } else { ours.first() }.copied();
     ours.retain(|who| Some(*who) != init);
     (init, ours)

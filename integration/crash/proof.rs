@@ -44,7 +44,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "takes an error for an answer",
         script: r#"case "$*" in *" pause "*) "$real" "$@" 2>/dev/null; exit 0; esac; exec "$real" "$@""#,
-        words: "--verbs pause --bundles default --modes fail --who init,middle,main",
+        words: "--verbs pause --bundles default --modes kill --who init",
         symptom: "success, but running",
     },
     Fault {
@@ -75,7 +75,7 @@ pub fn work(worker: &mut Worker) -> Result<()> {
         fs::write(&file, script)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["points", "--jobs", "1", "--seconds", "1", "--runtime"]).arg(&file);
+        command.args(["points", "--jobs", "1", "--seconds", "2", "--runtime"]).arg(&file);
         command.args(fault.words.split(' '));
         let output = command.output().context("points")?;
         fs::remove_file(&file)?;

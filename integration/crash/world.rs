@@ -344,7 +344,7 @@ impl World {
     /// Whatever is there and should not be once all containers are deleted.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for pid in run::reap_all(Duration::from_secs(2))? {
+        for pid in run::reap_all(Duration::from_secs(5))? {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             found.push(format!("process {pid} {}", command.trim()));
