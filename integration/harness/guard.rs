@@ -17,15 +17,27 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tells the guard whom it guards.
 const VARIABLE: &str = "GUARD_OF";
 const READY: &str = "the guard is ready";
+
+static IS_WANTED: AtomicBool = AtomicBool::new(true);
+
+/// A program without libtest, which cannot be started as a guard, removes what it has made in
+/// its own way.
+pub fn without_guard() {
+    IS_WANTED.store(false, Ordering::Relaxed);
+}
+
 /// Starts this program's guard, once.
 pub fn ensure() {
     static GUARD: LazyLock<()> = LazyLock::new(start);
-    LazyLock::force(&GUARD);
+    if IS_WANTED.load(Ordering::Relaxed) {
+        LazyLock::force(&GUARD);
+    }
 }
 
 fn start() {

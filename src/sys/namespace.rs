@@ -92,8 +92,8 @@ fn neighbour(file: BorrowedFd<'_>, which: u32) -> Result<Neighbour, Errno> {
     // SAFETY: `info` outlives the call; the number of the ioctl holds its size.
     match unsafe { libc::ioctl(file.as_raw_fd(), which as _, &raw mut info) } {
         -1 => Err(last_errno()),
-        // SAFETY: the ioctl has opened a new descriptor that nobody else owns.
         fd => {
+            // SAFETY: the ioctl has opened a new descriptor that nobody else owns.
             let file = unsafe { OwnedFd::from_raw_fd(fd) };
             Ok(Neighbour { file, mounts: info.mounts, id: info.id })
         }
