@@ -360,7 +360,10 @@ impl Judge<'_> {
         match self.trial.verb {
             Verb::Start if self.is("created") => {
                 let started = self.world.call(["start", &id])?;
-                if started.hung || !(started.is_good() || self.fault.init_died) {
+                // Or init went on since, as it had been told.
+                let now = self.world.state(&id)?.0;
+                let ran = now.is_some_and(|now| now["status"] == "running");
+                if started.hung || !(started.is_good() || self.fault.init_died || ran) {
                     self.say(format!("created, but start again: {}", started.brief()));
                 }
             }
