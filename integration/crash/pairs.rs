@@ -47,7 +47,9 @@ fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
         Verb::Exec | Verb::ExecDetached => {
             &["does not exist", "not running", "paused", "being created", "stopped"]
         }
-        Verb::Pause => &["does not exist", "not running", "already paused", "paused", "stopped"],
+        Verb::Pause => {
+            &["does not exist", "not running", "already paused", "paused", "stopped", "has thawed"]
+        }
         Verb::Resume => &["does not exist", "not paused", "not running", "stopped"],
         Verb::Kill | Verb::Update => &["does not exist", "not running", "stopped"],
     }

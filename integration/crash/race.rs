@@ -50,6 +50,8 @@ const REFUSALS: &[(&str, Step)] = &[
     ("it is running, not ", look::running),
     ("it is paused, not ", look::frozen),
     ("it is paused already", look::frozen),
+    // By a kill that overlaps: nothing frozen could die.
+    ("another command has thawed it meanwhile", look::there),
 ];
 
 /// What only a file, a process or a socket of ours can have said.

@@ -55,7 +55,8 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         Ok(foreground) => foreground,
         Err(error) => return Err(created.give_up(runtime, error)),
     };
-    start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
+    let (dir, record, init) = (&created.dir, &created.record, created.child.pidfd.as_fd());
+    start::after(dir, record, init, hooks, runtime, Some(&created.signals))?;
     let lasted =
         if ending.detach { leave(&created, foreground) } else { foreground.stay(&created.child) };
     // Nobody would supervise it any more.
