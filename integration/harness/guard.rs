@@ -11,7 +11,7 @@ use super::leftovers::{self, Name};
 use super::{Call, by_systemd, runtime};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -81,6 +81,8 @@ fn the_guard() {
         && let Ok(end) = end
     {
         writeln!(std::io::stdout(), "{READY}").unwrap();
+        // After a minute libtest says there that this test is slow, and ends where nobody reads it.
+        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null").unwrap()).unwrap();
         // Not by `wait_for`: tests last as long as they like.
         let mut fds = [rustix::event::PollFd::new(&end, PollFlags::IN)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None)).unwrap();
