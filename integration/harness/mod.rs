@@ -18,7 +18,7 @@ pub use bundle::Bundle;
 pub use call::{Call, Output, Running, exits, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
-pub use guard::{directory, directory_in, without_guard};
+pub use guard::{directory, directory_in};
 pub use leftovers::{Name, of as leftovers_of, of_program as leftovers_of_program};
 pub use older::Lacks;
 pub use pty::{FdSocket, Terminal, read_all, read_until};
