@@ -365,48 +365,40 @@ fn a_program_that_cannot_know_whether_it_is_sealed_does_not_start_itself_for_eve
 
 #[test]
 fn exec_in_a_container_that_ends_meanwhile_says_that_it_does_not_run() {
-    needs!(has_strace(), "pinnace and strace");
-    for call in ["setns", "fchdir", "setsid", "clone"] {
+    needs!(is_pinnace(), "pinnace");
+    for call in [libc::SYS_setns, libc::SYS_fchdir, libc::SYS_setsid, libc::SYS_clone] {
         let c = Bundle::server().container().up_and_ready();
-        let args = ["exec", &c.id, "true"];
-        let inject = format!("{call}:delay_enter=700000");
-        let exec = injected(&c, &["-f"], &inject, &args).spawn();
-        std::thread::sleep(Duration::from_millis(300));
+        let exec = c.call(["exec", &c.id, "true"]).held_at(&[call], || true);
         c.stop();
-        let out = exec.wait();
-        assert!(c.stderr().contains("container not running"), "{call}: {out:?} {}", c.stderr());
+        exec.go_on().fails_with(&["container not running"]);
     }
 }
 
 #[test]
 fn start_of_a_container_that_ends_meanwhile_says_that_it_does_not_run() {
-    needs!(has_strace(), "pinnace and strace");
-    for call in ["connect", "sendto", "sendmsg"] {
+    needs!(is_pinnace(), "pinnace");
+    for call in [libc::SYS_connect, libc::SYS_sendto, libc::SYS_sendmsg] {
         let c = Bundle::sleeper().container();
         c.create().ok();
-        let inject = format!("{call}:delay_enter=700000");
-        let start = injected(&c, &[], &inject, &["start", &c.id]).spawn();
-        std::thread::sleep(Duration::from_millis(300));
+        let start = c.call(["start", &c.id]).held_at(&[call], || true);
         c.stop();
-        let out = start.wait();
-        let says = |words| c.stderr().contains(words);
-        let true_ones = ["container not running", "a container that has stopped"];
-        assert!(true_ones.into_iter().any(says), "{call}: {out:?} {}", c.stderr());
+        start.go_on().fails_with(&["container not running", "a container that has stopped"]);
     }
 }
 
 /// An empty directory that nobody holds is what a killed `create` leaves: a `delete` removes it.
 #[test]
 fn a_create_whose_empty_directory_is_deleted_makes_it_again() {
-    needs!(has_strace(), "pinnace and strace");
+    needs!(is_pinnace(), "pinnace");
     let c = Bundle::sleeper().container();
     let bundle = c.bundle.path().to_str().unwrap().to_owned();
-    fs::create_dir(c.root()).unwrap();
-    let args = ["create", "--bundle", &bundle, &c.id];
-    let create = injected(&c, &[], "mkdir,mkdirat:delay_exit=2000000:when=1", &args).spawn();
-    until("the directory is there", || c.root().join(&c.id).exists());
+    let dir = c.root().join(&c.id);
+    let create = c.call(["create", "--bundle", &bundle, &c.id]);
+    let create = create.output_to(c.log("stdout"), c.log("stderr"));
+    let create = create.held_at(&[libc::SYS_open, libc::SYS_openat], move || dir.exists());
     c.call(["delete", "--force", &c.id]).run().ok();
-    create.wait().ok();
+    assert!(!c.root().join(&c.id).exists());
+    create.go_on().ok();
     assert_eq!(c.status(), "created", "{}", c.stderr());
 }
 

@@ -9,6 +9,7 @@ mod callers;
 mod churn;
 mod deaf;
 mod fleet;
+mod guard;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -76,7 +77,6 @@ const SUITES: &[Suite] = &[
 ];
 
 fn main() -> ExitCode {
-    harness::guard::without_guard();
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words == ["suites"] {
         SUITES.iter().for_each(|suite| println!("{}", suite.name));
@@ -89,10 +89,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = match options.worker {
-        Some(index) => report::work(suite, &options, index),
-        None => report::conduct(&options, &words),
-    };
+    match options.worker {
+        Some(index) => told(report::work(suite, &options, index)),
+        None => guard::guarded(|| told(report::conduct(&options, &words)))
+            .unwrap_or_else(|error| told(Err(error.into()))),
+    }
+}
+
+fn told(result: anyhow::Result<bool>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

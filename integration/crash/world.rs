@@ -493,15 +493,27 @@ fn remove_cgroups(dirs: &[PathBuf]) {
 
 /// Removes what runs have left whose main process, which the names tell, is no more.
 pub fn remove_stale() {
+    remove_where(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+}
+
+/// Removes what the run of that main process has left; whether nothing is any more.
+pub fn remove_of(main: u32) -> bool {
+    remove_where(|pid| pid == main)
+}
+
+/// Removes the cgroups of runs; whether there were none.
+fn remove_where(is_wanted: impl Fn(u32) -> bool) -> bool {
     let mut roots = hierarchies();
     roots.push(Path::new(CGROUPS).join("system.slice"));
+    let mut none = true;
     for root in roots {
         for name in names(&root) {
             let pid = name.strip_prefix("crash-").and_then(|rest| rest.split('-').next());
             let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-            if Path::new(&format!("/proc/{pid}")).exists() {
+            if !is_wanted(pid) {
                 continue;
             }
+            none = false;
             let mut dirs = vec![root.join(name)];
             let mut next = 0;
             while next < dirs.len() {
@@ -514,4 +526,5 @@ pub fn remove_stale() {
             }
         }
     }
+    none
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// No call takes longer, on a slow and busy machine, under emulation.
-const SECONDS: i64 = 60;
+pub(super) const SECONDS: i64 = 60;
 
 /// A program about to be called. Its output goes to files, not to pipes: a
 /// container that inherits them must not keep the caller waiting.

@@ -3,14 +3,16 @@
 //! (`seccomp_unotify(2)`).
 #![allow(unsafe_code)]
 
-use super::Call;
 use super::agent::{next_call, resume};
-use super::call::Running;
+use super::call::{Running, SECONDS};
+use super::{Call, Output};
 use std::io::{Error, Result};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
 
 /// The calls at which a set-up of a process can change what others may do to it, or what it holds.
 const CALLS: &[libc::c_long] = &[
@@ -83,12 +85,60 @@ impl Steps {
     }
 }
 
+/// A runtime that is held at a call.
+pub struct Held {
+    running: Running,
+    go_on: Sender<()>,
+}
+
+impl Held {
+    /// Lets it go on, to its end.
+    pub fn go_on(self) -> Output {
+        drop(self.go_on);
+        self.running.wait()
+    }
+}
+
 impl Call {
     /// Starts the program, which is held at each step until `look` has returned.
-    pub fn stepwise(mut self, mut look: impl FnMut(Step) + Send + 'static) -> (Running, Steps) {
+    pub fn stepwise(self, look: impl FnMut(Step) + Send + 'static) -> (Running, Steps) {
+        self.stepwise_at(CALLS, look)
+    }
+
+    /// Starts the program and returns when one of its processes is about to make one of `calls`,
+    /// for the first time that `is_it` says so. It waits there for `Held::go_on`.
+    #[track_caller]
+    pub fn held_at(
+        self,
+        calls: &[libc::c_long],
+        mut is_it: impl FnMut() -> bool + Send + 'static,
+    ) -> Held {
+        let (reached, is_reached) = channel();
+        let (go_on, may_go_on) = channel::<()>();
+        let mut waits = true;
+        let (running, _) = self.stepwise_at(calls, move |_| {
+            if waits && is_it() {
+                waits = false;
+                reached.send(()).ok();
+                // Who is gone does not want it held.
+                may_go_on.recv().ok();
+            }
+        });
+        let time = Duration::from_secs(SECONDS.unsigned_abs());
+        is_reached.recv_timeout(time).expect("it does not come to one of these calls");
+        Held { running, go_on }
+    }
+
+    fn stepwise_at(
+        mut self,
+        calls: &[libc::c_long],
+        mut look: impl FnMut(Step) + Send + 'static,
+    ) -> (Running, Steps) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let filter = filter();
+        // Under a number that the program itself does not come to.
+        let theirs = rustix::io::fcntl_dupfd_cloexec(&theirs, SOCKET).unwrap();
         let socket = theirs.as_raw_fd();
+        let filter = filter(calls, socket);
         let install = move || send(socket, listen(&filter)?);
         // SAFETY: between fork and exec only system calls are made, with memory
         // that was allocated before.
@@ -106,11 +156,23 @@ impl Call {
     }
 }
 
-/// Each call of the list is told to the listener, all others are let through.
-fn filter() -> Vec<libc::sock_filter> {
+/// The least number of the socket that takes the listener over.
+const SOCKET: RawFd = 900;
+
+/// Each call of the list is told to the listener, all others are let through; so is the
+/// message with which the listener is handed over, before which nobody listens.
+fn filter(calls: &[libc::c_long], socket: RawFd) -> Vec<libc::sock_filter> {
     let one = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut program = vec![one(0x20, 0, 0, 0)];
-    for call in CALLS {
+    let first = u32::try_from(std::mem::offset_of!(libc::seccomp_data, args)).unwrap();
+    let mut program = vec![
+        one(0x20, 0, 0, 0),
+        one(0x15, 0, 4, u32::try_from(libc::SYS_sendmsg).unwrap()),
+        one(0x20, 0, 0, first),
+        one(0x15, 0, 1, u32::try_from(socket).unwrap()),
+        one(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+        one(0x20, 0, 0, 0),
+    ];
+    for call in calls {
         program.push(one(0x15, 0, 1, u32::try_from(*call).unwrap()));
         program.push(one(0x06, 0, 0, libc::SECCOMP_RET_USER_NOTIF));
     }
