@@ -141,13 +141,13 @@ impl Background {
 
     /// Its end; a listener that is deaf may take ten seconds of it.
     pub fn wait(self) -> Result<Ended> {
-        let hung = !self.ends(super::at::LIMIT * 3 / 2)?;
+        let hung = !self.ends(super::at::limit() * 3 / 2)?;
         if hung {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
             for pid in children.unwrap_or_default().split_whitespace() {
                 sys::kill(pid.parse()?, libc::SIGKILL);
             }
-            self.ends(super::at::LIMIT)?;
+            self.ends(super::at::limit())?;
         }
         let text = |name| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         let code = text("code").trim().parse().unwrap_or(-libc::SIGKILL);

@@ -202,6 +202,9 @@ impl Judge<'_> {
                     self.usable(false)?;
                 }
                 self.must_not_be("running");
+                if self.fault.main_died && !self.fault.init_died && self.is("stopped") {
+                    self.say("it was killed, and init has ended with it");
+                }
             }
             Verb::Exec => self.has_said_hi(),
             Verb::ExecDetached => self.after_exec_detached(),
@@ -360,7 +363,10 @@ impl Judge<'_> {
         match self.trial.verb {
             Verb::Start if self.is("created") => {
                 let started = self.world.call(["start", &id])?;
-                if started.hung || !(started.is_good() || self.fault.init_died) {
+                // The one that was killed had sent its word: init was on its way.
+                let done = ["already running", "another start was heard"];
+                let is_done = done.iter().any(|words| started.err.contains(words));
+                if started.hung || !(started.is_good() || is_done || self.fault.init_died) {
                     self.say(format!("created, but start again: {}", started.brief()));
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::at::{Act, Place, Trace};
 use super::names::name_of;
-use super::points::{Calls, begin, list};
+use super::points::{Calls, begin, listed};
 use super::report::{Worker, hash};
 use super::run::{self, Ended, Started};
 use super::sys;
@@ -195,7 +195,7 @@ pub fn work(worker: &mut Worker) -> Result<()> {
                 continue;
             }
             let mut trial = Trial::new(&worker.world, verb, kind);
-            let calls = list(&mut worker.world, &mut trial).context(verb.name())?;
+            let calls = listed(worker, &mut trial, kind_name).context(verb.name())?;
             let mut todo = Vec::new();
             for place in places(&calls) {
                 let call = format!("{}.{}", name_of(place.number), place.count);
