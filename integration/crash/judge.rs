@@ -11,7 +11,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// Who was killed has that long to end, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+fn patience() -> Duration {
+    super::at::limit() / 2
+}
 
 /// What was done to the command, as far as it excuses something.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,7 +133,7 @@ impl Judge<'_> {
 
     /// `stopped` is true if nobody is in the cgroup, but for who is on the way out.
     fn nobody_is_alive(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         // Init may have died with others in its namespace, which end when they are reaped.
         while !self.world.pids_in(&self.trial.id).is_empty() {
             if Instant::now() > end {
@@ -209,7 +211,7 @@ impl Judge<'_> {
             Verb::Exec => self.has_said_hi(),
             Verb::ExecDetached => self.after_exec_detached(),
             Verb::Kill => {
-                if self.success && !self.trial.becomes(self.world, "stopped", PATIENCE)? {
+                if self.success && !self.trial.becomes(self.world, "stopped", patience())? {
                     self.say("success, but it does not stop");
                 }
             }
@@ -389,7 +391,7 @@ impl Judge<'_> {
             Verb::Kill => {
                 let again = self.world.call(words)?;
                 let good = again.is_good() || again.err.contains("not running");
-                if !good || !self.trial.becomes(self.world, "stopped", PATIENCE)? {
+                if !good || !self.trial.becomes(self.world, "stopped", patience())? {
                     self.say(format!("kill again: {}", again.brief()));
                 }
             }

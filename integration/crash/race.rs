@@ -67,7 +67,9 @@ const RACE_WORDS: &[&str] = &[
 ];
 
 /// How long a call may take, unless the container is paused under it.
-const PATIENCE: Duration = Duration::from_secs(10);
+fn patience() -> Duration {
+    super::at::limit()
+}
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
 pub struct Random(pub u64);
@@ -268,12 +270,12 @@ impl Caller<'_> {
             // What runs in a frozen cgroup waits for who thaws it; if all workers do, that is us.
             let frozen = ["exec", "start", "run -d"].contains(&verb);
             for _ in 0..4 {
-                if !frozen || started.ends(PATIENCE / 5) {
+                if !frozen || started.ends(patience() / 5) {
                     break;
                 }
                 self.resume(n, &id);
             }
-            let answer = started.answer(PATIENCE);
+            let answer = started.answer(patience());
             let signal = if verb == "kill" { signal } else { "" };
             self.note(n, verb, signal, &answer);
         }

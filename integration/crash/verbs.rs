@@ -130,7 +130,7 @@ impl Trial {
             Verb::Delete => {
                 good(world.call(["kill", &self.id, "KILL"])?)?;
                 ensure!(
-                    self.becomes(world, "stopped", Duration::from_secs(5))?,
+                    self.becomes(world, "stopped", super::at::limit() / 2)?,
                     "it does not stop"
                 );
             }

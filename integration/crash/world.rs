@@ -401,7 +401,7 @@ impl World {
     /// Whatever is there and should not be once all containers are deleted.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for pid in run::reap_all(Duration::from_secs(5))? {
+        for pid in run::reap_all(super::at::limit() / 2)? {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             found.push(format!("process {pid} {}", command.trim()));
