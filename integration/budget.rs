@@ -38,7 +38,20 @@ fn count(c: &Container, whole: bool, args: &[&str]) -> usize {
     let text = fs::read_to_string(&trace).unwrap();
     let begun =
         |line: &&str| line.contains('(') && !line.contains(" resumed>") && !line.contains("+++");
-    text.lines().filter(begun).count()
+    text.lines().filter(begun).count() - others(&text)
+}
+
+/// Calls that depend on what else lives on the machine: a mount namespace on the way to the
+/// kernel's bare one is opened and closed, and asked for its root if it has few mounts. Two
+/// steps and one question are due anywhere.
+fn others(trace: &str) -> usize {
+    let count = |words: &[&str]| {
+        trace.lines().filter(|line| words.iter().any(|word| line.contains(word))).count()
+    };
+    // Older versions of strace have no names for these.
+    let steps = count(&["0xb7, 0xb,", "0xb7, 0xc,", "NS_MNT_GET_NEXT", "NS_MNT_GET_PREV"]);
+    let questions = count(&["listmount(", "statmount(", "syscall_0x1c9(", "syscall_0x1ca("]);
+    2 * steps.saturating_sub(2) + questions.saturating_sub(2)
 }
 
 #[test]

@@ -119,6 +119,18 @@ fn a_container_that_somebody_froze_while_start_waits_is_resumed_and_deleted() {
     }
 }
 
+/// On cgroup v1 `pause` gives its order again until all stand still.
+#[test]
+fn what_is_resumed_while_pause_is_at_work_runs() {
+    needs!(has_strace(), "pinnace and strace");
+    let c = Bundle::sleeper().container().up();
+    let pause = injected(&c, &[], "write:delay_exit=500000:when=1", &["pause", &c.id]).spawn();
+    until("it is told to freeze", || c.status() == "paused");
+    c.call(["resume", &c.id]).run().ok();
+    pause.wait().ok();
+    assert_eq!(c.status(), "running");
+}
+
 #[test]
 fn start_that_is_killed_before_it_removes_the_socket_has_started_the_container() {
     needs!(has_strace(), "pinnace and strace");

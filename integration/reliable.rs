@@ -347,6 +347,63 @@ fn a_pid_file_leaves_no_temporary() {
     }
 }
 
+/// Who has just started a container can end it, without a descriptor for another look at it.
+#[test]
+fn a_start_that_fails_without_descriptors_leaves_no_program() {
+    needs!(is_pinnace(), "pinnace");
+    for limit in 3..16 {
+        let hooks = json!([{"path": "/bin/false"}]);
+        let c = Bundle::sleeper().set("/hooks/poststart", hooks).container();
+        c.create().ok();
+        let out = after(&c, &format!("ulimit -n {limit}"), &["start", &c.id]);
+        if out.stderr.contains("hooks.poststart") {
+            let gone = c.call(["state", &c.id]).run();
+            assert!(gone.code != 0 || c.status() == "stopped", "{limit}: {out:?}");
+        }
+        c.call(["delete", "--force", &c.id]).run().ok();
+        assert!(leftovers_of(&c).is_empty(), "{limit}: {:?}", leftovers_of(&c));
+    }
+}
+
+#[test]
+fn what_a_container_uses_while_it_is_created_cannot_be_told() {
+    needs!(is_pinnace(), "pinnace");
+    let hooks = json!([{"path": "/bin/sleep", "args": ["sleep", "2"]}]);
+    let c = Bundle::sleeper().set("/hooks/createRuntime", hooks).container();
+    let args = create_args(&c);
+    let create = c
+        .call(args.each_ref().map(String::as_str))
+        .output_to(c.log("stdout"), c.log("stderr"))
+        .spawn();
+    let end = Instant::now() + TIME;
+    while !c.call(["state", &c.id]).run().stdout.contains("\"creating\"") {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for args in [["events", "--stats", &c.id], ["events", "--interval=1s", &c.id]] {
+        c.call(args).run().fails_with(&["it is being created"]);
+    }
+    create.wait().ok();
+    c.call(["events", "--stats", &c.id]).run().ok();
+}
+
+/// Several containers in a level that the first has made, as engines give paths.
+#[test]
+fn a_level_above_goes_with_the_last_container_in_it() {
+    needs!(is_pinnace(), "pinnace");
+    let bundle = Bundle::sleeper();
+    let level = format!("{}-level", bundle.id);
+    let path = |id: &str| json!(format!("/{level}/{id}"));
+    let first = bundle.set("/linux/cgroupsPath", path("first")).container().up();
+    let second = Bundle::sleeper().set("/linux/cgroupsPath", path("second")).container().up();
+    let above = second.cgroup("freezer").parent().unwrap().to_owned();
+    assert!(above.ends_with(&level), "{above:?}");
+    first.call(["delete", "--force", &first.id]).run().ok();
+    assert_eq!(second.status(), "running");
+    second.call(["delete", "--force", &second.id]).run().ok();
+    assert!(!above.exists(), "{above:?} has stayed");
+}
+
 /// Whichever removal fails, the container is still known, and a second delete is enough.
 #[test]
 fn a_delete_that_failed_can_be_repeated() {

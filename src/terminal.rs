@@ -90,14 +90,15 @@ pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()>
     tcsetwinsize(terminal, size).call(|| "ioctl(TIOCSWINSZ)".into())
 }
 
-/// Gives `to` the size of `from`; a `from` that is no terminal has none.
+/// Gives `to` the size of `from`; a `from` that is no terminal has none, nor has one
+/// whose other side is gone (EIO).
 ///
 /// # Errors
 /// Those of ioctl(2) on `to`.
 pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     match tcgetwinsize(from) {
         Ok(size) => tcsetwinsize(to, size).call(|| "ioctl(TIOCSWINSZ)".into()),
-        Err(Errno::NOTTY | Errno::INVAL) => Ok(()),
+        Err(Errno::NOTTY | Errno::INVAL | Errno::IO) => Ok(()),
         Err(errno) => Err(Error::os("ioctl(TIOCGWINSZ)", errno)),
     }
 }

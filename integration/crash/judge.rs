@@ -170,7 +170,7 @@ impl Judge<'_> {
 
     /// The failure of the verb has had its effect.
     fn must_not_be(&mut self, status: &str) {
-        if !self.success && !self.fault.main_died && self.is(status) {
+        if self.failed() && self.is(status) && !self.is_told() {
             let text = format!("failure, but {status}: {}", self.said());
             self.say(text);
         }
@@ -365,10 +365,12 @@ impl Judge<'_> {
         match self.trial.verb {
             Verb::Start if self.is("created") => {
                 let started = self.world.call(["start", &id])?;
-                // The one that was killed had sent its word: init was on its way.
+                // Or init went on since, as it had been told.
                 let done = ["already running", "another start was heard"];
                 let is_done = done.iter().any(|words| started.err.contains(words));
-                if started.hung || !(started.is_good() || is_done || self.fault.init_died) {
+                let now = self.world.state(&id)?.0;
+                let ran = is_done || now.is_some_and(|now| now["status"] == "running");
+                if started.hung || !(started.is_good() || self.fault.init_died || ran) {
                     self.say(format!("created, but start again: {}", started.brief()));
                 }
             }

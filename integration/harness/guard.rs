@@ -28,6 +28,7 @@ static IS_WANTED: AtomicBool = AtomicBool::new(true);
 
 /// A program without libtest, which cannot be started as a guard, removes what it has made in
 /// its own way.
+#[allow(dead_code, reason = "called by integration/crash only")]
 pub fn without_guard() {
     IS_WANTED.store(false, Ordering::Relaxed);
 }

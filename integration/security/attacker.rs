@@ -2,15 +2,17 @@
 //! pids through its standard input, and answers what it could reach of these processes.
 #![allow(unsafe_code)]
 
-use crate::harness::{Bundle, Call, Container, Running, Step, Steps, json};
+use crate::harness::{Bundle, Call, Container, Running, Step, Steps, directory, json};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// The variable by which the program knows that it is the attacker, and how it attacks.
 const VARIABLE: &str = "ATTACKER";
@@ -28,7 +30,21 @@ pub fn bundle(attack: &str) -> Bundle {
             bundle = bundle.bind(Path::new(dir), dir, &["rbind", "ro"]);
         }
     }
-    bundle.bind(&std::env::current_exe().unwrap(), "/attacker", &["bind", "ro"])
+    bundle.bind(program(), "/attacker", &["bind", "ro"])
+}
+
+/// The test program, where a mapped root may walk to: not below somebody's home directory.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+        let (dir, own) = (directory(), std::env::current_exe().unwrap());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("attacker");
+        if fs::hard_link(&own, &program).is_err() {
+            fs::copy(&own, &program).unwrap();
+        }
+        (dir, program)
+    });
+    &PROGRAM.1
 }
 
 /// A running attacker, seen from the host.

@@ -280,9 +280,11 @@ pub(super) fn delegate(cgroup: &Cgroup, uid: u32) -> Result<()> {
     if !v2.exists || rustix::process::geteuid().as_raw() == uid {
         return Ok(()); // there is none, or it is that user's already
     }
-    let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
-    let list =
-        list.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    let list = match read(CWD, "/sys/kernel/cgroup/delegate") {
+        // Linux 4.15 has it.
+        Err(Errno::NOENT) => "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into(),
+        list => list.call(|| "read /sys/kernel/cgroup/delegate".into())?,
+    };
     let path = v2.node.path();
     std::os::unix::fs::chown(&path, Some(uid), None).call(|| format!("chown {uid} {path}"))?;
     for name in list.lines().filter(|name| !name.contains('/')) {

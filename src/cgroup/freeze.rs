@@ -29,7 +29,7 @@ pub(super) fn freeze_within(cgroup: &Cgroup, patience: Duration) -> Result<()> {
     let until = Instant::now() + patience;
     let stopped = write_file(node.dir()?, name, text)
         .call(|| format!("write {text} to {}/{name}", node.path()))
-        .and_then(|()| settle(node, until));
+        .and_then(|()| settle(node, until, Thawed::GiveUp));
     let Err(error) = stopped else {
         return Ok(());
     };
@@ -76,7 +76,7 @@ pub(super) fn hold(cgroup: &Cgroup, patience: Duration) -> Result<()> {
     let until = Instant::now() + patience;
     write_file(node.dir()?, name, text)
         .call(|| format!("write {text} to {}/{name}", node.path()))?;
-    match settle(node, until) {
+    match settle(node, until, Thawed::FreezeAgain) {
         Err(error) if error.errno() == Some(Errno::TIMEDOUT) => Ok(()),
         settled => settled,
     }
@@ -148,13 +148,23 @@ fn switch(cgroup: &Cgroup, freeze: bool) -> Result<(&Node, &'static str, &'stati
         .hint("mount the freezer hierarchy, or run with cgroup v2"))
 }
 
-fn settle(node: &Node, until: Instant) -> Result<()> {
+/// What is done if somebody else thaws what is being frozen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thawed {
+    /// Who is killed while they are frozen could not die.
+    GiveUp,
+    FreezeAgain,
+}
+
+fn settle(node: &Node, until: Instant, thawed: Thawed) -> Result<()> {
     let done = if node.unified() {
         wait_event(node.dir()?, "frozen", "1", until)
     } else {
-        settle_v1(node.dir()?, until)
+        settle_v1(node.dir()?, until, thawed)
     };
     match done {
+        Err(Errno::CANCELED) => Err(Error::os(format!("freeze {}", node.path()), Errno::CANCELED)
+            .hint("another command has thawed it meanwhile")),
         Err(Errno::TIMEDOUT) => Err(Error::os(format!("freeze {}", node.path()), Errno::TIMEDOUT)
             .hint("a process of it sits in an uninterruptible call")),
         done => done.call(|| format!("freeze {}", node.path())),
@@ -182,11 +192,13 @@ pub(super) fn wait_event(
     }
 }
 
-fn settle_v1(dir: BorrowedFd<'_>, until: Instant) -> rustix::io::Result<()> {
+fn settle_v1(dir: BorrowedFd<'_>, until: Instant, thawed: Thawed) -> rustix::io::Result<()> {
     let mut wait = Duration::from_micros(50);
     loop {
-        if read(dir, "freezer.state")?.trim() == "FROZEN" {
-            return Ok(());
+        match read(dir, "freezer.state")?.trim() {
+            "FROZEN" => return Ok(()),
+            "THAWED" if thawed == Thawed::GiveUp => return Err(Errno::CANCELED),
+            _ => {}
         }
         if Instant::now() >= until {
             return Err(Errno::TIMEDOUT);

@@ -10,6 +10,10 @@
 //! `trusted.*` is root's, out of reach of a container, whatever it owns. An
 //! unprivileged caller has only `user.*`: a container that was given its cgroup could
 //! change that, and keep processes outside its pid namespace from being killed with it.
+//!
+//! Of a level above it that was made for one container and has others in it when that one
+//! goes, nobody's record tells any more: it bears a mark of its own from then on, and the
+//! last that leaves it takes it away.
 
 use super::{Cgroup, Node};
 use crate::error::{Context, Error, Result};
@@ -23,6 +27,8 @@ const TRUSTED: &str = "trusted.pinnace";
 const USER: &str = "user.pinnace";
 /// The longest mark: a word, and the path of a container's directory.
 const MOST: usize = 8192;
+/// Of a level above cgroups that is nobody's any more: see [`bequeath`].
+const LEVEL: [&str; 2] = ["trusted.pinnace.level", "user.pinnace.level"];
 /// A name that no cgroup has.
 const NOBODYS: &str = "trusted.pinnace.none";
 
@@ -101,21 +107,60 @@ fn may_see(node: &Node) -> Result<()> {
     }
 }
 
+/// Leaves a level that was made for a container to those who use it by now: the last of
+/// them takes it away. Nothing is left where the kernel or our privileges have no
+/// attributes for it: it stays then.
+pub(super) fn bequeath(path: &str) -> Result<()> {
+    for name in LEVEL {
+        let set = |path: &str| setxattr(path, name, b"", XattrFlags::empty());
+        match set(&near_path(path)).or_else(|errno| match errno {
+            Errno::NOENT => set(path),
+            errno => Err(errno),
+        }) {
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            // NOENT: whoever was in it has taken it away.
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Err(errno) => return Err(Error::os(format!("setxattr {name} on {path}"), errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a level has been left to its users.
+pub(super) fn is_bequeathed(path: &str) -> Result<bool> {
+    for name in LEVEL {
+        match read_at(path, name, &mut [0; 1]) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Ok(_) | Err(Errno::RANGE) => return Ok(true),
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(false),
+            Err(errno) => return Err(Error::os(format!("getxattr {name} of {path}"), errno)),
+        }
+    }
+    Ok(false)
+}
+
 /// The attribute of the cgroup's directory. Without procfs there is no path by a
 /// descriptor, which says nothing of the cgroup.
 fn read(node: &Node, name: &str, room: &mut [u8]) -> rustix::io::Result<usize> {
-    match getxattr(&*by_descriptor(node), name, &mut *room) {
-        Err(Errno::NOENT) => getxattr(node.path(), name, room),
+    read_at(&node.path(), name, room)
+}
+
+fn read_at(path: &str, name: &str, room: &mut [u8]) -> rustix::io::Result<usize> {
+    match getxattr(&*near_path(path), name, &mut *room) {
+        Err(Errno::NOENT) => getxattr(path, name, room),
         found => found,
     }
 }
 
-/// Without a walk through sysfs: see [`near`].
 fn by_descriptor(node: &Node) -> String {
-    let path = node.path();
-    let (dir, below) = near(&path);
+    near_path(&node.path())
+}
+
+/// Without a walk through sysfs: see [`near`].
+fn near_path(path: &str) -> String {
+    let (dir, below) = near(path);
     match below.is_absolute() {
-        true => path,
+        true => path.to_owned(),
         false => format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), below.display()),
     }
 }
@@ -181,5 +226,38 @@ mod tests {
         assert!(found("/run/x") && !found("/run/y") && !found(""));
         assert!(!second.is_held().unwrap() && !first.is_held().unwrap());
         third.remove().unwrap();
+    }
+
+    /// As the one above.
+    #[test]
+    fn a_level_goes_with_the_last_that_uses_it() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let level = format!("/pinnace-test-{}-level", std::process::id());
+        let made = |below: &str| {
+            let path = format!("{level}/{below}");
+            let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+            cgroup.create().unwrap();
+            cgroup
+        };
+        let (first, second, third) = (made("deep/first"), made("deep/second"), made("third"));
+        let dirs = first.paths();
+        let is_there = |levels: usize| {
+            let above = dirs.iter().map(|dir| std::path::Path::new(dir).ancestors().nth(levels));
+            above.map(|dir| dir.unwrap().exists()).collect::<Vec<_>>()
+        };
+        first.remove().unwrap();
+        assert!(is_there(1).iter().all(|there| *there), "the second uses it");
+        second.remove().unwrap();
+        assert!(!is_there(1).contains(&true), "the second was the last");
+        assert!(is_there(2).iter().all(|there| *there), "the third uses it");
+        third.remove().unwrap();
+        assert!(!is_there(2).contains(&true), "the third was the last");
+        let above: Vec<_> = dirs.iter().map(|dir| dir.replace("/deep/first", "")).collect();
+        above.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+        made("one").remove().unwrap();
+        assert!(is_there(2).iter().all(|there| *there), "somebody else has made it");
+        above.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
     }
 }

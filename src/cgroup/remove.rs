@@ -7,7 +7,7 @@ use super::apply::write_file;
 use super::freeze::{pause, wait_event};
 use super::node::Node;
 use super::walk::{Step, walk};
-use super::{Cgroup, Unified, procs};
+use super::{Cgroup, Unified, owner, procs};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::event::{PollFd, PollFlags};
@@ -94,7 +94,11 @@ fn or_gone(node: &Node, removed: rustix::io::Result<()>) -> Result<()> {
 /// it might miss that, and keep the unit. No event tells that a directory is gone.
 fn left_to_systemd(node: &Node, until: Instant) -> rustix::io::Result<()> {
     let mut wait = Duration::from_millis(1);
-    while Instant::now() < until && std::fs::exists(node.path()).unwrap_or(false) {
+    let is_there = || match rustix::fs::stat(node.path()) {
+        Err(Errno::NOENT) => Ok(false),
+        found => found.map(|_| true),
+    };
+    while Instant::now() < until && is_there()? {
         pause(&mut [], wait)?;
         wait = (wait * 2).min(Duration::from_millis(20));
     }
@@ -119,15 +123,26 @@ fn rmdir_at(dir: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, path, AtFlags::REMOVEDIR)
 }
 
-/// Takes away the levels above that were made for this container, but for what others
-/// use by now.
+/// Takes away the levels above that were made for this container, and those that were left
+/// to it. What others use by now is left to them: the last one takes it away. Its mark comes
+/// before the second try, and theirs goes before they look for it, so one of both sees it.
 fn remove_above(node: &Node) -> Result<()> {
     let levels = node.path.split('/').count();
-    for n in (levels + 1 - node.made.clamp(1, levels)..levels).rev() {
+    for n in (1..levels).rev() {
         let path = node.level(n);
+        let is_own = n + node.made > levels;
+        if !is_own && !owner::is_bequeathed(&path)? {
+            break;
+        }
         match rmdir(&path) {
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::BUSY) if is_own => {}
             Err(Errno::BUSY) => break,
+            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
+        }
+        owner::bequeath(&path)?;
+        match rmdir(&path) {
+            Ok(()) | Err(Errno::NOENT | Errno::BUSY) => {}
             Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
         }
     }
@@ -136,17 +151,16 @@ fn remove_above(node: &Node) -> Result<()> {
 
 /// Undoes a create, whose directories have seen no process of ours.
 pub(super) fn take_back(node: &mut Node) -> Result<()> {
-    let levels = node.path.split('/').count();
-    let made = std::mem::take(&mut node.made);
-    for n in (levels + 1 - made..=levels).rev() {
-        let path = node.level(n);
-        match rmdir(&path) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::BUSY) if n < levels => return Ok(()), // others use it by now
-            Err(errno) => return Err(Error::os(format!("rmdir {path}"), errno)),
-        }
+    if node.made == 0 {
+        return Ok(());
     }
-    Ok(())
+    let path = node.path();
+    let done = match rmdir(&path) {
+        Ok(()) | Err(Errno::NOENT) => remove_above(node),
+        Err(errno) => Err(Error::os(format!("rmdir {path}"), errno)),
+    };
+    node.made = 0;
+    done
 }
 
 fn remove_busy(node: &Node, until: &mut Instant) -> Result<()> {
@@ -219,7 +233,7 @@ fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
         let populated = node.read("cgroup.events").is_ok_and(|text| text.contains("populated 1"));
         if populated {
             return match wait_event(dir, "populated", "0", until) {
-                Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV) => Ok(true),
+                Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV | Errno::NOENT) => Ok(true),
                 Err(errno) => {
                     Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno))
                 }

@@ -609,6 +609,7 @@ impl Created {
     /// Takes back all of it.
     pub(super) fn destroy(&self, runtime: &Runtime) -> Result<()> {
         let (hooks, signals) = (&self.plan.hooks, Some(&self.signals));
-        delete::destroy(&self.dir, &self.record, hooks, &runtime.log, signals)
+        let init = Some(self.child.pidfd.as_fd());
+        delete::destroy(&self.dir, &self.record, init, hooks, &runtime.log, signals)
     }
 }

@@ -6,13 +6,14 @@ use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
+use crate::resctrl::Groups;
 use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START};
 use crate::sys::signal::Signals;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Deletes a stopped container; with `force`, any.
@@ -59,7 +60,7 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    destroy(&dir, &record, &kept.hooks, &runtime.log, None)
+    destroy(&dir, &record, None, &kept.hooks, &runtime.log, None)
 }
 
 /// What is in the place of a record.
@@ -120,7 +121,10 @@ fn end_creator(dir: &Dir, record: Record) -> Result<Record> {
 }
 
 /// Ends what lives, removes what is left, and runs the `poststop` hooks. The
-/// record goes last, so that this can be repeated wherever it was interrupted.
+/// record goes last, so that this can be repeated wherever it was interrupted. A step that
+/// fails keeps none from being tried that does not need it: all processes are signalled
+/// before anything is given up, and nothing is taken from under one that may live.
+/// `init` is its pidfd, for who has one: there may be no descriptor left to open another.
 /// `signals` are those of a command that has blocked them: one of them ends a hook.
 ///
 /// # Errors
@@ -128,35 +132,59 @@ fn end_creator(dir: &Dir, record: Record) -> Result<Record> {
 pub(super) fn destroy(
     dir: &Dir,
     record: &Record,
+    init: Option<BorrowedFd<'_>>,
     hooks: &Hooks,
     log: &Log,
     signals: Option<&Signals>,
 ) -> Result<()> {
+    // First, and whatever keeps us from ending the others: init is the program.
+    let opened = match init {
+        Some(pidfd) => signal(pidfd, record.init.map_or(0, |init| init.pid)).map(|_| None),
+        None => record.init.map_or(Ok(None), kill),
+    };
     // The whole cgroup: without a pid namespace of its own, others outlive
     // init; and what is frozen could not even die.
-    let held = record.cgroup.is_held()?;
-    if held {
-        record.cgroup.kill(Signal::KILL)?;
-    }
-    if let Some(init) = record.init {
-        end(init)?;
-    }
-    if let Some(tree) = record.tree {
-        rootfs::detach(Path::new(&record.rootfs), tree)?;
-    }
+    let held = record.cgroup.is_held().and_then(|held| match held {
+        true => record.cgroup.kill(Signal::KILL).map(|()| true),
+        false => Ok(false),
+    });
+    let ended =
+        opened.and_then(|opened| match (opened.as_ref().map(AsFd::as_fd).or(init), record.init) {
+            (Some(pidfd), Some(init)) => serve::wait_until_ended(pidfd, init.pid),
+            _ => Ok(()),
+        });
+    let held = match (held, ended) {
+        (Ok(held), ended) => ended.map(|()| held)?,
+        (Err(error), Ok(())) => {
+            return Err(error.hint("its init has ended; `delete --force` ends what else there is"));
+        }
+        (Err(error), ended) => return Err(error.and(ended)),
+    };
+    let detached = match record.tree {
+        Some(tree) => rootfs::detach(Path::new(&record.rootfs), tree),
+        None => Ok(()),
+    };
     // Of one that another container has taken since, nothing is ours any more.
-    if held || !record.cgroup.exists() {
-        record.cgroup.remove()?;
-    }
-    if let Some(groups) = &record.rdt {
-        groups.remove()?;
-    }
+    let removed = match held || !record.cgroup.exists() {
+        true => record.cgroup.remove(),
+        false => Ok(()),
+    };
+    let rdt = record.rdt.as_ref().map_or(Ok(()), Groups::remove);
+    both(both(detached, removed), rdt)?;
     dir.clear()?;
     // The hooks are known no more: they run now, even if a directory stays.
     let removed = dir.remove(Some(record));
     log.debug(|| format!("{} is deleted", record.id));
     poststop(hooks, record, log, signals);
     removed
+}
+
+/// The first failure of two steps of which neither needs the other.
+fn both(first: Result<()>, second: Result<()>) -> Result<()> {
+    match first {
+        Ok(()) => second,
+        Err(error) => Err(error.and(second)),
+    }
 }
 
 /// Every `poststop` hook is run; a failure only warns (runtime.md, step 13).
@@ -180,9 +208,14 @@ fn end(process: ProcessId) -> Result<()> {
 /// Kills a process that is still there.
 fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
     let Some(pidfd) = process.open()? else { return Ok(None) };
-    match pidfd_send_signal(&pidfd, Signal::KILL) {
-        Ok(()) => Ok(Some(pidfd)),
-        Err(Errno::SRCH) => Ok(None),
-        Err(errno) => Err(Error::os(format!("kill {}", process.pid), errno)),
+    Ok(signal(pidfd.as_fd(), process.pid)?.then_some(pidfd))
+}
+
+/// False if it has been reaped already.
+fn signal(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
+    match pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(errno) => Err(Error::os(format!("kill {pid}"), errno)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Container, Runtime, not_running};
 use crate::cgroup::OomWatch;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::spec::Status;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,6 +21,10 @@ fn running(runtime: &Runtime, id: &str) -> Result<Container> {
     let container = Container::find(runtime, id)?;
     match container.status()? {
         Status::Stopped => Err(not_running(id)),
+        // Its cgroup, or its init, may not be there yet.
+        Status::Creating => {
+            Err(Error::new(format!("cannot tell what container {id} uses: it is being created")))
+        }
         _ => Ok(container),
     }
 }

@@ -12,7 +12,10 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let _lock = container.dir.lock()?;
     match container.status()? {
-        Status::Running | Status::Created => container.own_cgroup()?.freeze(),
+        Status::Running | Status::Created => {
+            let _order = container.dir.lock_record()?;
+            container.own_cgroup()?.freeze()
+        }
         status => Err(wrong(id, status, "running", "pause")),
     }
 }
@@ -22,12 +25,18 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
 /// # Errors
 /// If it is not paused.
 pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
-    // Without the lock: who has it may wait for a process that stands still.
+    // Without the container's lock: who has it may wait for a process that stands still.
+    // A `pause` at work does not, and what it freezes is thawed only once it has done so.
     let container = Container::find(runtime, id)?;
-    match container.status()? {
-        Status::Paused => container.own_cgroup()?.thaw(),
-        status => Err(wrong(id, status, "paused", "resume")),
+    let mut status = container.status()?;
+    if status == Status::Paused {
+        let _order = container.dir.lock_record()?;
+        status = container.status()?;
+        if status == Status::Paused {
+            return container.own_cgroup()?.thaw();
+        }
     }
+    Err(wrong(id, status, "paused", "resume"))
 }
 
 fn wrong(id: &str, status: Status, needed: &str, verb: &str) -> Error {

@@ -3,7 +3,7 @@
 use super::foreground::Foreground;
 use super::notify::Relay;
 use super::serve::Patience;
-use super::{Runtime, Settings, create, start};
+use super::{Created, Runtime, Settings, create, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
@@ -55,21 +55,23 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         Ok(foreground) => foreground,
         Err(error) => return Err(created.give_up(runtime, error)),
     };
-    start::after(&created.dir, &created.record, hooks, runtime, Some(&created.signals))?;
-    if ending.detach {
-        if let Some(relay) = foreground.relay {
-            relay.until_ready(
-                created.child.pidfd.as_fd(),
-                created.pid(),
-                Some(&created.signals),
-            )?;
-        }
-        signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
-        return Ok(0);
-    }
-    let code = foreground.stay(&created.child)?;
-    if !ending.keep {
+    let (dir, record, init) = (&created.dir, &created.record, created.child.pidfd.as_fd());
+    start::after(dir, record, init, hooks, runtime, Some(&created.signals))?;
+    let lasted =
+        if ending.detach { leave(&created, foreground) } else { foreground.stay(&created.child) };
+    // Nobody would supervise it any more.
+    let code = lasted.map_err(|error| created.give_up(runtime, error))?;
+    if !ending.detach && !ending.keep {
         created.destroy(runtime)?;
     }
     Ok(code)
+}
+
+/// Goes once the container is ready.
+fn leave(created: &Created, foreground: Foreground<'_>) -> Result<i32> {
+    if let Some(relay) = foreground.relay {
+        relay.until_ready(created.child.pidfd.as_fd(), created.pid(), Some(&created.signals))?;
+    }
+    signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
+    Ok(0)
 }

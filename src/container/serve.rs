@@ -213,7 +213,8 @@ pub(super) fn killed_by(signal: Option<i32>, when: &str) -> Error {
     let by = signal.map_or(String::new(), |signal| format!(" by signal {signal}"));
     let error = Error::new(format!("init was killed{by} {when}")).kind(Kind::Killed);
     match signal {
-        None | Some(9) => error.hint("linux.resources.memory.limit may be too low"),
+        None | Some(9) => error
+            .hint("linux.resources.memory.limit may be too low, or another command has killed it"),
         Some(31) => error.hint("linux.seccomp forbids a call that the set-up needs"),
         _ => error,
     }

@@ -70,9 +70,10 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             _ => error,
         };
         let (dir, record) = (&container.dir, &container.record);
-        return Err(give_up(error, dir, record, &kept.hooks, runtime, None));
+        return Err(give_up(error, (dir, record), pidfd.as_fd(), &kept.hooks, runtime, None));
     }
-    after(&container.dir, &container.record, &kept.hooks, runtime, None)?;
+    let Container { dir, record } = &container;
+    after(dir, record, pidfd.as_fd(), &kept.hooks, runtime, None)?;
     relay.map_or(Ok(()), |relay| relay.until_ready(pidfd.as_fd(), init.pid, None))
 }
 
@@ -242,17 +243,18 @@ impl Waiting<'_> {
 
 /// The `poststart` hooks; their failure ends the container (runtime.md,
 /// "Lifecycle", step 9).
-/// `signals` are those of a command that has blocked them.
+/// `init` is its pidfd, `signals` are those of a command that has blocked them.
 pub(super) fn after(
     dir: &Dir,
     record: &Record,
+    init: BorrowedFd<'_>,
     hooks: &Hooks,
     runtime: &Runtime,
     signals: Option<&Signals>,
 ) -> Result<()> {
     let state = state_of(record, Status::Running);
     let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime(signals));
-    ran.map_err(|error| give_up(error, dir, record, hooks, runtime, signals))
+    ran.map_err(|error| give_up(error, (dir, record), init, hooks, runtime, signals))
 }
 
 /// After a failed hook the life cycle goes on at step 12: the container is
@@ -260,8 +262,8 @@ pub(super) fn after(
 /// with runc: its caller deletes it.
 fn give_up(
     error: Error,
-    dir: &Dir,
-    record: &Record,
+    (dir, record): (&Dir, &Record),
+    init: BorrowedFd<'_>,
     hooks: &Hooks,
     runtime: &Runtime,
     signals: Option<&Signals>,
@@ -269,5 +271,5 @@ fn give_up(
     if error.get_kind() != Kind::Hook {
         return error;
     }
-    error.and(delete::destroy(dir, record, hooks, &runtime.log, signals))
+    error.and(delete::destroy(dir, record, Some(init), hooks, &runtime.log, signals))
 }

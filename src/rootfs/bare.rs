@@ -13,8 +13,8 @@
 //! long, it is found by the thread, as before Linux 6.12.
 //!
 //! Init looks again once it is there, for the id of a namespace proves nothing: it must belong
-//! to the first user namespace, and its root must be devtmpfs. What else is in it does not matter. The container's root is attached on its `/`, and the rest goes
-//! with the old root. All that the container is made of is a detached tree by then (see
+//! to the first user namespace, and its root must be devtmpfs. What else is in it does not
+//! matter. The container's root is attached on its `/`, and the rest goes with the old root. All that the container is made of is a detached tree by then (see
 //! [`super::open`]), and needs no path of the host.
 
 use super::mount;

@@ -385,6 +385,26 @@ impl Dir {
         if self.is_there()? { Ok(lock) } else { Err(missing(&self.id)) }
     }
 
+    /// Keeps those out who freeze or thaw the container, until the result is dropped. Nobody
+    /// who has it waits for a process of the container. It is the lock of the record, which
+    /// is not replaced any more once the container is created.
+    ///
+    /// # Errors
+    /// As [`Dir::lock`].
+    pub fn lock_record(&self) -> Result<OwnedFd> {
+        let path = self.path.join(RECORD);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = match openat(&self.fd, RECORD, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(missing(&self.id)),
+            fd => fd.call(|| format!("open {}", path.display()))?,
+        };
+        lock(&fd, &self.id, &path)?;
+        match fstat(&fd).call(|| format!("fstat {}", path.display()))?.st_nlink {
+            0 => Err(missing(&self.id)),
+            _ => Ok(fd),
+        }
+    }
+
     /// Removes all that is in the directory but the record, the kept configuration last
     /// of it: as long as that is there, it can be repeated with its `poststop` hooks.
     ///

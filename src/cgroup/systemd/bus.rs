@@ -44,7 +44,7 @@ impl Bus {
     /// # Errors
     /// No bus there; one that does not know us.
     pub fn connect(user: bool) -> Result<Self> {
-        let address = address(user);
+        let address = address(user)?;
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .call(|| "socket".into())?;
@@ -235,17 +235,20 @@ impl Failure {
 }
 
 /// Path of the bus's socket; `@` in front of an abstract name.
-fn address(user: bool) -> String {
+///
+/// # Errors
+/// If nothing names it, and whose it is cannot be known.
+fn address(user: bool) -> Result<String> {
     let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
     let given = std::env::var(variable).unwrap_or_default();
     if let Some(path) = given.split(';').find_map(unix_path) {
-        return path;
+        return Ok(path);
     }
-    match std::env::var("XDG_RUNTIME_DIR") {
+    Ok(match std::env::var("XDG_RUNTIME_DIR") {
         _ if !user => "/run/dbus/system_bus_socket".into(),
         Ok(dir) if !dir.is_empty() => format!("{dir}/bus"),
-        _ => format!("/run/user/{}/bus", super::owner()),
-    }
+        _ => format!("/run/user/{}/bus", super::owner()?),
+    })
 }
 
 /// `unix:path=/run/user/1000/bus,guid=...` (D-Bus Specification, "Server

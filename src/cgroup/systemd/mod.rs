@@ -17,9 +17,12 @@ mod wire;
 pub use properties::properties;
 pub use wire::Value;
 
+use super::node::{read, read_bytes};
 use crate::error::{At, Context, Error, Result};
 use crate::spec::Resources;
 use bus::{Bus, Failure};
+use rustix::fs::CWD;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,7 +79,7 @@ pub(super) fn plan(
     if name.ends_with(".slice") {
         return Err(wrong("names a slice; a container needs a scope"));
     }
-    let base = if user { manager() } else { String::new() };
+    let base = if user { manager()? } else { String::new() };
     let whole = [base.as_str(), &expanded, &name];
     let whole: Vec<_> = whole.into_iter().filter(|part| !part.is_empty()).collect();
     let whole = whole.join("/");
@@ -108,9 +111,23 @@ fn expand(slice: &str) -> Option<String> {
 
 /// The user that we are to the host: in a user namespace of an ordinary user,
 /// 0 is that user.
-fn owner() -> u32 {
+///
+/// # Errors
+/// If that cannot be known: another user's systemd would be asked.
+fn owner() -> Result<u32> {
     let uid = rustix::process::geteuid().as_raw();
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = match read(CWD, "/proc/self/uid_map") {
+        // A kernel without user namespaces has no such file, but the rest of procfs.
+        Err(Errno::NOENT) if std::fs::exists("/proc/self/stat").call(|| "stat /proc".into())? => {
+            return Ok(uid);
+        }
+        map => map.call(|| "read /proc/self/uid_map".into())?,
+    };
+    Ok(outer(&map, uid))
+}
+
+/// A user whom the map does not name is the same in both.
+fn outer(map: &str, uid: u32) -> u32 {
     let inside = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
         let (first, outer, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
@@ -122,9 +139,12 @@ fn owner() -> u32 {
 
 /// The cgroup of the caller's systemd: one that we live in, or where logind
 /// puts it.
-fn manager() -> String {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let uid = owner();
+fn manager() -> Result<String> {
+    let own = read_bytes(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into())?;
+    Ok(manager_of(&String::from_utf8_lossy(&own), owner()?))
+}
+
+fn manager_of(own: &str, uid: u32) -> String {
     let service = format!("user@{uid}.service");
     let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     match path.find(&service) {
@@ -266,6 +286,16 @@ mod tests {
         ] {
             assert_eq!(path(text).unwrap(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn whose_systemd_is_asked() {
+        assert_eq!(outer("0 1000 1\n1 100000 65536\n", 0), 1000);
+        assert_eq!(outer("0 1000 1\n1 100000 65536\n", 3), 100_002);
+        assert_eq!(outer("0 0 4294967295\n", 5), 5);
+        let own = "1:cpu:/x\n0::/user.slice/user-5.slice/user@5.service/app.slice\n";
+        assert_eq!(manager_of(own, 5), "user.slice/user-5.slice/user@5.service");
+        assert_eq!(manager_of("0::/\n", 6), "user.slice/user-6.slice/user@6.service");
     }
 
     #[test]
