@@ -16,10 +16,16 @@ use std::io::{Error, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// `--limit`.
+pub static LIMIT: OnceLock<Duration> = OnceLock::new();
+
 /// No command may take longer.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub fn limit() -> Duration {
+    LIMIT.get().copied().unwrap_or(Duration::from_secs(10))
+}
 
 /// A system call: the `count`th (from 1) of `number` by process `who`. Counting each call by itself
 /// keeps a point where it is when something else is called more or less often.
@@ -133,9 +139,9 @@ impl Tracer {
             self.add(pid);
             sys::ptrace(sys::INTERRUPT, pid, 0)?;
         }
-        sys::alarm(LIMIT)?;
+        sys::alarm(limit())?;
         rustix::io::write(&main.1, b"x")?;
-        let (main, mut end, mut ended) = (main.0, Instant::now() + LIMIT, false);
+        let (main, mut end, mut ended) = (main.0, Instant::now() + limit(), false);
         while !self.tasks.is_empty() {
             let (tid, status) = match sys::wait_any(true) {
                 Ok(Some(found)) => found,

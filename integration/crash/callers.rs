@@ -141,13 +141,13 @@ impl Background {
 
     /// Its end; a listener that is deaf may take ten seconds of it.
     pub fn wait(self) -> Result<Ended> {
-        let hung = !self.ends(super::at::LIMIT * 3 / 2)?;
+        let hung = !self.ends(super::at::limit() * 3 / 2)?;
         if hung {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
             for pid in children.unwrap_or_default().split_whitespace() {
                 sys::kill(pid.parse()?, libc::SIGKILL);
             }
-            self.ends(super::at::LIMIT)?;
+            self.ends(super::at::limit())?;
         }
         let text = |name| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         let code = text("code").trim().parse().unwrap_or(-libc::SIGKILL);
@@ -195,7 +195,7 @@ impl Lies {
 fn created_killed(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     let mut lies = Lies(Vec::new());
     signal_init(world, trial, libc::SIGKILL)?;
-    trial.becomes(world, "stopped", Duration::from_secs(2))?;
+    trial.becomes(world, "stopped", super::at::limit() / 5)?;
     lies.status(world, trial, "stopped")?;
     lies.refused("start", &call(world, trial, &["start"])?, "stopped|not running");
     lies.refused("exec", &call(world, trial, &["exec", "true"])?, "not running");
@@ -251,7 +251,7 @@ fn created_paused(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
 fn started_killed(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     let mut lies = Lies(Vec::new());
     signal_init(world, trial, libc::SIGKILL)?;
-    trial.becomes(world, "stopped", Duration::from_secs(2))?;
+    trial.becomes(world, "stopped", super::at::limit() / 5)?;
     lies.status(world, trial, "stopped")?;
     lies.refused("exec", &call(world, trial, &["exec", "true"])?, "not running");
     lies.refused("kill", &call(world, trial, &["kill"])?, "not running");
@@ -269,7 +269,7 @@ fn started_stopped(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> 
     lies.good("resume", &call(world, trial, &["resume"])?);
     lies.refused("delete", &call(world, trial, &["delete"])?, "not stopped");
     lies.good("kill", &call(world, trial, &["kill", "KILL"])?);
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+    lies.unless(trial.becomes(world, "stopped", super::at::limit() / 5)?, || {
         "it does not stop".into()
     });
     Ok(lies.0)
@@ -295,7 +295,7 @@ fn stopping(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     let mut lies = Lies(Vec::new());
     signal_init(world, trial, libc::SIGSTOP)?;
     lies.good("kill", &call(world, trial, &["kill", "KILL"])?);
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+    lies.unless(trial.becomes(world, "stopped", super::at::limit() / 5)?, || {
         "it does not stop".into()
     });
     lies.good("delete", &call(world, trial, &["delete"])?);
@@ -310,7 +310,7 @@ fn stopping_paused(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> 
     if status(world, trial)? == "paused" {
         lies.good("resume", &call(world, trial, &["resume"])?);
     }
-    lies.unless(trial.becomes(world, "stopped", Duration::from_secs(2))?, || {
+    lies.unless(trial.becomes(world, "stopped", super::at::limit() / 5)?, || {
         "it does not stop".into()
     });
     lies.good("delete", &call(world, trial, &["delete"])?);

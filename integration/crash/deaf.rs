@@ -172,7 +172,7 @@ fn full_pipe(world: &mut World, verb: Verb) -> Result<Vec<String>> {
     lies.good("delete --force by another", &deleted);
     drop(reader);
     if status.is_none() {
-        let ended = run::reap_until(pid, super::at::LIMIT)?;
+        let ended = run::reap_until(pid, super::at::limit())?;
         lies.unless(ended.is_some(), || "it does not end when the pipe is closed".into());
     }
     let more = trial.remove(world)?;

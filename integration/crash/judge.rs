@@ -11,7 +11,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// Who was killed has that long to end, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+fn patience() -> Duration {
+    super::at::limit() / 2
+}
 
 /// What was done to the command, as far as it excuses something.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,7 +133,7 @@ impl Judge<'_> {
 
     /// `stopped` is true if nobody is in the cgroup, but for who is on the way out.
     fn nobody_is_alive(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         // Init may have died with others in its namespace, which end when they are reaped.
         while !self.world.pids_in(&self.trial.id).is_empty() {
             if Instant::now() > end {
@@ -168,7 +170,7 @@ impl Judge<'_> {
 
     /// The failure of the verb has had its effect.
     fn must_not_be(&mut self, status: &str) {
-        if !self.success && !self.fault.main_died && self.is(status) {
+        if self.failed() && self.is(status) && !self.is_told() {
             let text = format!("failure, but {status}: {}", self.said());
             self.say(text);
         }
@@ -202,11 +204,14 @@ impl Judge<'_> {
                     self.usable(false)?;
                 }
                 self.must_not_be("running");
+                if self.fault.main_died && !self.fault.init_died && self.is("stopped") {
+                    self.say("it was killed, and init has ended with it");
+                }
             }
             Verb::Exec => self.has_said_hi(),
             Verb::ExecDetached => self.after_exec_detached(),
             Verb::Kill => {
-                if self.success && !self.trial.becomes(self.world, "stopped", PATIENCE)? {
+                if self.success && !self.trial.becomes(self.world, "stopped", patience())? {
                     self.say("success, but it does not stop");
                 }
             }
@@ -361,8 +366,10 @@ impl Judge<'_> {
             Verb::Start if self.is("created") => {
                 let started = self.world.call(["start", &id])?;
                 // Or init went on since, as it had been told.
+                let done = ["already running", "another start was heard"];
+                let is_done = done.iter().any(|words| started.err.contains(words));
                 let now = self.world.state(&id)?.0;
-                let ran = now.is_some_and(|now| now["status"] == "running");
+                let ran = is_done || now.is_some_and(|now| now["status"] == "running");
                 if started.hung || !(started.is_good() || self.fault.init_died || ran) {
                     self.say(format!("created, but start again: {}", started.brief()));
                 }
@@ -386,7 +393,7 @@ impl Judge<'_> {
             Verb::Kill => {
                 let again = self.world.call(words)?;
                 let good = again.is_good() || again.err.contains("not running");
-                if !good || !self.trial.becomes(self.world, "stopped", PATIENCE)? {
+                if !good || !self.trial.becomes(self.world, "stopped", patience())? {
                     self.say(format!("kill again: {}", again.brief()));
                 }
             }

@@ -28,6 +28,7 @@ mod report;
 mod rootless;
 mod run;
 mod scarcity;
+mod summary;
 mod sys;
 mod verbs;
 mod world;
@@ -81,6 +82,16 @@ fn main() -> ExitCode {
     if words == ["suites"] {
         SUITES.iter().for_each(|suite| println!("{}", suite.name));
         return ExitCode::SUCCESS;
+    }
+    if let Some(("summary", files)) = words.split_first().map(|(word, rest)| (word.as_str(), rest))
+    {
+        return match summary::summary(files) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("crash: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let (suite, options) = match Options::parse(SUITES, &words) {
         Ok(found) => found,

@@ -9,11 +9,12 @@ const COMMON: &[(&str, &str, &str)] = &[
     ("share", "K/N", "only the Kth of N shares (from 0), spread over the whole"),
     ("seconds", "S", "what is not begun by then counts as skipped"),
     ("jobs", "N", "workers side by side (2)"),
+    ("limit", "S", "what takes longer hangs (10): more on a slow machine"),
     ("report", "FILE", "write each result there, a line of JSON each"),
     ("runtime", "PATH", "the program under test (bin/pinnace)"),
     ("driver", "NAME", "cgroupfs or systemd"),
     ("v2", "", "in a mount namespace where cgroup v2 is all there is"),
-    ("rootless", "", "called by an ordinary user"),
+    ("rootless", "", "called by an ordinary user: with a driver one who has cgroups of systemd's"),
 ];
 
 /// See COMMON.
@@ -69,6 +70,10 @@ impl Options {
                 self.share = (which.parse::<u64>().ok()? % of, of);
             }
             "seconds" => self.time = Some(Duration::from_secs(value.parse().ok()?)),
+            "limit" => {
+                let limit = Duration::from_secs(value.parse().ok().filter(|limit| *limit > 0)?);
+                super::at::LIMIT.set(limit).ok()?;
+            }
             "jobs" => self.jobs = value.parse().ok().filter(|jobs| *jobs > 0)?,
             "report" => self.report = Some(value.into()),
             "runtime" => self.runtime = Some(value.into()),
@@ -118,5 +123,5 @@ fn help(suites: &[Suite]) -> String {
             text += &format!("      {:24} {about}\n", format!("--{name} {value}"));
         }
     }
-    text
+    text + "  summary  tables of the files of --report: summary WORLD=FILE...\n"
 }

@@ -3,7 +3,7 @@
 
 use super::at::{Act, Place, Trace};
 use super::names::name_of;
-use super::points::{Calls, begin, list};
+use super::points::{Calls, begin, listed};
 use super::report::{Worker, hash};
 use super::run::{self, Ended, Started};
 use super::sys;
@@ -45,7 +45,15 @@ fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
         Verb::DeleteForce | Verb::List => &[],
         Verb::State => &["does not exist"],
         Verb::Exec | Verb::ExecDetached => {
-            &["does not exist", "not running", "paused", "being created", "stopped"]
+            // An ordinary user cannot enter who is not dumpable, as init is before its program.
+            &[
+                "does not exist",
+                "not running",
+                "paused",
+                "being created",
+                "stopped",
+                "ns/user: permission",
+            ]
         }
         Verb::Pause => {
             &["does not exist", "not running", "already paused", "paused", "stopped", "has thawed"]
@@ -163,7 +171,7 @@ fn both(
         {
             thaw()?; // reaped like whoever else ends
         }
-        if began.elapsed() > Duration::from_secs(45) {
+        if began.elapsed() > super::at::limit() * 9 / 2 {
             break;
         }
     }
@@ -207,7 +215,7 @@ pub fn work(worker: &mut Worker) -> Result<()> {
                 continue;
             }
             let mut trial = Trial::new(&worker.world, verb, kind);
-            let calls = list(&mut worker.world, &mut trial).context(verb.name())?;
+            let calls = listed(worker, &mut trial, kind_name).context(verb.name())?;
             let mut todo = Vec::new();
             for place in places(&calls) {
                 let call = format!("{}.{}", name_of(place.number), place.count);

@@ -9,8 +9,11 @@ use super::run::{self, Started};
 use super::verbs::{Trial, Verb, kinds};
 use super::world::{Kind, World};
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 pub const OPTIONS: &[(&str, &str, &str)] = &[
@@ -276,7 +279,7 @@ pub fn begin(world: &World, trial: &Trial, mut trace: Trace) -> Result<Started> 
 }
 
 /// Lists the calls of a verb; without any fault it must do its work, and leave nothing.
-pub fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
+fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
     trial.before(world)?;
     let stay = Duration::from_millis(60);
     let mut ended = begin(world, trial, Trace { list: true, stay, ..Trace::default() })?.wait()?;
@@ -284,6 +287,22 @@ pub fn list(world: &mut World, trial: &mut Trial) -> Result<Calls> {
     let wrong = judge(world, trial, &ended, Fault::default())?;
     ensure!(wrong.is_empty(), "without any fault: {wrong:?}");
     ensure!(!calls.is_empty(), "no calls: {ended:?}");
+    Ok(calls)
+}
+
+/// The calls of a verb, which one worker lists for all of them.
+pub fn listed(worker: &mut Worker, trial: &mut Trial, kind_name: &str) -> Result<Calls> {
+    let path = worker.shared().join(format!("{} {kind_name}", trial.verb.name()));
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    if !text.is_empty() {
+        return Ok(serde_json::from_str(&text)?);
+    }
+    let calls = list(&mut worker.world, trial)?;
+    file.write_all(serde_json::to_string(&calls)?.as_bytes())?;
     Ok(calls)
 }
 
@@ -394,33 +413,39 @@ pub fn work(worker: &mut Worker) -> Result<()> {
         let todo = vec![(String::from("point"), Point::parse(text)?)];
         return if worker.index == 0 { set.run(worker, todo) } else { Ok(()) };
     }
-    for (kind_name, kind) in kinds {
-        for &verb in &verbs {
-            let set = Set { verb, kind_name, kind };
-            if verb.needs_cgroup() && !worker.world.has_cgroups() {
-                if worker.index == 0 {
-                    worker.skip(verb.name(), kind_name, "needs a cgroup")?;
-                }
+    let of_kind = |(kind_name, kind)| verbs.iter().map(move |&verb| Set { verb, kind_name, kind });
+    let mut sets: Vec<_> = kinds.into_iter().flat_map(of_kind).collect();
+    // Each worker begins elsewhere: it finds the calls of the later ones listed.
+    let first = worker.index * sets.len() / options.jobs;
+    sets.rotate_left(first);
+    for set in sets {
+        let (verb, kind_name) = (set.verb, set.kind_name);
+        let why = match () {
+            () if verb.needs_cgroup() && !worker.world.has_cgroups() => "needs a cgroup",
+            () if worker.is_late() => "no time",
+            () => "",
+        };
+        if !why.is_empty() {
+            if worker.index == 0 {
+                worker.skip(verb.name(), kind_name, why)?;
+            }
+            continue;
+        }
+        let mut trial = Trial::new(&worker.world, verb, set.kind);
+        let calls = match listed(worker, &mut trial, kind_name) {
+            Ok(calls) => calls,
+            Err(error) => {
+                let again = format!("points --verbs '{}' --bundles {kind_name}", verb.name());
+                worker.tell(verb.name(), kind_name, vec![format!("{error:#}")], &again)?;
+                worker.world.clean()?;
                 continue;
             }
-            let mut trial = Trial::new(&worker.world, verb, kind);
-            let calls = match list(&mut worker.world, &mut trial) {
-                Ok(calls) => calls,
-                Err(error) => {
-                    let again = format!("points --verbs '{}' --bundles {kind_name}", verb.name());
-                    worker.tell(verb.name(), kind_name, vec![format!("{error:#}")], &again)?;
-                    worker.world.clean()?;
-                    continue;
-                }
-            };
-            let mut todo = points(&calls, verb, &modes, &whom, !worker.world.is_pinnace());
-            todo.retain(|(_, point)| {
-                worker.is_mine(&format!("{} {kind_name} {point}", verb.name()))
-            });
-            // If time is short, what is tried is spread over the whole.
-            todo.sort_by_cached_key(|(_, point)| super::report::hash(&point.to_string()));
-            set.run(worker, todo)?;
-        }
+        };
+        let mut todo = points(&calls, verb, &modes, &whom, !worker.world.is_pinnace());
+        todo.retain(|(_, point)| worker.is_mine(&format!("{} {kind_name} {point}", verb.name())));
+        // If time is short, what is tried is spread over the whole.
+        todo.sort_by_cached_key(|(_, point)| super::report::hash(&point.to_string()));
+        set.run(worker, todo)?;
     }
     Ok(())
 }

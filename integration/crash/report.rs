@@ -1,13 +1,14 @@
 //! Workers and what they find: the main process starts them, each in a mount namespace of its own, reads
 //! a row of each thing tried from each, and sums up.
 
-use super::world::{BASE, World, remove_stale};
+use super::world::{BASE, SHARED, World, remove_stale};
 use super::{Options, Suite, sys};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -53,6 +54,11 @@ impl Worker<'_> {
         self.end
     }
 
+    /// A directory that all workers of this run see.
+    pub fn shared(&self) -> PathBuf {
+        shared(std::os::unix::process::parent_id())
+    }
+
     /// Whether this worker is to try the thing of that name: it is in the share that was asked for, and
     /// not another worker's.
     pub fn is_mine(&self, name: &str) -> bool {
@@ -89,11 +95,15 @@ impl Worker<'_> {
     }
 }
 
+fn shared(main: u32) -> PathBuf {
+    Path::new(SHARED).join(main.to_string())
+}
+
 /// The life of a worker.
 pub fn work(suite: &Suite, options: &Options, index: usize) -> Result<bool> {
     sys::die_with_parent()?;
     let name = format!("crash-{}-{index}", std::os::unix::process::parent_id());
-    let world = World::new(&name, options.rootless)?;
+    let world = World::new(&name, options)?;
     let end = options.time.map(|time| Instant::now() + time);
     let mut worker = Worker { options, index, world, end };
     (suite.work)(&mut worker)?;
@@ -107,6 +117,8 @@ pub fn work(suite: &Suite, options: &Options, index: usize) -> Result<bool> {
 pub fn conduct(options: &Options, words: &[String]) -> Result<bool> {
     remove_stale();
     std::fs::create_dir_all(BASE)?;
+    let shared = shared(std::process::id());
+    std::fs::create_dir_all(&shared)?;
     let began = Instant::now();
     let mut report = options.report.as_ref().map(File::create).transpose()?;
     let (sender, rows) = mpsc::channel();
@@ -135,6 +147,7 @@ pub fn conduct(options: &Options, words: &[String]) -> Result<bool> {
     for (index, worker) in workers.into_iter().enumerate() {
         sum.ended(index, worker)?;
     }
+    std::fs::remove_dir_all(shared)?;
     remove_stale();
     Ok(sum.tell(began.elapsed()))
 }

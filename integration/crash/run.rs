@@ -1,7 +1,7 @@
 //! One command, with an end in time. Meanwhile whoever else ends among the descendants of the worker
 //! is reaped: a pid namespace ends only once all that were in it are.
 
-use super::at::{self, LIMIT, Seen, Trace};
+use super::at::{self, Seen, Trace, limit};
 use super::sys;
 use std::fs::File;
 use std::io::Result;
@@ -59,13 +59,13 @@ pub fn start(mut command: Command, out: &Path, trace: Option<Trace>) -> Result<S
     Ok(match trace {
         Some(trace) => {
             // The tracer has its own limit, the command's, and two seconds more for its end.
-            let limit = LIMIT * 2 + trace.stay;
+            let limit = limit() * 2 + trace.stay;
             let (pid, seen) = at::start(command, trace)?;
             Started { pid, began, limit, seen: Some(seen), out }
         }
         None => {
             let pid = command.spawn()?.id().cast_signed();
-            Started { pid, began, limit: LIMIT, seen: None, out }
+            Started { pid, began, limit: limit(), seen: None, out }
         }
     })
 }
@@ -88,7 +88,7 @@ impl Started {
             None => {
                 hung = true;
                 sys::kill(self.pid, libc::SIGKILL);
-                reap_until(self.pid, LIMIT)?.unwrap_or(libc::SIGKILL)
+                reap_until(self.pid, limit())?.unwrap_or(libc::SIGKILL)
             }
         };
         self.ended(status, hung)

@@ -196,6 +196,8 @@ impl Excuse {
             main_died: killed,
             init_died: killed,
             write_failed: self.is_mute,
+            // What is scarce is so for the undoing, too.
+            persists: true,
             ..Fault::default()
         }
     }

@@ -4,6 +4,7 @@
 //! The worker is a subreaper: what outlives its runtime becomes its child, so no process is left behind
 //! unseen. Files lie on a tmpfs in a mount namespace of the worker, and are gone with it.
 
+use super::Options;
 use super::harness::{Bundle, Hierarchy, Value, json, runtime};
 use super::rootless::rootless;
 use super::run::{self, Ended};
@@ -22,8 +23,12 @@ use std::time::{Duration, Instant};
 
 /// Where the workers' tmpfs is.
 pub const BASE: &str = "/run/pinnace-crash";
+/// What workers share is below, by the pid of their main process.
+pub const SHARED: &str = "/run/pinnace-crash-shared";
 const CGROUPS: &str = "/sys/fs/cgroup";
 const USER: u32 = 1000;
+/// What systemd has handed to the user.
+const SESSION: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
 /// The kernel collects keyrings, and systemd units, a while after their end.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -94,6 +99,9 @@ pub struct World {
     pub dir: PathBuf,
     /// An ordinary user calls the runtime.
     pub is_rootless: bool,
+    /// That user has cgroups; and the one in which we were before.
+    has_session: bool,
+    origin: PathBuf,
     systemd: bool,
     program: PathBuf,
     /// The cgroups, one a hierarchy, below which the containers' are.
@@ -104,7 +112,9 @@ pub struct World {
 
 impl World {
     /// Makes this process the worker of a world that is empty.
-    pub fn new(name: &str, is_rootless: bool) -> Result<Self> {
+    pub fn new(name: &str, options: &Options) -> Result<Self> {
+        let (is_rootless, has_session) =
+            (options.rootless, options.rootless && options.driver.is_some());
         sys::be_subreaper()?;
         let dir = Path::new(BASE).join(name);
         for part in ["root", "data", "pids"] {
@@ -129,17 +139,48 @@ impl World {
             name: name.to_owned(),
             dir,
             is_rootless,
+            has_session,
+            origin: PathBuf::new(),
             systemd,
             program,
             levels: Vec::new(),
             console,
             count: 0,
         };
-        if !systemd && !is_rootless {
+        if has_session {
+            world.enter_session()?;
+        } else if !systemd && !is_rootless {
             world.levels = hierarchies().iter().map(|path| path.join(name)).collect();
         }
         world.make_levels()?;
         Ok(world)
+    }
+
+    /// A user may move processes only below what was handed to them.
+    fn enter_session(&mut self) -> Result<()> {
+        let line = fs::read_to_string("/proc/self/cgroup")?;
+        self.origin = Path::new(CGROUPS).join(line.trim().trim_start_matches("0::/"));
+        let caller = Path::new(SESSION).join(format!("{}-caller", self.name));
+        fs::create_dir(&caller)?;
+        fs::write(caller.join("cgroup.procs"), "0")?;
+        if !self.systemd {
+            let level = Path::new(SESSION).join(&self.name);
+            fs::create_dir(&level)?;
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                chown(level.join(file), Some(USER), Some(USER))?;
+            }
+            self.levels = vec![level];
+        }
+        Ok(())
+    }
+
+    /// The slice of the scopes, and where systemd keeps their units.
+    fn units(&self) -> (PathBuf, &'static str) {
+        if self.has_session {
+            (Path::new(SESSION).join("user.slice"), "/run/user/1000/systemd/transient")
+        } else {
+            (Path::new(CGROUPS).join("system.slice"), "/run/systemd/transient")
+        }
     }
 
     fn make_levels(&self) -> Result<()> {
@@ -163,7 +204,7 @@ impl World {
 
     /// Whether containers get a cgroup of their own here, which `pause` and `update` need.
     pub fn has_cgroups(&self) -> bool {
-        !self.is_rootless
+        !self.is_rootless || self.has_session
     }
 
     /// An id that was not there before.
@@ -183,14 +224,23 @@ impl World {
         }
         if self.is_rootless {
             bundle = rootless(bundle);
-            chown_all(&bundle.path(), USER);
-        } else {
+            if self.has_session && kind == Kind::Rich {
+                bundle = bundle.edit(|config| {
+                    let mut resources = json!({});
+                    limit(&mut resources);
+                    config["linux"]["resources"] = resources;
+                });
+            }
+        }
+        if self.has_cgroups() {
             let level =
                 if kind == Kind::Rich && self.is_pinnace() { "/ID-OF-IT.level" } else { "" };
+            let (slice, name) = (if self.has_session { "user" } else { "system" }, &self.name);
             let path = if self.systemd {
-                format!("system.slice:{}:ID-OF-IT", self.name)
+                format!("{slice}.slice:{name}:ID-OF-IT")
             } else {
-                format!("/{}{level}/ID-OF-IT", self.name)
+                let above = if self.has_session { &SESSION[CGROUPS.len()..] } else { "" };
+                format!("{above}/{name}{level}/ID-OF-IT")
             };
             bundle = bundle.set("/linux/cgroupsPath", json!(path));
         }
@@ -198,6 +248,9 @@ impl World {
         bundle = bundle
             .set("/root/path", json!(root))
             .set("/process/terminal", json!(program == Program::Terminal));
+        if self.is_rootless {
+            chown_all(&bundle.path(), USER);
+        }
         let text = bundle.config().to_string();
         Template { _bundle: bundle, text }
     }
@@ -263,6 +316,10 @@ impl World {
         if self.is_rootless {
             command.uid(USER).gid(USER);
         }
+        if self.has_session {
+            command.env("XDG_RUNTIME_DIR", "/run/user/1000");
+            command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus");
+        }
         for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "TMPDIR"] {
             command.env_remove(name);
         }
@@ -320,7 +377,7 @@ impl World {
         let mut found = Vec::new();
         let mut todo = self.levels.clone();
         if self.systemd {
-            let slice = Path::new(CGROUPS).join("system.slice");
+            let (slice, _) = self.units();
             let scopes = names(&slice).into_iter().filter(|name| name.starts_with(&self.name));
             found.extend(scopes.map(|name| slice.join(name)));
             todo.extend(found.iter().cloned());
@@ -344,7 +401,7 @@ impl World {
     /// Whatever is there and should not be once all containers are deleted.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for pid in run::reap_all(Duration::from_secs(5))? {
+        for pid in run::reap_all(super::at::limit() / 2)? {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             found.push(format!("process {pid} {}", command.trim()));
@@ -374,7 +431,7 @@ impl World {
     /// What systemd removes itself, a moment later: cgroups and units.
     fn late(&self) -> Vec<String> {
         let cgroups = self.cgroups().into_iter().map(|dir| format!("cgroup {}", dir.display()));
-        let units = names(Path::new("/run/systemd/transient")).into_iter();
+        let units = names(Path::new(self.units().1)).into_iter();
         let units = units.filter(|name| self.systemd && name.starts_with(&self.name));
         cgroups.chain(units.map(|name| format!("unit {name}"))).collect()
     }
@@ -421,6 +478,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.clean().ok();
+        if self.has_session {
+            fs::write(self.origin.join("cgroup.procs"), "0").ok();
+            fs::remove_dir(Path::new(SESSION).join(format!("{}-caller", self.name))).ok();
+        }
         for level in &self.levels {
             fs::remove_dir(level).ok();
         }
@@ -505,6 +566,11 @@ pub fn remove_of(main: u32) -> bool {
 fn remove_where(is_wanted: impl Fn(u32) -> bool) -> bool {
     let mut roots = hierarchies();
     roots.push(Path::new(CGROUPS).join("system.slice"));
+    roots.extend(["", "user.slice"].map(|name| Path::new(SESSION).join(name)));
+    let wanted = |pid: &str| pid.parse().is_ok_and(&is_wanted);
+    for name in names(Path::new(SHARED)).into_iter().filter(|name| wanted(name)) {
+        fs::remove_dir_all(Path::new(SHARED).join(name)).ok();
+    }
     let mut none = true;
     for root in roots {
         for name in names(&root) {

@@ -172,10 +172,10 @@ impl Waiting<'_> {
             }
             // It has heard another `start`.
             true => Err(already(&self.record.id, Status::Running)),
-            false if !serve::ends_soon(self.pidfd)? && !self.is_child => {
-                Err(Error::new("init has closed the connection, and still waits")
-                    .hint("it could not read what was sent; try again"))
-            }
+            false if !serve::ends_soon(self.pidfd)? && !self.is_child => Err(Error::new(
+                "init has closed the connection",
+            )
+            .hint("another start was heard, or init could not read what was sent; try again")),
             false => {
                 // Who has ended needs no end.
                 let ended = self.wait(true);

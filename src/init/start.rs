@@ -1,6 +1,6 @@
 //! The pause between `create` and `start`.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::sync::{ChildEnd, ToChild};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -24,17 +24,22 @@ pub struct StartSocket {
 
 /// Waits to be started: by a connection on the container's start socket, or
 /// where there is none (`run`, `exec`), by the process that made us. From then
-/// on `wire` leads to whoever started us.
+/// on `wire` leads to whoever started us. A `start` that ends before it said so
+/// has started nothing: the next one may.
 ///
 /// # Errors
 /// If the other end goes away before it said so.
 pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
-    if let Some(socket) = socket {
-        // The runtime has recorded us. If it ends before, nobody would find us.
-        wire.expect(ToChild::Done)?;
+    let Some(socket) = socket else { return wire.expect(ToChild::Start) };
+    // The runtime has recorded us. If it ends before, nobody would find us.
+    wire.expect(ToChild::Done)?;
+    loop {
         *wire = ChildEnd::from_socket(socket.accept()?);
+        match wire.expect(ToChild::Start) {
+            Err(error) if error.get_kind() == Kind::Killed => {}
+            result => return result,
+        }
     }
-    wire.expect(ToChild::Start)
 }
 
 impl StartSocket {

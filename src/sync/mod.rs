@@ -275,7 +275,7 @@ impl ChildEnd {
             receive(self.0.as_fd(), &mut packet).call(|| "recvmsg from the runtime".into())?;
         match &packet[..length] {
             [kind] => Ok((*kind, fds)),
-            [] => Err(Error::new("the runtime ended while init waited for it")),
+            [] => Err(Error::new("the runtime ended while init waited for it").kind(Kind::Killed)),
             _ => Err(Error::new("the runtime sent a packet that makes no sense")),
         }
     }

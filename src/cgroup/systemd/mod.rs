@@ -192,6 +192,12 @@ impl Unit {
                 .hint(format!("{} is in use; `systemctl status` tells by whom", self.name)),
             false => failure.error,
         })?;
+        // The unit is ours, and nobody's if the process was dead by then.
+        self.place_of(pid).map_err(|error| error.and(self.stop()))
+    }
+
+    /// Where the process is, which must be in the unit.
+    fn place_of(&self, pid: i32) -> Result<String> {
         let file = format!("/proc/{pid}/cgroup");
         let text = std::fs::read_to_string(&file).call(|| format!("read {file}"))?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
