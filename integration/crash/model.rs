@@ -102,6 +102,11 @@ pub mod change {
         if at.phase == Created { at.to(Running) } else { Vec::new() }
     }
 
+    /// `run` has no start socket: its container is shown as running once it is recorded.
+    pub fn perhaps_started(at: At) -> Vec<At> {
+        [started(at), vec![at]].concat()
+    }
+
     pub fn killed(at: At) -> Vec<At> {
         match at.is_alive() || at.phase == Creating {
             // On v1, a frozen process must be thawed to die.

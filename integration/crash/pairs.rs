@@ -29,9 +29,15 @@ const SECOND: &str = "delete -f,delete,start,kill,pause,create,state,exec,list";
 fn may_say(verb: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Create | Verb::Run | Verb::RunDetached => &["already exists"],
-        Verb::Start => {
-            &["does not exist", "already running", "stopped", "not running", "paused", "creat"]
-        }
+        Verb::Start => &[
+            "does not exist",
+            "already running",
+            "being started",
+            "stopped",
+            "not running",
+            "paused",
+            "creat",
+        ],
         Verb::Delete | Verb::DeleteRunning => {
             &["does not exist", "that is not stopped", "not stopped"]
         }
