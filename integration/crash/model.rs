@@ -93,7 +93,9 @@ pub mod change {
     /// A `create` that fails takes itself back, or somebody else has done so.
     pub fn undone(at: At) -> Vec<At> {
         match at.phase {
-            Creating | Created => vec![At::ABSENT, at],
+            Creating | Created | Stopped => vec![At::ABSENT, at],
+            // Of `run`, whose init was killed.
+            Running if at.dying => vec![At::ABSENT, at],
             _ => vec![at],
         }
     }
