@@ -402,6 +402,36 @@ fn a_create_whose_empty_directory_is_deleted_makes_it_again() {
     assert_eq!(c.status(), "created", "{}", c.stderr());
 }
 
+/// A connection that init has not accepted when it stops to listen.
+#[test]
+fn start_that_connects_while_init_hears_another_one_says_so_at_once() {
+    needs!(is_pinnace(), "pinnace");
+    let hook = "#!/bin/sh\necho > /began\nread go < /ready\n";
+    let c = Bundle::sleeper().file("hook", hook);
+    fs::set_permissions(c.rootfs("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+    let hooks = serde_json::json!([{"path": "/hook"}]);
+    let c = c.set("/hooks/startContainer", hooks).container();
+    c.create().ok();
+    let init = c.pid();
+    kill_process(init, Signal::STOP).unwrap();
+    until("init stops", || status_letter(init) == 'T');
+    let starts = [0, 1].map(|_| {
+        let start = c.call(["start", &c.id]).spawn();
+        until("start waits for init", || sleeps_in(start.pid(), "poll"));
+        start
+    });
+    let begun = Instant::now();
+    kill_process(init, Signal::CONT).unwrap();
+    let [first, second] = starts;
+    second.wait().fails_with(&["it is being started"]);
+    let needed = begun.elapsed();
+    assert!(needed < Duration::from_millis(900), "{needed:?}: it has waited for init's end");
+    until("the hook runs", || c.bundle.rootfs("began").exists());
+    fs::write(c.bundle.rootfs("ready"), "go\n").unwrap();
+    first.wait().ok();
+    assert_eq!(c.status(), "running");
+}
+
 #[test]
 fn start_whose_word_cannot_be_sent_ends_init_before_it_says_so() {
     needs!(has_strace(), "pinnace and strace");
@@ -411,7 +441,8 @@ fn start_whose_word_cannot_be_sent_ends_init_before_it_says_so() {
     assert_eq!(c.status(), "stopped");
 }
 
-/// A hook without a timeout gives others no lock to wait for.
+/// A hook without a timeout gives others no lock to wait for, and who comes second is told
+/// at once, so that nobody waits for them either.
 #[test]
 fn two_starts_at_once_are_one_start_whatever_becomes_of_the_first() {
     needs!(is_pinnace(), "pinnace");
@@ -427,7 +458,10 @@ fn two_starts_at_once_are_one_start_whatever_becomes_of_the_first() {
         if killed {
             drop(first.take());
         }
-        c.start().fails_with(&["already running"]);
+        let begun = Instant::now();
+        c.start().fails_with(&["it is being started"]);
+        let needed = begun.elapsed();
+        assert!(needed < Duration::from_millis(900), "{needed:?}: it has waited for init's end");
         assert_eq!(c.status(), "created");
         let init = c.pid();
         fs::write(c.bundle.rootfs("ready"), "go\n").unwrap();

@@ -93,13 +93,20 @@ pub mod change {
     /// A `create` that fails takes itself back, or somebody else has done so.
     pub fn undone(at: At) -> Vec<At> {
         match at.phase {
-            Creating | Created => vec![At::ABSENT, at],
+            Creating | Created | Stopped => vec![At::ABSENT, at],
+            // Of `run`, whose init was killed.
+            Running if at.dying => vec![At::ABSENT, at],
             _ => vec![at],
         }
     }
 
     pub fn started(at: At) -> Vec<At> {
         if at.phase == Created { at.to(Running) } else { Vec::new() }
+    }
+
+    /// `run` has no start socket: its container is shown as running once it is recorded.
+    pub fn perhaps_started(at: At) -> Vec<At> {
+        [started(at), vec![at]].concat()
     }
 
     pub fn killed(at: At) -> Vec<At> {

@@ -36,9 +36,15 @@ fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
             &["not running", "stopped", "init was killed"]
         }
         Verb::Create | Verb::Run | Verb::RunDetached => &["already exists"],
-        Verb::Start => {
-            &["does not exist", "already running", "stopped", "not running", "paused", "creat"]
-        }
+        Verb::Start => &[
+            "does not exist",
+            "already running",
+            "being started",
+            "stopped",
+            "not running",
+            "paused",
+            "creat",
+        ],
         Verb::Delete | Verb::DeleteRunning => {
             &["does not exist", "that is not stopped", "not stopped"]
         }

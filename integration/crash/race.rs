@@ -38,6 +38,7 @@ const REFUSALS: &[(&str, Step)] = &[
     ("container not running: ", look::not_running),
     ("cannot start a container that has stopped", look::ended),
     ("cannot start an already running container", look::started),
+    ("it is being started", look::created),
     ("cannot start a container in the paused state", look::frozen),
     ("cannot exec in a paused container", look::frozen),
     // Init is not dumpable before its program: an ordinary user cannot enter it.
@@ -368,7 +369,7 @@ fn steps(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String>
             Ok(vec![look::usable, look::ended])
         }
         Exit::Signal(_) if ["create", "run -d"].contains(&verb) => {
-            Ok(vec![change::claim, change::perhaps_made, change::undone])
+            Ok([begun(verb), vec![change::undone]].concat())
         }
         Exit::Signal(_) => Ok(Vec::new()),
         Exit::Code(_) => refused(verb, &answer.err),
@@ -397,6 +398,15 @@ fn done(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String> 
     })
 }
 
+/// What a creator that failed has done before.
+fn begun(verb: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = vec![change::claim, change::perhaps_made];
+    if verb == "run -d" {
+        steps.push(change::perhaps_started);
+    }
+    steps
+}
+
 fn refused(verb: &str, words: &str) -> Result<Vec<Step>, String> {
     if words.lines().count() != 1 {
         return Err(format!("{} lines of error", words.lines().count()));
@@ -411,7 +421,7 @@ fn refused(verb: &str, words: &str) -> Result<Vec<Step>, String> {
     if is_creator && !words.contains("already exists") {
         let known = ["killed", "deleted", "does not exist", "not running", "that has stopped"];
         return match known.iter().any(|text| words.contains(text)) {
-            true => Ok(vec![change::claim, change::perhaps_made, look::ended, change::undone]),
+            true => Ok([begun(verb), vec![look::ended, change::undone]].concat()),
             false => Err("unknown words".into()),
         };
     }

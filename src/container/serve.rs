@@ -226,13 +226,32 @@ pub(super) fn signal_of(process: BorrowedFd<'_>) -> Option<i32> {
     retry_on_intr(|| waitid(WaitId::PidFd(process), options)).ok()??.terminating_signal()
 }
 
-/// Whether a process has executed a program since it was made: `PF_FORKNOEXEC`
-/// (linux/sched.h), which also ps(1) shows, is gone from its flags before execve(2) closes
-/// a descriptor. A zombie still has its flags. `None` if there is no such process.
+/// Whether a process has executed a program since it was made; `None` if there is no such
+/// process.
+///
+/// # Errors
+/// As [`doing`].
+pub(super) fn has_executed(pid: i32) -> Result<Option<bool>> {
+    Ok(doing(pid)?.map(|doing| doing.executed))
+}
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doing {
+    /// Whether it has executed a program since it was made: `PF_FORKNOEXEC` (linux/sched.h),
+    /// which also ps(1) shows, is gone before execve(2) closes a descriptor.
+    pub executed: bool,
+    /// Whether it ends: `PF_EXITING` is set before its files are closed. That is true of
+    /// a process of one thread, as ours are before execve(2).
+    pub exits: bool,
+}
+
+/// What the flags of a process tell. A zombie still has them.
 ///
 /// # Errors
 /// If it cannot be known.
-pub(super) fn has_executed(pid: i32) -> Result<Option<bool>> {
+pub(super) fn doing(pid: i32) -> Result<Option<Doing>> {
+    const EXITING: u64 = 0x4;
     const FORKED_ONLY: u64 = 0x40;
     let path = format!("/proc/{pid}/stat");
     let text = match read_short(&path) {
@@ -242,7 +261,7 @@ pub(super) fn has_executed(pid: i32) -> Result<Option<bool>> {
     let text = String::from_utf8_lossy(&text);
     let flags = fields(&text).and_then(|mut fields| fields.nth(6)?.parse::<u64>().ok());
     let flags = flags.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
-    Ok(Some(flags & FORKED_ONLY == 0))
+    Ok(Some(Doing { executed: flags & FORKED_ONLY == 0, exits: flags & EXITING != 0 }))
 }
 
 /// Whether a process ends that has closed its files.

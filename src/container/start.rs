@@ -5,7 +5,7 @@ use super::notify::Relay;
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
 use super::{Container, Kept, Runtime, delete, state_of};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
@@ -36,7 +36,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         return Err(super::not_running(id));
     };
     let relay = Relay::open(&container.dir)?;
-    let wire = connect(&container, init)?;
+    let wire = connect(&container, pidfd.as_fd(), init)?;
     let patience = Patience::new(None, &kept.hooks.start_container);
     if patience.is_endless() {
         // Another `start` meanwhile is not heard, and told so by what init has not read.
@@ -53,7 +53,16 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         receiver: kept.receiver.as_ref(),
         log: &runtime.log,
     };
-    let begun = waiting.begin();
+    let begun = waiting.begin().map_err(|error| match error.errno() {
+        // It does not listen any more: it has heard another `start`, as we connected.
+        Some(Errno::CONNRESET)
+            if serve::connect_to(&container.dir, None)
+                .is_err_and(|error| error.errno() == Some(Errno::CONNREFUSED)) =>
+        {
+            being_started(id)
+        }
+        _ => error,
+    });
     // That it cannot be removed changes nothing: the kernel says that init has gone on.
     if (begun.is_ok() || serve::is_ready(pidfd.as_fd()).is_ok_and(|ended| ended))
         && let Err(error) = container.dir.remove_file(START)
@@ -78,23 +87,32 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
 }
 
 /// Who does not listen any more has ended, or been started: by a `start` that was killed
-/// before it could remove the socket.
-fn connect(container: &Container, init: ProcessId) -> Result<ParentEnd> {
-    let id = container.dir.id();
+/// before it could remove the socket, or by one that still waits.
+fn connect(container: &Container, pidfd: BorrowedFd<'_>, init: ProcessId) -> Result<ParentEnd> {
     let connected = serve::connect_to(&container.dir, container.record.start_word.as_deref());
     connected.or_else(|error| match error.errno() {
         Some(Errno::CONNREFUSED | Errno::NOENT) => {
             check_status(container, container.status()?)?;
-            match serve::look_again(error, id, Some(init)) {
-                error if error.get_kind() == Kind::NotRunning => Err(error),
+            match process_waits(pidfd, init.pid)? {
                 // It listens until it has heard one.
-                _ => Err(Error::new(format!(
-                    "cannot start an already running container: {id} is being started"
-                ))),
+                true => Err(being_started(container.dir.id())),
+                false => Err(super::not_running(container.dir.id())),
             }
         }
         _ => Err(error),
     })
+}
+
+/// Whether a process that has closed a connection has neither executed nor ended, so that
+/// it goes on with what another has told it. The kernel is asked, and no time waited for.
+fn process_waits(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
+    let doing = serve::doing(pid)?;
+    let has_pid = process::has_pid(pidfd).call(|| "ask for a process".into())?;
+    Ok(has_pid && doing.is_some_and(|doing| !doing.executed && !doing.exits))
+}
+
+fn being_started(id: &str) -> Error {
+    Error::new(format!("cannot start container {id}: it is being started"))
 }
 
 fn check_status(container: &Container, status: Status) -> Result<()> {
@@ -105,13 +123,15 @@ fn check_status(container: &Container, status: Status) -> Result<()> {
         // It would not hear us.
         Status::Paused => Err(Error::new("cannot start a container in the paused state")
             .hint(format!("`pinnace resume {id}` first"))),
-        status => Err(already(id, status)),
+        Status::Creating => {
+            Err(Error::new(format!("cannot start container {id}: it is being created")))
+        }
+        Status::Running => Err(already(id)),
     }
 }
 
-fn already(id: &str, status: Status) -> Error {
-    let status = status.as_str();
-    Error::new(format!("cannot start an already running container: {id} is {status}"))
+fn already(id: &str) -> Error {
+    Error::new(format!("cannot start an already running container: {id} is running"))
 }
 
 /// A process that waits to be started.
@@ -171,11 +191,12 @@ impl Waiting<'_> {
                 Ok(())
             }
             // It has heard another `start`.
-            true => Err(already(&self.record.id, Status::Running)),
-            false if !serve::ends_soon(self.pidfd)? && !self.is_child => Err(Error::new(
-                "init has closed the connection",
-            )
-            .hint("another start was heard, or init could not read what was sent; try again")),
+            true => Err(already(&self.record.id)),
+            false if !self.is_child && process_waits(self.pidfd, self.pid)? => {
+                Err(Error::os("start: init has closed the connection", Errno::CONNRESET).hint(
+                    "another start was heard, or init could not read what was sent; try again",
+                ))
+            }
             false => {
                 // Who has ended needs no end.
                 let ended = self.wait(true);
