@@ -3,9 +3,9 @@
 //! (`seccomp_unotify(2)`).
 #![allow(unsafe_code)]
 
-use super::{Call, Output};
 use super::agent::{next_call, resume};
 use super::call::{Running, SECONDS};
+use super::{Call, Output};
 use std::io::{Error, Result};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
