@@ -4,7 +4,7 @@
 
 use crate::harness::{
     Bundle, Call, Container, Lacks, Output, Running, exits, is_pinnace, leftovers_of, needs,
-    runtime,
+    runtime, until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -30,14 +30,6 @@ fn injected(c: &Container, flags: &[&str], inject: &str, args: &[&str]) -> Call 
         .args(["--root", c.root().to_str().unwrap()])
         .args(args)
         .output_to(c.log("stdout"), c.log("stderr"))
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + SOON;
-    while !is_so() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Whether the process sleeps in that call.

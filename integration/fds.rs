@@ -84,7 +84,7 @@ fn r342_notify_socket_is_relayed() {
     let bundle = Bundle::sh(script);
     let path = bundle.dir().join("notify.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let c = bundle.container();
     let bundle = c.bundle.path();
     let run = c

@@ -4,7 +4,7 @@
 
 use crate::harness::{
     Bundle, Call, Container, Lacks, Output, Running, deviates, exits, is_pinnace, json,
-    leftovers_of, needs, runtime,
+    leftovers_of, needs, runtime, until,
 };
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
@@ -269,14 +269,10 @@ fn a_create_that_cannot_open_its_directory_leaves_none() {
 /// Waits until a process waits for a lock: `->` in proc_locks(5).
 fn wait_for_lock(running: &Running) {
     let pid = format!(" {} ", running.pid().as_raw_nonzero());
-    for _ in 0..1000 {
+    until("it waits for the lock", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
-        if locks.lines().any(|line| line.contains("->") && line.contains(&pid)) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("it does not wait");
+        locks.lines().any(|line| line.contains("->") && line.contains(&pid))
+    });
 }
 
 #[test]

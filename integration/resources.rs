@@ -2,7 +2,7 @@
 //! skipped, what the host's version of cgroups has no word for is refused.
 
 use crate::cgroups::disk;
-use crate::harness::{Bundle, Container, Hierarchy, deviates, json, needs};
+use crate::harness::{Bundle, Call, Container, Hierarchy, deviates, json, needs, runtime};
 use std::fs;
 
 fn v1() -> bool {
@@ -204,6 +204,40 @@ fn r198_network_priorities() {
     let c = limited("network", value);
     c.create().ok();
     assert!(c.cgroup_value("net_prio.ifpriomap", "").contains("lo 7"));
+}
+
+/// Engines leave plain directories with the names of controllers on the tmpfs around v1's
+/// hierarchies: here, in a mount namespace of its own.
+#[test]
+fn a_plain_directory_with_a_controllers_name_is_no_controller() {
+    needs!(v1() && !has("net_cls", ""), "cgroup v1 without net_cls");
+    let bundle = Bundle::sleeper();
+    let place = bundle.dir().join("cgroups");
+    fs::create_dir(&place).unwrap();
+    let script = "cd \"$0\" && mount -t tmpfs none . && cd \"$0\" && \
+        for dir in /sys/fs/cgroup/*; do name=${dir##*/}; mkdir $name; \
+            ! mountpoint -q $dir || mount --bind $dir $name || exit 99; done; \
+        mkdir -p net_cls net_prio perf_event hugetlb; \
+        umount -R -l /sys/fs/cgroup && mount --rbind . /sys/fs/cgroup || exit 99; exec \"$@\"";
+    let inside = |c: &Container, args: &[&str]| {
+        Call::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script])
+            .args([place.as_os_str(), runtime().path.as_os_str()])
+            .args(c.global())
+            .args(args)
+            .output_to(c.log("stdout"), c.log("stderr"))
+            .run()
+    };
+    let c = limited("network", json!({"classID": 1_048_577}));
+    let path = c.bundle.path().to_str().unwrap().to_owned();
+    let out = inside(&c, &["create", "--bundle", &path, &c.id]);
+    deviates!(["runc", "crun"], "R206: other words, or none");
+    assert!(out.code == 1 && c.stderr().contains("network.classID"), "{out:?} {}", c.stderr());
+    let c = bundle.container();
+    let path = c.bundle.path().to_str().unwrap().to_owned();
+    inside(&c, &["create", "--bundle", &path, &c.id]).ok();
+    assert_eq!(c.status(), "created");
+    inside(&c, &["delete", "--force", &c.id]).ok();
 }
 
 /// Where there is no such device, the kernel's refusal shows what was written.

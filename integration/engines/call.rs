@@ -160,11 +160,11 @@ pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Polls until `done` holds, for at most ten seconds.
+/// Polls until `done` holds, for at most a minute: machines are busy.
 pub fn until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done()? {
-        ensure!(Instant::now() < end, "waited ten seconds in vain until {what}");
+        ensure!(Instant::now() < end, "waited a minute in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// No call takes longer, on a slow and busy machine, under emulation.
 pub(super) const SECONDS: i64 = 60;
@@ -194,6 +195,16 @@ pub fn wait_for(fd: impl AsFd, events: PollFlags) -> bool {
             Err(rustix::io::Errno::INTR) => {}
             other => return other.unwrap() == 1,
         }
+    }
+}
+
+/// Waits for what no event tells of: a state of a process, or a file that another one writes.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(SECONDS.unsigned_abs());
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

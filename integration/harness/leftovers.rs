@@ -39,7 +39,7 @@ pub fn of(container: &Container) -> Vec<String> {
     found.extend(mounts(&name).into_iter().map(|line| format!("mount {line}")));
     // A killed process is a moment on its way out, and so is a unit whose process was killed;
     // no event tells of a stranger's end.
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(20);
     let mut left = dying(&name);
     while !left.is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));

@@ -15,7 +15,7 @@ mod steps;
 
 pub use agent::let_through;
 pub use bundle::Bundle;
-pub use call::{Call, Output, Running, exits, wait_for};
+pub use call::{Call, Output, Running, exits, until, wait_for};
 pub use cgroup::Hierarchy;
 pub use container::Container;
 pub use guard::{directory, directory_in};

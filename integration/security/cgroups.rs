@@ -4,7 +4,7 @@
 
 use crate::harness::{
     Bundle, Call, Container, Hierarchy, Output, Running, Value, by_systemd, deviates, exits,
-    is_pinnace, json, needs, runtime,
+    is_pinnace, json, needs, runtime, until,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
@@ -592,11 +592,7 @@ fn who_cannot_die_or_freeze_keeps_nobody_waiting() {
 
 fn until_frozen(dir: &Path) {
     let file = dir.join(if v2() { "cgroup.freeze" } else { "freezer.self_freezing" });
-    let end = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(&file).unwrap().trim() != "1" {
-        assert!(Instant::now() < end, "it is not told to freeze");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("it is told to freeze", || fs::read_to_string(&file).unwrap().trim() == "1");
 }
 
 /// SIGTERM ends it at once.
@@ -606,7 +602,8 @@ fn terminated(command: Running) {
     kill_process(command.pid(), Signal::TERM).unwrap();
     let out = command.wait();
     assert_eq!(out.code, 128 + Signal::TERM.as_raw(), "{out:?}");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // Before the end of whatever it waits for, on a busy machine.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 /// The lock of a container, held by somebody who does not give it back.
@@ -654,9 +651,5 @@ fn a_lock_that_is_held_keeps_nobody_for_long() {
 fn until_waiting(command: &Running) {
     let call = format!("/proc/{}/syscall", command.pid());
     let wanted = format!("{} ", libc::SYS_flock);
-    let end = Instant::now() + Duration::from_secs(20);
-    while !fs::read_to_string(&call).unwrap().starts_with(&wanted) {
-        assert!(Instant::now() < end, "it does not wait for the lock");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("it waits for the lock", || fs::read_to_string(&call).unwrap().starts_with(&wanted));
 }

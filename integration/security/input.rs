@@ -4,7 +4,6 @@ use crate::harness::{Bundle, Call, Output, Value, deviates, directory, json, run
 use rustix::fs::{CWD, FileType, Mode};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// The most bytes of an error line, with the program's name and the line's end.
 const LINE: usize = 4096;
@@ -26,12 +25,9 @@ fn plan(bundle: &Bundle, args: &[&str]) -> Output {
 }
 
 fn bounded(first: &[&str], more: &[&str]) -> Output {
-    let start = Instant::now();
     let script = "ulimit -v 262144; ulimit -t 10; exec \"$0\" \"$@\"";
     let call = Call::new("/bin/sh").args(["-c", script]).args([&runtime().path]);
-    let out = call.args(first).args(more).run();
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    out
+    call.args(first).args(more).run()
 }
 
 fn only_ours() {

@@ -2,7 +2,7 @@
 //! told, and not taken for an answer.
 
 use super::local_users::as_user;
-use crate::harness::{Bundle, Call, Container, deviates, exits, runtime};
+use crate::harness::{Bundle, Call, Container, deviates, exits, runtime, until};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -60,21 +60,9 @@ fn a_container_that_joins_a_pid_namespace_is_killed_whole() {
     let c = bundle.namespace("pid", Some(&path)).container().up();
     let list = c.cgroup("pids").join("cgroup.procs");
     let pids = || fs::read_to_string(&list).unwrap().lines().count();
-    for _ in 0..100 {
-        if pids() == 2 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert_eq!(pids(), 2);
+    until("the shell has made the other one", || pids() == 2);
     c.kill("KILL").ok();
-    for _ in 0..100 {
-        if pids() == 0 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert_eq!(pids(), 0);
+    until("both have ended", || pids() == 0);
     assert_eq!(pod.status(), "running");
     c.delete().ok();
 }
@@ -133,7 +121,7 @@ fn a_user_who_fills_a_cgroup_keeps_no_delete() {
         let (done, dir) = (&done, &dir);
         scope.spawn(move || {
             as_user(|| {
-                let until = Instant::now() + Duration::from_secs(20);
+                let until = Instant::now() + Duration::from_secs(60);
                 for at in 0.. {
                     if done.load(Ordering::Relaxed) || Instant::now() >= until {
                         break;
@@ -142,9 +130,7 @@ fn a_user_who_fills_a_cgroup_keeps_no_delete() {
                 }
             });
         });
-        while !dir.join("500").exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("the user has made many", || dir.join("500").exists());
         let out = c.call(["delete", "--force", &c.id]).run();
         let stopped = done.swap(true, Ordering::Relaxed);
         assert!(!stopped);

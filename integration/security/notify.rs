@@ -26,7 +26,7 @@ impl Service {
     fn new(bundle: Bundle) -> Self {
         let path = bundle.dir().join("supervisor.sock");
         let supervisor = UnixDatagram::bind(&path).unwrap();
-        supervisor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        supervisor.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let c = bundle.container();
         let bundle = c.bundle.path();
         let run = c

@@ -3,7 +3,7 @@
 
 use super::attacker::{self, Attacker};
 use crate::harness::{
-    Bundle, Call, Container, Running, Step, deviates, is_pinnace, json, runtime, wait_for,
+    Bundle, Call, Container, Running, Step, deviates, is_pinnace, json, runtime, until, wait_for,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -11,7 +11,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// What says as whom a process runs.
 const WHO: &str = "grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp\
@@ -289,11 +288,7 @@ fn create_and_run_hear_term_while_init_is_stopped() {
 /// Waits until a process has a child; it need not be ours, so no event tells of it.
 fn wait_for_child(pid: Pid) {
     let file = format!("/proc/{0}/task/{0}/children", pid.as_raw_pid());
-    let end = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(&file).unwrap().is_empty() {
-        assert!(Instant::now() < end, "no child of {pid:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("it has a child", || !fs::read_to_string(&file).unwrap().is_empty());
 }
 
 /// B7: what `exec` starts is frozen before it can speak.
