@@ -28,9 +28,11 @@ const SECOND: &str = "delete -f,delete,start,kill,pause,create,state,exec,list";
 /// What a verb may say if another one was faster.
 fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
     match verb {
-        Verb::Create | Verb::RunDetached if other == Verb::Kill => &["init was killed"],
+        Verb::Create | Verb::RunDetached if other == Verb::Kill => {
+            &["already exists", "init was killed"]
+        }
         Verb::Create | Verb::RunDetached if other == Verb::DeleteForce => {
-            &["was deleted meanwhile", "init was killed"]
+            &["already exists", "was deleted meanwhile", "init was killed"]
         }
         Verb::Exec | Verb::ExecDetached if other == Verb::Kill => {
             &["not running", "stopped", "init was killed"]

@@ -53,9 +53,11 @@ fn work(worker: &mut Worker) -> Result<()> {
             .iter()
             .map(|(_, verb)| *verb)
             .filter(|verb| *verb != Verb::DeleteRunning)
-            .collect(),
+            .collect::<Vec<_>>(),
         names => Verb::of(names)?,
     };
+    let has_cgroups = worker.world.has_cgroups();
+    let verbs = verbs.into_iter().filter(|verb| has_cgroups || !verb.needs_cgroup()).collect();
     let kinds = [("default", Kind::Default), ("rich", Kind::Rich)];
     let wanted = worker.options.get("bundle", "both").to_owned();
     let kinds = kinds.into_iter().filter(|(name, _)| [*name, "both"].contains(&wanted.as_str()));

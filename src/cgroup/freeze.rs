@@ -158,7 +158,8 @@ enum Thawed {
 
 fn settle(node: &Node, until: Instant, thawed: Thawed) -> Result<()> {
     let done = if node.unified() {
-        wait_event(node.dir()?, "frozen", "1", until)
+        // A cgroup whose last process ends meanwhile is not called frozen (Linux 6.18).
+        wait_events(node.dir()?, &[("frozen", "1"), ("populated", "0")], until)
     } else {
         settle_v1(node.dir()?, until, thawed)
     };
@@ -179,9 +180,19 @@ pub(super) fn wait_event(
     value: &str,
     until: Instant,
 ) -> rustix::io::Result<()> {
+    wait_events(dir, &[(key, value)], until)
+}
+
+/// The same, for any of several lines.
+fn wait_events(
+    dir: BorrowedFd<'_>,
+    wanted: &[(&str, &str)],
+    until: Instant,
+) -> rustix::io::Result<()> {
     let fd = open_file(dir, "cgroup.events", OFlags::RDONLY)?;
     loop {
-        if keyed(&read_fd(fd.as_fd())?, key) == Some(value) {
+        let events = read_fd(fd.as_fd())?;
+        if wanted.iter().any(|(key, value)| keyed(&events, key) == Some(value)) {
             return Ok(());
         }
         let left = until.saturating_duration_since(Instant::now());
