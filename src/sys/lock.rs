@@ -38,28 +38,41 @@ pub fn lock_exclusive(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
 }
 
 /// An alarm may be another's: one that was pending when it was blocked, or the one that
-/// our caller has set (execve(2) keeps both). So the clock says when the time is up.
+/// our caller has set (execve(2) keeps both). So the clock says when the time is up. It
+/// comes again each second: who is stopped just before flock(2) may miss the first.
 fn lock_until(fd: BorrowedFd<'_>, end: Instant) -> Result<(), Errno> {
     let begin = Instant::now();
-    let mut callers = None;
+    let left = end.saturating_duration_since(begin);
+    let callers = set_timer(left.max(SHORTEST), Duration::from_secs(1))?;
     let result = loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break Err(Errno::INTR);
-        }
-        // SAFETY: alarm takes and returns integers.
-        let other = unsafe { libc::alarm(left.as_secs() as u32 + 1) };
-        callers.get_or_insert(other);
         match flock(fd, FlockOperation::LockExclusive) {
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) if Instant::now() < end => {}
             result => break result,
         }
     };
     let left = match callers {
-        Some(seconds @ 1..) => seconds.saturating_sub(begin.elapsed().as_secs() as u32).max(1),
-        _ => 0,
+        Duration::ZERO => callers,
+        callers => callers.saturating_sub(begin.elapsed()).max(SHORTEST),
     };
-    // SAFETY: as above; 0 cancels ours.
-    unsafe { libc::alarm(left) };
+    set_timer(left, Duration::ZERO)?;
     result
+}
+
+/// Zero would disarm the timer.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Sets the timer of SIGALRM; returns what was left of the one before.
+fn set_timer(value: Duration, interval: Duration) -> Result<Duration, Errno> {
+    let time = |time: Duration| libc::timeval {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_usec: time.subsec_micros() as libc::suseconds_t,
+    };
+    let new = libc::itimerval { it_value: time(value), it_interval: time(interval) };
+    let mut old = libc::itimerval { it_value: time(Duration::ZERO), ..new };
+    // SAFETY: both structures outlive the call.
+    if unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const new, &raw mut old) } < 0 {
+        return Err(last_errno());
+    }
+    let micros = Duration::from_micros(old.it_value.tv_usec as u64);
+    Ok(Duration::from_secs(old.it_value.tv_sec as u64) + micros)
 }
