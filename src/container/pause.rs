@@ -1,6 +1,6 @@
 //! `pause` and `resume`: the freezer.
 
-use super::{Container, Runtime};
+use super::{Container, Runtime, serve};
 use crate::error::{Error, Result};
 use crate::spec::Status;
 
@@ -33,7 +33,9 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
         let _order = container.dir.lock_record()?;
         status = container.status()?;
         if status == Status::Paused {
-            return container.own_cgroup()?.thaw();
+            // Nobody else is kept from deleting it meanwhile.
+            let thawed = container.own_cgroup().and_then(|cgroup| cgroup.thaw());
+            return thawed.map_err(|error| serve::look_again(error, id, container.record.init));
         }
     }
     Err(wrong(id, status, "paused", "resume"))
