@@ -90,10 +90,14 @@ pub mod change {
         [made(at), vec![at]].concat()
     }
 
+    pub fn perhaps_started(at: At) -> Vec<At> {
+        [started(at), vec![at]].concat()
+    }
+
     /// A `create` that fails takes itself back, or somebody else has done so.
     pub fn undone(at: At) -> Vec<At> {
         match at.phase {
-            Creating | Created => vec![At::ABSENT, at],
+            Creating | Created | Running => vec![At::ABSENT, at],
             _ => vec![at],
         }
     }

@@ -356,6 +356,11 @@ fn seen(status: &str) -> Result<Vec<Step>, String> {
 }
 
 /// What must have happened for this answer.
+/// A `run -d` that fails in the end may have come so far.
+fn perhaps_started(verb: &str) -> Step {
+    if verb == "run -d" { change::perhaps_started } else { |at| vec![at] }
+}
+
 fn steps(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String> {
     let success = if verb == "exec" { 7 } else { 0 };
     match answer.exit {
@@ -368,7 +373,7 @@ fn steps(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String>
             Ok(vec![look::usable, look::ended])
         }
         Exit::Signal(_) if ["create", "run -d"].contains(&verb) => {
-            Ok(vec![change::claim, change::perhaps_made, change::undone])
+            Ok(vec![change::claim, change::perhaps_made, perhaps_started(verb), change::undone])
         }
         Exit::Signal(_) => Ok(Vec::new()),
         Exit::Code(_) => refused(verb, &answer.err),
@@ -411,7 +416,13 @@ fn refused(verb: &str, words: &str) -> Result<Vec<Step>, String> {
     if is_creator && !words.contains("already exists") {
         let known = ["killed", "deleted", "does not exist", "not running", "that has stopped"];
         return match known.iter().any(|text| words.contains(text)) {
-            true => Ok(vec![change::claim, change::perhaps_made, look::ended, change::undone]),
+            true => Ok(vec![
+                change::claim,
+                change::perhaps_made,
+                perhaps_started(verb),
+                look::ended,
+                change::undone,
+            ]),
             false => Err("unknown words".into()),
         };
     }

@@ -294,14 +294,16 @@ impl Root {
             (world.dir.join("root"), PathBuf::from(format!("{BASE}/{}.root", world.name)));
         fs::create_dir_all(&target)?;
         mount_it(&target)?;
+        world.hand_over(&target)?;
         fs::remove_dir(&link)?;
         std::os::unix::fs::symlink(&target, &link)?;
         Ok(Self { link, target })
     }
 
-    fn end(self) -> Result<()> {
+    fn end(self, world: &World) -> Result<()> {
         fs::remove_file(&self.link)?;
         fs::create_dir(&self.link)?;
+        world.hand_over(&self.link)?;
         Ok(unmount(&self.target, UnmountFlags::DETACH)?)
     }
 }
@@ -338,7 +340,7 @@ fn filled(s: &mut Scarcity, fill: fn(&Path, u64) -> Result<()>) -> Result<()> {
             }
         }
     }
-    root.end()?;
+    root.end(s.world())?;
     done
 }
 
@@ -385,7 +387,7 @@ fn read_only(s: &mut Scarcity) -> Result<()> {
             ));
         }
     }
-    root.end()?;
+    root.end(s.world())?;
     done
 }
 
@@ -407,7 +409,7 @@ fn ext4(s: &mut Scarcity) -> Result<()> {
         Err(error) => return s.skip("ext4", &format!("{error:#}")),
     };
     let done = s.each("ext4", |command| command, Excuse::default());
-    root.end()?;
+    root.end(s.world())?;
     fs::remove_file(image)?;
     done
 }

@@ -174,6 +174,11 @@ impl World {
         Ok(())
     }
 
+    /// Makes a directory the caller's.
+    pub fn hand_over(&self, path: &Path) -> Result<()> {
+        if self.is_rootless { chown(path, Some(USER), Some(USER)) } else { Ok(()) }
+    }
+
     /// The slice of the scopes, and where systemd keeps their units.
     fn units(&self) -> (PathBuf, &'static str) {
         if self.has_session {
