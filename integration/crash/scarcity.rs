@@ -6,13 +6,14 @@ use super::judge::{Fault, judge};
 use super::report::Worker;
 use super::run::{self, Ended};
 use super::verbs::{Trial, VERBS, Verb};
-use super::world::{BASE, Kind, World};
+use super::world::{BASE, Kind, ROOTLESS, USER, World};
 use anyhow::{Context as _, Result, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 pub const SUITE: Suite = Suite {
     name: "scarcity",
@@ -213,7 +214,13 @@ pub fn shell(script: &str, command: Command) -> Command {
 /// The command, called by another one.
 pub fn prefixed(prefix: &[&str], command: &Command) -> Command {
     let mut outer = Command::new(prefix[0]);
-    outer.args(&prefix[1..]).arg(command.get_program()).args(command.get_args());
+    outer.args(&prefix[1..]);
+    if ROOTLESS.load(Ordering::Relaxed) {
+        // A command does not tell whose it is to be.
+        let ids = [format!("--reuid={USER}"), format!("--regid={USER}")];
+        outer.arg("/usr/bin/setpriv").args(ids).arg("--clear-groups");
+    }
+    outer.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => outer.env(name, value),
