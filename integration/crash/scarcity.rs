@@ -6,13 +6,14 @@ use super::judge::{Fault, judge};
 use super::report::Worker;
 use super::run::{self, Ended};
 use super::verbs::{Trial, VERBS, Verb};
-use super::world::{BASE, Kind, World};
+use super::world::{BASE, Kind, ROOTLESS, USER, World};
 use anyhow::{Context as _, Result, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 pub const SUITE: Suite = Suite {
     name: "scarcity",
@@ -213,7 +214,13 @@ pub fn shell(script: &str, command: Command) -> Command {
 /// The command, called by another one.
 pub fn prefixed(prefix: &[&str], command: &Command) -> Command {
     let mut outer = Command::new(prefix[0]);
-    outer.args(&prefix[1..]).arg(command.get_program()).args(command.get_args());
+    outer.args(&prefix[1..]);
+    if ROOTLESS.load(Ordering::Relaxed) {
+        // A command does not tell whose it is to be.
+        let ids = [format!("--reuid={USER}"), format!("--regid={USER}")];
+        outer.arg("/usr/bin/setpriv").args(ids).arg("--clear-groups");
+    }
+    outer.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => outer.env(name, value),
@@ -294,14 +301,16 @@ impl Root {
             (world.dir.join("root"), PathBuf::from(format!("{BASE}/{}.root", world.name)));
         fs::create_dir_all(&target)?;
         mount_it(&target)?;
+        world.hand_over(&target)?;
         fs::remove_dir(&link)?;
         std::os::unix::fs::symlink(&target, &link)?;
         Ok(Self { link, target })
     }
 
-    fn end(self) -> Result<()> {
+    fn end(self, world: &World) -> Result<()> {
         fs::remove_file(&self.link)?;
         fs::create_dir(&self.link)?;
+        world.hand_over(&self.link)?;
         Ok(unmount(&self.target, UnmountFlags::DETACH)?)
     }
 }
@@ -338,7 +347,7 @@ fn filled(s: &mut Scarcity, fill: fn(&Path, u64) -> Result<()>) -> Result<()> {
             }
         }
     }
-    root.end()?;
+    root.end(s.world())?;
     done
 }
 
@@ -385,7 +394,7 @@ fn read_only(s: &mut Scarcity) -> Result<()> {
             ));
         }
     }
-    root.end()?;
+    root.end(s.world())?;
     done
 }
 
@@ -407,7 +416,7 @@ fn ext4(s: &mut Scarcity) -> Result<()> {
         Err(error) => return s.skip("ext4", &format!("{error:#}")),
     };
     let done = s.each("ext4", |command| command, Excuse::default());
-    root.end()?;
+    root.end(s.world())?;
     fs::remove_file(image)?;
     done
 }

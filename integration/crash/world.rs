@@ -19,6 +19,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where the workers' tmpfs is.
@@ -26,7 +27,10 @@ pub const BASE: &str = "/run/pinnace-crash";
 /// What workers share is below, by the pid of their main process.
 pub const SHARED: &str = "/run/pinnace-crash-shared";
 const CGROUPS: &str = "/sys/fs/cgroup";
-const USER: u32 = 1000;
+/// Who calls the runtime, if it is an ordinary user.
+pub const USER: u32 = 1000;
+/// Whether that one does.
+pub static ROOTLESS: AtomicBool = AtomicBool::new(false);
 /// What systemd has handed to the user.
 const SESSION: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
 /// The kernel collects keyrings, and systemd units, a while after their end.
@@ -115,6 +119,7 @@ impl World {
     pub fn new(name: &str, options: &Options) -> Result<Self> {
         let (is_rootless, has_session) =
             (options.rootless, options.rootless && options.driver.is_some());
+        ROOTLESS.store(is_rootless, Ordering::Relaxed);
         sys::be_subreaper()?;
         let dir = Path::new(BASE).join(name);
         for part in ["root", "data", "pids"] {
@@ -172,6 +177,11 @@ impl World {
             self.levels = vec![level];
         }
         Ok(())
+    }
+
+    /// Makes a directory the caller's.
+    pub fn hand_over(&self, path: &Path) -> Result<()> {
+        if self.is_rootless { chown(path, Some(USER), Some(USER)) } else { Ok(()) }
     }
 
     /// The slice of the scopes, and where systemd keeps their units.

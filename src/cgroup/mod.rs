@@ -386,7 +386,8 @@ impl Cgroup {
     /// As [`Cgroup::remove`] for a create that failed: what is not the container's
     /// stays as it is.
     pub fn take_back(&self) -> Result<()> {
-        remove::remove_ours(self)
+        remove::remove_ours(self)?;
+        remove::end_empty_unit(self)
     }
 
     /// The directory in which a controller's files are.

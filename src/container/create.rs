@@ -544,7 +544,8 @@ fn undo(
         left.extend(record.cgroup.kill(Signal::KILL).err());
     }
     left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
-    if is_held || !record.cgroup.exists() {
+    // Whether systemd has made a unit is not known if its answer was not heard.
+    if is_held || record.cgroup.is_unit() || !record.cgroup.exists() {
         left.extend(record.cgroup.take_back().err());
     }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
