@@ -113,7 +113,8 @@ fn same_in_all_ways(what: &str, bundle: impl Fn() -> Bundle) -> String {
     let mut first = None;
     for way in [Way::Copy, Way::Thread, Way::Kernels, Way::Any, Way::Forbidden] {
         let bundle = bundle();
-        let dir = bundle.dir().to_str().unwrap().to_owned();
+        // The name alone: /tmp may be a file system of its own, whose paths begin there.
+        let dir = bundle.dir().file_name().unwrap().to_str().unwrap().to_owned();
         let c = bundle.container();
         let text = way.run(&c).ok().replace(&dir, "DIR").replace(&c.id, "ID");
         let (table, rest): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(" - "));
@@ -182,7 +183,7 @@ fn mounts_in_the_root_are_the_same_in_all_ways() {
             .current_dir(&rootfs)
             .without(way.lacks())
             .run();
-        let dir = c.bundle.dir().to_str().unwrap();
+        let dir = c.bundle.dir().file_name().unwrap().to_str().unwrap();
         assert!(out.ok().contains(" /a/in ro"), "{out:?}");
         tables.push(without_numbers(&out.ok().replace(dir, "DIR")));
     }

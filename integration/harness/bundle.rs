@@ -214,7 +214,7 @@ impl Bundle {
         fs::set_permissions(self.rootfs("tmp"), mode).unwrap();
         let busybox = self.rootfs("bin/busybox");
         if fs::hard_link(own_busybox(), &busybox).is_err() {
-            fs::copy(own_busybox(), &busybox).unwrap();
+            copy(&own_busybox(), &busybox);
         }
         for applet in APPLETS {
             symlink("busybox", self.rootfs("bin").join(applet)).unwrap();
@@ -230,12 +230,20 @@ impl Bundle {
     }
 }
 
+/// Copies a program, by another process: what another thread starts meanwhile would have the new
+/// file open for writing until it executes its own program, and nobody could run it (ETXTBSY).
+fn copy(from: &Path, to: &Path) {
+    let done = std::process::Command::new("/bin/cp").args([from, to]).status().unwrap();
+    assert!(done.success(), "cp {} {}: {done}", from.display(), to.display());
+}
+
 /// A copy of the host's busybox, so that no container ever holds the host's inode.
 fn own_busybox() -> PathBuf {
     let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("busybox");
     if !own.exists() {
         let new = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        fs::copy("/bin/busybox", new.path()).expect("/bin/busybox: install busybox-static");
+        assert!(Path::new("/bin/busybox").exists(), "/bin/busybox: install busybox-static");
+        copy(Path::new("/bin/busybox"), new.path());
         fs::set_permissions(new.path(), fs::Permissions::from_mode(0o755)).unwrap();
         new.persist(&own).unwrap();
     }
