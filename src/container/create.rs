@@ -2,7 +2,7 @@
 
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Bundle, Decided, Kept, Runtime, delete, notify, state_of};
+use super::{Bundle, Created, Decided, Kept, Runtime, delete, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
@@ -15,7 +15,7 @@ use crate::plan::{Findings, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
 use crate::security::{keyring, lsm, seccomp as filters};
 use crate::spec::Status;
-use crate::store::{self, Dir, ProcessId, Record, START};
+use crate::store::{self, Dir, ProcessId, Record};
 use crate::sync::{self, ParentEnd, ToChild};
 use crate::sys::process::{self, Child, Namespaces};
 use crate::sys::random;
@@ -55,24 +55,6 @@ pub struct Settings {
     pub starts_itself: bool,
     /// Whether the terminal, if any, is relayed by our own process.
     pub relays_terminal: bool,
-}
-
-/// A container that waits to be started.
-#[derive(Debug)]
-pub struct Created {
-    pub(super) dir: Dir,
-    pub(super) record: Record,
-    pub(super) plan: Plan,
-    pub(super) child: Child,
-    pub(super) wire: ParentEnd,
-    /// The terminal's master, if our own process relays it.
-    pub(super) master: Option<OwnedFd>,
-    /// Who gets the filter's notification fd.
-    pub(super) receiver: Option<Receiver>,
-    /// The caller's signal mask, to be put back.
-    pub(super) caller_mask: Mask,
-    /// What would interrupt us, had we not blocked it.
-    pub(super) signals: Signals,
 }
 
 /// Everything that is decided before the first thing is made.
@@ -251,6 +233,11 @@ fn make(
         dir.save(record)?;
     } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
+    }
+    if !side_by_side(work, record) && !record.cgroup.exists() {
+        // Nothing else leads to it: if it is stopped, it does not notice that we end.
+        record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
+        dir.save(record)?;
     }
     if let Some(groups) = &record.rdt {
         groups.enter(pid)?;
@@ -574,43 +561,5 @@ fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
             Ok(())
         }
         done => done.map_err(|error| error.at("linux.cgroupsPath")),
-    }
-}
-
-impl Created {
-    /// The pid of init.
-    pub fn pid(&self) -> i32 {
-        self.child.pid.as_raw_nonzero().get()
-    }
-
-    /// Leaves the container to itself: `create` is done.
-    ///
-    /// # Errors
-    /// If init does not hear of it, which would end as soon as we do; nothing is left then.
-    pub fn leave(self, runtime: &Runtime) -> Result<()> {
-        if let Err(error) = self.wire.send(ToChild::Done) {
-            return Err(self.give_up(runtime, error));
-        }
-        debug_assert!(matches!(self.dir.has(START), Ok(true)));
-        signal::set_mask(&self.caller_mask).call(|| "sigprocmask".into())?;
-        Ok(())
-    }
-
-    /// Destroys what cannot go on, unless another command does.
-    pub(super) fn give_up(&self, runtime: &Runtime, error: Error) -> Error {
-        match self.dir.lock() {
-            Err(gone) if gone.get_kind() == ErrorKind::NoContainer => {
-                serve::deleted(&self.record.id)
-            }
-            Err(busy) => error.hint(format!("and then: {busy}")),
-            Ok(_lock) => error.and(self.destroy(runtime)),
-        }
-    }
-
-    /// Takes back all of it.
-    pub(super) fn destroy(&self, runtime: &Runtime) -> Result<()> {
-        let (hooks, signals) = (&self.plan.hooks, Some(&self.signals));
-        let init = Some(self.child.pidfd.as_fd());
-        delete::destroy(&self.dir, &self.record, init, hooks, &runtime.log, signals)
     }
 }

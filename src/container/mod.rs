@@ -3,6 +3,7 @@
 
 mod bundle;
 mod create;
+mod created;
 mod decide;
 mod delete;
 mod events;
@@ -25,7 +26,8 @@ mod state;
 mod update;
 
 pub use bundle::Bundle;
-pub use create::{Created, Settings, create};
+pub use create::{Settings, create};
+pub use created::Created;
 pub use decide::{Decided, Driver};
 pub use delete::delete;
 pub use events::{events, stats};
