@@ -68,10 +68,16 @@ fn verbs(id: &str) -> Vec<Vec<&str>> {
     ]
 }
 
+/// A record on a tmpfs knows the process by its pidfd, for which no procfs is read.
+fn is_known_by_procfs(c: &Container) -> bool {
+    !fs::read_to_string(c.root().join(&c.id).join("state.json")).unwrap().contains("inode")
+}
+
 #[test]
 fn without_procfs_no_container_has_stopped() {
     deviates!(["runc", "crun"], "they read procfs, and take what is not there for an end");
     let c = Bundle::sleeper().container().up();
+    needs!(is_known_by_procfs(&c), "a state root that survives a reboot");
     let pid = c.pid();
     for args in verbs(&c.id) {
         let out = after(&c, "umount -l /proc", &args);
@@ -85,6 +91,7 @@ fn without_procfs_no_container_has_stopped() {
 fn an_error_while_looking_at_a_process_is_not_its_end() {
     needs!(has_strace(), "pinnace and strace");
     let c = Bundle::sleeper().container().up();
+    needs!(is_known_by_procfs(&c), "a state root that survives a reboot");
     let pid = c.pid();
     let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
     for errno in ERRNOS {
