@@ -47,6 +47,14 @@ pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
     write_file(node.dir()?, name, text).call(|| format!("write {text} to {}/{name}", node.path()))
 }
 
+pub(super) fn thaw_if_there(cgroup: &Cgroup) -> Result<()> {
+    match thaw(cgroup) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        Err(error) if error.errno() == Some(Errno::NOENT) => switch(cgroup, false)?.0.is_gone(),
+        thawed => thawed,
+    }
+}
+
 pub(super) fn file(cgroup: &Cgroup) -> Option<String> {
     let (node, name, _) = switch(cgroup, true).ok().filter(|_| cgroup.exists())?;
     Some(format!("{}/{name}", node.path()))

@@ -336,6 +336,12 @@ impl Cgroup {
         freeze::thaw(self)
     }
 
+    /// As [`Cgroup::thaw`], before a kill: systemd removes the cgroup as soon as the last
+    /// process has ended, and then nobody is frozen.
+    pub fn thaw_if_there(&self) -> Result<()> {
+        freeze::thaw_if_there(self)
+    }
+
     /// Lets processes that were sent SIGKILL run to their end: on v1 nothing frozen
     /// can die, not even what a container has frozen below its own cgroup.
     pub fn thaw_dying(&self) -> Result<()> {

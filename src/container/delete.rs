@@ -104,7 +104,9 @@ fn end_init(record: &Record) -> Result<()> {
         return Ok(());
     }
     match &record.freezer {
-        Some(freezer) if is_frozen(freezer)? && record.cgroup.is_held()? => record.cgroup.thaw(),
+        Some(freezer) if is_frozen(freezer)? && record.cgroup.is_held()? => {
+            record.cgroup.thaw_if_there()
+        }
         _ => Ok(()),
     }
 }

@@ -113,7 +113,7 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     }
     if signal == Signal::KILL && status == Status::Paused {
         // On cgroup v1 a frozen process cannot even die.
-        record.cgroup.thaw()?;
+        record.cgroup.thaw_if_there()?;
     }
     // Nor can init while one of its pid namespace is frozen below.
     if signal == Signal::KILL && record.cgroup.exists() {
