@@ -234,11 +234,7 @@ fn make(
     } else if is_outside(work, record)? {
         record.cgroup.attach(pid)?;
     }
-    if !side_by_side(work, record) && !record.cgroup.exists() {
-        // Nothing else leads to it: if it is stopped, it does not notice that we end.
-        record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
-        dir.save(record)?;
-    }
+    note_init(work, dir, record, child)?;
     if let Some(groups) = &record.rdt {
         groups.enter(pid)?;
     }
@@ -293,6 +289,16 @@ fn make(
         store::write_pid_file(path, pid)?;
     }
     Ok((wire, master))
+}
+
+/// Without a cgroup only the record leads to init: one that is stopped does not notice that
+/// we end.
+fn note_init(work: &Work<'_>, dir: &Dir, record: &mut Record, child: &Child) -> Result<()> {
+    if side_by_side(work, record) || record.cgroup.exists() {
+        return Ok(());
+    }
+    record.init = Some(dir.mark(child.pid.as_raw_nonzero().get(), child.pidfd.as_fd())?);
+    dir.save(record)
 }
 
 /// What only the runtime may do, in the process's stead.
