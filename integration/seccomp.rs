@@ -1,6 +1,7 @@
 //! Filters, by what a call answers inside.
 
-use crate::harness::{Bundle, Output, Value, deviates, is_pinnace, json, needs};
+use crate::harness::{Bundle, Output, Value, deviates, is_pinnace, json, needs, wait_for};
+use rustix::event::PollFlags;
 use std::fs;
 
 const ARCHS: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
@@ -313,6 +314,8 @@ fn r232_a_call_waits_for_its_listener_unless_killed() {
     let c = bundle.set("/linux/seccomp", profile).container();
     let run = c.spawn_run();
     let (listener, _) = socket.receive();
+    // Before that call, it would be the set-up that is killed.
+    assert!(wait_for(&listener, PollFlags::IN), "no call");
     assert_eq!(c.status(), "running");
     c.kill("KILL").ok();
     assert_eq!(run.wait().code, 137, "a call that nobody answers can be killed");
