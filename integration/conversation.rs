@@ -2,6 +2,8 @@
 //! stopped or frozen, or a call of theirs fails: what is told is what has happened, and
 //! nobody waits for ever.
 
+#![allow(unsafe_code)] // pre_exec
+
 use crate::harness::{
     Bundle, Call, Container, Lacks, Output, Running, exits, is_pinnace, leftovers_of, needs,
     runtime, until,
@@ -222,14 +224,13 @@ fn create_whose_last_word_cannot_be_sent_leaves_nothing() {
 
 /// The call of a caller who ignores that signal.
 fn ignoring(mut call: std::process::Command, signal: libc::c_int) -> std::process::Command {
+    let ignore = move || {
+        // SAFETY: no memory is involved.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+        Ok(())
+    };
     // SAFETY: signal(2) may be called between fork and exec.
-    #[expect(unsafe_code, reason = "pre_exec is unsafe")]
-    unsafe {
-        call.pre_exec(move || {
-            libc::signal(signal, libc::SIG_IGN);
-            Ok(())
-        });
-    }
+    unsafe { call.pre_exec(ignore) };
     call
 }
 
@@ -295,18 +296,21 @@ fn an_alarm_that_is_pending_does_not_end_the_wait_for_a_lock() {
     let dir = fs::File::open(c.root().join(&c.id)).unwrap();
     rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let mut command = plain(&c, &["start", &c.id]);
+    let block_and_raise = || {
+        // SAFETY: plain data, for which zero is valid.
+        let mut alarm = unsafe { std::mem::zeroed() };
+        // SAFETY: the set lives until the call returns.
+        unsafe { libc::sigemptyset(&raw mut alarm) };
+        // SAFETY: as above.
+        unsafe { libc::sigaddset(&raw mut alarm, libc::SIGALRM) };
+        // SAFETY: as above; the old mask is not asked for.
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const alarm, std::ptr::null_mut()) };
+        // SAFETY: no memory is involved.
+        unsafe { libc::raise(libc::SIGALRM) };
+        Ok(())
+    };
     // SAFETY: only system calls are made between fork and exec.
-    #[expect(unsafe_code, reason = "pre_exec is unsafe")]
-    unsafe {
-        command.pre_exec(|| {
-            let mut alarm = std::mem::zeroed();
-            libc::sigemptyset(&raw mut alarm);
-            libc::sigaddset(&raw mut alarm, libc::SIGALRM);
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const alarm, std::ptr::null_mut());
-            libc::raise(libc::SIGALRM);
-            Ok(())
-        });
-    }
+    unsafe { command.pre_exec(block_and_raise) };
     let mut start = command.spawn().unwrap();
     let pid = Pid::from_child(&start);
     until("start waits for the lock", || {

@@ -581,7 +581,7 @@ fn another_process_of_the_same_pid_is_not_the_containers() {
             call.run()
         };
         let status =
-            || -> Value { serde_json::from_str(&call(&["state", &c.id]).ok()).unwrap_or_default() };
+            || -> Value { serde_json::from_str(call(&["state", &c.id]).ok()).unwrap_or_default() };
         call(&["create", "--bundle", &bundle, &c.id]).ok();
         assert_eq!(status()["status"], "created", "{parent}");
         call(&["start", &c.id]).ok();

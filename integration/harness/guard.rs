@@ -32,6 +32,7 @@ pub fn ensure() {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "the guard outlives its parent")]
 fn start() {
     if std::env::var_os(VARIABLE).is_some() {
         return;

@@ -25,8 +25,9 @@ impl Name {
         text.match_indices(&self.0).any(|(at, found)| {
             let before = text[..at].chars().next_back();
             let after = text[at + found.len()..].chars().next();
-            !before.is_some_and(char::is_alphanumeric)
-                && !(whole && after.is_some_and(|c| c.is_ascii_digit()))
+            let in_a_word = before.is_some_and(char::is_alphanumeric);
+            let in_a_number = whole && after.is_some_and(|c| c.is_ascii_digit());
+            !in_a_word && !in_a_number
         })
     }
 }
