@@ -4,7 +4,9 @@
 //! often which side won is told with `--nocapture`.
 
 use super::tree::Decoy;
-use crate::harness::{Bundle, Call, Container, Output, Terminal, deviates, exits, json, runtime};
+use crate::harness::{
+    Bundle, Call, Container, Output, Terminal, deviates, exits, json, read_all, runtime,
+};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -149,7 +151,16 @@ fn in_terminal(c: &Container) -> Output {
     let path = c.bundle.path();
     let root = c.root();
     let args = ["--root", root.to_str().unwrap(), "run", "-b", path.to_str().unwrap(), &c.id];
-    terminal.call(&runtime().path, &args).spawn().wait()
+    let running = terminal.call(&runtime().path, &args).spawn();
+    // While names change, a shell may say some 30 kB of what it cannot open; the runtime waits
+    // until somebody takes that out of the terminal.
+    std::thread::scope(|scope| {
+        let text = scope.spawn(|| read_all(&terminal.master));
+        let mut out = running.wait();
+        out.stdout = text.join().unwrap();
+        out.stderr.clone_from(&out.stdout);
+        out
+    })
 }
 
 /// Takes away what a failed container may have left in its rootfs.
