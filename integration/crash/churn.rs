@@ -67,7 +67,8 @@ fn work(worker: &mut Worker) -> anyhow::Result<()> {
         churn.flat("after the churn", &Machine::look(&fleet), &first)?;
     }
 
-    churn.all("deleted by force", alive, |caller, n, figures| {
+    // Whatever the time: what was made must go.
+    churn.until(&|| false, "deleted by force", alive, |caller, n, figures| {
         figures.call(&fleet, caller, &["delete", "--force", &fleet.id(n)]);
     })?;
     let left = fleet.world.leftovers()?;
@@ -122,6 +123,17 @@ impl Churn<'_> {
         count: usize,
         work: impl Fn(usize, usize, &mut Figures) + Sync,
     ) -> anyhow::Result<()> {
+        self.until(&|| self.worker.is_late(), what, count, work)
+    }
+
+    /// As `all`, for as long as it is not too late.
+    fn until(
+        &self,
+        is_late: &(dyn Fn() -> bool + Sync),
+        what: &str,
+        count: usize,
+        work: impl Fn(usize, usize, &mut Figures) + Sync,
+    ) -> anyhow::Result<()> {
         let (began, work, callers) = (Instant::now(), &work, self.callers);
         let mut all = Figures::default();
         std::thread::scope(|scope| {
@@ -129,7 +141,7 @@ impl Churn<'_> {
                 move || {
                     let mut figures = Figures::default();
                     for n in (caller..count).step_by(callers) {
-                        if self.worker.is_late() {
+                        if is_late() {
                             figures.skipped += 1;
                         } else {
                             work(caller, n, &mut figures);

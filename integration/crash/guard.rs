@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Tells the child that it is one.
-const VARIABLE: &str = "CRASH_GUARDED";
+pub const VARIABLE: &str = "CRASH_GUARDED";
 /// How long it tries to remove what is left.
 const PATIENCE: Duration = Duration::from_secs(20);
 

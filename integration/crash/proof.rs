@@ -76,7 +76,7 @@ pub fn work(worker: &mut Worker) -> Result<()> {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["points", "--jobs", "1", "--seconds", "2", "--runtime"]).arg(&file);
-        command.args(fault.words.split(' '));
+        command.args(fault.words.split(' ')).env_remove(super::guard::VARIABLE);
         let output = command.output().context("points")?;
         fs::remove_file(&file)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -34,7 +34,14 @@ pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
     // The runtime has recorded us. If it ends before, nobody would find us.
     wire.expect(ToChild::Done)?;
     loop {
-        *wire = ChildEnd::from_socket(socket.accept()?);
+        match socket.accept() {
+            Ok(peer) => *wire = ChildEnd::from_socket(peer),
+            Err(error) => {
+                // Closed by the end of this process: who sees it closed finds us ending.
+                std::mem::forget(socket);
+                return Err(error);
+            }
+        }
         match wire.expect(ToChild::Start) {
             Err(error) if error.get_kind() == Kind::Killed => {}
             result => return result,
@@ -47,6 +54,14 @@ impl StartSocket {
     /// nothing keeps nobody waiting.
     fn accept(&self) -> Result<OwnedFd> {
         let mut silent: VecDeque<OwnedFd> = VecDeque::new();
+        let accepted = self.accept_known(&mut silent);
+        if accepted.is_err() {
+            std::mem::forget(silent);
+        }
+        accepted
+    }
+
+    fn accept_known(&self, silent: &mut VecDeque<OwnedFd>) -> Result<OwnedFd> {
         loop {
             let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
             fds.extend(silent.iter().map(|peer| PollFd::new(peer, PollFlags::IN)));
