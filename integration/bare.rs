@@ -284,7 +284,7 @@ fn a_strangers_mount_namespace_is_not_taken_for_the_kernels() {
     let c = Bundle::new(["test", "-e", "/bin/busybox"]).container();
     let traces = tempfile::tempdir_in(c.bundle.dir()).unwrap();
     // The stranger: a tmpfs with the node by which a devtmpfs is told, and no other mount.
-    let stranger = "mount -t tmpfs none \"$0\" && cd \"$0\" && mknod null c 1 3 && mkdir old && \
+    let stranger = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none \"$0\" && cd \"$0\" && mknod null c 1 3 && mkdir old && \
         readlink /proc/self/ns/mnt > ../name && cp /bin/busybox . && pivot_root . old && \
         exec ./busybox sh -c './busybox umount -l old && echo up && read -r end'";
     let script = "mkfifo up end; \

@@ -132,7 +132,8 @@ fn pair(world: &mut World, trial: &mut Trial, place: Place, second: Verb) -> Res
         Some("created") => {
             let started = world.call(["start", &trial.id])?;
             // The signal may still have been on its way.
-            let is_killed = second == Verb::Kill && started.err.contains("not running");
+            let says = |words| started.err.contains(words);
+            let is_killed = second == Verb::Kill && (says("not running") || says("has stopped"));
             if !started.is_good() && !is_killed {
                 wrong.push(format!("created, but start: {}", started.brief()));
             }

@@ -11,7 +11,7 @@ use crate::sys::file::near;
 use crate::sys::process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,8 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many processes are signalled at once: each takes a descriptor, and a usual
 /// limit is 1024. Each batch lists the directory again, so few are too slow.
 const BATCH: usize = 900;
-/// Descriptors that a batch leaves for that list.
-const SPARE: usize = 1;
 
 pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()> {
     for sub in below {
@@ -302,7 +300,7 @@ impl<'a> Sweep<'a> {
         let mut quiet = true;
         let mut left = &new[..];
         while !left.is_empty() {
-            let (mut opened, rest) = open_batch(left)?;
+            let (mut opened, rest) = open_batch(dir, left)?;
             left = rest;
             if opened.is_empty() {
                 continue;
@@ -340,8 +338,9 @@ impl<'a> Sweep<'a> {
 type Opened = (i32, OwnedFd);
 
 /// Opens as many of the processes as a batch, and our limit of descriptors, allow;
-/// the rest is returned with them.
-fn open_batch(pids: &[i32]) -> Result<(Vec<Opened>, &[i32])> {
+/// the rest is returned with them. One descriptor is left for the list that follows.
+fn open_batch<'p>(dir: BorrowedFd<'_>, pids: &'p [i32]) -> Result<(Vec<Opened>, &'p [i32])> {
+    let _spare = fcntl_dupfd_cloexec(dir, 0).call(|| "dup a cgroup's directory".into())?;
     let mut opened = Vec::new();
     for (at, &pid) in pids.iter().enumerate() {
         if opened.len() == BATCH {
@@ -349,10 +348,8 @@ fn open_batch(pids: &[i32]) -> Result<(Vec<Opened>, &[i32])> {
         }
         match open_pid(pid) {
             Ok(fd) => opened.extend(fd.map(|fd| (pid, fd))),
-            Err(error) if error.errno() == Some(Errno::MFILE) && opened.len() > SPARE => {
-                let first = opened.drain(opened.len() - SPARE..).next().map(|(pid, _)| pid);
-                let rest = pids.iter().position(|pid| Some(*pid) == first).unwrap_or(at);
-                return Ok((opened, &pids[rest..]));
+            Err(error) if error.errno() == Some(Errno::MFILE) && !opened.is_empty() => {
+                return Ok((opened, &pids[at..]));
             }
             Err(error) => return Err(error),
         }
