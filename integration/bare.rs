@@ -284,8 +284,8 @@ fn a_strangers_mount_namespace_is_not_taken_for_the_kernels() {
     let c = Bundle::new(["test", "-e", "/bin/busybox"]).container();
     let traces = tempfile::tempdir_in(c.bundle.dir()).unwrap();
     // The stranger: a tmpfs with the node by which a devtmpfs is told, and no other mount.
-    let stranger = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none \"$0\" && cd \"$0\" && mknod null c 1 3 && mkdir old && \
-        readlink /proc/self/ns/mnt > ../name && cp /bin/busybox . && pivot_root . old && \
+    let stranger = "mount -t tmpfs none \"$0\" && cd \"$0\" && mknod null c 1 3 && mkdir old && \
+        readlink /proc/self/ns/mnt > ../name && cp /bin/busybox . && ./busybox pivot_root . old && \
         exec ./busybox sh -c './busybox umount -l old && echo up && read -r end'";
     let script = "mkfifo up end; \
         (exec unshare --mount --propagation private /bin/sh -c \"$0\" \"$PWD/root\" <end >up) & \
