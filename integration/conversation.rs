@@ -398,15 +398,20 @@ fn a_create_whose_empty_directory_is_deleted_makes_it_again() {
     assert_eq!(c.status(), "created", "{}", c.stderr());
 }
 
-/// A connection that init has not accepted when it stops to listen.
-#[test]
-fn start_that_connects_while_init_hears_another_one_says_so_at_once() {
-    needs!(is_pinnace(), "pinnace");
+/// Its startContainer hook says that it has begun, and waits for a word at `/ready`.
+fn with_a_hook_that_waits() -> Container {
     let hook = "#!/bin/sh\necho > /began\nread go < /ready\n";
     let c = Bundle::sleeper().file("hook", hook);
     fs::set_permissions(c.rootfs("hook"), fs::Permissions::from_mode(0o755)).unwrap();
     let hooks = serde_json::json!([{"path": "/hook"}]);
-    let c = c.set("/hooks/startContainer", hooks).container();
+    c.set("/hooks/startContainer", hooks).container()
+}
+
+/// A connection that init has not accepted when it stops to listen.
+#[test]
+fn start_that_connects_while_init_hears_another_one_says_so_at_once() {
+    needs!(is_pinnace(), "pinnace");
+    let c = with_a_hook_that_waits();
     c.create().ok();
     let init = c.pid();
     kill_process(init, Signal::STOP).unwrap();
@@ -443,11 +448,7 @@ fn start_whose_word_cannot_be_sent_ends_init_before_it_says_so() {
 fn two_starts_at_once_are_one_start_whatever_becomes_of_the_first() {
     needs!(is_pinnace(), "pinnace");
     for killed in [false, true] {
-        let hook = "#!/bin/sh\necho > /began\nread go < /ready\n";
-        let c = Bundle::sleeper().file("hook", hook);
-        fs::set_permissions(c.rootfs("hook"), fs::Permissions::from_mode(0o755)).unwrap();
-        let hooks = serde_json::json!([{"path": "/hook"}]);
-        let c = c.set("/hooks/startContainer", hooks).container();
+        let c = with_a_hook_that_waits();
         c.create().ok();
         let mut first = Some(c.call(["start", &c.id]).spawn());
         until("the hook runs", || c.bundle.rootfs("began").exists());

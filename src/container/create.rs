@@ -5,7 +5,7 @@ use super::serve::{self, Patience};
 use super::{Bundle, Created, Decided, Kept, Runtime, delete, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap, limits, spawn};
-use crate::error::{Context, Error, Kind as ErrorKind, Result};
+use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::init::{Init, StartSocket, first};
 use crate::namespaces::{self, Join};
@@ -136,12 +136,7 @@ pub(super) fn forbid_tracing() -> Result<()> {
 fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
     let rdt = work.rdt.take();
     let mut record = new_record(&work, cgroup, rdt)?;
-    let dir = match work.runtime.store.claim(&work.plan.id) {
-        Err(error) if error.get_kind() == ErrorKind::NoContainer => {
-            return Err(serve::deleted(&work.plan.id));
-        }
-        dir => dir?,
-    };
+    let dir = work.runtime.store.claim(&work.plan.id)?;
     let mut made = Made::default();
     let (signals, caller_mask) = match block_signals() {
         Ok(blocked) => blocked,

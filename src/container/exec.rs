@@ -204,7 +204,7 @@ impl Made {
             true => [Some(&self.first), self.seen.as_ref()]
                 .into_iter()
                 .flatten()
-                .try_for_each(serve::kill)
+                .try_for_each(|child| serve::kill(child.pidfd.as_fd()))
                 .and(Err(Error::new("its process ends when the container is resumed"))),
             false => self.end(),
         };

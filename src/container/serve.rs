@@ -387,7 +387,7 @@ fn wait_status(stat: &str) -> Option<i32> {
 /// # Errors
 /// Those of `pidfd_send_signal(2)` and [`reap`].
 pub(super) fn end(child: &Child) -> Result<()> {
-    kill(child)?;
+    kill(child.pidfd.as_fd())?;
     reap(child).map(drop)
 }
 
@@ -395,8 +395,8 @@ pub(super) fn end(child: &Child) -> Result<()> {
 ///
 /// # Errors
 /// Those of `pidfd_send_signal(2)`.
-pub(super) fn kill(child: &Child) -> Result<()> {
-    match pidfd_send_signal(&child.pidfd, Signal::KILL) {
+pub(super) fn kill(process: BorrowedFd<'_>) -> Result<()> {
+    match pidfd_send_signal(process, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(Error::os("kill init", errno)),
     }

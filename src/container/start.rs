@@ -16,7 +16,7 @@ use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Starts a created container.
@@ -255,10 +255,10 @@ impl Waiting<'_> {
     }
 
     fn wait(&self, kill: bool) -> Result<()> {
-        match if kill { pidfd_send_signal(self.pidfd, Signal::KILL) } else { Ok(()) } {
-            Ok(()) | Err(Errno::SRCH) => serve::wait_until_ended(self.pidfd, self.pid),
-            Err(errno) => Err(Error::os("kill init", errno)),
+        if kill {
+            serve::kill(self.pidfd)?;
         }
+        serve::wait_until_ended(self.pidfd, self.pid)
     }
 }
 
