@@ -1,7 +1,7 @@
 //! Every option of the table in config.md, one test each, as the kernel shows
 //! it in /proc/self/mountinfo inside the container.
 
-use crate::harness::{Bundle, Output, deviates, directory, json};
+use crate::harness::{Bundle, Call, Container, Output, Value, deviates, directory, json, runtime};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
@@ -178,8 +178,26 @@ bind_mounts! {
     r072_suid_on_a_bind: MountFlags::NOSUID, ["suid"] => "!nosuid", not ["runc", "crun"];
     r018_atime_on_a_bind: MountFlags::NOATIME, ["atime"] => "!noatime", not ["runc", "crun"];
     a_plain_bind_keeps_the_sources_flags: MountFlags::NOSUID.union(MountFlags::NODEV), [] => "nosuid nodev", not "crun";
-    a_bind_with_ro_keeps_the_sources_flags: MountFlags::NOSUID.union(MountFlags::NODEV), ["ro"] => "ro nosuid nodev", not ["runc", "crun"];
+    propagation_keeps_the_sources_flags: ALL_FLAGS, ["rprivate"] => "ro nosuid nodev noexec", not "crun";
+    defaults_keep_the_sources_flags: ALL_FLAGS, ["rslave", "defaults"] => "ro nosuid nodev noexec", not ["runc", "crun"];
+    ro_clears_the_sources_other_flags: ALL_FLAGS, ["ro"] => "ro !nosuid !nodev !noexec";
+    rw_clears_the_sources_flags: ALL_FLAGS, ["rprivate", "rw"] => "rw !nosuid !nodev !noexec", not "runc";
+    nosuid_clears_the_sources_other_flags: ALL_FLAGS, ["nosuid"] => "rw nosuid !nodev !noexec";
+    exec_clears_the_sources_flags: ALL_FLAGS, ["exec"] => "rw !nosuid !nodev !noexec", not "runc";
+    noatime_clears_the_sources_other_flags: ALL_FLAGS, ["noatime"] => "noatime rw !nosuid !nodev !noexec";
+    relatime_clears_the_sources_flags: ALL_FLAGS, ["relatime"] => "relatime rw !nosuid !nodev !noexec";
+    access_times_are_kept: ALL_FLAGS.union(MountFlags::NOATIME), ["nodev"] => "noatime nodev rw !nosuid !noexec", not "crun";
+    nosymfollow_is_cleared: MountFlags::NOSYMFOLLOW, ["ro"] => "ro !nosymfollow";
+    nosymfollow_is_kept: MountFlags::NOSYMFOLLOW, ["private"] => "nosymfollow", not "crun";
+    the_last_of_contraries_counts_on_a_bind: ALL_FLAGS, ["suid", "nosuid", "ro", "rw", "exec", "noexec", "dev"] => "rw nosuid noexec !nodev", not ["runc", "crun"];
+    a_recursive_option_keeps_the_sources_other_flags: ALL_FLAGS, ["rnoatime"] => "noatime ro nosuid nodev noexec", not ["runc", "crun"];
+    a_recursive_option_is_named_too: ALL_FLAGS, ["rnosuid", "rw"] => "rw nosuid !nodev !noexec", not "runc";
 }
+
+const ALL_FLAGS: MountFlags = MountFlags::RDONLY
+    .union(MountFlags::NOSUID)
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC);
 
 /// Recursive options on a tree: `host flags, option => shown on both mounts`.
 macro_rules! recursive_options {
@@ -225,6 +243,145 @@ fn r019_r042_bind_takes_one_mount_and_rbind_all() {
         .bind(&tree.path(), "/r", &["rbind"])
         .run();
     assert_eq!(out.ok(), "/m/sub:\n\n/r/sub:\nf\nsub\n");
+}
+
+/// mount(2) has a flag for each: whoever says "rbind" loses no mount below by "bind".
+#[test]
+fn r019_r042_rbind_counts_wherever_bind_stands() {
+    for options in [
+        &["rbind", "bind"][..],
+        &["bind", "rbind"],
+        &["rbind", "rprivate", "ro", "bind"],
+        &["bind", "rprivate", "ro", "rbind"],
+        &["rbind", "bind", "rbind", "bind"],
+        &["rbind"],
+    ] {
+        for kind in ["bind", "none", ""] {
+            let tree = Tree::new(MountFlags::empty());
+            let out = Bundle::sh("ls /m/sub")
+                .mount(kind, tree.path().to_str().unwrap(), "/m", options)
+                .run();
+            assert_eq!(out.ok(), "f\nsub\n", "{options:?} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn r056_r059_ro_and_rro_in_either_order() {
+    for (options, top, below) in [
+        (&["rbind", "ro", "rro"][..], "ro", "ro"),
+        (&["rbind", "rro", "ro"], "ro", "ro"),
+        (&["rbind", "rro", "rprivate", "bind"], "ro", "ro"),
+        (&["bind", "ro", "rbind"], "ro", "rw"),
+        (&["rbind", "rro", "rrw"], "rw", "rw"),
+    ] {
+        let tree = Tree::new(MountFlags::empty());
+        let out = table().bind(&tree.path(), "/m", options).run();
+        deviates!("runc", "R059: newer than runc 1.1.5");
+        mount_at(&out, "/m").shows(top);
+        mount_at(&out, "/m/sub").shows(below);
+    }
+    let tree = Tree::new(MountFlags::empty());
+    let out = table().bind(&tree.path(), "/m", &["rbind", "rro", "rw"]).run();
+    deviates!(["runc", "crun"], "R059: the recursive one is made last, wherever it stands");
+    mount_at(&out, "/m").shows("rw");
+    mount_at(&out, "/m/sub").shows("ro");
+}
+
+#[test]
+fn r040_r057_propagation_types_are_made_in_their_order() {
+    for (options, top, below) in [
+        (&["private", "rprivate"][..], "", ""),
+        (&["rprivate", "private"], "", ""),
+        (&["rslave", "private"], "", "master"),
+        (&["rprivate", "shared"], "shared", ""),
+        (&["rshared", "private"], "", "shared master"),
+    ] {
+        let tree = Tree::new(MountFlags::empty());
+        tree.propagation(MountPropagationFlags::SHARED);
+        let options = [&["rbind"][..], options].concat();
+        let out = table()
+            .bind(&tree.path(), "/m", &options)
+            .set("/linux/rootfsPropagation", json!("rslave"))
+            .run();
+        deviates!("crun", "R040: the last one alone counts");
+        assert_eq!(tag(&mount_at(&out, "/m")), top, "{options:?}: {out:?}");
+        assert_eq!(tag(&mount_at(&out, "/m/sub")), below, "{options:?}: {out:?}");
+    }
+}
+
+/// A Kubernetes volume of a file system that is mounted with noexec.
+#[test]
+fn a_program_on_a_noexec_volume_runs_where_options_do_not_say_noexec() {
+    let tree = Tree::new(MountFlags::empty());
+    fs::copy("/bin/busybox", tree.path().join("busybox")).unwrap();
+    let flags = MountFlags::BIND | MountFlags::NOEXEC;
+    rustix::mount::mount_remount(tree.path(), flags, "").unwrap();
+    let run = |options: &[&str]| {
+        Bundle::sh("/m/busybox echo ran").bind(&tree.path(), "/m", options).run()
+    };
+    assert_eq!(run(&["rbind", "rprivate", "ro"]).ok(), "ran\n");
+    assert_eq!(run(&["rbind", "rprivate", "rw", "noexec"]).code, 126);
+    deviates!("crun", "a plain bind: cleared by crun 1.8.1");
+    assert_eq!(run(&["rbind", "rprivate"]).code, 126);
+    deviates!("runc", "rw: newer than runc 1.1.5");
+    assert_eq!(run(&["rbind", "rprivate", "rw"]).ok(), "ran\n");
+}
+
+/// As with MS_REMOUNT: it is about one mount.
+#[test]
+fn options_of_a_bind_leave_the_flags_of_mounts_below() {
+    let tree = Tree::new(ALL_FLAGS);
+    let out = table().bind(&tree.path(), "/m", &["rbind", "rw"]).run();
+    mount_at(&out, "/m/sub").shows("ro nosuid nodev noexec");
+    deviates!("runc", "rw: newer than runc 1.1.5");
+    mount_at(&out, "/m").shows("rw !nosuid !nodev !noexec");
+}
+
+/// There the kernel keeps from the peers what the host has set, which must not make it fail.
+#[test]
+fn with_a_user_namespace_a_bind_keeps_the_flags_that_no_option_names() {
+    for options in [&["rbind", "rprivate", "nosuid"][..], &["bind", "noexec"], &["rbind", "ro"]] {
+        let tree = Tree::new(ALL_FLAGS);
+        let out = table().user_namespace().bind(&tree.path(), "/m", options).run();
+        deviates!("crun", "its mounts are made before the user namespace is");
+        mount_at(&out, "/m").shows("ro nosuid nodev noexec");
+    }
+}
+
+/// The runtime itself in a user namespace, where the host's flags are locked.
+#[test]
+fn flags_that_are_locked_stay_and_do_no_harm() {
+    for options in ["rbind,rprivate,nosuid", "bind,ro", "bind,noexec", "rbind,rprivate"] {
+        let tree = Tree::new(ALL_FLAGS);
+        let options: Vec<&str> = options.split(',').collect();
+        let c = table().bind(&tree.path(), "/m", &options).edit(within_a_user_namespace);
+        let out = in_a_user_namespace(&c.container());
+        mount_at(&out, "/m").shows("ro nosuid nodev noexec");
+    }
+    let tree = Tree::new(ALL_FLAGS);
+    let c = table().bind(&tree.path(), "/m", &["bind", "exec"]).edit(within_a_user_namespace);
+    let out = in_a_user_namespace(&c.container());
+    deviates!(["runc", "crun"], "newer than these");
+    out.fails_with(&["an attribute that a user namespace cannot clear"]);
+}
+
+/// What nobody can have there: limits, and the id of a tty group.
+fn within_a_user_namespace(config: &mut Value) {
+    config["linux"].as_object_mut().unwrap().remove("resources");
+    let pts = config["mounts"].as_array_mut().unwrap();
+    let pts = pts.iter_mut().find(|mount| mount["destination"] == "/dev/pts").unwrap();
+    pts["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+}
+
+/// `run` by root of a user namespace who is nobody else, in a copy of the host's mounts.
+fn in_a_user_namespace(c: &Container) -> Output {
+    Call::new("/usr/bin/unshare")
+        .args(["--user", "--map-root-user", "--mount", "--"])
+        .args([runtime().path.as_os_str()])
+        .args(c.global())
+        .args(["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+        .run()
 }
 
 #[test]

@@ -254,6 +254,64 @@ fn bind_sources() {
 }
 
 #[test]
+fn rbind_counts_wherever_it_stands() {
+    for (options, recursive) in [
+        (json!(["rbind", "bind"]), true),
+        (json!(["bind", "rbind"]), true),
+        (json!(["rbind", "rprivate", "ro", "bind"]), true),
+        (json!(["bind", "bind"]), false),
+    ] {
+        let Kind::Bind(bind) =
+            mount(json!({"destination": "/x", "type": "bind", "source": "/y", "options": options})).kind
+        else {
+            panic!()
+        };
+        assert_eq!(bind.recursive, recursive, "{options}");
+    }
+}
+
+#[test]
+fn a_bind_is_exact_if_an_option_names_a_flag_of_it() {
+    let exact = |options: &[&str]| {
+        let Kind::Bind(bind) = bind(options).kind else { panic!() };
+        bind.exact
+    };
+    for name in ["ro", "rw", "exec", "nodev", "suid", "noatime", "atime", "symfollow", "nodiratime"] {
+        assert!(exact(&[name]) && exact(&[name, "rro", "private"]), "{name}");
+    }
+    for name in ["rro", "rrw", "rnosuid", "rprivate", "slave", "defaults", "rnoatime", "sync"] {
+        assert!(!exact(&[name]), "{name}");
+    }
+}
+
+#[test]
+fn several_options_in_one_string() {
+    let one = |options: Value| {
+        move |c: &mut Value| {
+            c["mounts"] = json!([{"destination": "/x", "type": "tmpfs", "source": "/y",
+                "options": options}]);
+        }
+    };
+    for (options, wanted) in [
+        (json!(["rbind,ro"]), "mounts[0].options[0]: \"rbind,ro\" is several options (each is a string"),
+        (json!(["bind", "ro, nosuid"]), "mounts[0].options[1]: \"ro, nosuid\" is several options"),
+        (json!(["bind", "size=1,ro"]), "mounts[0].options[1]: \"size=1,ro\" is several options"),
+        (json!(["nodev,size=1k"]), "mounts[0].options[0]: \"nodev,size=1k\" is several options"),
+    ] {
+        error(one(options), wanted);
+    }
+    for options in ["ro,size=1k", "sync,mode=700", "size=1k,mode=700", r#"context="a:b:c1,c2""#] {
+        good(one(json!([options])));
+    }
+    for kind in ["none", "bind"] {
+        error(
+            |c| c["mounts"] = json!([{"destination": "/x", "type": kind, "source": "/y"}]),
+            &format!("mounts[0].options: a mount of type \"{kind}\" needs the option \"bind\""),
+        );
+    }
+}
+
+#[test]
 fn destinations() {
     let (rootfs, warnings) =
         good(|c| c["mounts"] = json!([{"destination": "a/./b//../c", "type": "tmpfs"}]));
@@ -411,6 +469,14 @@ fn masked_and_readonly_paths() {
     }
     let (rootfs, _) = good(|c| c["linux"]["maskedPaths"] = json!(["/proc//keys/"]));
     assert_eq!(rootfs.masked_paths, ["/proc/keys"]);
+    for path in ["/", "/.", "//", "/a/.."] {
+        error(
+            |c| c["linux"]["maskedPaths"] = json!(["/ok", path]),
+            &format!("linux.maskedPaths[1]: {path:?} is the root, which cannot be hidden (name"),
+        );
+        let (rootfs, _) = good(|c| c["linux"]["readonlyPaths"] = json!([path]));
+        assert_eq!(rootfs.readonly_paths, ["/"]);
+    }
 }
 
 #[test]

@@ -4,9 +4,8 @@
 //! A container starts with nothing allowed, as under runc, and every rule that
 //! covers all devices and accesses starts anew. The devices that a container
 //! must have (config-linux.md, "Default Devices") and the making of nodes come
-//! *right after the last such denial and before the rules that follow it*: an
-//! engine's `deny all` keeps them, an explicit denial of one of them holds.
-//! (runc appends them after everything, so that none can be denied.)
+//! *after all rules*, as under runc: no rule takes them away. Docker denies
+//! `c 10:229 rwm` in each container, and wants its other devices made.
 //!
 //! * v2: [`program`] tests the rules from the last to the first, with a mask of
 //!   the accesses that are not decided yet: the order is kept exactly.
@@ -172,7 +171,7 @@ const DEFAULTS: [Devices; 11] = [
 ];
 
 /// Reads the list and completes it: the first rule covers everything, the
-/// defaults are in their place.
+/// defaults are the last ones.
 pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     let mut read: Vec<Rule> = Vec::with_capacity(list.len());
     for (i, entry) in list.iter().enumerate() {
@@ -181,17 +180,12 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     let anew = read.iter().rposition(|rule| rule.devices.is_all());
     let everything = Devices { kind: None, major: None, minor: None, access: ALL };
     let first = anew.map_or(Rule { allow: false, devices: everything, index: None }, |i| read[i]);
-    let mut all = vec![first];
-    if !first.allow {
-        all.extend(DEFAULTS.map(|devices| Rule { allow: true, devices, index: None }));
-    }
-    let mut run = Run::new(&all);
-    for rule in &read[anew.map_or(0, |i| i + 1)..] {
-        // Engines repeat the defaults; each would cost six steps at every open.
-        if run.adds(rule) {
-            all.push(*rule);
-        }
-    }
+    let rest = read.into_iter().skip(anew.map_or(0, |i| i + 1));
+    let defaults = DEFAULTS.map(|devices| Rule { allow: true, devices, index: None });
+    // Engines repeat the defaults; each would cost six steps at every open.
+    let all = without_repeats([first].into_iter().chain(rest).chain(defaults));
+    let mut all = without_repeats(all.into_iter().rev());
+    all.reverse();
     if all.len() > MOST {
         let many = all.len();
         findings.error(
@@ -201,6 +195,13 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
         all.truncate(1);
     }
     all
+}
+
+/// The rules but for those that say no more than one before them, where nothing
+/// to the contrary stands in between.
+fn without_repeats(rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
+    let mut run = Run { allow: false, said: BTreeMap::new() };
+    rules.filter(|rule| run.adds(rule)).collect()
 }
 
 /// The most rules of a container: each is a step of every open, or a write on v1.
@@ -217,15 +218,6 @@ struct Run {
 type Place = (Option<Kind>, Option<u32>, Option<u32>);
 
 impl Run {
-    fn new(all: &[Rule]) -> Self {
-        let allow = all.last().is_some_and(|rule| rule.allow);
-        let mut run = Self { allow, said: BTreeMap::new() };
-        for rule in all.iter().rev().take_while(|rule| rule.allow == allow) {
-            run.note(&rule.devices);
-        }
-        run
-    }
-
     fn note(&mut self, devices: &Devices) {
         let place = (devices.kind, devices.major, devices.minor);
         *self.said.entry(place).or_default() |= 1 << devices.access;
@@ -337,8 +329,11 @@ fn add(exceptions: &mut Vec<Exception>, devices: Devices, index: Option<usize>) 
 
 fn take_away(exceptions: &mut Vec<Exception>, devices: &Devices, rule: &Rule) -> Result<()> {
     for exception in exceptions.iter_mut().filter(|e| e.devices.meets(devices)) {
-        // A default that is wider than the rule gives way to it as a whole.
-        if !devices.covers(&exception.devices) && exception.index.is_some() {
+        if !devices.covers(&exception.devices) {
+            // A default gives way to a denial of more than itself.
+            if rule.index.is_none() {
+                continue;
+            }
             let verb = if rule.allow { "allow" } else { "deny" };
             let at = rule.index.map(|i| format!("linux.resources.devices[{i}]"));
             return Err(Error::new(format!(

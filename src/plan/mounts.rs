@@ -54,6 +54,9 @@ pub struct Bind {
     pub source: PathBuf,
     /// `rbind`
     pub recursive: bool,
+    /// Whether an option names an attribute of the mount: then it has no others. Else it
+    /// keeps those of its source.
+    pub exact: bool,
     /// Do not follow the source if it is a symbolic link.
     pub nofollow: bool,
     /// Copy the source if it is a symbolic link.
@@ -213,6 +216,8 @@ pub fn propagation_name(propagation: Propagation) -> Option<&'static str> {
 #[derive(Default)]
 struct Options {
     attributes: Gathered,
+    /// Whether an attribute of the mount itself is named.
+    exact: bool,
     propagation: Vec<Propagation>,
     flags: Vec<(Super, bool)>,
     data: Vec<(String, Option<String>)>,
@@ -245,18 +250,24 @@ impl Options {
     }
 
     fn apply(&mut self, effect: Effect, place: usize) {
+        use Effect::{Atime, Clear, NotAtime, Set};
+        if let Set(_, reach) | Clear(_, reach) | Atime(_, reach) | NotAtime(_, reach) = effect {
+            self.exact |= reach == Reach::One;
+        }
         match effect {
             Effect::Nothing => {}
-            Effect::Set(bit, reach) => self.attributes.put(bit, 0, reach),
-            Effect::Clear(bit, reach) => self.attributes.put(0, bit, reach),
-            Effect::Atime(mode, reach) => self.attributes.atime(mode, reach),
-            Effect::NotAtime(mode, reach) => self.attributes.not_atime(mode, reach),
+            Set(bit, reach) => self.attributes.put(bit, 0, reach),
+            Clear(bit, reach) => self.attributes.put(0, bit, reach),
+            Atime(mode, reach) => self.attributes.atime(mode, reach),
+            NotAtime(mode, reach) => self.attributes.not_atime(mode, reach),
             Effect::Super(flag, on) => {
                 self.flags.retain(|(known, _)| *known != flag);
                 self.flags.push((flag, on));
                 self.super_flags.push(place);
             }
-            Effect::Bind(reach) => self.bind = Some(reach),
+            // mount(2) has a flag for each of the two: "bind" takes nothing from "rbind".
+            Effect::Bind(reach) if self.bind != Some(Reach::All) => self.bind = Some(reach),
+            Effect::Bind(_) => {}
             Effect::Remount => self.remount = true,
             Effect::Propagate(propagation) => self.propagation.push(propagation),
             Effect::IdMap(reach) => self.idmap = Some(reach),
@@ -307,6 +318,7 @@ pub fn plan(
     check_text(&field, mount, findings);
     let options = Options::read(&mount.options);
     let destination = destination(&field, &mount.destination, findings);
+    findings.keep(check_separate(&field, mount, &options))?;
     let place = destination.as_deref().unwrap_or("/");
     let kind = if options.remount {
         let bind = options.bind.is_some();
@@ -394,6 +406,7 @@ fn bind(
         // `join` takes an absolute source as it is.
         source: bundle.join(findings.keep(source.ok_or_else(missing))?),
         recursive: reach == Reach::All,
+        exact: options.exact,
         nofollow: options.source_nofollow || options.copy_symlink,
         copy_symlink: options.copy_symlink,
     })
@@ -409,8 +422,8 @@ fn new_file_system(
         None | Some("") => Err(Error::new(format!(
             "{field}.type: required unless options hold \"bind\" or \"rbind\""
         ))),
-        Some("bind") => Err(Error::new(format!(
-            "{field}.options: a mount of type \"bind\" needs the option \"bind\" or \"rbind\""
+        Some(kind @ ("bind" | "none")) => Err(Error::new(format!(
+            "{field}.options: a mount of type {kind:?} needs the option \"bind\" or \"rbind\""
         ))),
         Some("cgroup") => Ok(Kind::Cgroup),
         Some(kind) => Ok(Kind::FileSystem(file_system(kind, mount, options, destination))),
@@ -433,6 +446,27 @@ fn file_system(
         late_readonly: readonly && (kind == "tmpfs" || destination == "/dev"),
         copy_up: options.copy_up.is_some(),
     }
+}
+
+/// Options are separate strings. A file system reads several in one, but none that is ours.
+fn check_separate(field: &str, mount: &spec::Mount, options: &Options) -> Result<(), Error> {
+    for &place in &options.unknown {
+        let Some(option) = mount.options.get(place).filter(|option| option.contains(',')) else {
+            continue;
+        };
+        let is_ours = |part: &str| {
+            let of_both = |effect| {
+                matches!(effect, Effect::Super(..)) || matches!(part.trim(), "ro" | "rw")
+            };
+            find(part.trim()).is_some_and(|effect| options.bind.is_some() || !of_both(effect))
+        };
+        if option.split(',').any(is_ours) {
+            let separate: Vec<&str> = option.split(',').map(str::trim).collect();
+            return Err(Error::new(format!("{field}.options[{place}]: {option:?} is several options"))
+                .hint(format!("each is a string of its own: {separate:?}")));
+        }
+    }
+    Ok(())
 }
 
 fn idmap(

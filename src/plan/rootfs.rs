@@ -140,7 +140,7 @@ pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
         devices: devices(&linux.devices, findings),
         populate_dev: !mounts.iter().any(covers_dev),
         mounts,
-        masked_paths: absolute("linux.maskedPaths", &linux.masked_paths, findings),
+        masked_paths: masked(&linux.masked_paths, findings),
         readonly_paths: absolute("linux.readonlyPaths", &linux.readonly_paths, findings),
         mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
     };
@@ -223,6 +223,20 @@ fn absolute(field: &str, list: &[String], findings: &mut Findings) -> Vec<String
         }
     }
     paths
+}
+
+/// What lies upon `/` nobody sees who has it as root already, so it would hide nothing.
+fn masked(list: &[String], findings: &mut Findings) -> Vec<String> {
+    let field = "linux.maskedPaths";
+    for (index, path) in list.iter().enumerate() {
+        if path.starts_with('/') && clean(path) == "/" {
+            findings.error(
+                Error::new(format!("{field}[{index}]: {path:?} is the root, which cannot be hidden"))
+                    .hint("name what is to be hidden in it"),
+            );
+        }
+    }
+    absolute(field, list, findings)
 }
 
 fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {

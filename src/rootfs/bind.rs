@@ -1,13 +1,16 @@
 //! Sources of bind mounts as detached trees, with all their attributes.
 
 use super::mount;
+use super::root::{Links, Root};
 use crate::error::{Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Mount};
-use crate::plan::options::{PRIVATE, Reach, SHARED, SLAVE, UNBINDABLE};
-use crate::sys::mount::{Attributes, Change, mount_setattr};
+use crate::plan::options::{Gathered, PRIVATE, Reach, SHARED, SLAVE, UNBINDABLE};
+use crate::sys::mount::{
+    ATIME_FIELD, Attributes, Change, NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, mount_setattr,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
+use rustix::fs::{CWD, FsWord, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
 use std::ffi::CString;
 
@@ -23,13 +26,27 @@ pub(super) struct Tree {
 #[derive(Debug)]
 pub(super) enum Source {
     /// A copy of the mounts there.
-    Tree(Tree),
+    Tree(Tree, Flags),
     /// The target of a symbolic link that is to be copied.
     Symlink(CString),
     /// To be opened in the container's mount namespace: an unprivileged caller
     /// may make mounts only there.
     Later,
 }
+
+/// What becomes of the attributes that the source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flags {
+    /// None stays but what the options name.
+    Exact,
+    /// Those stay that no option clears.
+    Kept,
+    /// All stay.
+    Guarded,
+}
+
+/// What [`Flags::Exact`] clears, as mount(2) does with `MS_REMOUNT`: access times are kept.
+const CLEARED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 
 /// Inode number of the root of every procfs.
 const PROC_ROOT_INO: u64 = 1;
@@ -52,9 +69,87 @@ pub(super) fn open(
         Err(Errno::PERM) if mount.idmap.is_none() => return Ok(Source::Later),
         result => result.map_err(|errno| source_error(bind, "open_tree", errno))?,
     };
+    tree(plan, mount, bind, idmap, fd, Flags::Kept)
+}
+
+/// Opens the source at `path` in the container's root. A link there may be anybody's: it
+/// leads to nothing outside, to no file of the kernel, and clears no attribute.
+pub(super) fn open_inside(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    idmap: Option<BorrowedFd<'_>>,
+    root: &Root,
+    path: &str,
+) -> Result<Source> {
+    let (strict, links) = if bind.nofollow {
+        (Links::OnlyLast, Links::NotLast)
+    } else {
+        (Links::Refuse, Links::Follow)
+    };
+    let (found, through_link) = match root.open(path, strict) {
+        Err(Errno::LOOP) => (root.open(path, links), true),
+        found => (found, false),
+    };
+    let found = found.map_err(|errno| inside_error(bind, path, errno))?;
+    if bind.copy_symlink {
+        match readlinkat(&found, "", Vec::new()) {
+            Ok(target) => return Ok(Source::Symlink(target)),
+            Err(Errno::NOENT | Errno::INVAL) => {} // not a symbolic link
+            Err(errno) => return Err(source_error(bind, "readlink", errno)),
+        }
+    }
+    if through_link && KERNELS.contains(&fstatfs(&found).call(|| "fstatfs".into())?.f_type) {
+        return Err(Error::new(format!(
+            "bind {}: a link in the root filesystem leads to a file of the kernel's",
+            bind.source.display()
+        )));
+    }
+    let fd = mount::clone_fd(found.as_fd(), bind.recursive)
+        .map_err(|errno| source_error(bind, "open_tree", errno))?;
+    let flags = if through_link { Flags::Guarded } else { Flags::Kept };
+    tree(plan, mount, bind, idmap, fd, flags)
+}
+
+/// procfs, sysfs and both versions of cgroups (`statfs(2)`): what is hidden or read-only in
+/// them at its own place would not be so at another one.
+const KERNELS: [FsWord; 4] = [PROC_SUPER_MAGIC, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+
+fn tree(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    idmap: Option<BorrowedFd<'_>>,
+    fd: OwnedFd,
+    flags: Flags,
+) -> Result<Source> {
     check_proc(mount, bind, &fd)?;
-    let unchanged = apply(&changes(plan, mount, bind, idmap), fd.as_fd())?;
-    Ok(Source::Tree(Tree { fd, unchanged }))
+    // In a user namespace they are locked for the peers (mount_namespaces(7)).
+    let exact = flags == Flags::Kept && bind.exact && !plan.user_namespace;
+    let flags = if exact { Flags::Exact } else { flags };
+    let unchanged = settle(plan, mount, bind, idmap, flags, |changes| apply(changes, fd.as_fd()))?;
+    Ok(Source::Tree(Tree { fd, unchanged }, flags))
+}
+
+/// Makes the changes. Attributes that are locked stay where no option names them, and so
+/// does `nosymfollow` before Linux 5.14.
+pub(super) fn settle<T>(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    idmap: Option<BorrowedFd<'_>>,
+    flags: Flags,
+    change: impl Fn(&[Change<'_>]) -> Result<T>,
+) -> Result<T> {
+    match change(&changes(plan, mount, bind, idmap, flags)) {
+        Err(error)
+            if flags == Flags::Exact
+                && matches!(error.errno(), Some(Errno::PERM | Errno::INVAL)) =>
+        {
+            change(&changes(plan, mount, bind, idmap, Flags::Kept))
+        }
+        done => done,
+    }
 }
 
 /// There is no later chance.
@@ -67,11 +162,20 @@ fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOENT => error.hint("the source of a bind mount must exist on the host"),
         Errno::PERM => error.hint("binding it needs privileges on the host"),
+        Errno::ACCESS => mount::explain_access(error),
         Errno::MFILE => error.hint("more mounts than open files are allowed (ulimit -Hn)"),
         Errno::INVAL => error
             .hint("an unbindable mount, or \"bind\" where mounts below are locked: use \"rbind\""),
         _ => error,
     }
+}
+
+fn inside_error(bind: &Bind, path: &str, errno: Errno) -> Error {
+    if errno != Errno::NOENT {
+        return source_error(bind, "openat2", errno);
+    }
+    Error::os(format!("bind {}: openat2 {path} in the root filesystem", bind.source.display()), errno)
+        .hint("neither the image nor an earlier mount has it")
 }
 
 /// Only a whole, real procfs may be bound to /proc (CVE-2019-16884).
@@ -80,7 +184,7 @@ fn check_proc(mount: &Mount, bind: &Bind, fd: &OwnedFd) -> Result<()> {
         return Ok(());
     }
     let fs = fstatfs(fd).call(|| "fstatfs".into())?;
-    let inode = fstat(fd).call(|| "fstat".into())?.st_ino;
+    let inode = fstat(fd).call(|| format!("fstat {}", bind.source.display()))?.st_ino;
     if fs.f_type == PROC_SUPER_MAGIC && inode == PROC_ROOT_INO {
         return Ok(());
     }
@@ -92,22 +196,24 @@ fn check_proc(mount: &Mount, bind: &Bind, fd: &OwnedFd) -> Result<()> {
 
 /// The changes that make the copy what was asked for, in as few calls as they
 /// can be said in.
-pub(super) fn changes<'fd>(
+fn changes<'fd>(
     plan: &Rootfs,
     mount: &Mount,
     bind: &Bind,
     idmap: Option<BorrowedFd<'fd>>,
+    flags: Flags,
 ) -> Vec<Change<'fd>> {
+    let attributes = attributes(mount, flags);
     let idmap_all = mount.idmap.as_ref().is_some_and(|idmap| idmap.reach == Reach::All);
     let mut own = mount.propagation.as_slice();
     let mut all = Change {
-        attributes: mount.attributes.all,
+        attributes: attributes.all,
         propagation: inherited_propagation(plan),
         idmap: idmap.filter(|_| idmap_all),
         recursive: bind.recursive,
     };
     let mut one = Change {
-        attributes: mount.attributes.one,
+        attributes: attributes.one,
         idmap: idmap.filter(|_| !idmap_all),
         ..Change::default()
     };
@@ -122,7 +228,7 @@ pub(super) fn changes<'fd>(
     if !bind.recursive || all.attributes.is_empty() && all.propagation == 0 && all.idmap.is_none() {
         one = Change {
             attributes: Attributes {
-                set: mount.attributes.flat(),
+                set: attributes.flat(),
                 clear: one.attributes.clear | (all.attributes.clear & !one.attributes.set),
             },
             propagation: all.propagation,
@@ -139,6 +245,20 @@ pub(super) fn changes<'fd>(
     let is_change =
         |c: &Change<'_>| !c.attributes.is_empty() || c.propagation != 0 || c.idmap.is_some();
     [all, one].into_iter().chain(own).filter(is_change).collect()
+}
+
+fn attributes(mount: &Mount, flags: Flags) -> Gathered {
+    let Gathered { mut one, mut all } = mount.attributes;
+    match flags {
+        Flags::Exact => one.clear |= CLEARED & !(one.set | all.set),
+        Flags::Kept => {}
+        Flags::Guarded => {
+            // Without the whole field no mode of access times can be set.
+            one.clear &= ATIME_FIELD;
+            all.clear &= ATIME_FIELD;
+        }
+    }
+    Gathered { one, all }
 }
 
 /// What a copy of a host's mount does when the host's propagates: unless the

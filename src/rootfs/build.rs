@@ -12,7 +12,7 @@ use crate::plan::options::Reach;
 use crate::sys::mount::Change;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, open, readlinkat, symlinkat,
+    CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, readlinkat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -68,11 +68,14 @@ fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> R
     Ok(Root::new(fd))
 }
 
-/// All sources of bind mounts from `index` to the next file system, if they have not
-/// been taken yet.
+/// All sources of bind mounts from `index` to the next mount that is made of something else
+/// than the host's, if they have not been taken yet.
 fn take_in_turn(plan: &Rootfs, index: usize, sources: &mut Sources, host: &Host) -> Result<()> {
     let wanted = |sources: &Sources, at: usize| {
         sources.mounts.get(at).is_some_and(|taken| taken.in_turn && taken.bind.is_none())
+    };
+    let inside = |sources: &Sources, at: usize| {
+        sources.mounts.get(at).is_some_and(|taken| taken.inside.is_some())
     };
     if !wanted(sources, index) {
         return Ok(());
@@ -80,6 +83,9 @@ fn take_in_turn(plan: &Rootfs, index: usize, sources: &mut Sources, host: &Host)
     host.visit(|| {
         for (at, mount) in plan.mounts.iter().enumerate().skip(index) {
             let Kind::Bind(bind) = &mount.kind else { break };
+            if inside(sources, at) {
+                break;
+            }
             if wanted(sources, at) {
                 let source = bind::open(plan, mount, bind, sources.idmap(at));
                 sources.mounts[at].bind = Some(source.at(|| mount.field())?);
@@ -99,7 +105,7 @@ fn make(
 ) -> Result<()> {
     match &mount.kind {
         Kind::Bind(bind) => {
-            let source = sources.mounts.get_mut(index).and_then(|taken| taken.bind.take());
+            let source = bind_source(plan, mount, bind, index, sources, root)?;
             bind_mount(plan, mount, bind, source, sources.idmap(index), root, context)
         }
         Kind::FileSystem(fs) => {
@@ -156,45 +162,57 @@ pub(super) fn target(
     Ok(found)
 }
 
+/// What was taken for a bind mount, or what is to be found only now.
+fn bind_source(
+    plan: &Rootfs,
+    mount: &Mount,
+    bind: &Bind,
+    index: usize,
+    sources: &mut Sources,
+    root: &Root,
+) -> Result<Source> {
+    let taken = sources.mounts.get_mut(index);
+    let (source, inside) =
+        taken.map_or((None, None), |taken| (taken.bind.take(), taken.inside.take()));
+    let idmap = sources.idmap(index);
+    match (source, inside) {
+        (_, Some(path)) => bind::open_inside(plan, mount, bind, idmap, root, &path),
+        (Some(Source::Later) | None, None) => bind::open(plan, mount, bind, idmap),
+        (Some(source), None) => Ok(source),
+    }
+}
+
 fn bind_mount(
     plan: &Rootfs,
     mount: &Mount,
     bind: &Bind,
-    source: Option<Source>,
+    source: Source,
     idmap: Option<BorrowedFd<'_>>,
     root: &mut Root,
     context: &Context<'_>,
 ) -> Result<()> {
-    let source = match source {
-        Some(Source::Later) | None => bind::open(plan, mount, bind, idmap)?,
-        Some(taken) => taken,
-    };
-    let tree = match source {
+    let (tree, flags) = match source {
         Source::Symlink(link) => return copy_symlink(&link, mount, root),
-        Source::Tree(tree) => tree,
+        Source::Tree(tree, flags) => (tree, flags),
         Source::Later => return Err(bind::refused(bind)),
     };
-    let node = || match FileType::from_raw_mode(fstat(&tree.fd).call(|| "fstat".into())?.st_mode) {
-        FileType::Directory => Ok(Node::Dir),
-        _ => Ok(Node::File),
+    let fd = tree.fd.as_fd();
+    let node = || {
+        let is_directory = mount::is_directory(fd)
+            .call(|| format!("fstat {}", bind.source.display()))
+            .map_err(mount::explain_access)?;
+        Ok(if is_directory { Node::Dir } else { Node::File })
     };
     let target = target(mount, root, node)?;
-    mount::attach(tree.fd.as_fd(), target.fd.as_fd())
-        .call(|| format!("bind {} on {}", bind.source.display(), mount.destination))
-        .map_err(explain_kind)?;
+    mount::attach_as(fd, target.fd.as_fd(), || {
+        format!("bind {} on {}", bind.source.display(), mount.destination)
+    })?;
     if tree.unchanged {
-        for change in bind::changes(plan, mount, bind, idmap) {
-            mount::change(tree.fd.as_fd(), &change)?;
-        }
+        bind::settle(plan, mount, bind, idmap, flags, |changes| {
+            changes.iter().try_for_each(|change| mount::change(fd, change))
+        })?;
     }
     root.hold(mount, target, tree.fd, context.proc)
-}
-
-fn explain_kind(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::NOTDIR) => error.hint("one of the two is a directory and the other is not"),
-        _ => error,
-    }
 }
 
 /// The last word of the attributes and propagation of a mount that is attached.

@@ -75,7 +75,7 @@ fn take(taken: &mut [Option<OwnedFd>], index: usize, dir: &Path) -> Result<Owned
 }
 
 fn attach(mount: &Mount, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    mount::attach(tree, target).call(|| format!("mount cgroup on {}", mount.destination))
+    mount::attach_as(tree, target, || format!("mount cgroup on {}", mount.destination))
 }
 
 /// Binds a directory, changed before it can be reached.

@@ -4,7 +4,7 @@
 
 use super::mount;
 use super::root::{Links, Node, Root};
-use super::sources::{Sources, host_device};
+use super::sources::{Sources, explain_missing, host_device};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::paths::is_under;
@@ -67,14 +67,17 @@ fn one(
     name: &str,
 ) -> Result<()> {
     if plan.user_namespace && device.kind != DeviceKind::Fifo {
-        return bind(device, host, dir, name);
+        return bind(device, host, dir, name).map_err(explain_missing);
     }
     let (kind, numbers) = kind_and_numbers(device);
     match mknodat(dir, name, kind, Mode::from_raw_mode(device.mode), numbers) {
         Ok(()) => own(device, dir, name),
         Err(Errno::EXIST) => check_existing(device, dir, name),
-        // Inside someone else's user namespace.
-        Err(Errno::PERM) => bind(device, None, dir, name),
+        // Inside someone else's user namespace, or a cgroup around us denies it.
+        Err(Errno::PERM) => bind(device, None, dir, name).map_err(|error| {
+            let needs = "needs CAP_MKNOD and a device cgroup around us that allows it";
+            Error::os("mknodat", Errno::PERM).hint(format!("{needs}; in its place: {error}"))
+        }),
         Err(errno) => Err(Error::os("mknodat", errno)),
     }
 }
@@ -119,11 +122,16 @@ fn check_existing(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()
     if matches(device, &stat) {
         return Ok(());
     }
-    Err(exists())
+    Err(exists(&stat))
 }
 
-fn exists() -> Error {
-    Error::os("mknodat", Errno::EXIST).hint("a file is there already that is not this device")
+fn exists(stat: &Stat) -> Error {
+    let what = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => "directory",
+        _ => "file",
+    };
+    let hint = format!("a {what} is there already that is not this device");
+    Error::os("mknodat", Errno::EXIST).hint(hint)
 }
 
 /// Binds the host's node on an empty file.
@@ -141,7 +149,7 @@ fn bind(device: &Device, host: Option<&OwnedFd>, dir: BorrowedFd<'_>, name: &str
             let empty =
                 stat.st_size == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             if !empty {
-                return Err(exists());
+                return Err(exists(&stat));
             }
             there
         }

@@ -43,7 +43,7 @@ pub(super) fn make(
 ) -> Result<OwnedFd> {
     let existed = target.existed;
     let target = target.found.fd.as_fd();
-    let with_mode = if existed { copy_mode(fs, target)? } else { None };
+    let with_mode = if existed { copy_mode(mount, fs, target)? } else { None };
     let fs = with_mode.as_ref().unwrap_or(fs);
     let label = label_option(plan, fs);
     let attributes = mount.attributes.flat();
@@ -71,9 +71,10 @@ pub(super) fn make(
     if fs.copy_up {
         copy::directory(target, made.as_fd())?;
     }
-    mount::attach(made.as_fd(), target)
-        .call(|| format!("mount {} on {}", fs.kind, mount.destination))
-        .map_err(|error| explain_target(error, mount, fs))?;
+    mount::attach_as(made.as_fd(), target, || {
+        format!("mount {} on {}", fs.kind, mount.destination)
+    })
+    .map_err(|error| explain_target(error, mount, fs))?;
     if fs.kind == "mqueue" && plan.mount_label.is_some() {
         label_root(plan, made.as_fd())?;
     }
@@ -93,11 +94,18 @@ fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A tmpfs without a mode takes that of its mount point, if the image has one.
-fn copy_mode(fs: &FileSystem, target: BorrowedFd<'_>) -> Result<Option<FileSystem>> {
+fn copy_mode(
+    mount: &Mount,
+    fs: &FileSystem,
+    target: BorrowedFd<'_>,
+) -> Result<Option<FileSystem>> {
     if fs.kind != "tmpfs" || fs.data.iter().any(|(key, _)| key == "mode") {
         return Ok(None);
     }
-    let mode = fstat(target).call(|| "fstat".into())?.st_mode & 0o7777;
+    let stat = fstat(target)
+        .call(|| format!("fstat {} in the root filesystem", mount.destination))
+        .map_err(mount::explain_access)?;
+    let mode = stat.st_mode & 0o7777;
     let mut fs = fs.clone();
     fs.data.push(("mode".into(), Some(format!("{mode:04o}"))));
     Ok(Some(fs))
@@ -127,7 +135,7 @@ fn bind_sys(mount: &Mount, instead: Option<OwnedFd>, target: BorrowedFd<'_>) -> 
         Some(tree) => tree,
         None => own_view("/sys", true)?,
     };
-    mount::attach(tree.as_fd(), target).call(|| format!("bind /sys on {}", mount.destination))?;
+    mount::attach_as(tree.as_fd(), target, || format!("bind /sys on {}", mount.destination))?;
     let attributes = mount.attributes.one;
     if !attributes.is_empty() {
         mount::change(tree.as_fd(), &Change { attributes, recursive: true, ..Change::default() })?;

@@ -242,6 +242,15 @@ impl Root {
         Ok(())
     }
 
+    /// Whether `found` is the root itself.
+    pub(super) fn is(&self, found: &OwnedFd) -> Result<bool> {
+        let place = |fd: BorrowedFd<'_>| -> Result<(u64, u32, u32, u64)> {
+            let stat = identify(fd, "", AtFlags::EMPTY_PATH).call(|| "statx".into())?;
+            Ok((stat.stx_mnt_id, stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+        };
+        Ok(place(found.as_fd())? == place(self.fd())?)
+    }
+
     fn leads_to(&self, one: &Held, held: &[Held]) -> Result<bool> {
         let path = one.destination.as_str();
         let base = base(held, path, true);

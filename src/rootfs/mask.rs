@@ -27,18 +27,36 @@ pub(super) fn readonly(plan: &Rootfs, root: &Root) -> Result<()> {
 
 fn one_readonly(path: &str, root: &Root, change: &Change<'_>) -> Result<()> {
     let Some(target) = find(path, root)? else { return Ok(()) };
-    let copy = mount::clone_fd(target.as_fd(), true).call(|| "open_tree".into())?;
+    if target.is_root {
+        // The root alone, as with root.readonly.
+        return mount::change(root.fd(), &Change { recursive: false, ..*change });
+    }
+    let target = target.fd.as_fd();
+    let copy = mount::clone_fd(target, true).call(|| "open_tree".into())?;
     // Before it is attached: never writable in between.
     let unchanged = super::bind::apply(&[*change], copy.as_fd())?;
-    mount::attach(copy.as_fd(), target.as_fd()).call(|| "move_mount".into())?;
+    mount::attach(copy.as_fd(), target).call(|| "move_mount".into())?;
     if unchanged { mount::change(copy.as_fd(), change) } else { Ok(()) }
 }
 
-fn find(path: &str, root: &Root) -> Result<Option<OwnedFd>> {
-    match root.open(path, Links::Follow) {
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        result => result.map(Some).call(|| "openat2".into()),
-    }
+/// What a path leads to.
+struct Target {
+    fd: OwnedFd,
+    /// Upon the root itself nothing can be laid: whoever has it as root is below that.
+    is_root: bool,
+}
+
+fn find(path: &str, root: &Root) -> Result<Option<Target>> {
+    let (found, through_link) = match root.open(path, Links::Refuse) {
+        Err(Errno::LOOP) => (root.open(path, Links::Follow), true),
+        found => (found, false),
+    };
+    let fd = match found {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        found => found.call(|| "openat2".into())?,
+    };
+    let is_root = path == "/" || (through_link && root.is(&fd)?);
+    Ok(Some(Target { fd, is_root }))
 }
 
 /// Hides paths: a file behind /dev/null, a directory behind an empty read-only
@@ -59,7 +77,10 @@ struct Covers {
 }
 
 fn one_mask(plan: &Rootfs, path: &str, root: &Root, covers: &mut Covers) -> Result<()> {
-    let Some(target) = find(path, root)? else { return Ok(()) };
+    let Some(Target { fd: target, is_root }) = find(path, root)? else { return Ok(()) };
+    if is_root {
+        return Err(Error::new("leads to the root, which cannot be hidden"));
+    }
     let kind = FileType::from_raw_mode(fstat(&target).call(|| "fstat".into())?.st_mode);
     if kind == FileType::Directory {
         // Only a mount that is attached can be copied, so the first one is kept.

@@ -21,6 +21,7 @@ mod filesystem;
 mod finish;
 mod held;
 mod host;
+mod inside;
 mod mask;
 mod mount;
 mod pivot;

@@ -6,7 +6,7 @@ use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, StatVfsMountFlags, fstatvfs, mkdirat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, StatVfsMountFlags, fstat, fstatvfs, mkdirat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
@@ -25,6 +25,45 @@ const LONGEST_VALUE: usize = 255;
 pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, "", target, "", flags)
+}
+
+/// [`attach`] in `words`. Of a directory and another file move_mount(2) says EINVAL; the
+/// word is mount(2)'s, ENOTDIR, for which engines look.
+pub(super) fn attach_as(
+    tree: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    words: impl FnOnce() -> String,
+) -> Result<()> {
+    let Err(errno) = attach(tree, target) else { return Ok(()) };
+    let hint = match (errno, is_directory(tree), is_directory(target)) {
+        (Errno::INVAL, Ok(true), Ok(false)) => "a directory cannot be mounted on another file",
+        (Errno::INVAL, Ok(false), Ok(true)) => "only a directory can be mounted on a directory",
+        _ => return Err(Error::os(words(), errno)),
+    };
+    Err(Error::os(words(), Errno::NOTDIR).hint(hint))
+}
+
+/// Whether it is a directory. A FUSE tells only its user; but that no other file has a "."
+/// in it the kernel knows itself.
+pub(super) fn is_directory(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    match fstat(fd) {
+        Err(Errno::ACCESS) => match statat(fd, ".", AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) | Err(Errno::ACCESS) => Ok(true),
+            Err(Errno::NOTDIR) => Ok(false),
+            Err(errno) => Err(errno),
+        },
+        stat => Ok(FileType::from_raw_mode(stat?.st_mode) == FileType::Directory),
+    }
+}
+
+/// Not even root gets into a FUSE of another user.
+pub(super) fn explain_access(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) => error.hint(
+            "a directory there is closed to us, as a FUSE of another user is without allow_other",
+        ),
+        _ => error,
+    }
 }
 
 /// Attaches a detached mount to a path of this mount namespace.

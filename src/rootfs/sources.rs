@@ -1,6 +1,7 @@
 //! The parent's side: all that is taken from the host, before the child exists.
 
 use super::bind::{self, Source, Tree};
+use super::inside::Inside;
 use super::room::Room;
 use super::{Context, host, mount};
 use crate::error::{At, Context as _, Error, Result};
@@ -39,6 +40,8 @@ pub struct Sources {
 pub(super) struct Taken {
     /// Source of a bind mount.
     pub bind: Option<Source>,
+    /// Its path in the container, if it lies there: see [`Inside`].
+    pub inside: Option<String>,
     /// What is bound where the mount itself is refused by the kernel: /sys for a
     /// sysfs, the cgroup's own directories, in the order of the view.
     pub instead: Vec<OwnedFd>,
@@ -101,12 +104,27 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     }
     sources.rootfs = open_root(plan)?;
     let proc = context.proc.filter(|_| may_go_back(plan, &sources));
-    let mut after_a_file_system = false;
+    // One that only the child makes.
+    let mut after_the_childs = false;
+    let mut root = None;
     for mount in &plan.mounts {
-        let is_bind = matches!(mount.kind, Kind::Bind(_));
-        let in_turn = is_bind && after_a_file_system && proc.is_some();
-        after_a_file_system |= !is_bind;
-        let taken = take(plan, mount, in_turn, &mut sources, context).at(|| mount.field())?;
+        let mut turn = Turn::Now;
+        if let Kind::Bind(bind) = &mount.kind {
+            // The first mount has nothing before it.
+            let inside = if sources.mounts.is_empty() {
+                None
+            } else {
+                let root = root.get_or_insert_with(|| Inside::of(&plan.path));
+                root.find(&bind.source, bind.nofollow)
+            };
+            turn = match inside {
+                Some(path) => Turn::Inside(path),
+                None if after_the_childs && proc.is_some() => Turn::Host,
+                None => Turn::Now,
+            };
+        }
+        after_the_childs |= !matches!((&mount.kind, &turn), (Kind::Bind(_), Turn::Now));
+        let taken = take(plan, mount, turn, &mut sources, context).at(|| mount.field())?;
         sources.mounts.push(taken);
     }
     if let Some(proc) = proc
@@ -149,8 +167,10 @@ pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
             Some(Errno::NOENT) => error.hint("the container's files belong there"),
             _ => error,
         })?;
-    let kind = FileType::from_raw_mode(fstat(&fd).call(|| "root.path: fstat".into())?.st_mode);
-    if kind != FileType::Directory {
+    let is_directory = mount::is_directory(fd.as_fd())
+        .call(|| format!("root.path: fstat {}", path.display()))
+        .map_err(mount::explain_access)?;
+    if !is_directory {
         return Err(Error::os(format!("root.path: {}", path.display()), Errno::NOTDIR));
     }
     let unchanged = bind::apply(&[root_change(plan)], fd.as_fd()).at(|| "root.path".into())?;
@@ -166,17 +186,28 @@ pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
     }
 }
 
+/// When the source of a bind mount is taken.
+enum Turn {
+    Now,
+    /// In its turn, from the host's mount namespace.
+    Host,
+    /// In its turn, from the container's root.
+    Inside(String),
+}
+
 fn take(
     plan: &Rootfs,
     mount: &Mount,
-    in_turn: bool,
+    turn: Turn,
     sources: &mut Sources,
     context: &Context<'_>,
 ) -> Result<Taken> {
     let idmap = take_idmap(mount, sources, context)?;
     let idmap_fd = idmap.and_then(|place| sources.idmaps.get(place)).map(|(_, fd)| fd.as_fd());
     let bind = match &mount.kind {
-        Kind::Bind(bind) if !in_turn => Some(bind::open(plan, mount, bind, idmap_fd)?),
+        Kind::Bind(bind) if matches!(turn, Turn::Now) => {
+            Some(bind::open(plan, mount, bind, idmap_fd)?)
+        }
         _ => None,
     };
     let instead = match &mount.kind {
@@ -193,7 +224,9 @@ fn take(
         Kind::Cgroup => !missing && instead.is_empty() && binds_cgroup(plan, context),
         _ => false,
     };
-    Ok(Taken { bind, instead, later, in_turn, missing, idmap })
+    let in_turn = matches!(turn, Turn::Host);
+    let inside = if let Turn::Inside(path) = turn { Some(path) } else { None };
+    Ok(Taken { bind, inside, instead, later, in_turn, missing, idmap })
 }
 
 /// cgroup v1: the directories may be made while the child begins.
@@ -280,7 +313,17 @@ fn map_lines(mappings: &[IdMapping]) -> String {
 fn take_device(device: &Device) -> Result<Option<OwnedFd>> {
     match host_device(device) {
         Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
-        result => result,
+        result => result.map_err(explain_missing),
+    }
+}
+
+/// Of [`host_device`], for a container with a user namespace.
+pub(super) fn explain_missing(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::NXIO) => {
+            error.hint("a user namespace cannot make devices, only bind those of the host")
+        }
+        _ => error,
     }
 }
 
@@ -302,6 +345,6 @@ pub(super) fn host_device(device: &Device) -> Result<Option<OwnedFd>> {
             return Ok(Some(tree));
         }
     }
-    Err(Error::new(format!("no {directory} device {major}:{minor} on the host"))
-        .hint("a user namespace cannot make devices, only bind those of the host"))
+    let words = format!("no {directory} device {major}:{minor} is to be seen on the host");
+    Err(Error::os(words, Errno::NXIO))
 }
