@@ -18,6 +18,9 @@ fn r250_the_root_may_be_a_readonly_path() {
     for path in ["/", "/.", "//", "/tmp/.."] {
         let out = with_volume(Bundle::sh(WRITE), "readonlyPaths", &[path, "/proc/sys"]).run();
         deviates!("crun", "R250: nothing happens, in silence");
+        if path == "/tmp/.." {
+            deviates!("runc", "R250: nothing happens, in silence");
+        }
         assert_eq!(out.ok(), "elsewhere\n", "{path}");
         assert_eq!(out.stderr.matches("Read-only file system").count(), 2, "{path}: {out:?}");
     }

@@ -70,8 +70,7 @@ fn r005_layers_of_an_overlay_are_what_an_earlier_mount_brought() {
     let bundle = Bundle::sh("cat /seen/f");
     let (volume, layer) = (volume(&bundle), bundle.rootfs("vol"));
     fs::create_dir(bundle.dir().join("other")).unwrap();
-    let layers =
-        format!("lowerdir={}:{}", layer.display(), bundle.dir().join("other").display());
+    let layers = format!("lowerdir={}:{}", layer.display(), bundle.dir().join("other").display());
     let bundle = bundle.bind(&volume, "/vol", &["bind"]);
     let out = bundle.mount("overlay", "overlay", "/seen", &[&layers]).run();
     assert_eq!(out.ok(), "of the volume\n");
@@ -134,7 +133,9 @@ fn r005_r042_mounts_below_come_along_if_the_bind_is_recursive() {
 fn r005_a_source_in_the_rootfs_with_a_user_namespace() {
     let bundle = Bundle::sh("cat /seen/f").user_namespace();
     let source = bundle.rootfs("vol");
-    assert_eq!(seen(bundle, source.to_str().unwrap(), &["rbind"]).run().ok(), "of the volume\n");
+    let out = seen(bundle, source.to_str().unwrap(), &["rbind"]).run();
+    deviates!("runc", "R005: opened before there is a mount, by runc 1.1.5");
+    assert_eq!(out.ok(), "of the volume\n");
 }
 
 /// With a hook the container begins in a copy of the host's mounts.
@@ -214,7 +215,7 @@ fn a_link_of_the_image_in_a_source_does_not_lead_to_the_host() {
 /// There it would lie open to be written: masks and read-only paths are by name.
 #[test]
 fn a_link_of_the_image_in_a_source_does_not_lead_to_a_file_of_the_kernel() {
-    for target in ["/proc/sysrq-trigger", "proc/sys", "proc", "/sys", "dev/../sys/firmware"] {
+    for target in ["/proc/version", "proc/sys", "proc", "/sys", "dev/../sys/kernel"] {
         let bundle = Bundle::sh("ls -R /seen");
         symlink(target, bundle.rootfs("link")).unwrap();
         let source = bundle.rootfs("link");
@@ -227,7 +228,8 @@ fn a_link_of_the_image_in_a_source_does_not_lead_to_a_file_of_the_kernel() {
 /// Nor does it make writable what the configuration has bound read-only.
 #[test]
 fn a_link_of_the_image_in_a_source_clears_no_attribute() {
-    for options in [&["bind", "rw"][..], &["rbind", "rrw"], &["bind", "nodev"], &["rbind", "exec"]] {
+    for options in [&["bind", "rw"][..], &["rbind", "rrw"], &["bind", "nodev"], &["rbind", "exec"]]
+    {
         let bundle = Bundle::sh("touch /seen/new");
         let volume = volume(&bundle);
         symlink("vol", bundle.rootfs("link")).unwrap();

@@ -462,7 +462,10 @@ fn the_defaults_come_after_a_list_that_allows_all() {
     assert!(run(&code, CHAR, 10, 229, M) && !run(&code, CHAR, 10, 229, R));
     assert!(run(&code, BLOCK, 8, 0, R | W | M));
     // v1 has no words for all of a major number but one: the denial stands.
-    assert_eq!(v1(r#"[{"allow":true},{"allow":false,"type":"c","major":1}]"#), "allow all but c 1:* rw");
+    assert_eq!(
+        v1(r#"[{"allow":true},{"allow":false,"type":"c","major":1}]"#),
+        "allow all but c 1:* rw"
+    );
     let code = v2(r#"[{"allow":true},{"allow":false,"type":"c","major":1}]"#);
     assert!(run(&code, CHAR, 1, 3, R | W) && !run(&code, CHAR, 1, 1, R));
 }

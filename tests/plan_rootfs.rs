@@ -262,7 +262,8 @@ fn rbind_counts_wherever_it_stands() {
         (json!(["bind", "bind"]), false),
     ] {
         let Kind::Bind(bind) =
-            mount(json!({"destination": "/x", "type": "bind", "source": "/y", "options": options})).kind
+            mount(json!({"destination": "/x", "type": "bind", "source": "/y", "options": options}))
+                .kind
         else {
             panic!()
         };
@@ -276,7 +277,8 @@ fn a_bind_is_exact_if_an_option_names_a_flag_of_it() {
         let Kind::Bind(bind) = bind(options).kind else { panic!() };
         bind.exact
     };
-    for name in ["ro", "rw", "exec", "nodev", "suid", "noatime", "atime", "symfollow", "nodiratime"] {
+    for name in ["ro", "rw", "exec", "nodev", "suid", "noatime", "atime", "symfollow", "nodiratime"]
+    {
         assert!(exact(&[name]) && exact(&[name, "rro", "private"]), "{name}");
     }
     for name in ["rro", "rrw", "rnosuid", "rprivate", "slave", "defaults", "rnoatime", "sync"] {
@@ -293,7 +295,10 @@ fn several_options_in_one_string() {
         }
     };
     for (options, wanted) in [
-        (json!(["rbind,ro"]), "mounts[0].options[0]: \"rbind,ro\" is several options (each is a string"),
+        (
+            json!(["rbind,ro"]),
+            "mounts[0].options[0]: \"rbind,ro\" is several options (each is a string",
+        ),
         (json!(["bind", "ro, nosuid"]), "mounts[0].options[1]: \"ro, nosuid\" is several options"),
         (json!(["bind", "size=1,ro"]), "mounts[0].options[1]: \"size=1,ro\" is several options"),
         (json!(["nodev,size=1k"]), "mounts[0].options[0]: \"nodev,size=1k\" is several options"),

@@ -455,15 +455,16 @@ fn check_separate(field: &str, mount: &spec::Mount, options: &Options) -> Result
             continue;
         };
         let is_ours = |part: &str| {
-            let of_both = |effect| {
-                matches!(effect, Effect::Super(..)) || matches!(part.trim(), "ro" | "rw")
-            };
+            let of_both =
+                |effect| matches!(effect, Effect::Super(..)) || matches!(part.trim(), "ro" | "rw");
             find(part.trim()).is_some_and(|effect| options.bind.is_some() || !of_both(effect))
         };
         if option.split(',').any(is_ours) {
             let separate: Vec<&str> = option.split(',').map(str::trim).collect();
-            return Err(Error::new(format!("{field}.options[{place}]: {option:?} is several options"))
-                .hint(format!("each is a string of its own: {separate:?}")));
+            return Err(Error::new(format!(
+                "{field}.options[{place}]: {option:?} is several options"
+            ))
+            .hint(format!("each is a string of its own: {separate:?}")));
         }
     }
     Ok(())

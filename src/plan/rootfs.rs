@@ -231,8 +231,10 @@ fn masked(list: &[String], findings: &mut Findings) -> Vec<String> {
     for (index, path) in list.iter().enumerate() {
         if path.starts_with('/') && clean(path) == "/" {
             findings.error(
-                Error::new(format!("{field}[{index}]: {path:?} is the root, which cannot be hidden"))
-                    .hint("name what is to be hidden in it"),
+                Error::new(format!(
+                    "{field}[{index}]: {path:?} is the root, which cannot be hidden"
+                ))
+                .hint("name what is to be hidden in it"),
             );
         }
     }

@@ -174,8 +174,11 @@ fn inside_error(bind: &Bind, path: &str, errno: Errno) -> Error {
     if errno != Errno::NOENT {
         return source_error(bind, "openat2", errno);
     }
-    Error::os(format!("bind {}: openat2 {path} in the root filesystem", bind.source.display()), errno)
-        .hint("neither the image nor an earlier mount has it")
+    Error::os(
+        format!("bind {}: openat2 {path} in the root filesystem", bind.source.display()),
+        errno,
+    )
+    .hint("neither the image nor an earlier mount has it")
 }
 
 /// Only a whole, real procfs may be bound to /proc (CVE-2019-16884).

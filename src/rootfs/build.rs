@@ -11,9 +11,7 @@ use crate::plan::mounts::{Bind, Kind, Mount};
 use crate::plan::options::Reach;
 use crate::sys::mount::Change;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, readlinkat, symlinkat,
-};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::umask;

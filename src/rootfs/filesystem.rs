@@ -94,11 +94,7 @@ fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A tmpfs without a mode takes that of its mount point, if the image has one.
-fn copy_mode(
-    mount: &Mount,
-    fs: &FileSystem,
-    target: BorrowedFd<'_>,
-) -> Result<Option<FileSystem>> {
+fn copy_mode(mount: &Mount, fs: &FileSystem, target: BorrowedFd<'_>) -> Result<Option<FileSystem>> {
     if fs.kind != "tmpfs" || fs.data.iter().any(|(key, _)| key == "mode") {
         return Ok(None);
     }

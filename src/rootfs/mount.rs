@@ -6,7 +6,9 @@ use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, StatVfsMountFlags, fstat, fstatvfs, mkdirat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, StatVfsMountFlags, fstat, fstatvfs, mkdirat, statat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
