@@ -99,7 +99,7 @@ pub(super) fn open_inside(
             Err(errno) => return Err(source_error(bind, "readlink", errno)),
         }
     }
-    if through_link && KERNELS.contains(&fstatfs(&found).call(|| "fstatfs".into())?.f_type) {
+    if through_link && KERNELS.contains(&fs_type(bind, &found)?) {
         return Err(Error::new(format!(
             "bind {}: a link in the root filesystem leads to a file of the kernel's",
             bind.source.display()
@@ -181,14 +181,18 @@ fn inside_error(bind: &Bind, path: &str, errno: Errno) -> Error {
     .hint("neither the image nor an earlier mount has it")
 }
 
+fn fs_type(bind: &Bind, fd: &OwnedFd) -> Result<FsWord> {
+    Ok(fstatfs(fd).call(|| format!("fstatfs {}", bind.source.display()))?.f_type)
+}
+
 /// Only a whole, real procfs may be bound to /proc (CVE-2019-16884).
 fn check_proc(mount: &Mount, bind: &Bind, fd: &OwnedFd) -> Result<()> {
     if mount.destination != "/proc" {
         return Ok(());
     }
-    let fs = fstatfs(fd).call(|| "fstatfs".into())?;
+    let fs = fs_type(bind, fd)?;
     let inode = fstat(fd).call(|| format!("fstat {}", bind.source.display()))?.st_ino;
-    if fs.f_type == PROC_SUPER_MAGIC && inode == PROC_ROOT_INO {
+    if fs == PROC_SUPER_MAGIC && inode == PROC_ROOT_INO {
         return Ok(());
     }
     Err(Error::new(format!(
