@@ -205,7 +205,16 @@ fn a_link_of_the_image_in_a_source_does_not_lead_to_the_host() {
             let target = if absolute { decoy } else { relative };
             symlink(target, bundle.rootfs("link")).unwrap();
             let source = format!("{}{below}", bundle.rootfs("link").display());
-            let out = seen(bundle, &source, &["rbind"]).run();
+            let bundle = seen(bundle, &source, &["rbind"]);
+            // As the last of all mounts, and as the first.
+            let last = bundle.container();
+            let out = last.run();
+            assert!(!format!("{out:?}").contains("of the host"), "{out:?}");
+            out.fails();
+            let mut config = last.bundle.config().clone();
+            config["mounts"].as_array_mut().unwrap().rotate_right(1);
+            fs::write(last.bundle.path().join("config.json"), config.to_string()).unwrap();
+            let out = last.run();
             assert!(!format!("{out:?}").contains("of the host"), "{out:?}");
             out.fails();
         }

@@ -110,14 +110,8 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     for mount in &plan.mounts {
         let mut turn = Turn::Now;
         if let Kind::Bind(bind) = &mount.kind {
-            // The first mount has nothing before it.
-            let inside = if sources.mounts.is_empty() {
-                None
-            } else {
-                let root = root.get_or_insert_with(|| Inside::of(&plan.path));
-                root.find(&bind.source, bind.nofollow)
-            };
-            turn = match inside {
+            let root = root.get_or_insert_with(|| Inside::of(&plan.path));
+            turn = match root.find(&bind.source, bind.nofollow) {
                 Some(path) => Turn::Inside(path),
                 None if after_the_childs && proc.is_some() => Turn::Host,
                 None => Turn::Now,
