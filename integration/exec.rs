@@ -200,11 +200,12 @@ fn r344_exec_process_file_without_what_it_need_not_say() {
     let few = json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"],
         "user": {"uid": 11, "gid": 22, "additionalGids": [33], "umask": 0o27}});
     let out = run(&few);
-    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Limit"] {
+    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Limit"] {
         assert_eq!(out.field(name), own.field(name), "{name}");
     }
     assert!(out.ok().ends_with("\n321\n"), "{out:?}");
-    deviates!("runc", "R344: wants cwd, and takes an absent user for root");
+    deviates!("runc", "R344: drops noNewPrivileges, wants cwd, and takes an absent user for root");
+    assert_eq!(out.field("NoNewPrivs"), "1");
     for process in [
         json!({"args": ["sh", "-c", "id -u; id -G; pwd; echo $MINE; umask"]}),
         json!({"args": ["sh", "-c", "id -u; id -G; pwd; echo $MINE; umask"],
