@@ -60,7 +60,8 @@ fn inherit(cgroup: &mut Cgroup) -> Result<()> {
         return Ok(());
     }
     let main = cgroup.main_node()?;
-    if !main.inherited && !(was_there(main) && owner::is_marked(main)?) {
+    let inherits = main.inherited || (was_there(main) && owner::is_marked(main)?);
+    if !inherits {
         return Ok(());
     }
     let nodes = match cgroup {

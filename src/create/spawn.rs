@@ -111,7 +111,7 @@ pub fn never_ran(child: &Child) -> bool {
     if signal != Some(Signal::KILL.as_raw()) {
         return false;
     }
-    let Ok(text) = read_short(&format!("/proc/{}/stat", child.pid.as_raw_nonzero())) else {
+    let Ok(text) = read_short(format!("/proc/{}/stat", child.pid.as_raw_nonzero())) else {
         return false;
     };
     let text = String::from_utf8_lossy(&text);
