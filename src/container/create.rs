@@ -1,5 +1,6 @@
 //! `create`: plan everything, then make it, then let init wait.
 
+use super::bundle;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
@@ -114,11 +115,12 @@ fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Create
     let mut findings = Findings::default();
     let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
-    let (decided, warnings) = findings.finish(decided)?;
+    let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
     if !moves {
         warnings.iter().for_each(|warning| runtime.log.warning(warning));
     }
-    let Decided { plan, filter, cgroup, writes } = decided;
+    let Decided { mut plan, filter, cgroup, writes } = decided;
+    bundle::resolve(&mut plan.rootfs.path)?;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     let has_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     terminal::check(has_terminal, settings.console_socket.as_deref(), !settings.relays_terminal)?;
