@@ -46,7 +46,7 @@ _pinnace() {
             [[ $option == *\ * && " ${option//,/} " == *" $before "* && ${option##* } != -* ]] || continue
             kind=" ${option##* }"
             # Choices stand in brackets at the end: "[text, json; default: text]".
-            [[ $line == *\[*,* ]] && line=${line##*\[} || line=''
+            [[ $line == *\[*,*\] ]] && line=${line##*\[} || line=''
             _pinnace_value "$kind" "$word" "$(sed 's/[];].*//; s/,//g' <<<"$line")" "$program" "${global[@]}"
             return
         done < <(grep '^  -' <<<"$help")
