@@ -17,12 +17,17 @@ impl std::fmt::Debug for Mask {
     }
 }
 
-/// Blocks every signal that can be blocked; returns the mask before.
+/// Blocks every signal that can be blocked but SIGPIPE; returns the mask before. That one
+/// is ignored (`ignore_sigpipe`), but what is blocked is kept all the same (`sig_ignored`):
+/// it would end the program that a process of ours becomes.
 ///
 /// # Errors
 /// None in practice: the arguments are always valid.
 pub fn block_all() -> Result<Mask, Errno> {
-    set_mask(&Mask(full()))
+    let mut set = full();
+    // SAFETY: the set is whole, and SIGPIPE a signal's number.
+    unsafe { libc::sigdelset(&raw mut set, libc::SIGPIPE) };
+    set_mask(&Mask(set))
 }
 
 /// Every signal.
@@ -99,6 +104,9 @@ impl Signals {
     /// `EMFILE`, `ENFILE`.
     pub fn fatal(blocked: &Mask) -> Result<Self, Errno> {
         let harmless = [
+            // Of our own writes, and ignored.
+            libc::SIGPIPE,
+            libc::SIGXFSZ,
             libc::SIGCHLD,
             libc::SIGCONT,
             libc::SIGTSTP,
