@@ -122,6 +122,7 @@ pub mod change {
         if at.is_alive() { killed(at) } else { vec![at] }
     }
 
+    /// What waits to be started is killed first.
     pub fn removing(at: At) -> Vec<At> {
         match at.phase {
             Stopped | Created => vec![At { phase: Removing, ..At::ABSENT }],

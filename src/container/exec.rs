@@ -4,7 +4,7 @@ use super::create::{block_signals, forbid_tracing};
 use super::foreground::Foreground;
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Container, Runtime, start};
+use super::{Container, Runtime, is_paused, start};
 use crate::cgroup::SubPath;
 use crate::create::{Birth, limits, spawn};
 use crate::error::{At, Context, Error, Result};
@@ -78,7 +78,7 @@ pub fn exec(
     store::check_pid_file(request.pid_file.as_deref())?;
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
-    check_status(status, request)?;
+    check_status(&container, status, request)?;
     let init = pidfd.ok_or_else(|| super::not_running(&request.id))?;
     let process = container.record.init;
     exec_in(runtime, request, container, (status, init), edit)
@@ -137,12 +137,17 @@ fn exec_in(
     })
 }
 
-fn check_status(status: Status, request: &Request) -> Result<()> {
+fn check_status(container: &Container, status: Status, request: &Request) -> Result<()> {
     match status {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if request.ignore_paused => Ok(()),
-        Status::Paused => Err(Error::new("cannot exec in a paused container")
-            .hint("`pinnace resume` it, or use --ignore-paused")),
+        Status::Running | Status::Created | Status::Paused if request.ignore_paused => Ok(()),
+        Status::Running | Status::Created => {
+            let may_run = container.record.cgroup.must_run();
+            may_run.at(|| format!("cannot exec in container {}", request.id))
+        }
+        Status::Paused => {
+            let or = ", or use --ignore-paused";
+            Err(is_paused(container, "cannot exec in a paused container", or))
+        }
         Status::Stopped => {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
