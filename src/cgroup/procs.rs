@@ -29,10 +29,10 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
     for sub in below {
         for controller in &sub.controllers {
             if !cgroup.nodes().iter().any(|node| node.name.is_some() && node.has(controller)) {
+                let path = &sub.path;
                 return Err(Error::new(format!(
-                    "this host has no cgroup v1 hierarchy {controller}"
-                ))
-                .at(format!("--cgroup {controller}:{}", sub.path)));
+                    "{controller}:{path}: this host has no cgroup v1 hierarchy {controller}"
+                )));
             }
         }
     }
@@ -42,6 +42,7 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
             .find(|sub| sub.controllers.is_empty() || sub.controllers.iter().any(|c| node.has(c)));
         match sub {
             None => enter(node, node.dir()?, b"", pid)?,
+            Some(sub) if sub.path.is_empty() => enter(node, node.dir()?, b"", pid)?,
             Some(sub) => match open_dir(node.dir()?, &sub.path) {
                 Ok(fd) => enter(node, fd.as_fd(), sub.path.as_bytes(), pid)?,
                 // The unified one beside v1 controls nothing: a missing path is fine.
@@ -50,7 +51,7 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
                 }
                 Err(errno) => {
                     let path = format!("{}/{}", node.path(), sub.path);
-                    return Err(Error::os(format!("open cgroup {path}"), errno).at("--cgroup"));
+                    return Err(Error::os(format!("open cgroup {path}"), errno));
                 }
             },
         }

@@ -30,7 +30,7 @@ pub use memory_policy::MemoryPolicy;
 pub use mounts::Mount;
 pub use namespaces::{Kind, Namespaces};
 pub use net_devices::NetDevice;
-pub use process::{Process, Terminal};
+pub use process::{ExecAffinity, Process, Terminal};
 pub use rootfs::Rootfs;
 
 use crate::error::Error;
@@ -188,7 +188,10 @@ fn in_uts(
 }
 
 /// config-linux.md, "Personality". Values of linux/personality.h.
-fn personality(personality: Option<&spec::Personality>, findings: &mut Findings) -> Option<u64> {
+pub fn personality(
+    personality: Option<&spec::Personality>,
+    findings: &mut Findings,
+) -> Option<u64> {
     let personality = personality?;
     if let Some(flag) = personality.flags.first() {
         findings.error(Error::new(format!(

@@ -22,11 +22,16 @@ impl std::fmt::Debug for Mask {
 /// # Errors
 /// None in practice: the arguments are always valid.
 pub fn block_all() -> Result<Mask, Errno> {
+    set_mask(&Mask(full()))
+}
+
+/// Every signal.
+fn full() -> libc::sigset_t {
     let mut all = MaybeUninit::uninit();
     // SAFETY: sigfillset writes the whole set.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
     // SAFETY: written above.
-    set_mask(&Mask(unsafe { all.assume_init() }))
+    unsafe { all.assume_init() }
 }
 
 /// Lets one signal through; returns the mask before.
@@ -84,11 +89,39 @@ impl Signals {
     /// # Errors
     /// `EMFILE`, `ENFILE`.
     pub fn new() -> Result<Self, Errno> {
-        let mut all = MaybeUninit::uninit();
-        // SAFETY: sigfillset writes the whole set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: the set was written above and outlives the call.
-        match unsafe { libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        Self::of(&full())
+    }
+
+    /// One that yields those by which a process ends that has no handler (signal(7)), but
+    /// for those of `blocked`.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn fatal(blocked: &Mask) -> Result<Self, Errno> {
+        let harmless = [
+            libc::SIGCHLD,
+            libc::SIGCONT,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            libc::SIGURG,
+            libc::SIGWINCH,
+        ];
+        let mut set = full();
+        for signal in 1..=rt_max() {
+            // SAFETY: the set is whole, and the number is a signal's.
+            let is_blocked = unsafe { libc::sigismember(&raw const blocked.0, signal) } == 1;
+            if is_blocked || harmless.contains(&signal) {
+                // SAFETY: as above.
+                unsafe { libc::sigdelset(&raw mut set, signal) };
+            }
+        }
+        Self::of(&set)
+    }
+
+    fn of(set: &libc::sigset_t) -> Result<Self, Errno> {
+        // SAFETY: the set is whole and outlives the call.
+        match unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
             -1 => Err(last_errno()),
             // SAFETY: a new descriptor that nobody else owns.
             fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
