@@ -196,19 +196,27 @@ fn of_a_start_and_a_delete_at_once_one_wins() {
 #[test]
 fn a_delete_while_a_hook_of_start_runs_ends_both() {
     needs!(is_pinnace(), "pinnace");
-    let c = Bundle::sleeper().file("hook", "#!/bin/sh\necho > /ready\nexec sleep 1000\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(c.rootfs("hook"), mode).unwrap();
-    let c = c.set("/hooks/startContainer", json!([{"path": "/hook"}])).container();
-    c.create().ok();
-    let pid = c.pid();
-    let start = c.call(["start", &c.id]).spawn();
-    c.wait_ready();
-    assert_eq!(c.status(), "created");
-    c.delete().ok();
-    assert!(exits(pid));
-    start.wait().fails_with(&["not running"]);
-    c.call(["state", &c.id]).run().is_unknown();
+    for killed in [false, true] {
+        let c = Bundle::sleeper().file("hook", "#!/bin/sh\necho > /ready\nexec sleep 1000\n");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(c.rootfs("hook"), mode).unwrap();
+        let c = c.set("/hooks/startContainer", json!([{"path": "/hook"}])).container();
+        c.create().ok();
+        let pid = c.pid();
+        let start = c.call(["start", &c.id]).spawn();
+        c.wait_ready();
+        assert_eq!(c.status(), "created");
+        // Whoever drops it kills it.
+        let start = (!killed).then_some(start);
+        c.start().fails_with(&["it is being started"]);
+        assert_eq!(c.status(), "created");
+        c.delete().ok();
+        assert!(exits(pid));
+        if let Some(start) = start {
+            start.wait().fails_with(&["not running"]);
+        }
+        c.call(["state", &c.id]).run().is_unknown();
+    }
 }
 
 fn at_root(root: &Path, args: &[&str]) -> Call {

@@ -149,6 +149,7 @@ fn node(root: String, path: String, name: Option<String>) -> Node {
         ours: false,
         fd: OnceCell::new(),
         noted: 0,
+        inherited: false,
     }
 }
 

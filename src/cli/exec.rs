@@ -104,8 +104,8 @@ impl Exec {
         }
         if let Some(user) = &self.user {
             let (uid, gid) = parse_user(user)?;
-            process.user.uid = uid;
-            process.user.gid = gid.unwrap_or(process.user.gid);
+            process.user.uid = Some(uid);
+            process.user.gid = gid.or(process.user.gid);
         }
         for group in &self.additional_gids {
             process.user.additional_gids.push(number("--additional-gids", group)?);

@@ -1,12 +1,13 @@
 //! `create`: plan everything, then make it, then let init wait.
 
+use super::bundle;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
 use super::{Bundle, Created, Decided, Kept, Runtime, delete, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap};
-use crate::error::{Context, Error, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::init::{Init, Shared, StartSocket, first};
 use crate::namespaces::{self, Join};
@@ -62,6 +63,8 @@ struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
     rootless: bool,
+    /// Whether init is moved into its cgroup, though it could be born there.
+    moves: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -88,6 +91,14 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     forbid_tracing()?;
     store::check_id(&settings.id)?;
     store::check_pid_file(settings.pid_file.as_deref())?;
+    match attempt(runtime, settings, false) {
+        Err(error) if error.get_kind() == error::Kind::NeverRan => attempt(runtime, settings, true),
+        done => done,
+    }
+}
+
+/// Once; `moves` says that init is not to be born in its cgroup.
+fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Created> {
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
     if notify::supervisor().is_some() {
@@ -104,9 +115,12 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let mut findings = Findings::default();
     let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
-    let (decided, warnings) = findings.finish(decided)?;
-    warnings.iter().for_each(|warning| runtime.log.warning(warning));
-    let Decided { plan, filter, cgroup, writes } = decided;
+    let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
+    if !moves {
+        warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    }
+    let Decided { mut plan, filter, cgroup, writes } = decided;
+    bundle::resolve(&mut plan.rootfs.path)?;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     let has_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     terminal::check(has_terminal, settings.console_socket.as_deref(), !settings.relays_terminal)?;
@@ -118,8 +132,19 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         None => None,
     };
     let rootless = driver.rootless;
-    let work =
-        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
+    let work = Work {
+        runtime,
+        settings,
+        rootless,
+        moves,
+        bundle,
+        plan,
+        filter,
+        join,
+        writes,
+        devices,
+        rdt,
+    };
     make_or_undo(work, cgroup)
 }
 
@@ -154,7 +179,15 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             std::mem::forget((bundle, filter, writes));
             Ok(Created { dir, record, plan, process, master, receiver, caller_mask, signals })
         }
-        Err(error) => Err(undo(&work, &dir, &record, &mut made, error, Some(&signals))),
+        Err(error) => {
+            let error = made.process.as_ref().map_or(error.clone(), |made| made.explain(error));
+            let kind = error.get_kind();
+            let error = undo(&work, &dir, &record, &mut made, error, Some(&signals));
+            if kind == error::Kind::NeverRan && !work.moves {
+                signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+            }
+            Err(error)
+        }
     }
 }
 
@@ -319,7 +352,9 @@ fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<bool> 
     if side_by_side(work, record) {
         make_cgroup(dir, record, Cgroup::create_birthplace)?;
         made = record.cgroup.dir()?.is_some();
-    } else if !record.cgroup.is_unit() {
+    }
+    // Perhaps by what has just been found.
+    if !side_by_side(work, record) && !record.cgroup.is_unit() {
         make_cgroup(dir, record, Cgroup::create_noted)?;
         limit(work, &record.cgroup)?;
         made = true;
@@ -385,7 +420,7 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
 /// being moved in.
 fn may_be_born_inside(work: &Work<'_>, record: &Record) -> bool {
     let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
-    !record.cgroup.is_unit() && tasks != Some(0)
+    !record.cgroup.is_unit() && tasks != Some(0) && !work.moves && !record.cgroup.was_there()
 }
 
 /// The cgroup to be born in.

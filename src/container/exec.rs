@@ -8,10 +8,10 @@ use super::serve::{self, Patience};
 use super::{Container, Runtime, is_paused};
 use crate::cgroup::SubPath;
 use crate::create::Birth;
-use crate::error::{At, Context, Error, Result};
+use crate::error::{At, Context, Error, Kind, Result};
 use crate::init::{Exec, Shared, join};
 use crate::namespaces::Join;
-use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::plan::{self, Findings, MemoryPolicy, Options, Process};
 use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
 use crate::spec::{self, Further, Status};
@@ -20,6 +20,7 @@ use crate::sys::process::Namespaces;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::terminal;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -169,11 +170,11 @@ fn run(work: &Work<'_>) -> Result<i32> {
     let cpus = work.process.exec_affinity.initial.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let (signals, caller_mask) = block_signals()?;
-    let outside = outside(work);
-    let mut process = make(work, &outside, &signals, &caller_mask)?;
-    let foreground = match settle(work, &outside, &mut process, &signals) {
-        Ok(foreground) => foreground,
-        Err(error) => return Err(end_after(error, &process, &work.container.record)),
+    let (process, foreground) = match attempt(work, &signals, &caller_mask, false) {
+        Err(error) if error.get_kind() == Kind::NeverRan => {
+            attempt(work, &signals, &caller_mask, true)?
+        }
+        done => done?,
     };
     let child = process.into_child(&work.runtime.log);
     if work.request.detach {
@@ -183,6 +184,24 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
+/// Once; `moves` says that the process is not to be born in its cgroup.
+fn attempt<'a>(
+    work: &Work<'_>,
+    signals: &'a Signals,
+    caller_mask: &Mask,
+    moves: bool,
+) -> Result<(NewProcess, Foreground<'a>)> {
+    let outside = outside(work);
+    let mut process = make(work, &outside, (signals, caller_mask), moves)?;
+    match settle(work, &outside, &mut process, signals) {
+        Ok(foreground) => Ok((process, foreground)),
+        Err(error) => {
+            let error = process.explain(error);
+            Err(end_after(error, &process, &work.container.record))
+        }
+    }
+}
+
 /// What only the runtime may do for the process.
 fn outside<'a>(work: &'a Work<'_>) -> Outside<'a> {
     let record = &work.container.record;
@@ -190,7 +209,7 @@ fn outside<'a>(work: &'a Work<'_>) -> Outside<'a> {
         process: Some(&work.process),
         groups: record.rdt.as_ref(),
         rootless: record.rootless,
-        forks: work.join.has(Kind::Pid),
+        forks: work.join.has(plan::Kind::Pid),
     }
 }
 
@@ -215,10 +234,12 @@ fn end_after(error: Error, process: &NewProcess, record: &Record) -> Error {
 
 /// The namespaces that the container has of its own, by its init.
 fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Join> {
-    let has = |kind: Kind| record.namespaces.iter().any(|name| name == kind.name());
-    let mut kinds =
-        Kind::ALL.into_iter().filter(|kind| has(*kind)).fold(0, |bits, kind| bits | kind.flag().0);
-    if has(Kind::User)
+    let has = |kind: plan::Kind| record.namespaces.iter().any(|name| name == kind.name());
+    let mut kinds = plan::Kind::ALL
+        .into_iter()
+        .filter(|kind| has(*kind))
+        .fold(0, |bits, kind| bits | kind.flag().0);
+    if has(plan::Kind::User)
         && let Some(process) = record.init
     {
         // We may be in it ourselves by now, and setns(2) refuses that.
@@ -226,7 +247,7 @@ fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Joi
             |path: &str| statat(proc, path, AtFlags::empty()).call(|| format!("stat /proc/{path}"));
         let (own, its) = (number("self/ns/user")?, number(&format!("{}/ns/user", process.pid))?);
         if (own.st_dev, own.st_ino) == (its.st_dev, its.st_ino) {
-            kinds &= !Kind::User.flag().0;
+            kinds &= !plan::Kind::User.flag().0;
         }
     }
     Ok(Join::Process(init, Namespaces(kinds)))
@@ -234,7 +255,7 @@ fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Joi
 
 /// Without a mount namespace of its own the container is a chroot.
 fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
-    if record.namespaces.iter().any(|name| name == Kind::Mount.name()) {
+    if record.namespaces.iter().any(|name| name == plan::Kind::Mount.name()) {
         return Ok(None);
     }
     let path = format!("{}/root", init.pid);
@@ -253,8 +274,8 @@ fn keyring_of(record: &Record) -> Option<String> {
 fn make(
     work: &Work<'_>,
     outside: &Outside<'_>,
-    signals: &Signals,
-    caller_mask: &Mask,
+    (signals, caller_mask): (&Signals, &Mask),
+    moves: bool,
 ) -> Result<NewProcess> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
@@ -285,17 +306,21 @@ fn make(
         let patience = Patience::new(Some(signals), &[]);
         NewProcess::spawn(birth, waits, patience, |wire| join::main(&exec, wire))
     };
-    match spawn(&birth, waits(work, outside)) {
-        // The container's own cgroup has children with controllers, and v2
-        // then takes no process: go where its init is.
-        Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
-            let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
-            match record.cgroup.attach_beside(process.pid(), init.pid) {
-                Ok(()) => Ok(process),
-                Err(error) => Err(end_after(error, &process, record)),
-            }
-        }
-        made => made,
+    let made = match into.is_some() && moves {
+        true => None,
+        false => Some(spawn(&birth, waits(work, outside))),
+    };
+    match made {
+        Some(Err(error)) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
+        Some(made) => return made,
+        None => {}
+    }
+    // The container's own cgroup has children with controllers, and v2 then takes no
+    // process, or the kernel kills who is born there: go where its init is.
+    let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
+    match record.cgroup.attach_beside(process.pid(), init.pid) {
+        Ok(()) => Ok(process),
+        Err(error) => Err(end_after(error, &process, record)),
     }
 }
 

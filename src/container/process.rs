@@ -4,8 +4,8 @@
 use super::seccomp::Receiver;
 use super::serve::{self, MESSAGES, Patience};
 use super::start::Waiting;
-use crate::create::{Birth, limits, spawn};
-use crate::error::{At, Error, Result};
+use crate::create::{Birth, limits, never_ran, spawn};
+use crate::error::{At, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::Process;
 use crate::resctrl::Groups;
@@ -222,6 +222,11 @@ impl NewProcess {
             log,
         };
         waiting.begin()
+    }
+
+    /// The error, marked if the process was killed as it was made; then it may be tried again.
+    pub fn explain(&self, error: Error) -> Error {
+        if never_ran(&self.child) { error.kind(Kind::NeverRan) } else { error }
     }
 
     /// Kills and reaps it, and who has made it.

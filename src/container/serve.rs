@@ -1,5 +1,6 @@
 //! Waits for processes of a container, and what the kernel tells of them.
 
+use crate::create::never_ran;
 use crate::error::{Context, Error, Kind, Result};
 use crate::init::StartSocket;
 use crate::plan::Hook;
@@ -128,9 +129,12 @@ pub(super) fn too_much() -> Error {
 
 /// How a process ended that should have said something.
 pub(super) fn ended_early(child: &Child) -> Error {
-    match reap(child) {
+    // As long as it is a zombie.
+    let waited = wait_until_ended(child.pidfd.as_fd(), child.pid.as_raw_nonzero().get());
+    let kind = if never_ran(child) { Kind::NeverRan } else { Kind::Killed };
+    match waited.and_then(|()| reap(child)) {
         Ok(Some(status)) if status.killed() || status.dumped() => {
-            killed_by(status.terminating_signal(), "during the set-up")
+            killed_by(status.terminating_signal(), "during the set-up").kind(kind)
         }
         Ok(status) => Error::new(format!(
             "init ended without a word, exit status {}",
@@ -215,7 +219,7 @@ pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Err
     let lags = match error.errno() {
         Some(Errno::SRCH | Errno::NOMEM | Errno::CONNREFUSED | Errno::CONNRESET) => true,
         Some(Errno::NOENT | Errno::NODEV) => false,
-        _ if error.get_kind() == Kind::Killed => true,
+        _ if matches!(error.get_kind(), Kind::Killed | Kind::NeverRan) => true,
         _ => return error,
     };
     let ended = match init.map(|init| init.open_alive()) {

@@ -215,7 +215,9 @@ fn name_the_host(plan: &Plan) -> Result<()> {
 /// of hooks. The runtime runs those that belong into its own namespaces.
 fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
     let hooks = &plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    // The runtime also hears of those that run here: what they did, `poststop` has to undo.
+    let all = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+    if all.iter().any(|list| !list.is_empty()) {
         wire.send(&ToParent::Hooks)?;
         wire.expect(ToChild::Done)?;
     }

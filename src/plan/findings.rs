@@ -116,7 +116,9 @@ impl Findings {
         }
         let cut = told(&self.errors).1 > 0;
         self.check((value, warnings)).map_err(|error| {
-            let error = error.at(name);
+            // An option is not in the document.
+            let of_option = error.parts().0.starts_with("--");
+            let error = if of_option { error } else { error.at(name) };
             if cut { error.hint(PLAN) } else { error }
         })
     }

@@ -94,25 +94,24 @@ impl Process {
     }
 }
 
-/// Size of a terminal in characters.
+/// Size of a terminal in characters. Nothing of it matters without a terminal, so that
+/// whatever is missing or too large is looked at there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct ConsoleSize {
     /// Rows.
-    pub height: u16,
+    pub height: Option<u64>,
     /// Columns.
-    pub width: u16,
+    pub width: Option<u64>,
 }
 
 /// `process.user` on POSIX platforms.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
-    /// User id inside the container.
-    #[serde(default)]
-    pub uid: u32,
-    /// Group id inside the container.
-    #[serde(default)]
-    pub gid: u32,
+    /// User id inside the container; required.
+    pub uid: Option<u32>,
+    /// Group id inside the container; required.
+    pub gid: Option<u32>,
     /// umask; unset leaves the caller's.
     pub umask: Option<u32>,
     /// Supplementary groups inside the container.
@@ -182,9 +181,8 @@ pub struct Scheduler {
 pub struct IoPriority {
     /// `IOPRIO_CLASS_*` name.
     pub class: String,
-    /// 0 (highest) to 7.
-    #[serde(default)]
-    pub priority: i32,
+    /// 0 (highest) to 7; required.
+    pub priority: Option<i32>,
 }
 
 /// `process.execCPUAffinity`: CPU lists such as `0-3,7`.
