@@ -69,9 +69,9 @@ pub fn is_frozen(file: &str) -> Result<bool> {
     }
 }
 
-/// Fails if a cgroup above this one is frozen. There is none for one right below the root of
-/// its hierarchy, which cannot be frozen; else a file of its own says so, and only then those
-/// above are asked, for the message.
+/// Fails if a cgroup above this one is frozen, or about to be. There is none for one right
+/// below the root of its hierarchy, which cannot be frozen. On v1 a file of its own tells of
+/// all above; on v2 `cgroup.events` would only tell once all stand still.
 pub(super) fn must_run(node: &Node) -> Result<()> {
     let Some(above) = frozen_above(node)? else { return Ok(()) };
     let way = match node.unified() {
@@ -99,16 +99,12 @@ fn frozen_above(node: &Node) -> Result<Option<String>> {
             text => text.call(|| format!("read {path}")),
         }
     };
-    let (says_so, own) = match node.unified() {
-        true => {
-            (keyed(&told(&node.path(), "cgroup.events")?, "frozen") == Some("1"), "cgroup.freeze")
-        }
-        false => {
-            let text = told(&node.path(), "freezer.parent_freezing")?;
-            (text.trim() == "1", "freezer.self_freezing")
-        }
+    let own = match node.unified() {
+        true => "cgroup.freeze",
+        false if told(&node.path(), "freezer.parent_freezing")?.trim() != "1" => return Ok(None),
+        false => "freezer.self_freezing",
     };
-    for level in (1..levels).rev().filter(|_| says_so) {
+    for level in (1..levels).rev() {
         let path = node.level(level);
         if told(&path, own)?.trim() == "1" {
             return Ok(Some(path));
