@@ -381,6 +381,7 @@ fn done(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String> 
         ("run -d", _) => vec![change::claim, change::made, change::started],
         ("start", _) => vec![change::started],
         ("kill", "KILL") => vec![change::killed],
+        ("kill", "TERM") => vec![change::terminated],
         ("kill" | "update" | "events --stats", _) => vec![look::alive],
         // Of a container that has stopped, too: nobody.
         ("ps", _) => vec![look::there],

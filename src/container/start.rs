@@ -192,7 +192,8 @@ impl Waiting<'_> {
                 self.log.debug(|| format!("process {} runs its program", self.pid));
                 Ok(())
             }
-            // It has heard another `start`.
+            // It has heard another `start`; or none, if a signal has ended it.
+            true if serve::is_ready(self.pidfd)? => Err(super::not_running(&self.record.id)),
             true => Err(already(&self.record.id)),
             false if !self.is_child && process_waits(self.pidfd, self.pid)? => {
                 Err(Error::os("start: init has closed the connection", Errno::CONNRESET).hint(
