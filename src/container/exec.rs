@@ -320,7 +320,8 @@ fn make(
     let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
     match record.cgroup.attach_beside(process.pid(), init.pid) {
         Ok(()) => Ok(process),
-        Err(error) => Err(end_after(error, &process, record)),
+        // Whoever ends leaves its cgroup first: it is looked at again.
+        Err(error) => Err(end_after(error.kind(Kind::Killed), &process, record)),
     }
 }
 
