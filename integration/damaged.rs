@@ -9,8 +9,10 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, getxattr, mknodat, removexattr
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What may stand in the place of a record.
-const DAMAGES: &[(&str, fn(&Path, &[u8]))] = &[
+/// Puts something in the place of a record, of which it gets the path and the content.
+type Damage = fn(&Path, &[u8]);
+
+const DAMAGES: &[(&str, Damage)] = &[
     ("empty", |path, _| fs::write(path, "").unwrap()),
     ("truncated", |path, whole| fs::write(path, &whole[..whole.len() / 2]).unwrap()),
     ("zeros", |path, whole| fs::write(path, vec![0; whole.len()]).unwrap()),

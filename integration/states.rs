@@ -2,7 +2,8 @@
 //! not there, and one in which containers come and go.
 
 use crate::harness::{
-    Bundle, Call, Container, Value, deviates, directory, exits, is_pinnace, json, needs, runtime,
+    Bundle, Call, Container, Hierarchy, Value, deviates, directory, exits, is_pinnace, json, needs,
+    runtime,
 };
 use rustix::process::{Signal, kill_process};
 use std::fs;
@@ -71,7 +72,8 @@ fn container_in(state: &str) -> Container {
 #[test]
 fn every_command_in_every_state_does_it_or_says_why_not() {
     deviates!(["runc", "crun"], "other words");
-    for (args, answers) in ROWS {
+    let has_pids = Hierarchy::of_host().has("pids");
+    for (args, answers) in ROWS.iter().filter(|(args, _)| args[0] != "update" || has_pids) {
         for (state, answer) in STATES.iter().zip(answers) {
             let c = container_in(state);
             let bundle = c.bundle.path();
@@ -98,10 +100,11 @@ fn every_command_in_every_state_does_it_or_says_why_not() {
 fn a_signal_ends_a_container_that_waits_to_be_started() {
     deviates!(["runc", "crun"], "USR1 and the like do not end their init, crun's not even TERM");
     for signal in ["TERM", "SIGTERM", "15", "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "KILL"] {
-        for namespace in ["pid", ""] {
+        for own_pids in [true, false] {
             // Of a pid namespace it is the first process, whom the kernel spares much.
-            let c = Bundle::sleeper().without_namespace(if namespace == "" { "pid" } else { "" });
-            let c = c.container();
+            let bundle = Bundle::sleeper();
+            let bundle = if own_pids { bundle } else { bundle.without_namespace("pid") };
+            let c = bundle.container();
             c.create().ok();
             let pid = c.pid();
             assert_eq!(c.kill(signal).ok(), "", "{signal}");
