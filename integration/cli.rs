@@ -302,6 +302,7 @@ fn r364_list_as_json() {
 #[test]
 fn r364_list_of_nothing_is_null() {
     let c = Bundle::sleeper().container();
+    fs::create_dir(c.root()).unwrap();
     let out = c.call(["list", "-f", "json"]).run();
     deviates!("crun", "R364: crun prints []");
     assert_eq!(out.ok().trim(), "null", "as runc; go-runc reads both");

@@ -149,6 +149,7 @@ fn r376_r379_regex_is_for_all_whose_name_fits() {
     c.call(["kill", "--regex", "web[0-9]+$", "KILL"]).run().ok();
     assert!(stopped(&c, &ids[0]) && stopped(&c, &ids[1]));
     assert_eq!(status(&c, &ids[2]), "created");
+    c.call(["start", &ids[2]]).run().ok();
     assert_eq!(c.status(), "running", "a pattern is not a prefix");
     // Those that can be deleted are, whatever happens to the others.
     let out = c.call(["delete", "-r", "(web1|db)$"]).run();
@@ -160,7 +161,9 @@ fn r376_r379_regex_is_for_all_whose_name_fits() {
     assert_eq!(c.call(["list", "--quiet"]).run().ok(), format!("{}\n", c.id));
     // None is no error, as for a shell's `for`; two errors are told in one.
     c.call(["delete", "--regex", "no such container"]).run().ok();
-    beside(&c, &["a", "b"]);
+    for id in beside(&c, &["a", "b"]) {
+        c.call(["start", &id]).run().ok();
+    }
     let out = c.call(["delete", "--regex", "."]).run();
     assert!(out.fails().contains("3 of 3 containers: "), "{out:?}");
     c.call(["delete", "--force", "--regex", &format!("^{}-", c.id)]).run().ok();

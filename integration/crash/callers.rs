@@ -39,6 +39,7 @@ pub fn init(s: &mut Scarcity) -> Result<()> {
         ("created, killed", Verb::Start, created_killed),
         ("created, stopped, continued", Verb::Start, created_continued),
         ("created, stopped, deleted", Verb::Start, created_deleted),
+        ("created, stopped, deleted before start", Verb::Start, created_and_not_started),
         ("created, stopped, killed while start waits", Verb::Start, created_killed_in_start),
         ("created, paused", Verb::Start, created_paused),
         ("started, killed", Verb::Kill, started_killed),
@@ -219,6 +220,14 @@ fn created_continued(world: &mut World, trial: &mut Trial) -> Result<Vec<String>
     Ok(lies.0)
 }
 
+fn created_and_not_started(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
+    let mut lies = Lies(Vec::new());
+    signal_init(world, trial, libc::SIGSTOP)?;
+    lies.good("delete", &call(world, trial, &["delete"])?);
+    lies.refused("start", &call(world, trial, &["start"])?, "does not exist");
+    Ok(lies.0)
+}
+
 fn created_deleted(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     let mut lies = Lies(Vec::new());
     signal_init(world, trial, libc::SIGSTOP)?;
@@ -259,7 +268,7 @@ fn started_killed(world: &mut World, trial: &mut Trial) -> Result<Vec<String>> {
     lies.status(world, trial, "stopped")?;
     lies.refused("exec", &call(world, trial, &["exec", "true"])?, "not running");
     lies.refused("kill", &call(world, trial, &["kill"])?, "not running");
-    lies.refused("ps", &call(world, trial, &["ps"])?, "not running");
+    lies.good("ps", &call(world, trial, &["ps"])?);
     lies.good("delete", &call(world, trial, &["delete"])?);
     Ok(lies.0)
 }

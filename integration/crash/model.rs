@@ -117,11 +117,21 @@ pub mod change {
         }
     }
 
+    /// By SIGTERM, which ends what waits to be started; a program that has begun meanwhile
+    /// is the first of its pid namespace, and hears it not.
+    pub fn terminated(at: At) -> Vec<At> {
+        match at.phase {
+            Created => vec![at, At { dying: true, ..at }],
+            _ => at.if_so(at.is_alive() || at.phase == Creating),
+        }
+    }
+
     /// What `delete --force` does first.
     pub fn killed_if_alive(at: At) -> Vec<At> {
         if at.is_alive() { killed(at) } else { vec![at] }
     }
 
+    /// What waits to be started is killed first.
     pub fn removing(at: At) -> Vec<At> {
         match at.phase {
             Stopped | Created => vec![At { phase: Removing, ..At::ABSENT }],

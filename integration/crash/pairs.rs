@@ -31,7 +31,8 @@ fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
         Verb::Create | Verb::RunDetached if other == Verb::Kill => {
             &["already exists", "init was killed"]
         }
-        Verb::Create | Verb::RunDetached if other == Verb::DeleteForce => {
+        // A container that waits to be started is deleted without force, too.
+        Verb::Create | Verb::RunDetached if [Verb::DeleteForce, Verb::Delete].contains(&other) => {
             &["already exists", "was deleted meanwhile", "init was killed"]
         }
         Verb::Exec | Verb::ExecDetached if other == Verb::Kill => {

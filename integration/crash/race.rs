@@ -45,7 +45,6 @@ const REFUSALS: &[(&str, Step)] = &[
     ("/ns/user: permission denied", look::created),
     ("is being created", look::creating),
     ("not stopped: creating", look::creating),
-    ("not stopped: created", look::created),
     ("not stopped: running", look::running),
     ("not stopped: paused", look::frozen),
     ("it is creating, not ", look::creating),
@@ -382,7 +381,10 @@ fn done(verb: &str, signal: &str, answer: &Answer) -> Result<Vec<Step>, String> 
         ("run -d", _) => vec![change::claim, change::made, change::started],
         ("start", _) => vec![change::started],
         ("kill", "KILL") => vec![change::killed],
-        ("kill" | "update" | "ps" | "events --stats", _) => vec![look::alive],
+        ("kill", "TERM") => vec![change::terminated],
+        ("kill" | "update" | "events --stats", _) => vec![look::alive],
+        // Of a container that has stopped, too: nobody.
+        ("ps", _) => vec![look::there],
         ("delete", _) => vec![change::removing, change::gone],
         ("delete -f", _) => {
             vec![change::killed_if_alive, change::removing_by_force, change::gone_if_there]

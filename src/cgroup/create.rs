@@ -6,7 +6,7 @@
 
 use super::apply::write_file;
 use super::node::{Node, keyed, open_dir, read};
-use super::{Cgroup, owner, plan, procs, remove};
+use super::{Cgroup, freeze, owner, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -102,8 +102,12 @@ fn make(node: &mut Node) -> Result<bool> {
                 node.made = node.noted;
                 return Ok(false);
             }
-            Ok(Level::Made) => return Ok(true),
-            Ok(_) => return fit(node).map(|()| true),
+            Ok(Level::Made) => {
+                return freeze::must_run(node)
+                    .map_err(|error| error.and(remove::take_back(node)))
+                    .map(|()| true);
+            }
+            Ok(_) => return freeze::must_run(node).and_then(|()| fit(node)).map(|()| true),
         }
     }
 }

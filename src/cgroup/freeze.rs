@@ -7,10 +7,11 @@
 
 use super::Cgroup;
 use super::apply::write_file;
-use super::node::{Node, is_file_gone, keyed, open_file, read, read_fd};
+use super::node::{Node, is_file_gone, keyed, open_dir, open_file, read, read_fd};
+use super::procs;
 use super::walk::{Step, has_links, walk};
 use crate::error::{Context, Error, Result};
-use crate::sys::file::read_short;
+use crate::sys::file::{near, read_short};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::OFlags;
@@ -47,14 +48,6 @@ pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
     write_file(node.dir()?, name, text).call(|| format!("write {text} to {}/{name}", node.path()))
 }
 
-pub(super) fn thaw_if_there(cgroup: &Cgroup) -> Result<()> {
-    match thaw(cgroup) {
-        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
-        Err(error) if error.errno() == Some(Errno::NOENT) => switch(cgroup, false)?.0.is_gone(),
-        thawed => thawed,
-    }
-}
-
 pub(super) fn file(cgroup: &Cgroup) -> Option<String> {
     let (node, name, _) = switch(cgroup, true).ok().filter(|_| cgroup.exists())?;
     Some(format!("{}/{name}", node.path()))
@@ -74,6 +67,50 @@ pub fn is_frozen(file: &str) -> Result<bool> {
             Ok(!matches!(text.trim_ascii_end(), b"0" | b"THAWED"))
         }
     }
+}
+
+/// Fails if a cgroup above this one is frozen, or about to be. There is none for one right
+/// below the root of its hierarchy, which cannot be frozen. On v1 a file of its own tells of
+/// all above; on v2 `cgroup.events` would only tell once all stand still.
+pub(super) fn must_run(node: &Node) -> Result<()> {
+    let Some(above) = frozen_above(node)? else { return Ok(()) };
+    let way = match node.unified() {
+        true => format!("write 0 to {above}/cgroup.freeze"),
+        false => format!("write THAWED to {above}/freezer.state"),
+    };
+    Err(Error::new(format!(
+        "cgroup {above} is frozen, and all that is in it or below stands still"
+    ))
+    .at("linux.cgroupsPath")
+    .hint(format!("resume it: {way}")))
+}
+
+fn frozen_above(node: &Node) -> Result<Option<String>> {
+    let levels = node.path.split('/').count();
+    if levels < 2 || !(node.unified() || node.has("freezer")) {
+        return Ok(None);
+    }
+    let told = |path: &str, name: &str| {
+        let path = format!("{path}/{name}");
+        let (dir, below) = near(&path);
+        match read(dir, below) {
+            // Removed meanwhile, or a kernel without that file.
+            Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
+            text => text.call(|| format!("read {path}")),
+        }
+    };
+    let own = match node.unified() {
+        true => "cgroup.freeze",
+        false if told(&node.path(), "freezer.parent_freezing")?.trim() != "1" => return Ok(None),
+        false => "freezer.self_freezing",
+    };
+    for level in (1..levels).rev() {
+        let path = node.level(level);
+        if told(&path, own)?.trim() == "1" {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps processes from forking, and from moving, for a kill: who has not come to
@@ -133,7 +170,28 @@ pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             Err(errno) => Err(Error::os(format!("thaw the cgroups of {}", node.path()), errno)),
         }
-    })
+    })?;
+    match node.unified() || frozen_above(node)?.is_none() {
+        true => Ok(()),
+        false => move_out(node),
+    }
+}
+
+/// v1: out of a cgroup that stands still because of one above, which is not ours to thaw. All
+/// have been sent SIGKILL, and end as soon as they are where nothing is frozen.
+fn move_out(node: &Node) -> Result<()> {
+    let (dir, below) = near(&node.root);
+    let root = open_dir(dir, below).call(|| format!("open {}", node.root))?;
+    for pid in procs::below(node)? {
+        match write_file(root.as_fd(), "cgroup.procs", &pid.to_string()) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                let call = format!("write {pid} to {}/cgroup.procs", node.root);
+                return Err(Error::os(call, errno).hint("a cgroup above is frozen: resume it"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// v1: whether this cgroup, and not only one above it, was told to freeze. What

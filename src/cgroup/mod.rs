@@ -151,7 +151,8 @@ impl Cgroup {
             node.path = unit.start(pid)?;
             node.ours = true;
         }
-        owner::mark(self)
+        owner::mark(self)?;
+        self.must_run()
     }
 
     /// Tells systemd, if it has the cgroup, of changed limits.
@@ -197,11 +198,17 @@ impl Cgroup {
     }
 
     /// Takes a cgroup that was only planned for the one that the container has, if its
-    /// mark says so: for a container whose record is lost. Which of the levels above it
-    /// were made for it is not known any more.
+    /// mark says so, or else the one that bears its mark: for a container whose record is
+    /// lost. Which of the levels above it were made for it is not known any more.
     pub fn find_again(&mut self, container: &str) -> Result<bool> {
-        let Some(mark) = owner::Mark::find(self.main_node()?, container)? else {
-            return Ok(false);
+        let node = self.main_node()?;
+        let mark = match owner::Mark::find(&node.path(), container)? {
+            Some(mark) => mark,
+            None => {
+                let Some((path, mark)) = owner::search(node, container)? else { return Ok(false) };
+                self.move_to(&path);
+                mark
+            }
         };
         *self.mark_mut() = Some(mark);
         let nodes = match self {
@@ -212,6 +219,19 @@ impl Cgroup {
             (node.ours, node.made) = (true, 1);
         }
         Ok(true)
+    }
+
+    /// Another place than was planned. A unit has the name of the place that was.
+    fn move_to(&mut self, path: &str) {
+        match self {
+            Self::V1(v1) => v1.nodes.iter_mut().for_each(|node| node.path = path.to_owned()),
+            Self::V2(v2) => (v2.node.path, v2.unit) = (path.to_owned(), None),
+        }
+    }
+
+    /// Whether a cgroup that was only planned is known to be somebody else's.
+    pub fn is_anothers(&self) -> Result<bool> {
+        owner::is_ours(self).map(|may_be| !may_be)
     }
 
     /// Whether a directory of it is there, whoever has made it.
@@ -346,10 +366,10 @@ impl Cgroup {
         freeze::thaw(self)
     }
 
-    /// As [`Cgroup::thaw`], before a kill: systemd removes the cgroup as soon as the last
-    /// process has ended, and then nobody is frozen.
-    pub fn thaw_if_there(&self) -> Result<()> {
-        freeze::thaw_if_there(self)
+    /// Fails if a cgroup above is frozen: all processes in this one stand still then,
+    /// whatever it says itself.
+    pub fn must_run(&self) -> Result<()> {
+        self.nodes().iter().try_for_each(freeze::must_run)
     }
 
     /// Lets processes that were sent SIGKILL run to their end: on v1 nothing frozen

@@ -15,11 +15,13 @@
 //! goes, nobody's record tells any more: it bears a mark of its own from then on, and the
 //! last that leaves it takes it away.
 
+use super::node::open_dir;
+use super::walk::{Step, walk};
 use super::{Cgroup, Node};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
-use rustix::fd::AsRawFd;
-use rustix::fs::{XattrFlags, getxattr, removexattr, setxattr};
+use rustix::fd::{AsFd as _, AsRawFd as _};
+use rustix::fs::{CWD, XattrFlags, getxattr, readlinkat, removexattr, setxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -48,11 +50,11 @@ impl Mark {
     }
 
     /// The mark of a cgroup, if it is that of `container`.
-    pub(super) fn find(node: &Node, container: &str) -> Result<Option<Self>> {
+    pub(super) fn find(path: &str, container: &str) -> Result<Option<Self>> {
         let mut room = vec![0; MOST];
         for (name, user) in [(TRUSTED, false), (USER, true)] {
-            let call = || format!("getxattr {name} of {}", node.path());
-            let text = match read(node, name, &mut room) {
+            let call = || format!("getxattr {name} of {path}");
+            let text = match read_at(path, name, &mut room) {
                 Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => continue,
                 Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
                 count => room.get(..count.call(call)?).unwrap_or_default(),
@@ -95,6 +97,28 @@ impl Mark {
             Err(errno) => Err(Error::os(format!("getxattr {name} of {}", node.path()), errno)),
         }
     }
+}
+
+/// The path, below its hierarchy, of the cgroup that bears the mark of `container`, wherever
+/// that is, and the mark. `node` is of the hierarchy.
+pub(super) fn search(node: &Node, container: &str) -> Result<Option<(String, Mark)>> {
+    let top = open_dir(CWD, &node.root).call(|| format!("open {}", node.root))?;
+    let mut found = None;
+    walk(node, top.as_fd(), |step| {
+        if let Step::Enter(dir) = step
+            && found.is_none()
+        {
+            let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+            if let Some(mark) = Mark::find(&link, container)? {
+                let path = readlinkat(CWD, &*link, Vec::new());
+                let path = path.call(|| format!("readlink {link}"))?;
+                let below = path.to_str().ok().and_then(|path| path.strip_prefix(&node.root));
+                found = below.map(|below| (below.trim_matches('/').to_owned(), mark));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Without `CAP_SYS_ADMIN` the kernel shows `trusted.*` to nobody, as if it were not

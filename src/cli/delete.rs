@@ -4,7 +4,7 @@ use super::Verb;
 use super::arguments::arguments;
 use super::shared::to_each;
 use crate::container::{self, Runtime};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 arguments! {
     /// Arguments of `delete`.
@@ -20,7 +20,11 @@ arguments! {
 
 impl Verb for Delete {
     fn run(self, runtime: &Runtime) -> Result<i32> {
-        to_each(runtime, &self.id, self.regex, |id| container::delete(runtime, id, self.force))?;
-        Ok(0)
+        let act = |id: &str| container::delete(runtime, id, self.force);
+        match to_each(runtime, &self.id, self.regex, act) {
+            // Of a state root that is not there yet: as of a container.
+            Err(error) if self.force && error.get_kind() == Kind::NoContainer => Ok(0),
+            deleted => deleted.map(|()| 0),
+        }
     }
 }

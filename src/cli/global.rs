@@ -37,7 +37,8 @@ impl Global {
     /// write it to.
     pub fn runtime(&self, inherited_fds: u32) -> std::result::Result<Runtime, (Log, Error)> {
         let log = self.log().map_err(|error| (Log::default(), error))?;
-        let store = match self.state_root().and_then(|root| Store::new(&root)) {
+        let store = match self.state_root().and_then(|(root, is_named)| Store::new(&root, is_named))
+        {
             Ok(store) => store,
             Err(error) => return Err((log, error)),
         };
@@ -64,13 +65,14 @@ impl Global {
         Log::open(self.log.as_deref(), format, level)
     }
 
-    fn state_root(&self) -> Result<PathBuf> {
+    /// The state root, and whether the caller has named it.
+    fn state_root(&self) -> Result<(PathBuf, bool)> {
         if let Some(root) = self.root.as_deref().filter(|root| *root != Path::new("")) {
-            return Ok(root.to_owned());
+            return Ok((root.to_owned(), true));
         }
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) if is_rootless()? => Ok(PathBuf::from(dir).join("pinnace")),
-            _ => Ok(PathBuf::from(DEFAULT_ROOT)),
+            Some(dir) if is_rootless()? => Ok((PathBuf::from(dir).join("pinnace"), false)),
+            _ => Ok((PathBuf::from(DEFAULT_ROOT), false)),
         }
     }
 }

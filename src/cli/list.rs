@@ -2,6 +2,7 @@
 
 use super::Verb;
 use super::arguments::arguments;
+use super::shared::together;
 use super::usage::{json, print};
 use crate::container::{self, Runtime};
 use crate::error::{Result, printable};
@@ -22,15 +23,17 @@ impl Verb for List {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let mut owners = Owners::default();
         let mut all = String::new();
-        if self.quiet {
+        let mut shown = 0;
+        let unknown = if self.quiet {
             container::list(runtime, |state, _| {
+                shown += 1;
                 all.push_str(state.id);
                 all.push('\n');
                 Ok(())
-            })?;
-            print(&all)?;
+            })?
         } else if self.format == "json" {
-            container::list(runtime, |state, owner| {
+            let unknown = container::list(runtime, |state, owner| {
+                shown += 1;
                 let state = State { owner: Some(owners.name(owner)), ..state };
                 all.push(if all.is_empty() { '[' } else { ',' });
                 all.push_str(&json(&state)?);
@@ -38,10 +41,11 @@ impl Verb for List {
             })?;
             // `null` for none, as Go prints a nil slice and runc's callers read it.
             all.push_str(if all.is_empty() { "null" } else { "]" });
-            print(&all)?;
+            unknown
         } else {
             let mut rows = vec![HEAD.map(str::to_owned)];
-            container::list(runtime, |state, owner| {
+            let unknown = container::list(runtime, |state, owner| {
+                shown += 1;
                 rows.push([
                     state.id.to_owned(),
                     state.pid.to_string(),
@@ -52,9 +56,12 @@ impl Verb for List {
                 ]);
                 Ok(())
             })?;
-            print(&table(&rows))?;
-        }
-        Ok(0)
+            all = table(&rows);
+            unknown
+        };
+        print(&all)?;
+        let of = shown + unknown.len();
+        together(unknown, of).map(|()| 0)
     }
 }
 

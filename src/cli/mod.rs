@@ -96,7 +96,7 @@ static COMMANDS: [Entry; 16] = [
     entry::<ps::Ps>("ps", "List the processes of a container"),
     entry::<events::Events>("events", "Print what a container uses, and when it lacks memory"),
     entry::<kill::Kill>("kill", "Send a signal to a container's process"),
-    entry::<delete::Delete>("delete", "Remove a stopped container and all that belongs to it"),
+    entry::<delete::Delete>("delete", "Remove a container that does not run, and all of it"),
     entry::<pause::Pause>("pause", "Freeze all processes of a container"),
     entry::<pause::Resume>("resume", "Let a paused container go on"),
     entry::<update::Update>("update", "Change the limits of a container"),

@@ -74,17 +74,24 @@ pub fn to_each(
     if !is_regex {
         return act(id);
     }
-    let ids = container::matching(runtime, id).map_err(|error| error.at("--regex"))?;
+    let ids = container::matching(runtime, id)?;
     // Whoever has gone meanwhile is no more than asked for.
     let gone = |error: &Error| error.get_kind() == Kind::NoContainer;
     let failed = ids.iter().filter_map(|id| act(id).err().filter(|error| !gone(error)));
-    let mut failed: Vec<Error> = failed.collect();
+    together(failed.collect(), ids.len())
+}
+
+/// What has failed of something that was done with each of `of` containers.
+///
+/// # Errors
+/// The only one, or all in one.
+pub fn together(mut failed: Vec<Error>, of: usize) -> Result<()> {
     match failed.len() {
         0 => Ok(()),
         1 => Err(failed.remove(0)),
         count => {
             let all: Vec<_> = failed.iter().map(ToString::to_string).collect();
-            Err(Error::new(format!("{count} of {} containers: {}", ids.len(), all.join("; "))))
+            Err(Error::new(format!("{count} of {of} containers: {}", all.join("; "))))
         }
     }
 }

@@ -565,15 +565,15 @@ fn undo(
     let mut left = Vec::new();
     // While their namespace is there.
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
-    if let Some(process) = &made.process {
-        left.extend(process.end().err());
-    }
     let held = record.cgroup.is_held();
     let is_held = held.as_ref().is_ok_and(|held| *held);
     left.extend(held.err());
-    // A hook may have left others there.
+    // A hook may have left others there; and on cgroup v1 what is frozen can end only so.
     if is_held && made.process.is_some() {
         left.extend(record.cgroup.kill(Signal::KILL).err());
+    }
+    if let Some(process) = &made.process {
+        left.extend(process.end().err());
     }
     left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
     // Whether systemd has made a unit is not known if its answer was not heard.

@@ -9,17 +9,19 @@ use crate::plan::Hooks;
 use crate::resctrl::Groups;
 use crate::rootfs;
 use crate::spec::Status;
-use crate::store::{self, Dir, ProcessId, Record, START};
+use crate::store::{self, Dir, ProcessId, Record, START, is_damaged};
 use crate::sys::signal::Signals;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Deletes a stopped container; with `force`, any.
+/// Deletes a stopped container, and one that has not been started, which is killed before;
+/// with `force`, any. By the letter of runtime.md, "Delete", one that is created would be an
+/// error: but all engines, and those who have come from runc, take it for this.
 ///
 /// # Errors
-/// A container that does not exist (without `force`), or is not stopped; whatever keeps
+/// A container that does not exist (without `force`), or is running or paused; whatever keeps
 /// us from knowing that. Then the record stays, and all can be repeated.
 pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     store::check_id(id)?;
@@ -42,12 +44,11 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         Found::Record(record) => *record,
         Found::Nothing => return dir.clear().and_then(|()| dir.remove(None)),
         Found::Damaged(error) if force => return lost::delete(runtime, &dir, &error),
-        Found::Damaged(error) => {
-            return Err(error.hint("`delete --force` removes what can still be found of it"));
-        }
+        Found::Damaged(error) => return Err(error),
     };
     if !force {
-        check_stopped(id, status_of(&record, || dir.has(START), ProcessId::is_alive)?)?;
+        // A `start` that is at work has the lock, or waits for a hook that may take for ever.
+        check_status(id, status_of(&record, || dir.has(START), ProcessId::is_alive)?)?;
     }
     let record = end_creator(&dir, record)?;
     let kept = match Kept::read(&dir, &record) {
@@ -83,13 +84,8 @@ fn read(dir: &Dir) -> Result<Found> {
     }
 }
 
-/// Whether a file has been read, or can never be, and is not what we have written.
-pub(super) fn is_damaged(error: &Error) -> bool {
-    matches!(error.errno(), None | Some(Errno::FBIG | Errno::ISDIR | Errno::LOOP | Errno::NXIO))
-}
-
-fn check_stopped(id: &str, status: Status) -> Result<()> {
-    if status == Status::Stopped {
+fn check_status(id: &str, status: Status) -> Result<()> {
+    if matches!(status, Status::Stopped | Status::Created) {
         return Ok(());
     }
     let status = status.as_str();
@@ -97,7 +93,7 @@ fn check_stopped(id: &str, status: Status) -> Result<()> {
         .hint("stop it first, or use --force"))
 }
 
-/// Kills init. On cgroup v1 a frozen process cannot even die.
+/// Kills init. On cgroup v1 a frozen process cannot even die, unless the whole cgroup is killed.
 fn end_init(record: &Record) -> Result<()> {
     let Some(init) = record.init else { return Ok(()) };
     if kill(init)?.is_none() {
@@ -105,7 +101,7 @@ fn end_init(record: &Record) -> Result<()> {
     }
     match &record.freezer {
         Some(freezer) if is_frozen(freezer)? && record.cgroup.is_held()? => {
-            record.cgroup.thaw_if_there()
+            record.cgroup.kill(Signal::KILL)
         }
         _ => Ok(()),
     }

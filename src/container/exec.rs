@@ -5,7 +5,7 @@ use super::foreground::Foreground;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Container, Runtime};
+use super::{Container, Runtime, is_paused};
 use crate::cgroup::SubPath;
 use crate::create::Birth;
 use crate::error::{At, Context, Error, Kind, Result};
@@ -83,7 +83,7 @@ pub fn exec(
     store::check_pid_file(request.pid_file.as_deref())?;
     let container = Container::find(runtime, &request.id)?;
     let (status, pidfd) = container.status_and_init()?;
-    check_status(status, request)?;
+    check_status(&container, status, request)?;
     let init = pidfd.ok_or_else(|| super::not_running(&request.id))?;
     let process = container.record.init;
     exec_in(runtime, request, container, (status, init), edit)
@@ -147,12 +147,17 @@ fn exec_in(
     })
 }
 
-fn check_status(status: Status, request: &Request) -> Result<()> {
+fn check_status(container: &Container, status: Status, request: &Request) -> Result<()> {
     match status {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if request.ignore_paused => Ok(()),
-        Status::Paused => Err(Error::new("cannot exec in a paused container")
-            .hint("`pinnace resume` it, or use --ignore-paused")),
+        Status::Running | Status::Created | Status::Paused if request.ignore_paused => Ok(()),
+        Status::Running | Status::Created => {
+            let may_run = container.record.cgroup.must_run();
+            may_run.at(|| format!("cannot exec in container {}", request.id))
+        }
+        Status::Paused => {
+            let or = ", or use --ignore-paused";
+            Err(is_paused(container, "cannot exec in a paused container", or))
+        }
         Status::Stopped => {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
@@ -315,7 +320,8 @@ fn make(
     let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
     match record.cgroup.attach_beside(process.pid(), init.pid) {
         Ok(()) => Ok(process),
-        Err(error) => Err(end_after(error, &process, record)),
+        // Whoever ends leaves its cgroup first: it is looked at again.
+        Err(error) => Err(end_after(error.kind(Kind::Killed), &process, record)),
     }
 }
 

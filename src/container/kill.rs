@@ -99,9 +99,10 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     }
     let Some(signal) = signal else { return Ok(()) };
     // With init of a pid namespace all end that are in it; in one that was joined,
-    // the container's is not init.
+    // the container's is not init. On cgroup v1 a frozen process cannot even die.
     let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
-    let whole = all || (signal == Signal::KILL && !own_pids);
+    let ends_all = own_pids && status != Status::Paused;
+    let whole = all || (signal == Signal::KILL && !ends_all);
     let held = if whole { record.cgroup.is_held() } else { Ok(false) };
     if matches!(held, Ok(true)) {
         return record.cgroup.kill(signal);
@@ -111,11 +112,7 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         Err(Errno::SRCH) => return Err(not_running(id)),
         sent => sent.call(|| format!("pidfd_send_signal to init of {id}"))?,
     }
-    if signal == Signal::KILL && status == Status::Paused {
-        // On cgroup v1 a frozen process cannot even die.
-        record.cgroup.thaw_if_there()?;
-    }
-    // Nor can init while one of its pid namespace is frozen below.
+    // Nor can init end while one of its pid namespace is frozen below.
     if signal == Signal::KILL && record.cgroup.exists() {
         record.cgroup.thaw_dying()?;
     }

@@ -1,7 +1,7 @@
 //! `list`: all containers under the state root.
 
 use super::{Runtime, glance_at, state_of};
-use crate::error::{At as _, Kind, Result};
+use crate::error::{At as _, Error, Kind, Result};
 use crate::spec::State;
 use crate::sys::regex::Regex;
 
@@ -10,31 +10,34 @@ use crate::sys::regex::Regex;
 /// # Errors
 /// A pattern that is none; if the state root cannot be read.
 pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
-    let pattern = Regex::new(pattern)?;
+    let pattern = Regex::new(pattern).at(|| "--regex".into())?;
     let mut ids = runtime.store.ids()?;
     ids.retain(|id| pattern.is_in(id));
     Ok(ids)
 }
 
 /// Shows the state of each container to `each`, by id, with the uid of who made
-/// it. One that is deleted meanwhile is left out; one whose record is damaged does not
-/// hide the others, and is told of. Nothing of a container is kept: there may be many.
+/// it. One that is deleted meanwhile is left out. Nothing of a container is kept: there may
+/// be many. Returns why others are not shown: one whose record is damaged, or that cannot be
+/// looked at, hides no other.
 ///
 /// # Errors
-/// If the state root or a record cannot be read or a container cannot be looked at, and
-/// those of `each`.
-pub fn list(runtime: &Runtime, mut each: impl FnMut(State<'_>, u32) -> Result<()>) -> Result<()> {
+/// If the state root cannot be read, and those of `each`.
+pub fn list(
+    runtime: &Runtime,
+    mut each: impl FnMut(State<'_>, u32) -> Result<()>,
+) -> Result<Vec<Error>> {
+    let mut unknown = Vec::new();
     for id in runtime.store.ids()? {
-        let record = match runtime.store.glance(&id) {
-            Err(error) if error.get_kind() == Kind::NoContainer => continue,
-            Err(error) if error.errno().is_none() && runtime.store.get(&id).is_ok() => {
-                runtime.log.warning(&format!("container {id} is not listed: {error}"));
-                continue;
-            }
-            record => record?,
-        };
-        let status = glance_at(&runtime.store, &record).at(|| format!("container {id}"))?;
-        each(state_of(&record, status), record.owner)?;
+        let looked = runtime.store.glance(&id).and_then(|record| {
+            let status = glance_at(&runtime.store, &record).at(|| format!("container {id}"))?;
+            Ok((record, status))
+        });
+        match looked {
+            Ok((record, status)) => each(state_of(&record, status), record.owner)?,
+            Err(error) if error.get_kind() == Kind::NoContainer => {}
+            Err(error) => unknown.push(error),
+        }
     }
-    Ok(())
+    Ok(unknown)
 }

@@ -237,6 +237,19 @@ fn state_of<C>(record: &Record<C>, status: Status) -> State<'_> {
     }
 }
 
+/// The error of a verb that a process of a paused container would have to answer to; `or`
+/// is another way out.
+fn is_paused(container: &Container, message: &str, or: &str) -> Error {
+    match container.record.cgroup.must_run() {
+        // By somebody else.
+        Err(above) => above.at(message),
+        Ok(()) => {
+            let id = container.dir.id();
+            Error::new(message).hint(format!("`pinnace resume {id}` first{or}"))
+        }
+    }
+}
+
 /// The error of a verb that wants a running container. Engines match it.
 fn not_running(id: &str) -> Error {
     Error::new(format!("container not running: {id}")).kind(Kind::NotRunning)

@@ -23,7 +23,7 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
 /// Lets them run on.
 ///
 /// # Errors
-/// If it is not paused.
+/// If it is not paused; if a cgroup above is frozen, so that they do not run all the same.
 pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
     // Without the container's lock: who has it may wait for a process that stands still.
     // A `pause` at work does not, and what it freezes is thawed only once it has done so.
@@ -34,7 +34,9 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
         status = container.status()?;
         if status == Status::Paused {
             // Nobody else is kept from deleting it meanwhile.
-            let thawed = container.own_cgroup().and_then(|cgroup| cgroup.thaw());
+            let thawed = container
+                .own_cgroup()
+                .and_then(|cgroup| cgroup.thaw().and_then(|()| cgroup.must_run()));
             return thawed.map_err(|error| serve::look_again(error, id, container.record.init));
         }
     }

@@ -4,8 +4,8 @@
 use super::notify::Relay;
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Container, Kept, Runtime, delete, state_of};
-use crate::error::{Context, Error, Kind, Result};
+use super::{Container, Kept, Runtime, delete, is_paused, state_of};
+use crate::error::{At as _, Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
@@ -32,6 +32,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let lock = container.dir.lock()?;
     let (status, init) = container.status_before_start()?;
     check_status(&container, status)?;
+    container.record.cgroup.must_run().at(|| format!("cannot start container {id}"))?;
     let (Some(pidfd), Some(init)) = (init, container.record.init) else {
         return Err(super::not_running(id));
     };
@@ -121,8 +122,9 @@ fn check_status(container: &Container, status: Status) -> Result<()> {
         Status::Created => Ok(()),
         Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
         // It would not hear us.
-        Status::Paused => Err(Error::new("cannot start a container in the paused state")
-            .hint(format!("`pinnace resume {id}` first"))),
+        Status::Paused => {
+            Err(is_paused(container, "cannot start a container in the paused state", ""))
+        }
         Status::Creating => {
             Err(Error::new(format!("cannot start container {id}: it is being created")))
         }
@@ -190,7 +192,8 @@ impl Waiting<'_> {
                 self.log.debug(|| format!("process {} runs its program", self.pid));
                 Ok(())
             }
-            // It has heard another `start`.
+            // It has heard another `start`; or none, if a signal has ended it.
+            true if serve::is_ready(self.pidfd)? => Err(super::not_running(&self.record.id)),
             true => Err(already(&self.record.id)),
             false if !self.is_child && process_waits(self.pidfd, self.pid)? => {
                 Err(Error::os("start: init has closed the connection", Errno::CONNRESET).hint(

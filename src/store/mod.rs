@@ -2,6 +2,7 @@
 //! record of everything that must be found again and a copy of its
 //! configuration. Status is never read from here: see [`crate::container`].
 
+mod empty;
 mod id;
 mod pid_file;
 mod process_id;
@@ -17,15 +18,14 @@ pub use trust::DEFAULT as DEFAULT_ROOT;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
+use empty::empty;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, SeekFrom, flock, fstat, lstat, open,
-    openat, renameat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, lstat, open, openat, renameat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
 use std::cell::OnceCell;
-use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub const START: &str = "start";
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Whether the caller has named it. One that is not there is a typing error then.
+    is_named: bool,
     /// Whether it is there, once it has been looked at.
     is_there: OnceCell<bool>,
 }
@@ -67,12 +69,12 @@ impl Store {
     ///
     /// # Errors
     /// For `/`, which would make every directory a container.
-    pub fn new(root: &Path) -> Result<Self> {
+    pub fn new(root: &Path, is_named: bool) -> Result<Self> {
         let root = std::path::absolute(root).call(|| "--root".into())?;
         if root == Path::new("/") {
             return Err(Error::new("--root: / cannot be the state directory"));
         }
-        Ok(Self { root, is_there: OnceCell::new() })
+        Ok(Self { root, is_named, is_there: OnceCell::new() })
     }
 
     /// Where it is.
@@ -192,9 +194,10 @@ impl Store {
         let path = dir.join(RECORD);
         let text = match file::read_short(&path) {
             Err(Errno::NOENT) => return Err(missing(id)),
-            text => text.call(|| format!("read {}", path.display())).map_err(file::explain)?,
+            text => text.call(|| format!("read {}", path.display())),
         };
-        crate::spec::parse(path.to_str().unwrap_or(RECORD), &text)
+        text.and_then(|text| crate::spec::parse(&path.to_string_lossy(), &text))
+            .map_err(|error| explain(error, id))
     }
 
     /// Whether a container has a file of that name.
@@ -209,10 +212,18 @@ impl Store {
     /// The ids of all containers, in order.
     ///
     /// # Errors
-    /// If the state root cannot be read; a missing one holds nothing.
+    /// If the state root cannot be read. The default one, if it is missing, holds nothing;
+    /// a missing one that the caller has named is [`Kind::NoContainer`].
     pub fn ids(&self) -> Result<Vec<String>> {
-        self.is_there()?;
         let call = || format!("--root: read {}", self.root.display());
+        if !self.is_there()? {
+            return match self.is_named {
+                true => Err(Error::os(call(), Errno::NOENT)
+                    .hint("no container has been created with this --root")
+                    .kind(Kind::NoContainer)),
+                false => Ok(Vec::new()),
+            };
+        }
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.call(call)?,
@@ -234,6 +245,27 @@ impl Store {
 
 fn missing(id: &str) -> Error {
     Error::new(format!("container {id:?} does not exist")).kind(Kind::NoContainer)
+}
+
+/// Whether a file has been read, or can never be, and is not what we have written.
+pub fn is_damaged(error: &Error) -> bool {
+    error.get_kind() != Kind::NoContainer
+        && matches!(
+            error.errno(),
+            None | Some(Errno::FBIG | Errno::ISDIR | Errno::LOOP | Errno::NXIO)
+        )
+}
+
+/// What can be done about a record that cannot be read.
+fn explain(error: Error, id: &str) -> Error {
+    let error = file::explain(error);
+    match is_damaged(&error) {
+        true => error.hint(format!(
+            "the record of container {id} is damaged; `pinnace delete --force {id}` ends and \
+             removes what can still be found of it"
+        )),
+        false => error,
+    }
 }
 
 impl Dir {
@@ -271,8 +303,11 @@ impl Dir {
     /// # Errors
     /// "does not exist" if another command is just deleting it.
     pub fn load(&self) -> Result<Record> {
-        let text = self.read(RECORD)?;
-        crate::spec::parse(&format!("{}/{RECORD}", self.path.display()), &text)
+        self.read(RECORD)
+            .and_then(|text| {
+                crate::spec::parse(&format!("{}/{RECORD}", self.path.display()), &text)
+            })
+            .map_err(|error| explain(error, &self.id))
     }
 
     /// Keeps the configuration as it was at `create`: later edits of the
@@ -297,7 +332,7 @@ impl Dir {
     /// # Errors
     /// If it cannot be read.
     pub fn config(&self) -> Result<Vec<u8>> {
-        self.read(CONFIG)
+        self.read(CONFIG).map_err(file::explain)
     }
 
     /// Keeps the compiled filter for processes that come later.
@@ -414,7 +449,18 @@ impl Dir {
         let stays = [RECORD.as_bytes(), CONFIG.as_bytes()];
         empty(self.fd.as_fd(), |name| !stays.contains(&name.to_bytes()))
             .call(|| format!("remove {}", self.path.display()))?;
-        self.remove_file(CONFIG)
+        self.remove_last(CONFIG)
+    }
+
+    /// As [`Dir::remove_file`], whatever somebody has put in the place of our file.
+    fn remove_last(&self, name: &str) -> Result<()> {
+        match self.remove_file(name) {
+            Err(error) if error.errno() == Some(Errno::ISDIR) => {
+                empty(self.fd.as_fd(), |other| other.to_bytes() == name.as_bytes())
+                    .call(|| format!("remove {}/{name}", self.path.display()))
+            }
+            removed => removed,
+        }
     }
 
     /// Removes the directory once it has been cleared. The record goes last, and comes
@@ -423,7 +469,7 @@ impl Dir {
     /// # Errors
     /// Those of unlink(2) and rmdir(2).
     pub fn remove(&self, record: Option<&Record>) -> Result<()> {
-        self.remove_file(RECORD)?;
+        self.remove_last(RECORD)?;
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
@@ -452,9 +498,7 @@ impl Dir {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         match file::read_short_at(self.fd.as_fd(), name) {
             Err(Errno::NOENT) => Err(missing(&self.id)),
-            text => {
-                text.call(|| format!("read {}/{name}", self.path.display())).map_err(file::explain)
-            }
+            text => text.call(|| format!("read {}/{name}", self.path.display())),
         }
     }
 }
@@ -520,66 +564,6 @@ impl Drop for Lock<'_> {
         // for a descriptor that is not open.
         let _cannot_fail = flock(&self.0.fd, FlockOperation::Unlock).is_err();
     }
-}
-
-/// Removes what is in a directory and `goes`, by its very bytes. A container may have
-/// made a deep tree in ours: each level is moved up, so that two are open at a time.
-fn empty(dir: BorrowedFd<'_>, goes: impl Fn(&CStr) -> bool) -> rustix::io::Result<()> {
-    let mut todo = names(dir)?;
-    todo.retain(|name| goes(name));
-    let mut moved = 0;
-    while let Some(name) = todo.pop() {
-        match unlinkat(dir, &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(Errno::ISDIR) => {}
-            Err(errno) => return Err(errno),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let below = openat(dir, &name, flags, Mode::empty())?;
-        for inner in names(below.as_fd())? {
-            match unlinkat(&below, &inner, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR) => todo.push(move_up(below.as_fd(), &inner, dir, &mut moved)?),
-                Err(errno) => return Err(errno),
-            }
-        }
-        unlinkat(dir, &name, AtFlags::REMOVEDIR)?;
-    }
-    Ok(())
-}
-
-/// To a name that is free: a removal may have been interrupted here.
-fn move_up(
-    below: BorrowedFd<'_>,
-    name: &CStr,
-    dir: BorrowedFd<'_>,
-    moved: &mut u32,
-) -> rustix::io::Result<CString> {
-    loop {
-        *moved += 1;
-        let up = CString::new(format!(".level.{moved}")).unwrap_or_default();
-        match renameat(below, name, dir, &up) {
-            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
-            renamed => return renamed.map(|()| up),
-        }
-    }
-}
-
-/// The names in a directory, from its beginning.
-fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
-    rustix::fs::seek(dir, SeekFrom::Start(0))?;
-    let mut room = [MaybeUninit::uninit(); 2048];
-    let mut entries = RawDir::new(dir, &mut room);
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next() {
-        match entry {
-            // Somebody else has removed the directory.
-            Err(Errno::NOENT) => break,
-            entry => names.push(entry?.file_name().to_owned()),
-        }
-    }
-    names.retain(|name| ![c".", c".."].contains(&name.as_c_str()));
-    Ok(names)
 }
 
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {

@@ -29,6 +29,9 @@ pub(super) fn root(path: &Path) -> Result<bool> {
     };
     let Some(found) = found else { return Ok(false) };
     let way = "`chown` or `chmod go-w` it if all that is in it is yours, or give another --root";
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Err(Error::new(format!("--root: {} is no directory", path.display())));
+    }
     private(path, &found).map_err(|error| error.at("--root").hint(way))?;
     Ok(true)
 }
