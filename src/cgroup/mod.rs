@@ -419,6 +419,12 @@ impl Cgroup {
         remove::remove(self)
     }
 
+    /// For a container that has lost its cgroup to another one, perhaps `just_now`, while it
+    /// was made: what was made for it goes with that one.
+    pub fn let_go(&self, just_now: bool) -> Result<()> {
+        remove::let_go(self, just_now)
+    }
+
     /// As [`Cgroup::remove`] for a create that failed: what is not the container's
     /// stays as it is.
     pub fn take_back(&self) -> Result<()> {

@@ -192,7 +192,16 @@ fn near_path(path: &str) -> String {
 /// Whether a container has had it, or it was a level that others have left: then pinnace has
 /// made it, though not for the one that takes it now.
 pub(super) fn is_marked(node: &Node) -> Result<bool> {
-    for name in [TRUSTED, USER, LEVEL[0], LEVEL[1]] {
+    bears(node, &[TRUSTED, USER, LEVEL[0], LEVEL[1]])
+}
+
+/// Whether a container has it by its word.
+pub(super) fn has_owner(node: &Node) -> Result<bool> {
+    bears(node, &[TRUSTED, USER])
+}
+
+fn bears(node: &Node, names: &[&str]) -> Result<bool> {
+    for &name in names {
         match read(node, name, &mut []) {
             Ok(_) | Err(Errno::RANGE) => return Ok(true),
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}

@@ -55,10 +55,39 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
         };
         first = first.and(done);
     }
-    if first.is_ok() && cgroup.main_node().is_ok_and(|node| node.ours && node.made == 0) {
-        return owner::unmark(cgroup);
+    if first.is_err() || !cgroup.nodes().iter().any(|node| node.ours && node.made == 0) {
+        return first;
     }
-    first
+    owner::unmark(cgroup)?;
+    for node in cgroup.nodes().iter().filter(|node| node.ours && node.made == 0) {
+        // Made by a container that has lost it to this one: see `let_go`.
+        if owner::is_bequeathed(&node.path())? {
+            remove_node(node, &mut until)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was made for a container, and is another's by now, is left to that one: it finds a mark
+/// when it goes. If that has gone `just_now`, nobody else will take it away. The mark comes
+/// before the look, and theirs after their word has gone, so one of both sees the other.
+pub(super) fn let_go(cgroup: &Cgroup, just_now: bool) -> Result<()> {
+    let made = || cgroup.nodes().iter().filter(|node| node.ours && node.made > 0);
+    let Ok(main) = cgroup.main_node() else { return Ok(()) };
+    // Whoever has no word in it may have made it anew since.
+    if !just_now && !owner::has_owner(main)? {
+        return Ok(());
+    }
+    for node in made() {
+        owner::bequeath(&node.path())?;
+    }
+    if !just_now || owner::has_owner(main)? {
+        return Ok(());
+    }
+    made().try_for_each(|node| match rmdir(&node.path()) {
+        Err(Errno::BUSY) => Ok(()),
+        removed => or_gone(node, removed).and_then(|()| remove_above(node)),
+    })
 }
 
 /// runtime.md, "Delete": what this container did not create stays, and is empty.

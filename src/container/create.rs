@@ -579,6 +579,8 @@ fn undo(
     // Whether systemd has made a unit is not known if its answer was not heard.
     if is_held || record.cgroup.is_unit() || !record.cgroup.exists() {
         left.extend(record.cgroup.take_back().err());
+    } else {
+        left.extend(record.cgroup.let_go(true).err());
     }
     left.extend(record.rdt.as_ref().and_then(|groups| groups.remove().err()));
     if left.is_empty() {

@@ -165,7 +165,7 @@ pub(super) fn destroy(
     // Of one that another container has taken since, nothing is ours any more.
     let removed = match held || !record.cgroup.exists() {
         true => record.cgroup.remove(),
-        false => Ok(()),
+        false => record.cgroup.let_go(false),
     };
     let rdt = record.rdt.as_ref().map_or(Ok(()), Groups::remove);
     both(both(detached, removed), rdt)?;
