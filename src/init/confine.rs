@@ -114,7 +114,7 @@ fn allows_sibling(filter: &Filter) -> bool {
 #[derive(Debug)]
 pub struct Bound {
     sets: Capabilities,
-    missing: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 /// Labels of the next execve(2), of this process or of a child; `proc` is the
@@ -139,14 +139,14 @@ pub fn label(process: &Process, proc: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 /// Whatever failed; the process must end then.
 pub fn bind(process: &Process) -> Result<Bound> {
-    let (sets, missing) = capabilities::grantable(process.capabilities)?;
+    let (sets, warnings) = capabilities::grantable(process.capabilities)?;
     own_stdio(process)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     }
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
-    Ok(Bound { sets, missing })
+    Ok(Bound { sets, warnings })
 }
 
 impl Bound {
@@ -155,11 +155,8 @@ impl Bound {
     /// # Errors
     /// Those of sendmsg(2).
     pub fn warn(&self, wire: &ChildEnd) -> Result<()> {
-        if self.missing.is_empty() {
-            return Ok(());
-        }
-        let names = self.missing.join(", ");
-        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))
+        let mut warnings = self.warnings.iter();
+        warnings.try_for_each(|text| wire.send(&ToParent::Warning(text.clone())))
     }
 }
 
