@@ -39,3 +39,4 @@ mod seccomp;
 mod security;
 mod systemd;
 mod terminal;
+mod who;

@@ -4,6 +4,7 @@
 
 use super::identity::{set_gid, set_uid};
 use super::prepare::Prepared;
+use super::program;
 use crate::error::{At, Context, Result};
 use crate::plan::Process;
 use crate::plan::capabilities::Capabilities;
@@ -34,6 +35,8 @@ pub struct Last<'a> {
     pub caller_umask: u32,
     /// Signal mask of our caller.
     pub caller_mask: &'a Mask,
+    /// Whether the working directory is still to be entered, as only the user may do that.
+    pub enters_as_user: bool,
 }
 
 /// Groups are set early: the lookup of the program is done with them.
@@ -186,8 +189,9 @@ impl Last<'_> {
         Ok(())
     }
 
-    /// The second half: the user's ids and capabilities. Nothing of the runtime's
-    /// privileges is left after it, but what the filter needs.
+    /// The second half: the user's ids and capabilities, and the working directory if only
+    /// they lead there. Nothing of the runtime's privileges is left after it, but what the
+    /// filter needs.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
@@ -203,7 +207,8 @@ impl Last<'_> {
         // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
         let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
         let wants = self.filter.is_some() && !process.no_new_privileges;
-        capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })
+        capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })?;
+        if self.enters_as_user { program::change_directory_as_user(process) } else { Ok(()) }
     }
 
     /// Loads the filter before others can see this process, and gives up what only
