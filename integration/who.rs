@@ -496,8 +496,7 @@ fn r091_an_inheritable_capability_beyond_the_bounding_set_is_refused() {
     let out = c.create();
     out.fails();
     if is_pinnace() {
-        let words =
-            "process.capabilities.inheritable: CAP_NET_RAW is not in process.capabilities.bounding";
+        let words = "process.capabilities.inheritable: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
         assert!(out.stderr.contains(words), "{out:?}");
     }
 }

@@ -89,14 +89,14 @@ pub fn list(mask: u64) -> String {
 ///
 /// Without `process.capabilities` the process has none: that is what the peers
 /// do, and what a configuration that is silent should mean.
-pub fn plan(sets: Option<&spec::Capabilities>, findings: &mut Findings) -> Capabilities {
+pub fn plan<'a>(sets: Option<&'a spec::Capabilities>, findings: &mut Findings) -> Capabilities {
     let Some(sets) = sets else { return Capabilities::default() };
     let mut unknown = BTreeSet::new();
-    let mut mask = |set: &str, names: &[String]| {
+    let mut mask = |set: &str, names: &'a [String]| {
         names.iter().fold(0, |mask, name| {
             let bit = bit(name);
             // `exec --cap` puts a name into three sets.
-            if bit.is_none() && unknown.insert(name.clone()) {
+            if bit.is_none() && unknown.insert(name.as_str()) {
                 findings.warn(format!("process.capabilities.{set}: ignoring unknown {name:?}"));
             }
             mask | bit.unwrap_or_default()
@@ -119,8 +119,8 @@ fn refuse_unbounded(wanted: Capabilities, findings: &mut Findings) {
     if beyond != 0 {
         findings.error(
             Error::new(format!(
-                "process.capabilities.inheritable: {} not in process.capabilities.bounding",
-                is_or_are(beyond)
+                "process.capabilities.inheritable: cannot grant {}: not in process.capabilities.bounding",
+                list(beyond)
             ))
             .hint("capset(2) takes nothing beyond the bounding set"),
         );
@@ -146,11 +146,6 @@ fn grant(wanted: Capabilities, findings: &mut Findings) -> Capabilities {
     let ambient = part("ambient", wanted.ambient, "permitted", wanted.permitted);
     let ambient = part("ambient", ambient, "inheritable", wanted.inheritable);
     Capabilities { effective, ambient, ..wanted }
-}
-
-fn is_or_are(mask: u64) -> String {
-    let verb = if mask.count_ones() == 1 { "is" } else { "are" };
-    format!("{} {verb}", list(mask))
 }
 
 #[cfg(test)]
@@ -196,8 +191,7 @@ mod tests {
     fn what_the_kernel_would_refuse_is_an_error() {
         let (_, _, errors) = planned([&["CAP_KILL"], &[], &[], &["CAP_KILL", "CAP_NET_RAW"], &[]]);
         assert_eq!(errors.len(), 1);
-        let wanted =
-            "process.capabilities.inheritable: CAP_NET_RAW is not in process.capabilities.bounding";
+        let wanted = "process.capabilities.inheritable: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
         assert!(errors[0].starts_with(wanted), "{errors:?}");
     }
 
