@@ -44,3 +44,4 @@ mod sources;
 mod states;
 mod systemd;
 mod terminal;
+mod who;

@@ -2,6 +2,7 @@
 //! mappings and clock offsets.
 
 use crate::harness::{Bundle, Call, Container, Output, deviates, is_pinnace, json, needs, runtime};
+use crate::security::rootless::{Rootless, rootless};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,7 +16,12 @@ struct Holder {
 impl Holder {
     /// `flags` of unshare(1). Returns when the namespaces are there.
     fn new(flags: &[&str]) -> Self {
-        let mut child = Command::new("/usr/bin/unshare")
+        Self::of("/usr/bin/unshare", flags)
+    }
+
+    /// As `new`, by another program, which executes unshare(1).
+    fn of(program: &str, flags: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(flags)
             .args(["sh", "-c", "echo there; exec sleep 1000"])
             .stdout(Stdio::piped())
@@ -475,6 +481,117 @@ fn r144_time_offsets_are_seen_by_the_first_process() {
         .run();
     deviates!(["runc", "crun"], "R144: newer than these");
     assert!(uptime(out.ok()) > host + 999_999.0, "{out:?}");
+}
+
+fn with_offsets(bundle: Bundle) -> Bundle {
+    bundle
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"monotonic": {"secs": 7777}, "boottime": {"secs": 8888}}))
+        .set("/process/args", json!(["cat", "/proc/self/timens_offsets"]))
+}
+
+#[track_caller]
+fn has_offsets(text: &str) {
+    let words: Vec<_> = text.split_whitespace().collect();
+    assert_eq!(words, ["monotonic", "7777", "0", "boottime", "8888", "0"]);
+}
+
+/// The file of a process that cannot be traced belongs to root of the host.
+#[test]
+fn r144_time_offsets_with_a_new_user_namespace() {
+    let c = with_offsets(Bundle::new(["true"]).user_namespace()).container();
+    let out = c.run();
+    deviates!(["runc", "crun"], "R144: newer than these");
+    has_offsets(out.ok());
+    has_offsets(&c.output());
+    // Root of the host has no name inside, and no process of the container is root.
+    let map = json!([{"containerID": 5, "hostID": 100_005, "size": 10}]);
+    let bundle = Bundle::new(["true"])
+        .user_namespace()
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/process/user", json!({"uid": 5, "gid": 5}))
+        .edit(|c| {
+            c["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] == "/proc");
+        });
+    for dir in ["", "dev", "proc"] {
+        std::os::unix::fs::chown(bundle.rootfs(dir), Some(100_005), Some(100_005)).unwrap();
+    }
+    has_offsets(with_offsets(bundle).run().ok());
+}
+
+#[test]
+fn r144_time_offsets_are_seen_in_a_new_user_namespace_and_by_exec() {
+    let host: f64 = uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    let bundle = Bundle::sleeper()
+        .user_namespace()
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}}));
+    let c = bundle.container();
+    let out = c.create();
+    deviates!(["runc", "crun"], "R144: newer than these");
+    out.ok();
+    c.start().ok();
+    let out = c.exec(["cat", "/proc/uptime"]);
+    assert!(uptime(out.ok()) > host + 999_999.0, "{out:?}");
+}
+
+#[test]
+fn r144_time_offsets_with_a_joined_user_namespace() {
+    let first = Bundle::sleeper().user_namespace().container().up();
+    let pid = first.pid().as_raw_pid();
+    let path = |kind: &str| format!("/proc/{pid}/ns/{kind}");
+    let bundle = || {
+        let bundle = Bundle::new(["true"]).user_namespace();
+        with_offsets(bundle).namespace("user", Some(&path("user")))
+    };
+    let out = bundle().run();
+    deviates!(["runc", "crun"], "R144: newer than these");
+    has_offsets(out.ok());
+    has_offsets(bundle().namespace("network", Some(&path("net"))).run().ok());
+    // As in a pod: the pid namespace is joined, too.
+    let c = bundle().namespace("pid", Some(&path("pid"))).container();
+    has_offsets(c.run().ok());
+    // Which owns the new time namespace.
+    let c = bundle().set("/process/args", json!(["sleep", "1000"])).container().up();
+    let of = |pid: i32| {
+        let pid = pid.to_string();
+        Call::new("/usr/bin/lsns").args(["-t", "time", "-n", "-o", "ONS", "-p", &pid]).run()
+    };
+    let (ours, first_user) = (of(c.pid().as_raw_pid()), fs::read_link(path("user")).unwrap());
+    let number =
+        first_user.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).to_owned();
+    needs!(ours.code == 0, "lsns with ONS");
+    assert_eq!(ours.stdout.trim(), number);
+}
+
+#[test]
+fn r144_time_offsets_without_privileges() {
+    let c = with_offsets(rootless(Bundle::new(["true"]))).container();
+    let user = Rootless::new(&c);
+    let path = c.bundle.path();
+    let out = user.call(&["run", "--bundle", path.to_str().unwrap(), &c.id]).run();
+    deviates!(["runc", "crun"], "R144: newer than these");
+    has_offsets(out.ok());
+}
+
+/// A user namespace that the ordinary user has made before.
+#[test]
+fn r144_time_offsets_without_privileges_in_a_joined_user_namespace() {
+    let holder = Holder::of(
+        "/usr/bin/setpriv",
+        &["--reuid=1000", "--regid=1000", "--clear-groups", "unshare", "--user", "--map-root-user"],
+    );
+    let bundle = with_offsets(rootless(Bundle::new(["true"])))
+        .namespace("user", Some(&holder.path("user")))
+        .unset("/linux", "uidMappings")
+        .unset("/linux", "gidMappings");
+    let c = bundle.container();
+    let user = Rootless::new(&c);
+    let path = c.bundle.path();
+    let out = user.call(&["run", "--bundle", path.to_str().unwrap(), &c.id]).run();
+    deviates!(["runc", "crun"], "R144: newer than these");
+    has_offsets(out.ok());
 }
 
 fn uptime(text: &str) -> f64 {

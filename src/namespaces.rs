@@ -5,7 +5,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
 use crate::sys::process::{Namespaces as Flags, forbid_tracing, unshare};
-use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::fs::{Mode, OFlags, fstat, open, openat, stat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -98,6 +98,76 @@ pub fn make(kinds: Flags) -> Result<()> {
         return Ok(());
     }
     unshare(kinds).map_err(|errno| explain("unshare", kinds, errno))
+}
+
+/// A time namespace to be made, with the offsets of its clocks (`time_namespaces(7)`).
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks<'a> {
+    /// The host's procfs.
+    pub proc: BorrowedFd<'a>,
+    /// Lines for `timens_offsets`.
+    pub offsets: &'a [String],
+}
+
+/// The same, with the file that takes the offsets.
+#[derive(Debug)]
+pub struct OpenClocks<'a> {
+    clocks: Clocks<'a>,
+    file: Option<OwnedFd>,
+}
+
+impl<'a> Clocks<'a> {
+    /// Opens the file of this process while it may: before it joins a user namespace, changes
+    /// its ids, or an ordinary user's process forbids tracing. After that the file belongs to
+    /// root of the host. The kernel judges a write by the credentials of who opened the file.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open(self) -> Result<OpenClocks<'a>> {
+        if self.offsets.is_empty() {
+            return Ok(OpenClocks { clocks: self, file: None });
+        }
+        let path = "self/timens_offsets";
+        let file = openat(self.proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let file = file.call(|| format!("linux.timeOffsets: open /proc/{path}"));
+        let file = file.map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => error.hint("this kernel has no time namespaces"),
+            _ => error,
+        })?;
+        Ok(OpenClocks { clocks: self, file: Some(file) })
+    }
+}
+
+impl OpenClocks<'_> {
+    /// Makes the namespace for the children of this process and sets its clocks, which is
+    /// possible only while no process is in it.
+    ///
+    /// # Errors
+    /// Those of unshare(2) and of the write.
+    pub fn make(&self) -> Result<()> {
+        make(Kind::Time.flag())?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let lines = self.clocks.offsets.join("\n");
+        let call = || format!("linux.timeOffsets: write {lines:?} to /proc/self/timens_offsets");
+        let written = rustix::io::write(file, lines.as_bytes()).call(call);
+        written.map(drop).map_err(|error| match error.errno() {
+            Some(Errno::PERM) => error.hint("needs CAP_SYS_TIME in the user namespace"),
+            Some(Errno::RANGE) => error.hint("the clock would be negative, or run over"),
+            _ => error,
+        })
+    }
+
+    /// Makes it and enters it.
+    ///
+    /// # Errors
+    /// Those of [`Self::make`], open(2) and setns(2).
+    pub fn enter(&self) -> Result<()> {
+        self.make()?;
+        let call = || "enter the new time namespace".into();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(self.clocks.proc, "self/ns/time_for_children", flags, Mode::empty());
+        join(file.call(call)?.as_fd(), Kind::Time.flag()).call(call)
+    }
 }
 
 /// Why the kernel makes none of `kinds`.

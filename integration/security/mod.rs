@@ -16,7 +16,7 @@ mod notify;
 mod passwd;
 mod programs;
 mod races;
-mod rootless;
+pub mod rootless;
 mod swapped;
 mod traced;
 mod tree;

@@ -441,7 +441,7 @@ fn links_that_a_hook_puts_there_do_not_lead_out() {
     }
 }
 
-/// And in `exec`, whose working directory is made if it is missing.
+/// And in `exec`, which finds its working directory in the same way and makes nothing.
 #[test]
 fn links_in_the_cwd_of_exec_do_not_lead_out() {
     let c = Bundle::sleeper().container();

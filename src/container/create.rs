@@ -10,7 +10,7 @@ use crate::create::{Birth, idmap};
 use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::init::{Init, Shared, StartSocket, first};
-use crate::namespaces::{self, Join};
+use crate::namespaces::{self, Clocks, Join};
 use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Hooks, Kind, Options, Plan};
@@ -466,11 +466,17 @@ fn give_birth(
     // The child makes these itself, once it is in its cgroup or the bare one.
     let special = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
     let special = if bare.is_some() { special | Kind::Mount.flag().0 } else { special };
+    let clocks = plan
+        .namespaces
+        .creates(Kind::Time)
+        .then_some(Clocks { proc: proc.as_fd(), offsets: &plan.time_offsets });
+    let joins_user = plan.namespaces.joins(Kind::User);
     let birth = Birth {
         create: Namespaces(plan.namespaces.flags().0 & !late.0 & !special),
         join: &work.join,
         cgroup: place(work, record)?,
         doors: &[],
+        clocks: clocks.filter(|_| joins_user),
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
     let waits = waits(work, record, &outside(work, record.rdt.as_ref()))?;
@@ -492,6 +498,7 @@ fn give_birth(
         bare,
         join: joins_itself.then_some(&work.join),
         late,
+        clocks: clocks.filter(|_| !joins_user),
         doors: record.cgroup.doors(),
         start,
         keyring: record.keyring_name.as_deref(),

@@ -283,7 +283,8 @@ fn make(
     let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
-    let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
+    let create = Namespaces::default();
+    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None };
     let shared = |waits: bool| Shared {
         waits,
         forks: outside.forks,

@@ -4,7 +4,7 @@
 //! the real one as its sibling, passes the pid back, and ends.
 
 use crate::error::{self, Context, Error, Result};
-use crate::namespaces::{self, Join};
+use crate::namespaces::{self, Clocks, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::file::read_short;
@@ -30,6 +30,9 @@ pub struct Birth<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// cgroup v1: files to enter by at once.
     pub doors: &'a [String],
+    /// A new time namespace that the joined user namespace will own: only the middle process
+    /// can open the file for its offsets before it joins.
+    pub clocks: Option<Clocks<'a>>,
 }
 
 impl Birth<'_> {
@@ -168,7 +171,7 @@ fn middle_main(
         ..CloneArgs::default()
     };
     let made = enter_cgroups(birth.doors)
-        .and_then(|()| birth.join.enter())
+        .and_then(|()| enter_namespaces(birth))
         .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
     let message = match made {
         Ok(None) => match body(wire) {},
@@ -177,6 +180,13 @@ fn middle_main(
     };
     // If this cannot be sent, our end tells the parent, which finds the other by the note.
     exit_now(i32::from(wire.send(&message).is_err()));
+}
+
+/// Who is made after this is born in the time namespace.
+fn enter_namespaces(birth: &Birth<'_>) -> Result<()> {
+    let clocks = birth.clocks.map(Clocks::open).transpose()?;
+    birth.join.enter()?;
+    clocks.map_or(Ok(()), |clocks| clocks.make())
 }
 
 fn fail(wire: &ChildEnd, error: Error) -> ! {

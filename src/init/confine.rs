@@ -4,6 +4,7 @@
 
 use super::identity::{set_gid, set_uid};
 use super::prepare::Prepared;
+use super::program;
 use crate::error::{At, Context, Result};
 use crate::plan::Process;
 use crate::plan::capabilities::Capabilities;
@@ -34,6 +35,8 @@ pub struct Last<'a> {
     pub caller_umask: u32,
     /// Signal mask of our caller.
     pub caller_mask: &'a Mask,
+    /// Whether the working directory is still to be entered, as only the user may do that.
+    pub enters_as_user: bool,
 }
 
 /// Groups are set early: the lookup of the program is done with them.
@@ -114,7 +117,7 @@ fn allows_sibling(filter: &Filter) -> bool {
 #[derive(Debug)]
 pub struct Bound {
     sets: Capabilities,
-    missing: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 /// Labels of the next execve(2), of this process or of a child; `proc` is the
@@ -139,14 +142,14 @@ pub fn label(process: &Process, proc: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 /// Whatever failed; the process must end then.
 pub fn bind(process: &Process) -> Result<Bound> {
-    let (sets, missing) = capabilities::grantable(process.capabilities)?;
+    let (sets, warnings) = capabilities::grantable(process.capabilities)?;
     own_stdio(process)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).call(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
     }
     // Needs CAP_SETPCAP: before the ids take it away.
     capabilities::limit_bounding(sets.bounding)?;
-    Ok(Bound { sets, missing })
+    Ok(Bound { sets, warnings })
 }
 
 impl Bound {
@@ -155,11 +158,8 @@ impl Bound {
     /// # Errors
     /// Those of sendmsg(2).
     pub fn warn(&self, wire: &ChildEnd) -> Result<()> {
-        if self.missing.is_empty() {
-            return Ok(());
-        }
-        let names = self.missing.join(", ");
-        wire.send(&ToParent::Warning(format!("process.capabilities: cannot grant {names}")))
+        let mut warnings = self.warnings.iter();
+        warnings.try_for_each(|text| wire.send(&ToParent::Warning(text.clone())))
     }
 }
 
@@ -189,8 +189,9 @@ impl Last<'_> {
         Ok(())
     }
 
-    /// The second half: the user's ids and capabilities. Nothing of the runtime's
-    /// privileges is left after it, but what the filter needs.
+    /// The second half: the user's ids and capabilities, and the working directory if only
+    /// they lead there. Nothing of the runtime's privileges is left after it, but what the
+    /// filter needs.
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
@@ -206,7 +207,8 @@ impl Last<'_> {
         // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
         let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
         let wants = self.filter.is_some() && !process.no_new_privileges;
-        capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })
+        capabilities::set(bound.sets, if wants { capabilities::SYS_ADMIN & own } else { 0 })?;
+        if self.enters_as_user { program::change_directory_as_user(process) } else { Ok(()) }
     }
 
     /// Loads the filter before others can see this process, and gives up what only

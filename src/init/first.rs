@@ -6,13 +6,12 @@ use super::prepare::{Affinity, Shared, open_terminal};
 use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::namespaces::{Join, enter_cgroup, make};
+use crate::namespaces::{Clocks, Join, OpenClocks, enter_cgroup, make};
 use crate::plan::{Hook, Kind, Plan};
 use crate::rootfs;
 use crate::security::keyring;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
-use crate::sys::namespace;
 use crate::sys::process::{Namespaces, with_only};
 use crate::sys::signal::Signals;
 use crate::{net, terminal};
@@ -38,6 +37,8 @@ pub struct Init<'a> {
     pub join: Option<&'a Join>,
     /// Namespaces that init makes by itself, while the parent makes the cgroup.
     pub late: Namespaces,
+    /// The time namespace that it makes by itself.
+    pub clocks: Option<Clocks<'a>>,
     /// cgroup v1: the paths of the files that the parent will send opened.
     pub doors: Vec<String>,
     /// The socket that `start` will connect to; none for `run`.
@@ -71,13 +72,16 @@ struct Ready<'a> {
 
 fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     let (plan, shared) = (init.plan, init.shared);
+    // While its file is this process's to open.
+    let clocks = init.clocks.map(Clocks::open).transpose();
     shared.begin(wire, Affinity::Reset)?;
+    let clocks = clocks?;
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if let Some(name) = init.keyring {
         keyring::join(name, keyring::Expected::New)?;
     }
-    enter_namespaces(&init)?;
+    enter_namespaces(&init, clocks)?;
     name_the_host(plan)?;
     if let Some(bare) = init.bare.take()
         && bare.enter()?
@@ -146,14 +150,14 @@ fn become_someone(init: &Init<'_>) -> Result<()> {
     }
 }
 
-fn enter_namespaces(init: &Init<'_>) -> Result<()> {
+fn enter_namespaces(init: &Init<'_>, clocks: Option<OpenClocks<'_>>) -> Result<()> {
     let namespaces = &init.plan.namespaces;
     if let Some(join) = init.join {
         join.enter()?;
     }
     make(init.late)?;
-    if namespaces.creates(Kind::Time) {
-        new_time_namespace(init)?;
+    if let Some(clocks) = clocks {
+        clocks.enter()?;
     }
     if namespaces.creates(Kind::Network) {
         net::loopback_up()?;
@@ -177,26 +181,6 @@ fn enter_cgroups(init: &mut Init<'_>, wire: &ChildEnd) -> Result<()> {
         make(Kind::Cgroup.flag())?;
     }
     Ok(())
-}
-
-/// Offsets can be set only while no process is in the namespace, so it is made,
-/// set, and then entered through its file (`time_namespaces(7)`).
-fn new_time_namespace(init: &Init<'_>) -> Result<()> {
-    make(Kind::Time.flag())?;
-    let offsets = &init.plan.time_offsets;
-    if !offsets.is_empty() {
-        write_proc(init.shared.proc, "self/timens_offsets", &offsets.join("\n"))
-            .map_err(|error| error.at("linux.timeOffsets"))?;
-    }
-    let call = || "enter the new time namespace".into();
-    let file = openat(
-        init.shared.proc,
-        "self/ns/time_for_children",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .call(call)?;
-    namespace::join(file.as_fd(), Kind::Time.flag()).call(call)
 }
 
 fn name_the_host(plan: &Plan) -> Result<()> {

@@ -76,7 +76,7 @@ impl Shared<'_> {
         root: &Root,
         caller_umask: u32,
     ) -> Result<Last<'b>> {
-        program::change_directory(root, process)?;
+        let enters_as_user = !program::change_directory(root, process)?;
         if !(self.forks && process.scheduling.ends_at_fork()) {
             scheduling::apply(None, process.scheduling)?;
         }
@@ -89,7 +89,7 @@ impl Shared<'_> {
         extra_env.extend(program::home(root, process));
         confine::label(process, self.proc)?;
         let (filter, caller_mask) = (self.filter, self.caller_mask);
-        Ok(Last { process, extra_env, filter, caller_umask, caller_mask })
+        Ok(Last { process, extra_env, filter, caller_umask, caller_mask, enters_as_user })
     }
 }
 

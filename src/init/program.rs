@@ -6,9 +6,10 @@ use crate::plan::Process;
 use crate::rootfs::Root;
 use crate::sys::file::is_view;
 use crate::sys::process::may_execute;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, stat};
+use rustix::fs::{Access, FileType, Mode, OFlags, ResolveFlags, access, fstat, openat2, stat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::{CStr, CString};
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,9 +20,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The largest /etc/passwd that is looked at; the image may hold anything.
 const PASSWD: u64 = 1 << 20;
 
-/// Resolves `process.args[0]` with execvp(3)'s rules. This process has become the
-/// user who will run it: a file that only root may execute is not a program for
-/// others.
+/// Resolves `process.args[0]` with execvp(3)'s rules. This process has the ids, groups and
+/// capabilities that execve(2) will be called with, so the kernel gives the same answer: a
+/// file that only root may execute is not a program for others, unless they may override that.
 ///
 /// # Errors
 /// In the words that engines turn into their exit codes 126 and 127.
@@ -44,12 +45,17 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
     }
     let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH);
     let mut denied = false;
+    let mut hint = format!("PATH is {path}");
     for folder in path.split(':').filter(|_| !name.is_empty()) {
         let folder = if folder.is_empty() { "." } else { folder };
         let candidate = [folder.as_bytes(), b"/", name.to_bytes()].concat();
         let Ok(candidate) = CString::new(candidate) else { continue };
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
+            // Who may not search a directory does not know what is in it.
+            Err(Errno::ACCESS) if stat(&*candidate).is_err() => {
+                hint = format!("{hint}; user {} may not search {folder}", process.uid);
+            }
             Err(errno) => denied |= errno == Errno::ACCESS,
         }
     }
@@ -57,16 +63,39 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
     if denied {
         return Err(Error::os(fail, Errno::ACCESS));
     }
-    Err(Error::new(format!("{fail}: executable file not found in $PATH"))
-        .hint(format!("PATH is {path}")))
+    Err(Error::new(format!("{fail}: executable file not found in $PATH")).hint(hint))
 }
 
 fn check(path: &CStr) -> rustix::io::Result<()> {
-    may_execute(path)?;
+    match may_execute(path) {
+        // Linux 5.7, or the filter of an older engine around us.
+        Err(Errno::NOSYS | Errno::PERM) => may_perhaps_execute(path)?,
+        answer => answer?,
+    }
     match FileType::from_raw_mode(stat(path)?.st_mode) {
         FileType::RegularFile => Ok(()),
         _ => Err(Errno::ACCESS),
     }
+}
+
+/// As [`may_execute`], by access(2), which takes the permitted capabilities of root and none
+/// of others (`access(2)`, "Warning"). So nobody is refused who has one that overrides modes.
+fn may_perhaps_execute(path: &CStr) -> rustix::io::Result<()> {
+    match access(path, Access::EXEC_OK) {
+        Err(Errno::ACCESS) if overrides_modes()? && is_executable(path)? => Ok(()),
+        answer => answer,
+    }
+}
+
+fn overrides_modes() -> rustix::io::Result<bool> {
+    let modes = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    Ok(capabilities(None)?.effective.intersects(modes))
+}
+
+/// For somebody: without one of the three bits even root may not execute a file.
+fn is_executable(path: &CStr) -> rustix::io::Result<bool> {
+    let anybody = Mode::XUSR | Mode::XGRP | Mode::XOTH;
+    Ok(Mode::from_raw_mode(stat(path)?.st_mode).intersects(anybody))
 }
 
 fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
@@ -74,20 +103,54 @@ fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
     process.env.iter().find_map(value)
 }
 
-/// Makes the working directory of a container's own process if it is missing, as runc does.
+/// Makes the working directory of a new container if it is missing. That comes before
+/// anything becomes read-only, and with the rights of root of the container.
 ///
 /// # Errors
-/// If it cannot be made, or something on the way is no directory.
+/// If it cannot be made.
 pub fn make_directory(root: &Root, process: &Process) -> Result<()> {
-    root.directory(&process.cwd).at(|| "process.cwd".into()).map(drop)
+    if process.cwd == "/" {
+        return Ok(());
+    }
+    root.make_directory(&process.cwd).at(|| "process.cwd".into()).map_err(|error| {
+        let why = match error.errno() {
+            Some(Errno::ROFS) => "what it would lie in is read-only",
+            Some(Errno::ACCESS | Errno::PERM) => "root of the container may not make it",
+            _ => return error,
+        };
+        error.hint(format!("it is missing, and {why}"))
+    })
 }
 
 /// Goes to the working directory, found inside `root` and never through a link
 /// of procfs, which could lead to a directory of the host (CVE-2024-21626).
+/// Returns whether root of the container may: else [`change_directory_as_user`]
+/// is for later. In a user namespace root has no rights over what other ids have a part in.
 ///
 /// # Errors
 /// If it is missing, or no directory.
-pub fn change_directory(root: &Root, process: &Process) -> Result<()> {
+pub fn change_directory(root: &Root, process: &Process) -> Result<bool> {
+    match enter(root, process) {
+        Err(error) if matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) => Ok(false),
+        entered => entered.map(|()| true),
+    }
+}
+
+/// The second attempt, when this process has the ids, groups and capabilities of the user.
+///
+/// # Errors
+/// If the user may not enter it, either.
+pub fn change_directory_as_user(process: &Process) -> Result<()> {
+    enter(&Root::current()?, process).map_err(|error| match error.errno() {
+        Some(Errno::ACCESS | Errno::PERM) => {
+            let uid = process.uid;
+            error.hint(format!("neither root of the container nor user {uid} may enter it"))
+        }
+        _ => error,
+    })
+}
+
+fn enter(root: &Root, process: &Process) -> Result<()> {
     let call = || format!("process.cwd: chdir {}", process.cwd);
     let directory = root.existing(&process.cwd).call(call)?;
     fchdir(&directory).call(call)

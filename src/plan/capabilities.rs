@@ -1,7 +1,9 @@
 //! Capability names to masks (capabilities(7), config.md "Linux Process").
 
 use super::Findings;
+use crate::error::Error;
 use crate::spec;
+use std::collections::BTreeSet;
 
 /// The capabilities of linux/capability.h; the index is the number.
 pub const NAMES: [&str; 41] = [
@@ -77,26 +79,127 @@ pub fn names(mask: u64) -> impl Iterator<Item = &'static str> {
         .map(|(_, name)| name)
 }
 
-/// Turns the names into masks; an unknown one is a warning, as the spec says.
+/// The same in one line.
+pub fn list(mask: u64) -> String {
+    names(mask).collect::<Vec<_>>().join(", ")
+}
+
+/// Turns the names into masks. What the kernel could not be asked for is a warning, as
+/// config.md wants it; what the kernel would refuse is an error.
 ///
 /// Without `process.capabilities` the process has none: that is what the peers
 /// do, and what a configuration that is silent should mean.
-pub fn plan(sets: Option<&spec::Capabilities>, findings: &mut Findings) -> Capabilities {
+pub fn plan<'a>(sets: Option<&'a spec::Capabilities>, findings: &mut Findings) -> Capabilities {
     let Some(sets) = sets else { return Capabilities::default() };
-    let mut mask = |set: &str, names: &[String]| {
+    let mut unknown = BTreeSet::new();
+    let mut mask = |set: &str, names: &'a [String]| {
         names.iter().fold(0, |mask, name| {
             let bit = bit(name);
-            if bit.is_none() {
+            // `exec --cap` puts a name into three sets.
+            if bit.is_none() && unknown.insert(name.as_str()) {
                 findings.warn(format!("process.capabilities.{set}: ignoring unknown {name:?}"));
             }
             mask | bit.unwrap_or_default()
         })
     };
-    Capabilities {
+    let wanted = Capabilities {
+        bounding: mask("bounding", &sets.bounding),
         effective: mask("effective", &sets.effective),
         permitted: mask("permitted", &sets.permitted),
         inheritable: mask("inheritable", &sets.inheritable),
-        bounding: mask("bounding", &sets.bounding),
         ambient: mask("ambient", &sets.ambient),
+    };
+    refuse_unbounded(wanted, findings);
+    grant(wanted, findings)
+}
+
+/// capset(2) takes nothing into the inheritable set that the bounding set does not have.
+fn refuse_unbounded(wanted: Capabilities, findings: &mut Findings) {
+    let beyond = wanted.inheritable & !wanted.bounding;
+    if beyond != 0 {
+        findings.error(
+            Error::new(format!(
+                "process.capabilities.inheritable: cannot grant {}: not in process.capabilities.bounding",
+                list(beyond)
+            ))
+            .hint("capset(2) takes nothing beyond the bounding set"),
+        );
+    }
+}
+
+/// As far as it goes: the effective set is a part of the permitted one, the ambient set
+/// of the permitted and the inheritable one (capabilities(7)). What is permitted beyond the
+/// bounding set stays, as execve(2) is called with it, and takes it away.
+fn grant(wanted: Capabilities, findings: &mut Findings) -> Capabilities {
+    let mut part = |set: &str, wanted: u64, of: &str, whole: u64| {
+        let beyond = wanted & !whole;
+        if beyond != 0 {
+            let names = list(beyond);
+            findings.warn(format!(
+                "process.capabilities.{set}: cannot grant {names}: not in process.capabilities.{of}"
+            ));
+        }
+        wanted & whole
+    };
+    part("permitted", wanted.permitted, "bounding", wanted.bounding);
+    let effective = part("effective", wanted.effective, "permitted", wanted.permitted);
+    let ambient = part("ambient", wanted.ambient, "permitted", wanted.permitted);
+    let ambient = part("ambient", ambient, "inheritable", wanted.inheritable);
+    Capabilities { effective, ambient, ..wanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILL: u64 = 1 << 5;
+    const RAW: u64 = 1 << 13;
+
+    fn planned(sets: [&[&str]; 5]) -> (Capabilities, Vec<String>, Vec<String>) {
+        let [bounding, effective, permitted, inheritable, ambient] =
+            sets.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        let sets = spec::Capabilities { bounding, effective, permitted, inheritable, ambient };
+        let mut findings = Findings::default();
+        let plan = plan(Some(&sets), &mut findings);
+        let errors = findings.errors().iter().map(ToString::to_string).collect();
+        (plan, findings.warnings().to_vec(), errors)
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_told_and_left_out() {
+        let both: &[&str] = &["CAP_KILL", "CAP_NET_RAW"];
+        let one: &[&str] = &["CAP_KILL"];
+        let (plan, warnings, errors) = planned([both, both, one, both, both]);
+        assert_eq!((plan.effective, plan.permitted, plan.ambient), (KILL, KILL, KILL));
+        assert_eq!((plan.bounding, plan.inheritable), (KILL | RAW, KILL | RAW));
+        let why = "cannot grant CAP_NET_RAW: not in process.capabilities.permitted";
+        let field = |set: &str| format!("process.capabilities.{set}: {why}");
+        assert_eq!(warnings, [field("effective"), field("ambient")]);
+        assert!(errors.is_empty());
+        let (plan, warnings, errors) = planned([one, both, both, &[], &[]]);
+        assert_eq!((plan.effective, plan.permitted), (KILL | RAW, KILL | RAW));
+        let why = "permitted: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
+        assert_eq!(warnings, [format!("process.capabilities.{why}")]);
+        assert!(errors.is_empty());
+        let (plan, warnings, _) = planned([both, &[], both, one, both]);
+        assert_eq!((plan.permitted, plan.ambient), (KILL | RAW, KILL));
+        assert!(warnings[0].ends_with("not in process.capabilities.inheritable"), "{warnings:?}");
+        assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_an_error() {
+        let (_, _, errors) = planned([&["CAP_KILL"], &[], &[], &["CAP_KILL", "CAP_NET_RAW"], &[]]);
+        assert_eq!(errors.len(), 1);
+        let wanted = "process.capabilities.inheritable: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
+        assert!(errors[0].starts_with(wanted), "{errors:?}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_once() {
+        let names: &[&str] = &["CAP_X", "CAP_KILL", "CAP_X", "CAP_KILL"];
+        let (plan, warnings, _) = planned([names, names, names, &[], &[]]);
+        assert_eq!((plan.bounding, plan.effective), (KILL, KILL));
+        assert_eq!(warnings, ["process.capabilities.bounding: ignoring unknown \"CAP_X\""]);
     }
 }

@@ -73,17 +73,20 @@ impl Root {
         Ok(Self::new(fd))
     }
 
-    /// Opens the directory at `path`, first making what is missing of it.
+    /// Makes what is missing of the directory at `path`. Whatever else may be wrong with
+    /// it is told to who opens it, perhaps as another user.
     ///
     /// # Errors
-    /// If something on the way is no directory.
-    pub fn directory(&self, path: &str) -> Result<OwnedFd> {
-        let fd = self.ensure(path, Links::Follow, || Ok(Node::Dir))?.fd;
-        let mode = fstat(&fd).call(|| format!("stat {path}"))?.st_mode;
-        if FileType::from_raw_mode(mode) == FileType::Directory {
-            return Ok(fd);
+    /// Those of mkdir(2).
+    pub fn make_directory(&self, path: &str) -> Result<()> {
+        if self.open(path, Links::Follow).err() != Some(Errno::NOENT) {
+            return Ok(());
         }
-        Err(Error::os(format!("open {path} in the root filesystem"), Errno::NOTDIR))
+        let made = self.create(path, Links::Follow, Node::Dir);
+        made.map(drop).map_err(|error| match error.errno() {
+            Some(errno) => Error::os(format!("mkdir {path} in the root filesystem"), errno),
+            None => error,
+        })
     }
 
     /// Opens what is at `path`, which must exist.

@@ -1,10 +1,11 @@
 //! Puts the five capability sets into force (capabilities(7)), in few calls.
 
-use crate::error::{Context, Result};
-use crate::plan::capabilities::{Capabilities, NAMES};
+use crate::error::{At, Context, Result};
+use crate::plan::capabilities::{Capabilities, list};
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capabilities_secure_bits,
+    capability_is_in_bounding_set, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
 };
 
@@ -12,42 +13,67 @@ use rustix::thread::{
 pub const SYS_ADMIN: u64 = 1 << 21;
 
 /// Sets that we can give: what is not ours to give is left out, as the spec
-/// asks, and named.
+/// asks, with a warning for each reason.
 ///
 /// # Errors
 /// Those of capget(2).
-pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<&'static str>)> {
+pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<String>)> {
     let own = capabilities(None).call(|| "capget".into())?.permitted.bits();
+    let mut warnings = Vec::new();
     let missing =
         (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;
-    let names = (0..NAMES.len()).filter(|n| missing >> n & 1 == 1).map(|n| NAMES[n]).collect();
-    let granted = Capabilities {
-        effective: wanted.effective & wanted.permitted & own,
+    if missing != 0 {
+        let names = list(missing);
+        warnings.push(format!("process.capabilities: cannot grant {names}: not the runtime's own"));
+    }
+    let mut granted = Capabilities {
+        effective: wanted.effective & own,
         permitted: wanted.permitted & own,
         inheritable: wanted.inheritable & own,
         bounding: wanted.bounding & own,
-        ambient: wanted.ambient & wanted.permitted & wanted.inheritable & own,
+        ambient: wanted.ambient & own,
     };
-    Ok((granted, names))
+    if granted.ambient != 0 {
+        let bits = capabilities_secure_bits().call(|| "prctl(PR_GET_SECUREBITS)".into())?;
+        if bits.contains(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE) {
+            let names = list(granted.ambient);
+            warnings.push(format!(
+                "process.capabilities.ambient: cannot grant {names}: the caller has set SECBIT_NO_CAP_AMBIENT_RAISE"
+            ));
+            granted.ambient = 0;
+        }
+    }
+    Ok((granted, warnings))
 }
 
 /// Drops every capability that is not in `keep` from the bounding set. This
 /// needs `CAP_SETPCAP`, so it comes before the ids change.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SETPCAP`.
+/// `EPERM` without `CAP_SETPCAP`, if there is one to drop.
 pub fn limit_bounding(keep: u64) -> Result<()> {
     for number in (0..64).filter(|number| keep >> number & 1 == 0) {
-        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+        match drop_from_bounding(CapabilitySet::from_bits_retain(1 << number)) {
             Ok(()) => {}
             // Beyond the last capability that this kernel has.
             Err(Errno::INVAL) => return Ok(()),
             Err(errno) => {
-                return Err(errno).call(|| format!("prctl(PR_CAPBSET_DROP, {number})"));
+                let field = "process.capabilities.bounding";
+                return Err(errno)
+                    .call(|| format!("{field}: prctl(PR_CAPBSET_DROP, {number})"))
+                    .or_hint("the runtime lacks CAP_SETPCAP");
             }
         }
     }
     Ok(())
+}
+
+/// The kernel asks for the privilege first: without it, whether there is anything to drop.
+fn drop_from_bounding(one: CapabilitySet) -> rustix::io::Result<()> {
+    match remove_capability_from_bounding_set(one) {
+        Err(Errno::PERM) if !capability_is_in_bounding_set(one)? => Ok(()),
+        done => done,
+    }
 }
 
 /// Gives up the `extra` of [`set`].
@@ -77,15 +103,16 @@ pub fn set(sets: Capabilities, extra: u64) -> Result<()> {
         permitted: set(sets.permitted | extra),
         inheritable: set(sets.inheritable),
     };
-    set_capabilities(None, new).call(|| "capset".into())?;
+    set_capabilities(None, new).call(|| "process.capabilities: capset".into())?;
     match clear_ambient_capability_set() {
         Ok(()) => {}
         Err(Errno::INVAL) if sets.ambient == 0 => return Ok(()),
         Err(errno) => return Err(errno).call(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into()),
     }
     for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
-        configure_capability_in_ambient_set(set(1 << number), true)
-            .call(|| format!("prctl(PR_CAP_AMBIENT_RAISE, {number})"))?;
+        configure_capability_in_ambient_set(set(1 << number), true).call(|| {
+            format!("process.capabilities.ambient: prctl(PR_CAP_AMBIENT_RAISE, {number})")
+        })?;
     }
     Ok(())
 }

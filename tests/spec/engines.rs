@@ -1,5 +1,5 @@
 //! What engines write (`tests/fixtures/engines`): valid by the schema, read
-//! without loss, and planned without a complaint.
+//! without loss, and planned without a complaint, but for one that is due.
 
 use super::schema::Schemas;
 use super::{fixtures, parse, preview};
@@ -30,7 +30,10 @@ fn engines_configurations_are_read_and_planned() {
         assert_eq!(invalid, [""; 0], "{name}");
         let spec = parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let preview = preview(&spec).to_json();
-        assert_eq!(preview["findings"], serde_json::json!([]), "{name}");
+        let mut findings = preview["findings"].as_array().unwrap().clone();
+        // buildah makes them ambient and not inheritable, which nobody can.
+        findings.retain(|f| !(name == "buildah" && f["field"] == "process.capabilities.ambient"));
+        assert_eq!(findings, Vec::<Value>::new(), "{name}");
         let plan = &preview["plan"];
         let count = |value: &Value| value.as_array().map_or(0, Vec::len);
         assert_eq!(count(&plan["mounts"]), count(&document["mounts"]), "{name}: {plan:#}");
