@@ -23,6 +23,7 @@ mod events;
 mod exec;
 mod fds;
 mod guard;
+mod hook_process;
 mod hooks;
 mod killed;
 mod lifecycle;

@@ -450,6 +450,7 @@ fn give_birth(
         no_pivot: work.settings.no_pivot,
         caller_mask,
         extra_env: work.settings.extra_env.clone(),
+        hook_env: hooks::environment(&plan.hooks.create_container),
     };
     let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
     let (child, wire) = spawn(&birth, sync::pair()?, hear, |wire| first::main(init, wire))?;

@@ -18,6 +18,7 @@ use crate::sys::signal::Mask;
 use crate::sys::start::hide_command_line;
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::process::fchdir;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -56,6 +57,8 @@ pub struct Init<'a> {
     pub caller_mask: &'a Mask,
     /// Variables beyond `process.env`.
     pub extra_env: Vec<CString>,
+    /// The runtime's environment, for `createContainer` hooks that have none.
+    pub hook_env: Vec<CString>,
 }
 
 /// Runs in the new process; never returns.
@@ -102,7 +105,7 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
-    run_hooks(plan, wire)?;
+    run_hooks(plan, &root, &init.hook_env, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(init.proc, &plan.sysctl)?;
     let start = init.start;
@@ -144,7 +147,9 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
         let confine = || last.confine_hook();
-        container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
+        let env: Vec<_> = last.process.env.iter().chain(&last.extra_env).cloned().collect();
+        let by = Runner::Init(&confine, &env);
+        container_hooks(plan, "startContainer", hooks, Status::Created, by)?;
     }
     last.exec(&program, wire, filtered)
 }
@@ -226,7 +231,7 @@ fn name_the_host(plan: &Plan) -> Result<()> {
 
 /// The mounts are made, the old root is still there: the time of three kinds
 /// of hooks. The runtime runs those that belong into its own namespaces.
-fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
+fn run_hooks(plan: &Plan, root: &Root, env: &[CString], wire: &ChildEnd) -> Result<()> {
     let hooks = &plan.hooks;
     if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
         wire.send(&ToParent::Hooks)?;
@@ -235,8 +240,11 @@ fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
     if hooks.create_container.is_empty() {
         return Ok(());
     }
+    // They begin in the root filesystem, as with runc.
+    fchdir(root.fd()).call(|| "fchdir to the root filesystem".into())?;
     let list = &hooks.create_container;
-    container_hooks(plan, "createContainer", list, Status::Creating, &hooks::unconfined)
+    let by = Runner::Init(&hooks::unconfined, env);
+    container_hooks(plan, "createContainer", list, Status::Creating, by)
 }
 
 fn container_hooks(
@@ -244,7 +252,7 @@ fn container_hooks(
     kind: &str,
     list: &[Hook],
     status: Status,
-    confine: hooks::Confine<'_>,
+    by: Runner<'_>,
 ) -> Result<()> {
     let state = State {
         oci_version: OCI_VERSION,
@@ -258,7 +266,7 @@ fn container_hooks(
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state, Runner::Init(confine))
+    hooks::run_all(kind, list, &state, by)
 }
 
 fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {

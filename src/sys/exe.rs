@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 const SELF: &str = "/proc/self/exe";
 /// The variable that tells a copy that it is one, so that it makes no other.
-const COPIED: &str = "PINNACE_COPIED";
+pub const COPIED: &str = "PINNACE_COPIED";
 /// The same as it stands in the environment.
 const MARK: &CStr = c"PINNACE_COPIED=1";
 /// `STATX_ATTR_MOUNT_ROOT`, Linux 5.8.
