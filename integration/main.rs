@@ -40,3 +40,4 @@ mod seccomp;
 mod security;
 mod systemd;
 mod terminal;
+mod warnings;
