@@ -15,6 +15,7 @@ mod bad_input;
 mod bare;
 mod budget;
 mod bus;
+mod callers;
 mod cgroups;
 mod cli;
 mod conversation;
