@@ -7,8 +7,14 @@ _pinnace_value() {
     local kind=$1 word=$2 choices=$3
     shift 3
     case $kind in
-    *\ DIR) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
-    *\ FILE | *\ SOCKET) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    *\ DIR)
+        compopt -o filenames 2>/dev/null || :
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        ;;
+    *\ FILE | *\ SOCKET)
+        compopt -o filenames 2>/dev/null || :
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
     CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word") ;;
     esac
@@ -39,8 +45,9 @@ _pinnace() {
             option=${option%%  *}
             [[ $option == *\ * && " ${option//,/} " == *" $before "* && ${option##* } != -* ]] || continue
             kind=" ${option##* }"
-            line=${line##*\[}
-            _pinnace_value "$kind" "$word" "$(sed 's/;.*//; s/,//g' <<<"$line")" "$program" "${global[@]}"
+            # Choices stand in brackets at the end: "[text, json; default: text]".
+            [[ $line == *\[*,*\] ]] && line=${line##*\[} || line=''
+            _pinnace_value "$kind" "$word" "$(sed 's/[];].*//; s/,//g' <<<"$line")" "$program" "${global[@]}"
             return
         done < <(grep '^  -' <<<"$help")
     fi
@@ -55,4 +62,4 @@ _pinnace() {
     fi
 }
 
-complete -o filenames -F _pinnace pinnace
+complete -F _pinnace pinnace

@@ -1,7 +1,9 @@
 //! What is written into cgroup files, and its effect inside. A pair of names is
 //! the file of v1 and the file of v2.
 
-use crate::harness::{Bundle, Container, Hierarchy, by_systemd, deviates, json, needs};
+use crate::harness::{
+    Bundle, Call, Container, Hierarchy, by_systemd, deviates, is_cgroup, json, needs,
+};
 use std::fs;
 use std::path::Path;
 
@@ -37,6 +39,12 @@ fn r165_an_absolute_cgroups_path() {
     remove_parents(&c);
 }
 
+fn remove_parents_of(path: &str) {
+    for dir in everywhere(path) {
+        drop(fs::remove_dir(dir.parent().unwrap()));
+    }
+}
+
 /// A parent that the runtime made may stay for others; the test cleans up.
 fn remove_parents(c: &Container) {
     for controller in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
@@ -68,6 +76,115 @@ fn r166_a_relative_cgroups_path_is_always_the_same_place() {
     }
     assert_eq!(places[0], places[1]);
     assert!(places[0].ends_with(&name));
+}
+
+/// Where a process of this test could make a cgroup, in every hierarchy.
+fn everywhere(path: &str) -> Vec<std::path::PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    let below = fs::read_dir(top).unwrap().flatten().map(|entry| entry.path());
+    let all = below.filter(|dir| !dir.is_symlink() && is_cgroup(dir));
+    match v1() {
+        true => all.map(|dir| dir.join(&path[1..])).collect(),
+        false => vec![top.join(&path[1..])],
+    }
+}
+
+/// runtime.md, "Delete": what the container did not create is not deleted.
+#[test]
+fn r269_r270_a_cgroup_of_the_callers_stays() {
+    needs!(!by_systemd(), "the cgroupfs driver");
+    deviates!(["runc", "crun"], "R269: they remove it");
+    let path = unique_path(&Bundle::sleeper());
+    let dirs = everywhere(&path);
+    dirs.iter().for_each(|dir| fs::create_dir_all(dir).unwrap());
+    for _ in 0..2 {
+        let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
+        c.create().ok();
+        assert!(c.cgroup("pids").ends_with(&path[1..]));
+        // What is below it is the container's.
+        fs::create_dir(c.cgroup("pids").join("below")).unwrap();
+        c.start().ok();
+        c.exec(["true"]).ok();
+        c.call(["delete", "--force", &c.id]).run().ok();
+        for dir in &dirs {
+            let list = fs::read_to_string(dir.join("cgroup.procs"));
+            assert_eq!(list.unwrap_or_else(|e| panic!("{}: {e}", dir.display())), "");
+            assert!(!dir.join("below").exists());
+        }
+    }
+    for dir in &dirs {
+        fs::remove_dir(dir).unwrap();
+        fs::remove_dir(dir.parent().unwrap()).unwrap();
+    }
+}
+
+/// What a container of ours has left becomes the next one's altogether.
+#[test]
+fn r270_a_cgroup_that_is_handed_on_goes_with_the_last() {
+    needs!(!by_systemd(), "the cgroupfs driver");
+    let path = unique_path(&Bundle::sleeper());
+    let up = || {
+        let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
+        c.create().ok();
+        c
+    };
+    let first = up();
+    let dir = first.cgroup("pids");
+    first.stop();
+    first.call(["kill", "--all", &first.id, "KILL"]).run();
+    let second = up();
+    second.exec(["true"]).ok();
+    second.stop();
+    second.delete().ok();
+    deviates!(["runc", "crun"], "R270: the first delete removes what the second container has");
+    assert!(everywhere(&path).iter().all(|dir| !dir.exists()), "{}", dir.display());
+    first.delete().ok();
+    remove_parents_of(&path);
+}
+
+/// The kernel kills who is cloned into another cgroup, if that of its parent has ever been killed
+/// as a whole (`cgroup_css_set_fork`): a supervisor may have done so to the service that we are in.
+#[test]
+fn r210_the_runtimes_own_cgroup_may_have_been_killed_once() {
+    needs!(!by_systemd(), "the cgroupfs driver");
+    let c = Bundle::sleeper().container();
+    let top = Path::new("/sys/fs/cgroup");
+    let top = if v1() { top.join("unified") } else { top.into() };
+    let own = top.join(format!("{}-own", c.id));
+    fs::create_dir(&own).unwrap();
+    needs!(own.join("cgroup.kill").exists(), "cgroup.kill");
+    fs::write(own.join("cgroup.kill"), "1").unwrap();
+    let inside = |args: &[&str]| {
+        let script = format!("echo 0 > {}/cgroup.procs; exec \"$@\"", own.display());
+        let program = crate::harness::runtime().path.to_str().unwrap();
+        let call = Call::new("/bin/sh").args(["-c", &script, "sh", program]).args(c.global());
+        call.args(args).output_to(c.log("out"), c.log("err")).run()
+    };
+    inside(&["create", "--bundle", c.bundle.path().to_str().unwrap(), &c.id]).ok();
+    inside(&["start", &c.id]).ok();
+    inside(&["exec", &c.id, "sh", "-c", "echo > /tmp/made"]).ok();
+    assert!(c.bundle.rootfs("tmp/made").exists());
+    let places = fs::read_to_string(format!("/proc/{}/cgroup", c.pid().as_raw_pid())).unwrap();
+    assert!(places.lines().any(|l| l.starts_with("0::") && l.ends_with(&c.id)), "{places}");
+    assert!(c.cgroup("freezer").ends_with(&c.id), "{places}");
+    c.call(["delete", "--force", &c.id]).run().ok();
+    fs::remove_dir(&own).unwrap();
+}
+
+/// v2: what kills and lists a cgroup's processes is not there in a threaded one.
+#[test]
+fn r203_r270_a_threaded_cgroup_can_be_deleted() {
+    needs!(!v1() && !by_systemd(), "cgroup v2, the cgroupfs driver");
+    deviates!(["runc", "crun"], "R203: EOPNOTSUPP");
+    let unified = json!({"cgroup.type": "threaded"});
+    for script in ["true", "sleep 1000 & sleep 1000"] {
+        let c = Bundle::sh(script).set("/linux/resources/unified", unified.clone()).container();
+        // Beside a domain controller the kernel refuses it.
+        if c.run_detached().code == 0 {
+            c.call(["delete", "--force", &c.id]).run().ok();
+            c.call(["state", &c.id]).run().is_unknown();
+        }
+    }
 }
 
 #[test]

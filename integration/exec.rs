@@ -178,6 +178,76 @@ fn r344_exec_process_file_with_capabilities() {
     assert_eq!(out.field("NoNewPrivs"), "0");
 }
 
+/// What a document does not say is as in the container's own process.
+#[test]
+fn r344_exec_process_file_without_what_it_need_not_say() {
+    deviates!("crun", "R344: crun 1.8.1 takes what is absent for none");
+    let mut bundle = Bundle::sleeper()
+        .set("/process/env", json!(["PATH=/bin", "MINE=1"]))
+        .set("/process/cwd", json!("/etc"))
+        .set("/process/user", json!({"uid": 11, "gid": 22, "additionalGids": [33], "umask": 0o27}))
+        .set("/process/oomScoreAdj", json!(321))
+        .capability("CAP_NET_RAW");
+    bundle = bundle.set("/process/noNewPrivileges", json!(true));
+    let c = bundle.container().up();
+    let file = c.bundle.dir().join("process.json");
+    let script = "cat /proc/self/status; echo Limit: $(ulimit -n); cat /proc/self/oom_score_adj";
+    let run = |process: &Value| {
+        fs::write(&file, process.to_string()).unwrap();
+        c.call(["exec", "--process", file.to_str().unwrap(), &c.id]).run()
+    };
+    let own = c.exec(["sh", "-c", script]);
+    let few = json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"],
+        "user": {"uid": 11, "gid": 22, "additionalGids": [33], "umask": 0o27}});
+    let out = run(&few);
+    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Limit"] {
+        assert_eq!(out.field(name), own.field(name), "{name}");
+    }
+    assert!(out.ok().ends_with("\n321\n"), "{out:?}");
+    deviates!("runc", "R344: drops noNewPrivileges, wants cwd, and takes an absent user for root");
+    assert_eq!(out.field("NoNewPrivs"), "1");
+    for process in [
+        json!({"args": ["sh", "-c", "id -u; id -G; pwd; echo $MINE; umask"]}),
+        json!({"args": ["sh", "-c", "id -u; id -G; pwd; echo $MINE; umask"],
+            "cwd": null, "env": null, "user": null, "capabilities": null, "rlimits": null}),
+    ] {
+        assert_eq!(run(&process).ok(), "11\n22 33\n/etc\n1\n0027\n", "{process}");
+    }
+    // What it says is taken, also if that is nothing.
+    let out = run(&json!({"args": ["/bin/cat", "/proc/self/status"], "env": [],
+        "capabilities": {}, "noNewPrivileges": false}));
+    assert_eq!((out.field("CapEff"), out.field("NoNewPrivs")), ("0000000000000000", "0"));
+    fs::write(&file, json!({"args": ["/bin/env"], "env": []}).to_string()).unwrap();
+    let out = c.call(["exec", "--process", file.to_str().unwrap(), &c.id]).run();
+    assert_eq!(out.ok(), "HOME=/\n");
+}
+
+/// An error of the request is not one of the container's `config.json`.
+#[test]
+fn r344_r348_exec_names_the_file_or_the_option_that_is_wrong() {
+    deviates!(["runc", "crun"], "R344: their messages name neither");
+    let c = up();
+    let file = process_file(&c, |p| p["env"] = json!(["PATH=/bin", "FOO"]));
+    let file = file.to_str().unwrap();
+    let out = c.call(["exec", "--process", file, &c.id]).run();
+    out.fails_with(&["--process", file, "process.env[1]"]);
+    assert!(!out.stderr.contains("config.json"), "{out:?}");
+    for (flags, word) in [
+        (["--env", "FOO"], "--env: \"FOO\" is not of the form NAME=value"),
+        (["-e", "=x"], "--env: \"=x\" is not"),
+        (["--cwd", "etc"], "--cwd: \"etc\" is not an absolute path"),
+        (["--cwd", ""], "--cwd: \"\" is not an absolute path"),
+        (["--cgroup", "../x"], "--cgroup \"../x\""),
+        (["--cap", "CAP_NOPE"], "--cap: \"CAP_NOPE\" is no capability"),
+        (["--user", "x"], "--user"),
+    ] {
+        let out = c.exec_with(flags, ["true"]);
+        assert!(out.fails().contains(word), "{out:?}");
+        assert!(!out.stderr.contains("config.json"), "{out:?}");
+        assert_eq!(out.stderr.matches("--c").count().max(1), 1, "named once: {out:?}");
+    }
+}
+
 #[test]
 fn r344_exec_process_file_that_is_bad() {
     let c = up();
@@ -197,6 +267,58 @@ fn r347_exec_cwd() {
     let out = c.exec_with(["--cwd", "etc"], ["pwd"]);
     deviates!(["runc", "crun"], "R347: a relative path is taken");
     out.fails_with(&["absolute"]);
+}
+
+/// Only create and run make a working directory: here it is a typing error.
+#[test]
+fn r347_exec_makes_no_directory() {
+    let c = up();
+    deviates!("crun", "R347: exits with 1");
+    for path in ["/nope", "/tmp/nope/deeper", "/bin/busybox", "/bin/busybox/x"] {
+        let out = c.exec_with(["--cwd", path], ["pwd"]);
+        assert_eq!(out.code, 255, "{path}: {out:?}");
+        let file = process_file(&c, |p| p["cwd"] = json!(path));
+        let out = c.call(["exec", "--process", file.to_str().unwrap(), &c.id]).run();
+        assert_eq!(out.code, 255, "{path}: {out:?}");
+        deviates!("runc", "R347: says no more than that chdir has failed");
+        out.fails_with(&["process.cwd", "chdir", path]);
+    }
+    c.exec(["test", "!", "-e", "/nope"]).ok();
+    c.exec(["test", "!", "-e", "/tmp/nope"]).ok();
+}
+
+#[test]
+fn r126_exec_has_the_personality_of_the_container() {
+    let c = Bundle::sleeper().set("/linux/personality", json!({"domain": "LINUX32"})).container();
+    let c = c.up();
+    deviates!("runc", "R126: newer than runc 1.1.5");
+    assert_eq!(c.exec(["cat", "/proc/self/personality"]).ok(), "00000008\n");
+    assert_eq!(c.exec(["uname", "-m"]).ok(), "i686\n");
+    let c = up();
+    assert_eq!(c.exec(["cat", "/proc/self/personality"]).ok(), "00000000\n");
+}
+
+/// The CPUs of who calls us are not the container's: as `run`.
+#[test]
+fn r102_exec_resets_the_affinity_of_its_caller() {
+    needs!(std::thread::available_parallelism().is_ok_and(|n| n.get() > 1), "two CPUs");
+    let c = up();
+    let free = c.exec(["grep", "Cpus_allowed_list", "/proc/self/status"]);
+    let by_caller = |args: &[&str]| {
+        let root = c.root();
+        let global = [runtime().path.to_str().unwrap(), "--root", root.to_str().unwrap()];
+        Call::new("/usr/bin/taskset").args(["1"].iter().chain(&global).chain(args)).run()
+    };
+    let show = ["exec", &c.id, "grep", "Cpus_allowed_list", "/proc/self/status"];
+    deviates!(["runc", "crun"], "R102: newer than these");
+    assert_eq!(by_caller(&show).ok(), free.ok());
+    // Who says where it begins leaves the rest to the kernel (config.md, "Linux Process").
+    let file = process_file(&c, |p| {
+        p["args"] = json!(["grep", "Cpus_allowed_list", "/proc/self/status"]);
+        p["execCPUAffinity"] = json!({"initial": "1"});
+    });
+    let out = by_caller(&["exec", "--process", file.to_str().unwrap(), &c.id]);
+    assert_eq!(out.field("Cpus_allowed_list"), "1");
 }
 
 #[test]
@@ -392,6 +514,38 @@ fn r359_exec_cgroup() {
     let out = c.exec_with(["--cgroup", flag], ["grep", "/sub$", "/proc/self/cgroup"]);
     deviates!("crun", "R359: one path for all controllers");
     assert_eq!(out.ok().lines().count(), 1);
+}
+
+/// man runc-exec: the container's top cgroup.
+#[test]
+fn r359_exec_cgroup_may_be_the_containers_own() {
+    let c = up();
+    let init = fs::read_to_string(format!("/proc/{}/cgroup", c.pid().as_raw_pid())).unwrap();
+    let v1 = Hierarchy::of_host() == Hierarchy::V1;
+    deviates!("crun", "R359: one path for all controllers");
+    for path in ["/", "", ".", "./"] {
+        assert_eq!(c.exec_with(["--cgroup", path], ["cat", "/proc/self/cgroup"]).ok(), init);
+        let one = format!("pids:{path}");
+        let out = c.exec_with(["--cgroup", &one], ["cat", "/proc/self/cgroup"]);
+        match v1 {
+            true => assert_eq!(out.ok(), init, "{one}"),
+            false => out.fails_with(&["--cgroup", "hierarchy"]),
+        }
+    }
+}
+
+/// v2: what may not be in the top cgroup does not go elsewhere, if that was asked for.
+#[test]
+fn r359_exec_cgroup_of_the_container_has_no_second_best() {
+    needs!(Hierarchy::of_host() == Hierarchy::V2, "cgroup v2");
+    let c = up();
+    let own = c.cgroup("");
+    fs::create_dir(own.join("init")).unwrap();
+    fs::write(own.join("init/cgroup.procs"), c.pid().as_raw_pid().to_string()).unwrap();
+    fs::write(own.join("cgroup.subtree_control"), "+pids").unwrap();
+    c.exec(["true"]).ok();
+    deviates!("crun", "R359: has no such rule");
+    c.exec_with(["--cgroup", "/"], ["true"]).fails();
 }
 
 #[test]

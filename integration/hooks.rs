@@ -262,20 +262,50 @@ fn r312_a_failing_hook_fails_create_and_undoes_it() {
     }
 }
 
+/// runtime.md, Lifecycle 3 to 5: "continue at step 12", which is destroy and poststop.
 #[test]
 fn r312_a_failing_create_hook_is_followed_by_poststop() {
-    let (bundle, log) = with_log(Bundle::sh("true"));
-    let command = format!("echo poststop >> {}", log.display());
-    let c = bundle
-        .set("/hooks/createRuntime", json!([{"path": "/bin/false"}]))
-        .set("/hooks/poststop", json!([{"path": "/bin/sh", "args": ["sh", "-c", command]}]))
-        .container();
-    c.create().fails();
-    deviates!(
-        "crun",
-        "runtime.md, Lifecycle 4: continue at step 12, which is destroy and poststop"
-    );
-    assert_eq!(read(&log), "poststop\n");
+    let fails = |path: &str| json!({"path": path, "timeout": 20});
+    for (kind, hooks) in [
+        ("createRuntime", json!([fails("/bin/false")])),
+        ("prestart", json!([fails("/bin/false")])),
+        ("createContainer", json!([fails("/bin/false")])),
+        ("createContainer", json!([fails("/bin/true"), fails("/bin/false")])),
+        ("createContainer", json!([fails("/no/such/hook")])),
+        (
+            "createContainer",
+            json!([{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]),
+        ),
+    ] {
+        for verb in ["create", "run"] {
+            let (bundle, log) = with_log(Bundle::sh("true"));
+            let command = format!("echo poststop >> {}", log.display());
+            let c = bundle
+                .set(&format!("/hooks/{kind}"), hooks.clone())
+                .set("/hooks/poststop", json!([{"path": "/bin/sh", "args": ["sh", "-c", command]}]))
+                .container();
+            let out = if verb == "run" { c.run() } else { c.create() };
+            out.fails();
+            deviates!("crun", "R312: runs no poststop hooks then");
+            assert_eq!(read(&log), "poststop\n", "{verb} {kind} {hooks}");
+        }
+    }
+}
+
+/// What hooks have done is undone, whatever fails after them.
+#[test]
+fn r312_poststop_follows_hooks_that_have_run() {
+    for kind in ["createRuntime", "createContainer"] {
+        let (bundle, log) = with_log(Bundle::new(["no-such-program"]));
+        let command = format!("echo poststop >> {}", log.display());
+        let c = bundle
+            .set(&format!("/hooks/{kind}"), json!([{"path": "/bin/true"}]))
+            .set("/hooks/poststop", json!([{"path": "/bin/sh", "args": ["sh", "-c", command]}]))
+            .container();
+        c.create().fails();
+        deviates!("crun", "R312: runs no poststop hooks then");
+        assert_eq!(read(&log), "poststop\n", "{kind}");
+    }
 }
 
 #[test]

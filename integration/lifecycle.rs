@@ -458,6 +458,39 @@ fn r269_delete_works_without_the_bundle() {
     c.delete().ok();
 }
 
+/// A mount is made upon the root file system, which by a link would be elsewhere.
+#[test]
+fn r003_the_root_may_be_a_symbolic_link() {
+    let hook = json!([{"path": "/bin/true"}]);
+    for (what, pointer, value) in [
+        ("a plain one", "/annotations/x", json!("y")),
+        ("hooks", "/hooks/createRuntime", hook),
+        ("a mount by path", "/mounts/0/options", json!([])),
+    ] {
+        let bundle = Bundle::sh("echo in").set(pointer, value);
+        let rootfs = bundle.path().join("rootfs");
+        std::os::unix::fs::symlink(&rootfs, bundle.path().join("link")).unwrap();
+        let c = bundle.set("/root/path", json!("link")).container();
+        let out = c.run();
+        deviates!("runc", "R003: a link is refused");
+        assert_eq!(out.ok(), "in\n", "{what}");
+    }
+}
+
+/// Who names the file is told of that one.
+#[test]
+fn r329_messages_name_the_configuration_that_was_given() {
+    deviates!(["runc", "crun"], "R329: no --config, or an error without a file");
+    let c = Bundle::sh("true").set("/process/args", json!([])).container();
+    c.bundle.write_config();
+    let other = c.bundle.path().join("c2.json");
+    fs::rename(c.bundle.path().join("config.json"), &other).unwrap();
+    let (bundle, other) = (c.bundle.path(), other.to_str().unwrap().to_owned());
+    let out = c.call(["run", "-b", bundle.to_str().unwrap(), "-f", &other, &c.id]).run();
+    out.fails_with(&["c2.json: process.args"]);
+    assert!(!out.stderr.contains("config.json"), "{out:?}");
+}
+
 #[test]
 fn r263_config_changes_after_create_do_not_matter() {
     let c = Bundle::sh("hostname > /tmp/name; echo > /ready; sleep 1000").container();

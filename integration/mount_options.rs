@@ -288,6 +288,26 @@ propagation! {
     r066_runbindable: MountPropagationFlags::PRIVATE, "runbindable" => "unbindable" "unbindable";
 }
 
+/// The last of several counts (mount(8)), on a new file system, too.
+#[test]
+fn r040_r057_the_last_propagation_counts() {
+    let out = table()
+        .mount("tmpfs", "tmpfs", "/a", &["shared", "private"])
+        .mount("tmpfs", "tmpfs", "/b", &["rshared", "rprivate"])
+        .mount("tmpfs", "tmpfs", "/c", &["unbindable", "private"])
+        .mount("tmpfs", "tmpfs", "/d", &["private", "shared"])
+        .mount("tmpfs", "tmpfs", "/e", &["slave", "private", "unbindable"])
+        .run();
+    deviates!("crun", "R040: EINVAL");
+    let of = |point: &str| {
+        let line = out.ok().lines().find(|line| line.split(' ').nth(4) == Some(point)).unwrap();
+        let options = line.split(" - ").next().unwrap();
+        options.split(' ').skip(6).map(|word| word.split(':').next().unwrap()).collect::<String>()
+    };
+    let seen = ["/a", "/b", "/c", "/d", "/e"].map(of);
+    assert_eq!(seen, ["", "", "", "shared", "unbindable"]);
+}
+
 #[test]
 fn r046_remount() {
     let out = table()

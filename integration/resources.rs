@@ -64,6 +64,14 @@ fn r178_memory_kernel() {
     let c = limited("memory", json!({"kernel": -1}));
     c.create().ok();
     assert_eq!(c.cgroup_value("memory.kmem.limit_in_bytes", ""), "9223372036854771712");
+    // In force, or an error: Linux 6.6 takes any, and has none.
+    let c = limited("memory", json!({"kernel": 100 << 20, "limit": 200 << 20}));
+    let out = c.create();
+    deviates!(["runc", "crun"], "R178: ignored");
+    match out.code {
+        0 => assert_eq!(c.cgroup_value("memory.kmem.limit_in_bytes", ""), "104857600"),
+        _ => out.fails_with(&["linux.resources.memory.kernel", "ignores it"]),
+    }
 }
 
 #[test]

@@ -302,6 +302,42 @@ fn r239_r234_r236_notify_sends_the_state_and_a_descriptor() {
     assert!(out.fails().contains("Function not implemented"), "{out:?}");
 }
 
+/// As runc: the agent has the listener before `create` returns, with the state of a container
+/// that is being created. Calls of the set-up that follow are none of its affair.
+#[test]
+fn r239_r234_the_listener_comes_with_create() {
+    use crate::harness::FdSocket;
+    for no_new_privileges in [false, true] {
+        let bundle = Bundle::sh("mkdir /tmp/x; exit 4");
+        let socket = FdSocket::new(bundle.dir());
+        let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]));
+        profile["listenerPath"] = json!(socket.path);
+        let bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let c = bundle.set("/linux/seccomp", profile).container();
+        c.create().ok();
+        let (listener, state) = socket.receive();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        assert_eq!(state["state"]["status"], json!("creating"));
+        assert_eq!(state["pid"], state["state"]["pid"]);
+        assert_eq!(state["pid"], json!(c.pid().as_raw_pid()));
+        assert_eq!(c.status(), "created");
+        let start = c.call(["start", &c.id]).spawn();
+        start.wait().ok();
+        assert!(wait_for(&listener, PollFlags::IN), "no call");
+    }
+}
+
+/// The agent's error is one of `create`, and nothing is left.
+#[test]
+fn r239_no_container_without_its_listener() {
+    let bundle = Bundle::sh("true");
+    let mut profile = profile(json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(bundle.dir().join("nobody"));
+    let c = bundle.set("/linux/seccomp", profile).container();
+    c.create().fails();
+    c.call(["state", &c.id]).run().is_unknown();
+}
+
 #[test]
 fn r232_a_call_waits_for_its_listener_unless_killed() {
     use crate::harness::FdSocket;

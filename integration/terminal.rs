@@ -75,10 +75,28 @@ fn r081_console_size() {
 
 #[test]
 fn r081_console_size_is_ignored_without_a_terminal() {
-    let out = Bundle::sh("test -t 0 || echo none")
-        .set("/process/consoleSize", json!({"height": 25, "width": 81}))
-        .run();
-    assert_eq!(out.ok(), "none\n");
+    for size in [
+        json!({"height": 25, "width": 81}),
+        json!({"height": 65536, "width": 4_294_967_295_u32}),
+        json!({"height": 1}),
+        json!({}),
+    ] {
+        let out =
+            Bundle::sh("test -t 0 || echo none").set("/process/consoleSize", size.clone()).run();
+        assert_eq!(out.ok(), "none\n", "{size}");
+    }
+}
+
+#[test]
+fn r081_console_size_that_no_terminal_has() {
+    deviates!(["runc", "crun"], "R081: not checked");
+    for (size, word) in [
+        (json!({"height": 65536, "width": 1}), "process.consoleSize.height"),
+        (json!({"height": 1}), "process.consoleSize.width"),
+    ] {
+        let c = with_terminal("true").set("/process/consoleSize", size).container();
+        c.run().fails_with(&[word]);
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Kind {
     Hook,
     /// A process of ours has been killed. Whoever ends a container kills them all.
     Killed,
+    /// A process of ours was killed as it was made, and may be made in another way.
+    NeverRan,
 }
 
 /// One failure, told once.

@@ -108,6 +108,10 @@ fn r324_r471_bash_completes_commands_options_and_choices() {
         ("create --bundle sr", "src"),
         ("update --cpuset-", "--cpuset-cpus --cpuset-mems"),
         ("state ''", ""),
+        // The help's prose is no choice.
+        ("exec -u ''", ""),
+        ("exec --cap ''", ""),
+        ("update --memory ''", ""),
     ] {
         let found = script(&format!(
             "set -- \"$1\" {line}; source hack/completion.bash

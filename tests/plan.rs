@@ -83,7 +83,7 @@ fn r088_r111_r120_r123_r138_r202_r235_r237_r251_r291_r295_r297_told_at_once() {
 fn r006_r011_r091_r152_r296_shoulds_are_no_errors() {
     let preview = preview(
         r#"{"ociVersion": "1.3.0", "root": {"path": "r"},
-        "process": {"cwd": "/", "args": ["x"], "capabilities": {"bounding": ["CAP_X"]}},
+        "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["x"], "capabilities": {"bounding": ["CAP_X"]}},
         "mounts": [{"destination": "rel", "type": "tmpfs"},
             {"destination": "/b", "source": "/b", "options": ["bind"],
              "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],

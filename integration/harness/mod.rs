@@ -16,7 +16,7 @@ mod steps;
 pub use agent::let_through;
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running, exits, until, wait_for};
-pub use cgroup::Hierarchy;
+pub use cgroup::{Hierarchy, is_cgroup};
 pub use container::Container;
 pub use guard::{directory, directory_in};
 pub use leftovers::{Name, of as leftovers_of, of_program as leftovers_of_program};

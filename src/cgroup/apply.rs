@@ -67,7 +67,22 @@ pub(super) fn node_for<'a>(cgroup: &'a Cgroup, controller: &str, field: &str) ->
 
 fn one(cgroup: &Cgroup, file: &File) -> Result<()> {
     let node = node_for(cgroup, file.controller, &file.field)?;
-    explain(node, file, try_one(node, file)?)
+    explain(node, file, try_one(node, file)?)?;
+    if file.name == KERNEL_MEMORY { is_in_force(node, file) } else { Ok(()) }
+}
+
+/// Linux 6.6 takes a limit of kernel memory and has none of it (cgroup-v1/memory.rst, 2.7).
+const KERNEL_MEMORY: &str = "memory.kmem.limit_in_bytes";
+
+fn is_in_force(node: &Node, file: &File) -> Result<()> {
+    let Ok(wanted) = file.text.parse::<u64>() else { return Ok(()) };
+    // The kernel rounds to pages, downwards.
+    match node.read(&file.name)?.trim().parse::<u64>() {
+        Ok(limit) if limit <= wanted => Ok(()),
+        _ => Err(Error::new(format!("this kernel takes the limit of {wanted} and ignores it"))
+            .at(&file.field)
+            .hint("leave it out: kernel memory counts as memory.limit")),
+    }
 }
 
 /// The outer error is about the directory, the inner one the kernel's answer.

@@ -6,7 +6,7 @@
 
 use super::apply::write_file;
 use super::node::{Node, keyed, open_dir, read};
-use super::{Cgroup, plan, procs, remove};
+use super::{Cgroup, owner, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -47,7 +47,32 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
             gone.iter().rev().for_each(|place| drop(v1.nodes.remove(*place)));
         }
     }
+    inherit(cgroup)?;
     Ok(complete)
+}
+
+/// A directory that was there is left there by `delete` (runtime.md, "Delete"), unless it is
+/// what a container of ours has left: then it becomes that of the new one altogether. The
+/// hierarchy that is marked tells of all.
+fn inherit(cgroup: &mut Cgroup) -> Result<()> {
+    let was_there = |node: &Node| node.ours && node.made == 0;
+    if !cgroup.nodes().iter().any(was_there) {
+        return Ok(());
+    }
+    let main = cgroup.main_node()?;
+    let inherits = main.inherited || (was_there(main) && owner::is_marked(main)?);
+    if !inherits {
+        return Ok(());
+    }
+    let nodes = match cgroup {
+        Cgroup::V2(v2) => std::slice::from_mut(&mut v2.node),
+        Cgroup::V1(v1) => &mut v1.nodes,
+    };
+    for node in nodes.iter_mut() {
+        node.inherited = true;
+        node.made = if was_there(node) { 1 } else { node.made };
+    }
+    Ok(())
 }
 
 /// What was made before `error`.

@@ -204,9 +204,12 @@ impl Cgroup {
             return Ok(false);
         };
         *self.mark_mut() = Some(mark);
-        match self {
-            Self::V1(v1) => v1.nodes.iter_mut().for_each(|node| node.ours = true),
-            Self::V2(v2) => v2.node.ours = true,
+        let nodes = match self {
+            Self::V1(v1) => v1.nodes.iter_mut(),
+            Self::V2(v2) => std::slice::from_mut(&mut v2.node).iter_mut(),
+        };
+        for node in nodes {
+            (node.ours, node.made) = (true, 1);
         }
         Ok(true)
     }
@@ -236,6 +239,13 @@ impl Cgroup {
         Err(Error::new(format!("cgroup {path} is another container's by now"))
             .at("linux.cgroupsPath")
             .hint("give each container a path of its own"))
+    }
+
+    /// Whether a directory of it was there before. It may have been killed once, and then who is
+    /// cloned into it dies, too: the kernel compares its `kill_seq` with that of the
+    /// parent's cgroup (`cgroup_css_set_fork`, seen on Linux 6.18).
+    pub fn was_there(&self) -> bool {
+        self.nodes().iter().any(|node| node.ours && (node.made == 0 || node.inherited))
     }
 
     /// Makes the directory that a process can be born in: v2's only one, and that

@@ -28,7 +28,8 @@ pub struct Node {
     /// The unified hierarchy beside v1: the controllers that it owns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) controllers: Option<Vec<String>>,
-    /// How many of the last components of `path` create made.
+    /// How many of the last components of `path` are ours to remove, as create made them;
+    /// none if somebody else had made its own directory before.
     pub(super) made: usize,
     /// Whether the directory has become ours. A record is written before it is
     /// made, and whoever finds it must not take a path that turned out to be in
@@ -42,6 +43,9 @@ pub struct Node {
     /// makes; its own is always named.
     #[serde(skip)]
     pub(super) noted: usize,
+    /// Whether create has found the cgroup of another container, which has ended.
+    #[serde(skip)]
+    pub(super) inherited: bool,
 }
 
 /// Several directories of one path, as that path and a list for each.
@@ -77,6 +81,7 @@ pub(super) mod list {
             ours,
             fd: OnceCell::new(),
             noted: 0,
+            inherited: false,
         };
         Ok(nodes.into_iter().map(node).collect())
     }

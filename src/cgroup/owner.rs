@@ -165,6 +165,32 @@ fn near_path(path: &str) -> String {
     }
 }
 
+/// Whether a container has had it, or it was a level that others have left: then pinnace has
+/// made it, though not for the one that takes it now.
+pub(super) fn is_marked(node: &Node) -> Result<bool> {
+    for name in [TRUSTED, USER, LEVEL[0], LEVEL[1]] {
+        match read(node, name, &mut []) {
+            Ok(_) | Err(Errno::RANGE) => return Ok(true),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(false),
+            Err(errno) => {
+                return Err(Error::os(format!("getxattr {name} of {}", node.path()), errno));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Takes our word off a cgroup that stays, as somebody else has made it.
+pub(super) fn unmark(cgroup: &Cgroup) -> Result<()> {
+    let (Ok(node), Some(mark)) = (cgroup.main_node(), cgroup.mark_ref()) else { return Ok(()) };
+    let name = if mark.user { USER } else { TRUSTED };
+    match removexattr(&*by_descriptor(node), name) {
+        Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(Error::os(format!("removexattr {name} of {}", node.path()), errno)),
+    }
+}
+
 /// Marks the cgroup as soon as it has become ours.
 pub(super) fn mark(cgroup: &mut Cgroup) -> Result<()> {
     let is_ours = cgroup.main_node().is_ok_and(|node| node.ours);

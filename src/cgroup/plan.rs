@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub struct SubPath {
     /// v1: for these hierarchies only; empty for all.
     pub controllers: Vec<String>,
-    /// Below the container's cgroup.
+    /// Below the container's cgroup; empty for that itself.
     pub path: String,
 }
 
@@ -25,7 +25,9 @@ impl SubPath {
     pub fn parse(text: &str) -> Result<Self> {
         let (controllers, path) = text.split_once(':').unwrap_or(("", text));
         let controllers = controllers.split(',').filter(|c| !c.is_empty()).map(String::from);
-        let path = clean(path).map_err(|e| e.at(format!("--cgroup {text}")))?;
+        let is_top = path.split('/').all(|part| part.is_empty() || part == ".");
+        let path = if is_top { Ok(String::new()) } else { clean(path) };
+        let path = path.map_err(|error| error.at(format!("--cgroup {text:?}")))?;
         Ok(Self { controllers: controllers.collect(), path })
     }
 }
@@ -147,6 +149,7 @@ fn node(root: String, path: String, name: Option<String>) -> Node {
         ours: false,
         fd: OnceCell::new(),
         noted: 0,
+        inherited: false,
     }
 }
 
@@ -241,6 +244,10 @@ mod tests {
         assert!(SubPath::parse("cpu,memory:../x").is_err());
         let sub = SubPath::parse("cpu,memory:/x/y").unwrap();
         assert_eq!((sub.controllers.len(), sub.path.as_str()), (2, "x/y"));
+        for top in ["", "/", ".", "./", "//."] {
+            assert_eq!(SubPath::parse(top).unwrap().path, "", "{top}");
+            assert_eq!(SubPath::parse(&format!("cpu:{top}")).unwrap().path, "", "{top}");
+        }
     }
 
     #[test]

@@ -29,10 +29,10 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
     for sub in below {
         for controller in &sub.controllers {
             if !cgroup.nodes().iter().any(|node| node.name.is_some() && node.has(controller)) {
+                let path = &sub.path;
                 return Err(Error::new(format!(
-                    "this host has no cgroup v1 hierarchy {controller}"
-                ))
-                .at(format!("--cgroup {controller}:{}", sub.path)));
+                    "{controller}:{path}: this host has no cgroup v1 hierarchy {controller}"
+                )));
             }
         }
     }
@@ -42,6 +42,7 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
             .find(|sub| sub.controllers.is_empty() || sub.controllers.iter().any(|c| node.has(c)));
         match sub {
             None => enter(node, node.dir()?, b"", pid)?,
+            Some(sub) if sub.path.is_empty() => enter(node, node.dir()?, b"", pid)?,
             Some(sub) => match open_dir(node.dir()?, &sub.path) {
                 Ok(fd) => enter(node, fd.as_fd(), sub.path.as_bytes(), pid)?,
                 // The unified one beside v1 controls nothing: a missing path is fine.
@@ -50,7 +51,7 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
                 }
                 Err(errno) => {
                     let path = format!("{}/{}", node.path(), sub.path);
-                    return Err(Error::os(format!("open cgroup {path}"), errno).at("--cgroup"));
+                    return Err(Error::os(format!("open cgroup {path}"), errno));
                 }
             },
         }
@@ -162,13 +163,20 @@ pub(super) fn below(node: &Node) -> Result<Vec<i32>> {
 
 /// Processes of one directory; none if it is gone.
 fn each(node: &Node, dir: BorrowedFd<'_>, mut take: impl FnMut(i32)) -> Result<()> {
-    let mut lines = Lines::default();
-    let read = open_file(dir, "cgroup.procs", OFlags::RDONLY)
-        .and_then(|fd| pieces(fd.as_fd(), |piece| lines.numbers(piece, &mut take)));
+    let mut list = |file: &str| {
+        let mut lines = Lines::default();
+        open_file(dir, file, OFlags::RDONLY)
+            .and_then(|fd| pieces(fd.as_fd(), |piece| lines.numbers(piece, &mut take)))
+    };
+    let read = match list("cgroup.procs") {
+        // A threaded cgroup lists its processes at its domain, and here their threads: the
+        // first one of a process has its number.
+        Err(Errno::OPNOTSUPP) => list("cgroup.threads"),
+        read => read,
+    };
     match read {
-        // Removed while we looked: ENODEV once it was open. A threaded cgroup lists
-        // its processes at its domain.
-        Ok(()) | Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(()),
+        // Removed while we looked: ENODEV once it was open.
+        Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
         Err(errno) => Err(Error::os(format!("list the processes of {}", node.path()), errno)),
     }
 }
@@ -205,7 +213,8 @@ pub(super) fn kill(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     if signal == Signal::KILL && node.unified() {
         // Linux 5.14: all at once, those being forked and those frozen too.
         match write_file(dir, "cgroup.kill", "1") {
-            Err(Errno::NOENT | Errno::NODEV) => {}
+            // EOPNOTSUPP: a threaded cgroup kills only as a part of its domain.
+            Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
             done => return done.call(|| format!("write 1 to {}/cgroup.kill", node.path())),
         }
     }

@@ -6,7 +6,7 @@
 use super::apply::write_file;
 use super::freeze::{pause, wait_event};
 use super::node::Node;
-use super::walk::{Step, walk};
+use super::walk::{Step, has_children, walk};
 use super::{Cgroup, Unified, owner, procs};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
@@ -49,9 +49,41 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
     for node in cgroup.nodes().iter().filter(|node| node.ours) {
-        first = first.and(remove_node(node, &mut until));
+        let done = match node.made {
+            0 => leave_node(node, &mut until),
+            _ => remove_node(node, &mut until),
+        };
+        first = first.and(done);
+    }
+    if first.is_ok() && cgroup.main_node().is_ok_and(|node| node.ours && node.made == 0) {
+        return owner::unmark(cgroup);
     }
     first
+}
+
+/// runtime.md, "Delete": what this container did not create stays, and is empty.
+fn leave_node(node: &Node, until: &mut Instant) -> Result<()> {
+    let mut wait = Duration::from_micros(100);
+    let limit = Instant::now() + LIMIT;
+    loop {
+        let start = Instant::now();
+        let Some(dir) = node.open()? else { return Ok(()) };
+        remove_below(node, dir.as_fd())?;
+        *until = limit.min(*until + start.elapsed());
+        let waited = wait_empty(node, *until)?;
+        if !has_children(dir.as_fd()).call(|| format!("stat {}", node.path()))? && !waited {
+            return Ok(());
+        }
+        if !waited {
+            pause(&mut [], wait).call(|| "poll".into())?;
+            wait = (wait * 2).min(Duration::from_millis(20));
+        }
+        if Instant::now() >= *until {
+            return Err(
+                Error::os(format!("empty {}", node.path()), Errno::BUSY).hint(why_busy(node)?)
+            );
+        }
+    }
 }
 
 /// A unit that has not become ours ends with the process that it was made around, but

@@ -65,6 +65,12 @@ pub fn writes(
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
         known(home("pids"), "pids", "pids.limit", findings);
+        if limit < -1 {
+            findings.error(
+                Error::new(format!("linux.resources.pids.limit: {limit} is negative"))
+                    .hint("-1 means no limit"),
+            );
+        }
         // 0 is a limit of its own: no fork at all (the spec says so).
         let text = if limit < 0 { "max".into() } else { limit.to_string() };
         all.push(File::new("pids", "pids.max", text, "linux.resources.pids.limit").into());

@@ -5,6 +5,7 @@ use super::arguments::arguments;
 use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
 use crate::error::{Context, Error, Result};
+use crate::plan::capabilities::NAMES;
 use crate::spec;
 use crate::sys::file::{explain, read_given};
 use rustix::fs::CWD;
@@ -66,6 +67,7 @@ impl Verb for Exec {
             extra_env,
             ignore_paused: self.ignore_paused,
             cgroups: self.cgroup.clone(),
+            file: self.process.clone(),
         };
         container::exec(runtime, &request, |own| self.process(own))
     }
@@ -79,7 +81,7 @@ impl Exec {
             if !command.is_empty() {
                 return Err(Error::new("--process: a command is given, too"));
             }
-            let mut process = read(file)?;
+            let mut process = read(file, own)?;
             process.terminal |= self.tty;
             return Ok(process);
         }
@@ -88,13 +90,22 @@ impl Exec {
         }
         let mut process = spec::Process { args: command.to_vec(), terminal: self.tty, ..own };
         if let Some(cwd) = self.cwd {
+            if !cwd.starts_with('/') {
+                return Err(Error::new(format!("--cwd: {cwd:?} is not an absolute path")));
+            }
             process.cwd = cwd;
         }
+        if let Some(entry) = self.env.iter().find(|entry| !is_variable(entry)) {
+            return Err(Error::new(format!("--env: {entry:?} is not of the form NAME=value")));
+        }
         process.env.extend(self.env);
+        if let Some(name) = self.cap.iter().find(|name| !NAMES.contains(&name.as_str())) {
+            return Err(Error::new(format!("--cap: {name:?} is no capability")));
+        }
         if let Some(user) = &self.user {
             let (uid, gid) = parse_user(user)?;
-            process.user.uid = uid;
-            process.user.gid = gid.unwrap_or(process.user.gid);
+            process.user.uid = Some(uid);
+            process.user.gid = gid.or(process.user.gid);
         }
         for group in &self.additional_gids {
             process.user.additional_gids.push(number("--additional-gids", group)?);
@@ -107,11 +118,19 @@ impl Exec {
     }
 }
 
-fn read(file: &Path) -> Result<spec::Process> {
-    let name = file.display().to_string();
-    let text = read_given(CWD, file).call(|| format!("--process: read {name}"));
+/// A variable without a name or a value cannot be told from another.
+fn is_variable(entry: &str) -> bool {
+    entry.find('=').is_some_and(|at| at > 0)
+}
+
+/// What the file does not say is as in the container's own process.
+fn read(file: &Path, own: spec::Process) -> Result<spec::Process> {
+    let name = format!("--process {}", file.display());
+    let text = read_given(CWD, file).call(|| format!("{name}: read"));
     let text = text.map_err(explain)?;
-    spec::parse(&name, &text)
+    let process: spec::Process = spec::parse(&name, &text)?;
+    let given: spec::Given = spec::parse(&name, &text)?;
+    Ok(process.or(own, &given))
 }
 
 /// Never into the inheritable set: a program without privileges could pass

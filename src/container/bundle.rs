@@ -19,6 +19,22 @@ pub struct Bundle {
     pub text: Vec<u8>,
     /// What it says.
     pub spec: Spec,
+    /// Its name, for messages.
+    pub name: String,
+}
+
+/// The root file system without symbolic links in its path: a mount is made upon it, and by
+/// a link the kernel would make it elsewhere. What is not there is told by who opens it.
+///
+/// # Errors
+/// A link that leads nowhere.
+pub(super) fn resolve(root: &mut PathBuf) -> Result<()> {
+    if readlink(&*root, Vec::new()).is_ok() {
+        let call = || format!("root.path: realpath {}", root.display());
+        let resolved = std::fs::canonicalize(&*root).call(call)?;
+        *root = resolved;
+    }
+    Ok(())
 }
 
 impl Bundle {
@@ -51,8 +67,9 @@ impl Bundle {
             let shown = config.display();
             let text = file::read_given(CWD, config).call(|| format!("--config: read {shown}"));
             let text = text.map_err(file::explain)?;
-            let spec = spec::parse(&shown.to_string(), &text)?;
-            return Ok(Self { path: absolute, text, spec });
+            let name = shown.to_string();
+            let spec = spec::parse(&name, &text)?;
+            return Ok(Self { path: absolute, text, spec, name });
         }
         let shown = absolute.join("config.json");
         let text = file::read_given(dir.as_fd(), "config.json")
@@ -61,7 +78,8 @@ impl Bundle {
             .map_err(|error| {
                 error.hint("`pinnace spec` writes one; --bundle names another directory")
             })?;
-        let spec = spec::parse("config.json", &text)?;
-        Ok(Self { path: absolute, text, spec })
+        let name = "config.json".to_owned();
+        let spec = spec::parse(&name, &text)?;
+        Ok(Self { path: absolute, text, spec, name })
     }
 }

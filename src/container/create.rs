@@ -1,23 +1,24 @@
 //! `create`: plan everything, then make it, then let init wait.
 
+use super::bundle;
+use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
 use super::{Bundle, Created, Decided, Kept, Runtime, delete, notify, state_of};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
-use crate::create::{Birth, idmap, limits, spawn};
-use crate::error::{Context, Error, Result};
+use crate::create::{Birth, idmap};
+use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::init::{Init, StartSocket, first};
+use crate::init::{Init, Shared, StartSocket, first};
 use crate::namespaces::{self, Join};
 use crate::net::devices::{self, Found, Handed};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{Findings, Kind, Options, Plan};
+use crate::plan::{Findings, Hooks, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
 use crate::security::{keyring, lsm, seccomp as filters};
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record};
-use crate::sync::{self, ParentEnd, ToChild};
-use crate::sys::process::{self, Child, Namespaces};
+use crate::sys::process::{self, Namespaces};
 use crate::sys::random;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::{log, rootfs, terminal};
@@ -62,6 +63,8 @@ struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
     rootless: bool,
+    /// Whether init is moved into its cgroup, though it could be born there.
+    moves: bool,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -75,7 +78,7 @@ struct Work<'a> {
 /// What has been made so far, for the way back.
 #[derive(Default)]
 struct Made {
-    child: Option<Child>,
+    process: Option<NewProcess>,
     devices: Option<Handed>,
     hooks: bool,
 }
@@ -88,6 +91,14 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     forbid_tracing()?;
     store::check_id(&settings.id)?;
     store::check_pid_file(settings.pid_file.as_deref())?;
+    match attempt(runtime, settings, false) {
+        Err(error) if error.get_kind() == error::Kind::NeverRan => attempt(runtime, settings, true),
+        done => done,
+    }
+}
+
+/// Once; `moves` says that init is not to be born in its cgroup.
+fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Created> {
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
     if notify::supervisor().is_some() {
@@ -104,9 +115,12 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     let mut findings = Findings::default();
     let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
-    let (decided, warnings) = findings.finish(decided)?;
-    warnings.iter().for_each(|warning| runtime.log.warning(warning));
-    let Decided { plan, filter, cgroup, writes } = decided;
+    let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
+    if !moves {
+        warnings.iter().for_each(|warning| runtime.log.warning(warning));
+    }
+    let Decided { mut plan, filter, cgroup, writes } = decided;
+    bundle::resolve(&mut plan.rootfs.path)?;
     let cgroup = cgroup.ok_or_else(|| Error::new("create: no cgroup was planned"))?;
     let has_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     terminal::check(has_terminal, settings.console_socket.as_deref(), !settings.relays_terminal)?;
@@ -118,8 +132,19 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
         None => None,
     };
     let rootless = driver.rootless;
-    let work =
-        Work { runtime, settings, rootless, bundle, plan, filter, join, writes, devices, rdt };
+    let work = Work {
+        runtime,
+        settings,
+        rootless,
+        moves,
+        bundle,
+        plan,
+        filter,
+        join,
+        writes,
+        devices,
+        rdt,
+    };
     make_or_undo(work, cgroup)
 }
 
@@ -143,8 +168,8 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
         Err(error) => return Err(undo(&work, &dir, &record, &mut made, error, None)),
     };
     match make(&work, &dir, &mut record, &mut made, (&signals, caller_mask)) {
-        Ok((wire, master)) => {
-            let Some(child) = made.child else {
+        Ok(master) => {
+            let Some(process) = made.process else {
                 return Err(Error::new("create: no process was made"));
             };
             let receiver = Receiver::of(&work.bundle.spec);
@@ -152,9 +177,17 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             // To free them would write to pages that we share with init: each
             // would be copied first.
             std::mem::forget((bundle, filter, writes));
-            Ok(Created { dir, record, plan, child, wire, master, receiver, caller_mask, signals })
+            Ok(Created { dir, record, plan, process, master, receiver, caller_mask, signals })
         }
-        Err(error) => Err(undo(&work, &dir, &record, &mut made, error, Some(&signals))),
+        Err(error) => {
+            let error = made.process.as_ref().map_or(error.clone(), |made| made.explain(error));
+            let kind = error.get_kind();
+            let error = undo(&work, &dir, &record, &mut made, error, Some(&signals));
+            if kind == error::Kind::NeverRan && !work.moves {
+                signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
+            }
+            Err(error)
+        }
     }
 }
 
@@ -200,7 +233,7 @@ fn make(
     record: &mut Record,
     made: &mut Made,
     (signals, caller_mask): (&Signals, Mask),
-) -> Result<(ParentEnd, Option<OwnedFd>)> {
+) -> Result<Option<OwnedFd>> {
     dir.save_config(&work.bundle.text)?;
     if notify::supervisor().is_some() {
         notify::prepare(dir)?;
@@ -217,90 +250,98 @@ fn make(
     }
     let hooks = &work.plan.hooks;
     let patience = Patience::new(Some(signals), &hooks.create_container);
-    let wire = give_birth(work, dir, record, start, made, (patience, &caller_mask))?;
-    let child = made.child.as_ref().ok_or_else(|| Error::new("create: no process was made"))?;
-    let pid = child.pid.as_raw_nonzero().get();
+    give_birth(work, dir, record, start, made, (patience, &caller_mask))?;
+    let Made { process, devices, hooks: ran_hooks } = made;
+    let process = process.as_mut().ok_or_else(|| Error::new("create: no process was made"))?;
+    let pid = process.pid();
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: init is process {pid}", record.id));
-    if record.cgroup.is_unit() {
-        record.cgroup.start_unit(pid)?;
-        limit(work, &record.cgroup)?;
-        dir.save(record)?;
-    } else if is_outside(work, record)? {
-        record.cgroup.attach(pid)?;
-    }
-    note_init(work, dir, record, child)?;
-    if let Some(groups) = &record.rdt {
-        groups.enter(pid)?;
-    }
+    move_in(work, dir, record, pid)?;
+    note_init(work, dir, record, process)?;
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
-    made.devices = hand_over_devices(work, pid)?;
-    raise_limits(work, child)?;
-    if waits(work, record)? {
-        wire.send(ToChild::Go)?;
-    }
+    *devices = hand_over_devices(work, pid)?;
+    let rdt = record.rdt.clone();
+    let outside = outside(work, rdt.as_ref());
+    outside.apply(process.child.pid)?;
+    process.let_go()?;
     if side_by_side(work, record) {
         make_cgroup(dir, record, Cgroup::create_noted)?;
         limit(work, &record.cgroup)?;
         dir.save(record)?;
     }
-    open_doors(work, record, &wire)?;
+    open_doors(work, record, process)?;
     // From here on side by side with the child, which builds its tree.
-    record.init = Some(dir.mark(pid, child.pidfd.as_fd())?);
+    record.init = Some(dir.mark(pid, process.pidfd())?);
     record.creator = None;
     record.freezer = record.cgroup.freezer();
     let complete = dir.prepare_record(record)?;
     if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
         dir.save_filter(&bytes)?;
     }
-    let mut conversation = serve::Conversation {
-        wire: &wire,
-        child,
+    let receiver = Receiver::of(&work.bundle.spec);
+    let mut meanwhile = Meanwhile {
         log,
         patience,
-        master: None,
         on_hooks: &mut || {
-            made.hooks = true;
-            let by = Runner::Runtime(Some(signals));
-            // They are of a time when they ran in `start`, and saw a container that was created.
-            let state = state_of(record, Status::Created);
-            hooks::run_all("prestart", &hooks.prestart, &state, by)?;
-            let state = state_of(record, Status::Creating);
-            hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
+            *ran_hooks = true;
+            run_hooks(hooks, record, signals)
+        },
+        on_listener: &mut |listener| {
+            seccomp::notify(receiver.as_ref(), record, Status::Creating, pid, listener)
         },
     };
-    if conversation.until_ready()?.is_some() {
-        return Err(Error::new("init has made another process"));
-    }
+    process.until_ready(&outside, &mut meanwhile)?;
     log.debug(|| format!("create {}: init is ready", work.plan.id));
     let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
-    let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
+    let master = process.hand_over(console.as_deref(), pidfd.as_deref())?;
     // Two creates at once may both have found it empty.
     record.cgroup.must_be_held()?;
     complete.commit()?;
     if let Some(path) = &work.settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
-    Ok((wire, master))
+    Ok(master)
+}
+
+/// Those that run in the runtime's own namespaces.
+fn run_hooks(hooks: &Hooks, record: &Record, signals: &Signals) -> Result<()> {
+    let by = Runner::Runtime(Some(signals));
+    // They are of a time when they ran in `start`, and saw a container that was created.
+    let state = state_of(record, Status::Created);
+    hooks::run_all("prestart", &hooks.prestart, &state, by)?;
+    let state = state_of(record, Status::Creating);
+    hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
+}
+
+/// Moves a process that was not born in its cgroup.
+fn move_in(work: &Work<'_>, dir: &Dir, record: &mut Record, pid: i32) -> Result<()> {
+    if record.cgroup.is_unit() {
+        record.cgroup.start_unit(pid)?;
+        limit(work, &record.cgroup)?;
+        dir.save(record)
+    } else if is_outside(work, record)? {
+        record.cgroup.attach(pid)
+    } else {
+        Ok(())
+    }
 }
 
 /// Without a cgroup only the record leads to init: one that is stopped does not notice that
 /// we end.
-fn note_init(work: &Work<'_>, dir: &Dir, record: &mut Record, child: &Child) -> Result<()> {
+fn note_init(work: &Work<'_>, dir: &Dir, record: &mut Record, process: &NewProcess) -> Result<()> {
     if side_by_side(work, record) || record.cgroup.exists() {
         return Ok(());
     }
-    record.init = Some(dir.mark(child.pid.as_raw_nonzero().get(), child.pidfd.as_fd())?);
+    record.init = Some(dir.mark(process.pid(), process.pidfd())?);
     dir.save(record)
 }
 
-/// What only the runtime may do, in the process's stead.
-fn raise_limits(work: &Work<'_>, child: &Child) -> Result<()> {
-    let Some(process) = &work.plan.process else { return Ok(()) };
-    limits::raise_rlimits(child.pid, process)?;
-    limits::set_oom_score(child.pid, process, work.rootless)
+/// What only the runtime may do for init.
+fn outside<'a>(work: &'a Work<'_>, rdt: Option<&'a Groups>) -> Outside<'a> {
+    let process = work.plan.process.as_ref();
+    Outside { process, groups: rdt, rootless: work.rootless, forks: false }
 }
 
 /// Those that must be there when the process is born. Returns whether anything
@@ -311,7 +352,9 @@ fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<bool> 
     if side_by_side(work, record) {
         make_cgroup(dir, record, Cgroup::create_birthplace)?;
         made = record.cgroup.dir()?.is_some();
-    } else if !record.cgroup.is_unit() {
+    }
+    // Perhaps by what has just been found.
+    if !side_by_side(work, record) && !record.cgroup.is_unit() {
         make_cgroup(dir, record, Cgroup::create_noted)?;
         limit(work, &record.cgroup)?;
         made = true;
@@ -345,14 +388,14 @@ fn side_by_side(work: &Work<'_>, record: &Record) -> bool {
 }
 
 /// cgroup v1: init enters through the doors, and binds the trees.
-fn open_doors(work: &Work<'_>, record: &Record, wire: &ParentEnd) -> Result<()> {
+fn open_doors(work: &Work<'_>, record: &Record, process: &NewProcess) -> Result<()> {
     if !record.cgroup.has_doors() {
         return Ok(());
     }
-    wire.send_fds(&record.cgroup.open_doors()?)?;
+    process.send_fds(&record.cgroup.open_doors()?)?;
     let view = cgroup_view(&record.cgroup);
     let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context(work, view.as_ref()))?;
-    trees.iter().try_for_each(|trees| wire.send_fds(trees))
+    trees.iter().try_for_each(|trees| process.send_fds(trees))
 }
 
 fn limit(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
@@ -377,7 +420,7 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
 /// being moved in.
 fn may_be_born_inside(work: &Work<'_>, record: &Record) -> bool {
     let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
-    !record.cgroup.is_unit() && tasks != Some(0)
+    !record.cgroup.is_unit() && tasks != Some(0) && !work.moves && !record.cgroup.was_there()
 }
 
 /// The cgroup to be born in.
@@ -393,15 +436,11 @@ fn is_outside(work: &Work<'_>, record: &Record) -> Result<bool> {
 /// Whether init has to be told that what is done from outside is done before it
 /// can begin: its ids are mapped, its network devices, its class and its cgroup
 /// are there. Otherwise it begins at once.
-fn waits(work: &Work<'_>, record: &Record) -> Result<bool> {
+fn waits(work: &Work<'_>, record: &Record, outside: &Outside<'_>) -> Result<bool> {
     let plan = &work.plan;
-    let outside = record.cgroup.is_unit() || is_outside(work, record)?;
+    let moved = record.cgroup.is_unit() || is_outside(work, record)?;
     let devices = !plan.net_devices.is_empty();
-    // A process that forbids tracing has a score that only root may write.
-    let scored = !rustix::process::geteuid().is_root()
-        && plan.process.as_ref().is_some_and(|process| process.oom_score_adj.is_some());
-    let raised = plan.process.as_ref().is_some_and(limits::are_above_ours);
-    Ok(outside || devices || scored || raised || plan.id_maps.is_some() || plan.intel_rdt.is_some())
+    Ok(moved || devices || plan.id_maps.is_some() || outside.must_come_first())
 }
 
 fn give_birth(
@@ -411,7 +450,7 @@ fn give_birth(
     start: Option<StartSocket>,
     made: &mut Made,
     (patience, caller_mask): (Patience<'_>, &Mask),
-) -> Result<ParentEnd> {
+) -> Result<()> {
     let plan = &work.plan;
     let view = cgroup_view(&record.cgroup);
     let proc = lsm::open_proc()?;
@@ -434,29 +473,34 @@ fn give_birth(
         doors: &[],
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
+    let waits = waits(work, record, &outside(work, record.rdt.as_ref()))?;
+    let shared = Shared {
+        waits,
+        forks: false,
+        personality: plan.personality,
+        memory_policy: plan.memory_policy.as_ref(),
+        filter: work.filter.as_ref(),
+        proc: proc.as_fd(),
+        caller_mask,
+        extra_env: work.settings.extra_env.clone(),
+    };
     let init = Init {
         plan,
-        waits: waits(work, record)?,
+        shared: &shared,
         sources,
         context,
         bare,
         join: joins_itself.then_some(&work.join),
         late,
         doors: record.cgroup.doors(),
-        filter: work.filter.as_ref(),
-        proc: proc.as_fd(),
         start,
         keyring: record.keyring_name.as_deref(),
         no_pivot: work.settings.no_pivot,
-        caller_mask,
-        extra_env: work.settings.extra_env.clone(),
         hook_env: hooks::environment(&plan.hooks.create_container),
     };
-    let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
-    let (child, wire) = spawn(&birth, sync::pair()?, hear, |wire| first::main(init, wire))?;
-    made.child = Some(child);
-    room.give_back()?;
-    Ok(wire)
+    made.process =
+        Some(NewProcess::spawn(&birth, waits, patience, |wire| first::main(init, wire))?);
+    room.give_back()
 }
 
 fn context<'a>(work: &'a Work<'_>, cgroup: Option<&'a CgroupView>) -> rootfs::Context<'a> {
@@ -516,20 +560,20 @@ fn undo(
     signals: Option<&Signals>,
 ) -> Error {
     // `delete --force` takes a directory without a record, and ends us as soon as there is one.
-    if made.child.is_none() && serve::is_deleted(dir) {
+    if made.process.is_none() && serve::is_deleted(dir) {
         return serve::deleted(&work.plan.id);
     }
     let mut left = Vec::new();
     // While their namespace is there.
     left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
-    if let Some(child) = &made.child {
-        left.extend(serve::end(child).err());
+    if let Some(process) = &made.process {
+        left.extend(process.end().err());
     }
     let held = record.cgroup.is_held();
     let is_held = held.as_ref().is_ok_and(|held| *held);
     left.extend(held.err());
     // A hook may have left others there.
-    if is_held && made.child.is_some() {
+    if is_held && made.process.is_some() {
         left.extend(record.cgroup.kill(Signal::KILL).err());
     }
     left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));

@@ -1,14 +1,12 @@
 //! What `create` has made: `create` leaves it, `run` starts it.
 
 use super::seccomp::Receiver;
-use super::{Runtime, delete, serve};
+use super::{NewProcess, Runtime, delete, serve};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
 use crate::store::{Dir, Record, START};
-use crate::sync::{ParentEnd, ToChild};
-use crate::sys::process::Child;
 use crate::sys::signal::{self, Mask, Signals};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// A container that waits to be started.
 #[derive(Debug)]
@@ -16,8 +14,7 @@ pub struct Created {
     pub(super) dir: Dir,
     pub(super) record: Record,
     pub(super) plan: Plan,
-    pub(super) child: Child,
-    pub(super) wire: ParentEnd,
+    pub(super) process: NewProcess,
     /// The terminal's master, if our own process relays it.
     pub(super) master: Option<OwnedFd>,
     /// Who gets the filter's notification fd.
@@ -31,7 +28,7 @@ pub struct Created {
 impl Created {
     /// The pid of init.
     pub fn pid(&self) -> i32 {
-        self.child.pid.as_raw_nonzero().get()
+        self.process.pid()
     }
 
     /// Leaves the container to itself: `create` is done.
@@ -39,7 +36,7 @@ impl Created {
     /// # Errors
     /// If init does not hear of it, which would end as soon as we do; nothing is left then.
     pub fn leave(self, runtime: &Runtime) -> Result<()> {
-        if let Err(error) = self.wire.send(ToChild::Done) {
+        if let Err(error) = self.process.leave() {
             return Err(self.give_up(runtime, error));
         }
         debug_assert!(matches!(self.dir.has(START), Ok(true)));
@@ -59,7 +56,7 @@ impl Created {
     /// Takes back all of it.
     pub(super) fn destroy(&self, runtime: &Runtime) -> Result<()> {
         let (hooks, signals) = (&self.plan.hooks, Some(&self.signals));
-        let init = Some(self.child.pidfd.as_fd());
+        let init = Some(self.process.pidfd());
         delete::destroy(&self.dir, &self.record, init, hooks, &runtime.log, signals)
     }
 }

@@ -2,24 +2,25 @@
 
 use super::create::{block_signals, forbid_tracing};
 use super::foreground::Foreground;
+use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Container, Runtime, start};
+use super::{Container, Runtime};
 use crate::cgroup::SubPath;
-use crate::create::{Birth, limits, spawn};
-use crate::error::{At, Context, Error, Result};
-use crate::init::{Exec, join};
+use crate::create::Birth;
+use crate::error::{At, Context, Error, Kind, Result};
+use crate::init::{Exec, Shared, join};
 use crate::namespaces::Join;
-use crate::plan::{self, Findings, Kind, MemoryPolicy, Options, Process};
+use crate::plan::{self, Findings, MemoryPolicy, Options, Process};
 use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
 use crate::spec::{self, Further, Status};
 use crate::store::{self, ProcessId, Record};
-use crate::sync::{self, ParentEnd, ToChild};
-use crate::sys::process::{Child, Namespaces};
+use crate::sys::process::Namespaces;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::terminal;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ pub struct Request {
     pub ignore_paused: bool,
     /// cgroups below the container's, `[CONTROLLER:]PATH`.
     pub cgroups: Vec<String>,
+    /// The file that the process is in, for messages; none if it is the container's own with
+    /// changes.
+    pub file: Option<PathBuf>,
 }
 
 /// Everything that is decided before the process is made.
@@ -60,6 +64,7 @@ struct Work<'a> {
     receiver: Option<Receiver>,
     process: Process,
     memory_policy: Option<MemoryPolicy>,
+    personality: Option<u64>,
     below: Vec<SubPath>,
 }
 
@@ -113,14 +118,18 @@ fn exec_in(
     let linux = config.linux.as_ref();
     let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
     let memory_policy = plan::memory_policy::plan(policy, &mut findings);
-    let (process, warnings) = findings.finish(process)?;
+    let personality = linux.and_then(|linux| linux.personality.as_ref());
+    let personality = plan::personality(personality, &mut findings);
+    let source = request.file.as_ref().map(|file| format!("--process {}", file.display()));
+    let source = source.as_deref().unwrap_or("config.json");
+    let (process, warnings) = findings.finish_as(source, process)?;
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
     let socket = request.console_socket.as_deref();
     terminal::check(process.terminal.is_some(), socket, request.detach)?;
-    lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())?;
-    let parse = |text: &String| SubPath::parse(text).at(|| format!("--cgroup {text:?}"));
-    let below = request.cgroups.iter().map(parse).collect::<Result<_>>()?;
+    lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())
+        .at(|| source.into())?;
+    let below = request.cgroups.iter().map(|text| SubPath::parse(text)).collect::<Result<_>>()?;
     let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
     run(&Work {
         runtime,
@@ -133,6 +142,7 @@ fn exec_in(
         receiver,
         process,
         memory_policy,
+        personality,
         below,
     })
 }
@@ -155,12 +165,13 @@ fn run(work: &Work<'_>) -> Result<i32> {
     let cpus = work.process.exec_affinity.initial.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let (signals, caller_mask) = block_signals()?;
-    let (mut made, wire) = make(work, &signals, caller_mask)?;
-    let foreground = match settle(work, &mut made, &wire, &signals) {
-        Ok(foreground) => foreground,
-        Err(error) => return Err(made.end_after(error, &work.container.record)),
+    let (process, foreground) = match attempt(work, &signals, &caller_mask, false) {
+        Err(error) if error.get_kind() == Kind::NeverRan => {
+            attempt(work, &signals, &caller_mask, true)?
+        }
+        done => done?,
     };
-    let child = made.leave(work.runtime);
+    let child = process.into_child(&work.runtime.log);
     if work.request.detach {
         signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
@@ -168,65 +179,62 @@ fn run(work: &Work<'_>) -> Result<i32> {
     foreground.stay(&child)
 }
 
-/// Whether there is something that only the runtime may do before the process goes
-/// on; otherwise it begins at once.
-fn waits(work: &Work<'_>) -> bool {
-    let process = &work.process;
-    let placed = !work.below.is_empty() || work.container.record.rdt.is_some();
-    placed || process.oom_score_adj.is_some() || limits::are_above_ours(process)
-}
-
-/// The processes of an `exec`.
-struct Made {
-    /// The one that joins and prepares.
-    first: Child,
-    /// The one that it makes in the container's pid namespace, if there is one.
-    seen: Option<Child>,
-    /// Whether the first one waits for `Go`.
-    waits: bool,
-}
-
-impl Made {
-    /// The one that becomes the program.
-    fn child(&self) -> &Child {
-        self.seen.as_ref().unwrap_or(&self.first)
-    }
-
-    fn end(&self) -> Result<()> {
-        self.seen.as_ref().map_or(Ok(()), serve::end).and(serve::end(&self.first))
-    }
-
-    /// What has failed, once nothing is left. On cgroup v1 what is frozen cannot even
-    /// die: it is not waited for.
-    fn end_after(&self, error: Error, record: &Record) -> Error {
-        let frozen = record.cgroup.has_doors() && record.cgroup.is_frozen().unwrap_or(false);
-        let ended = match frozen {
-            true => [Some(&self.first), self.seen.as_ref()]
-                .into_iter()
-                .flatten()
-                .try_for_each(|child| serve::kill(child.pidfd.as_fd()))
-                .and(Err(Error::new("its process ends when the container is resumed"))),
-            false => self.end(),
-        };
-        error.and(ended)
-    }
-
-    /// The program runs, whatever comes of the first process: it has ended, or does so now.
-    fn leave(self, runtime: &Runtime) -> Child {
-        let Some(seen) = self.seen else { return self.first };
-        if let Err(error) = serve::reap(&self.first) {
-            runtime.log.warning(&format!("exec: {error}"));
+/// Once; `moves` says that the process is not to be born in its cgroup.
+fn attempt<'a>(
+    work: &Work<'_>,
+    signals: &'a Signals,
+    caller_mask: &Mask,
+    moves: bool,
+) -> Result<(NewProcess, Foreground<'a>)> {
+    let outside = outside(work);
+    let mut process = make(work, &outside, (signals, caller_mask), moves)?;
+    match settle(work, &outside, &mut process, signals) {
+        Ok(foreground) => Ok((process, foreground)),
+        Err(error) => {
+            let error = process.explain(error);
+            Err(end_after(error, &process, &work.container.record))
         }
-        seen
     }
+}
+
+/// What only the runtime may do for the process.
+fn outside<'a>(work: &'a Work<'_>) -> Outside<'a> {
+    let record = &work.container.record;
+    Outside {
+        process: Some(&work.process),
+        groups: record.rdt.as_ref(),
+        rootless: record.rootless,
+        forks: work.join.has(plan::Kind::Pid),
+    }
+}
+
+/// Whether there is something that comes before the process goes on; otherwise it begins
+/// at once.
+fn waits(work: &Work<'_>, outside: &Outside<'_>) -> bool {
+    !work.below.is_empty() || outside.must_come_first()
+}
+
+/// What has failed, once nothing is left. On cgroup v1 what is frozen cannot even
+/// die: it is not waited for.
+fn end_after(error: Error, process: &NewProcess, record: &Record) -> Error {
+    let frozen = record.cgroup.has_doors() && record.cgroup.is_frozen().unwrap_or(false);
+    let ended = match frozen {
+        true => {
+            process.kill().and(Err(Error::new("its process ends when the container is resumed")))
+        }
+        false => process.end(),
+    };
+    error.and(ended)
 }
 
 /// The namespaces that the container has of its own, by its init.
 fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Join> {
-    let has = |kind: Kind| record.namespaces.iter().any(|name| name == kind.name());
-    let mut kinds =
-        Kind::ALL.into_iter().filter(|kind| has(*kind)).fold(0, |bits, kind| bits | kind.flag().0);
-    if has(Kind::User)
+    let has = |kind: plan::Kind| record.namespaces.iter().any(|name| name == kind.name());
+    let mut kinds = plan::Kind::ALL
+        .into_iter()
+        .filter(|kind| has(*kind))
+        .fold(0, |bits, kind| bits | kind.flag().0);
+    if has(plan::Kind::User)
         && let Some(process) = record.init
     {
         // We may be in it ourselves by now, and setns(2) refuses that.
@@ -234,7 +242,7 @@ fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Joi
             |path: &str| statat(proc, path, AtFlags::empty()).call(|| format!("stat /proc/{path}"));
         let (own, its) = (number("self/ns/user")?, number(&format!("{}/ns/user", process.pid))?);
         if (own.st_dev, own.st_ino) == (its.st_dev, its.st_ino) {
-            kinds &= !Kind::User.flag().0;
+            kinds &= !plan::Kind::User.flag().0;
         }
     }
     Ok(Join::Process(init, Namespaces(kinds)))
@@ -242,7 +250,7 @@ fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Joi
 
 /// Without a mount namespace of its own the container is a chroot.
 fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
-    if record.namespaces.iter().any(|name| name == Kind::Mount.name()) {
+    if record.namespaces.iter().any(|name| name == plan::Kind::Mount.name()) {
         return Ok(None);
     }
     let path = format!("{}/root", init.pid);
@@ -258,7 +266,12 @@ fn keyring_of(record: &Record) -> Option<String> {
     record.keyring.then(name)
 }
 
-fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, ParentEnd)> {
+fn make(
+    work: &Work<'_>,
+    outside: &Outside<'_>,
+    (signals, caller_mask): (&Signals, &Mask),
+    moves: bool,
+) -> Result<NewProcess> {
     let record = &work.container.record;
     let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
@@ -266,37 +279,43 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
     let birth = Birth { create: Namespaces::default(), join, cgroup: into, doors: &doors };
-    let exec = Exec {
-        process: &work.process,
-        waits: waits(work),
-        join: &work.join,
-        root: root_of(record, init, work.proc.as_fd())?,
+    let shared = |waits: bool| Shared {
+        waits,
+        forks: outside.forks,
+        personality: work.personality,
         memory_policy: work.memory_policy.as_ref(),
         filter: work.filter.as_ref(),
         proc: work.proc.as_fd(),
         caller_mask,
         extra_env: work.request.extra_env.clone(),
-        keyring: keyring_of(record),
     };
-    let patience = Patience::new(Some(signals), &[]);
-    let spawn = |birth: &Birth<'_>, exec: &Exec<'_>| -> Result<(Made, ParentEnd)> {
-        let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
-        let (first, wire) = spawn(birth, sync::pair()?, hear, |wire| join::main(exec, wire))?;
-        Ok((Made { first, seen: None, waits: exec.waits }, wire))
+    let root = root_of(record, init, work.proc.as_fd())?;
+    let spawn = |birth: &Birth<'_>, waits: bool| {
+        let exec = Exec {
+            process: &work.process,
+            shared: &shared(waits),
+            join: &work.join,
+            root: root.as_ref().map(AsFd::as_fd),
+            keyring: keyring_of(record),
+        };
+        let patience = Patience::new(Some(signals), &[]);
+        NewProcess::spawn(birth, waits, patience, |wire| join::main(&exec, wire))
     };
-    match spawn(&birth, &exec) {
-        // The container's own cgroup has children with controllers, and v2
-        // then takes no process: go where its init is.
-        Err(error) if into.is_some() && error.errno() == Some(rustix::io::Errno::BUSY) => {
-            let exec = Exec { waits: true, ..exec };
-            let (made, wire) = spawn(&Birth { cgroup: None, doors: &[], ..birth }, &exec)?;
-            let pid = made.first.pid.as_raw_nonzero().get();
-            match record.cgroup.attach_beside(pid, init.pid) {
-                Ok(()) => Ok((made, wire)),
-                Err(error) => Err(made.end_after(error, record)),
-            }
-        }
-        made => made,
+    let made = match into.is_some() && moves {
+        true => None,
+        false => Some(spawn(&birth, waits(work, outside))),
+    };
+    match made {
+        Some(Err(error)) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
+        Some(made) => return made,
+        None => {}
+    }
+    // The container's own cgroup has children with controllers, and v2 then takes no
+    // process, or the kernel kills who is born there: go where its init is.
+    let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
+    match record.cgroup.attach_beside(process.pid(), init.pid) {
+        Ok(()) => Ok(process),
+        Err(error) => Err(end_after(error, &process, record)),
     }
 }
 
@@ -304,57 +323,33 @@ fn make(work: &Work<'_>, signals: &Signals, caller_mask: Mask) -> Result<(Made, 
 /// how conmon knows that the runtime has failed.
 fn settle<'a>(
     work: &Work<'_>,
-    made: &mut Made,
-    wire: &ParentEnd,
+    outside: &Outside<'_>,
+    process: &mut NewProcess,
     signals: &'a Signals,
 ) -> Result<Foreground<'a>> {
     let (request, record) = (work.request, &work.container.record);
-    let pid = made.first.pid;
     if !work.below.is_empty() {
-        let number = pid.as_raw_nonzero().get();
-        record.cgroup.attach_below(number, &work.below).at(|| "--cgroup".into())?;
+        record.cgroup.attach_below(process.pid(), &work.below).at(|| "--cgroup".into())?;
     }
-    if let Some(groups) = &record.rdt {
-        groups.enter(pid.as_raw_nonzero().get())?;
+    if process.waits {
+        outside.apply(process.child.pid)?;
+        process.let_go()?;
     }
-    if made.waits {
-        limits::raise_rlimits(pid, &work.process)?;
-        limits::set_oom_score(pid, &work.process, record.rootless)?;
-        wire.send(ToChild::Go)?;
-    }
-    let patience = Patience::new(Some(signals), &[]);
-    let mut conversation = serve::Conversation {
-        wire,
-        child: &made.first,
-        log: &work.runtime.log,
+    let (patience, log) = (Patience::new(Some(signals), &[]), &work.runtime.log);
+    let mut meanwhile = Meanwhile {
+        log,
         patience,
-        master: None,
         on_hooks: &mut || Err(Error::new("exec runs no hooks")),
+        on_listener: &mut |_| Err(Error::new("the filter of exec is loaded last")),
     };
-    made.seen = conversation.until_ready()?;
-    let child = made.child();
-    if made.seen.is_some() && work.process.scheduling.ends_at_fork() {
-        scheduling::apply(Some(child.pid), work.process.scheduling)?;
-    }
+    process.until_ready(outside, &mut meanwhile)?;
     let (console, pidfd) = (&request.console_socket, &request.pidfd_socket);
-    let master = conversation.hand_over(child, console.as_deref(), pidfd.as_deref())?;
-    let pid = child.pid.as_raw_nonzero().get();
+    let master = process.hand_over(console.as_deref(), pidfd.as_deref())?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(signals, master, None)?;
-    let waiting = start::Waiting {
-        wire,
-        pid,
-        pidfd: child.pidfd.as_fd(),
-        is_child: true,
-        record,
-        status: work.status,
-        patience,
-        receiver: work.receiver.as_ref(),
-        log: &work.runtime.log,
-    };
-    waiting.begin()?;
+    process.start((record, work.status), work.receiver.as_ref(), patience, log)?;
     if let Some(path) = &request.pid_file {
-        store::write_pid_file(path, pid)?;
+        store::write_pid_file(path, process.pid())?;
     }
     Ok(foreground)
 }

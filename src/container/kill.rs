@@ -3,7 +3,7 @@
 use super::{Container, Runtime, not_running};
 use crate::error::{Context, Error, Result};
 use crate::spec::Status;
-use crate::sys::signal::{from_number, rt_max, rt_min};
+use crate::sys::signal::{RTMAX, RTMIN, from_number};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -63,9 +63,9 @@ pub fn parse_signal(text: &str) -> Result<Option<Signal>> {
     let number = if let Ok(number) = text.parse::<i32>() {
         Some(number)
     } else if let Some(rest) = name.strip_prefix("RTMIN") {
-        offset(rest).and_then(|offset| rt_min().checked_add(offset))
+        offset(rest).and_then(|offset| RTMIN.checked_add(offset))
     } else if let Some(rest) = name.strip_prefix("RTMAX") {
-        offset(rest).and_then(|offset| rt_max().checked_add(offset))
+        offset(rest).and_then(|offset| RTMAX.checked_add(offset))
     } else {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
     };
@@ -136,8 +136,14 @@ mod tests {
             ("sigterm", 15),
             ("usr1", libc::SIGUSR1),
             ("34", 34),
-            ("RTMAX", libc::SIGRTMAX()),
-            ("SIGRTMIN+1", libc::SIGRTMIN() + 1),
+            ("32", 32),
+            ("64", 64),
+            ("RTMIN", 34),
+            ("RTMAX", 64),
+            ("SIGRTMIN+1", 35),
+            // systemd's halt, which images name as their stop signal.
+            ("SIGRTMIN+3", 37),
+            ("rtmax-1", 63),
         ] {
             assert_eq!(parse_signal(text).unwrap().unwrap().as_raw(), number, "{text}");
         }

@@ -17,6 +17,7 @@ mod lost;
 mod notify;
 mod pause;
 mod preview;
+mod process;
 mod ps;
 mod run;
 mod seccomp;
@@ -50,6 +51,7 @@ use crate::spec::{OCI_VERSION, State, Status};
 use crate::store::{Dir, Glance, ProcessId, Record, START, Store};
 use crate::sys::file;
 use kept::Kept;
+use process::NewProcess;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 

@@ -7,7 +7,6 @@ use super::{Created, Runtime, Settings, create, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
 use crate::sys::signal;
-use std::os::fd::AsFd as _;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,28 +36,22 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         .and_then(|relay| Foreground::new(&created.signals, master, relay));
     let hooks = &created.plan.hooks;
     let begun = foreground.and_then(|foreground| {
-        let waiting = start::Waiting {
-            wire: &created.wire,
-            pid: created.pid(),
-            pidfd: created.child.pidfd.as_fd(),
-            is_child: true,
-            record: &created.record,
-            status: Status::Creating,
-            patience: Patience::new(Some(&created.signals), &hooks.start_container),
-            receiver: created.receiver.as_ref(),
-            log: &runtime.log,
-        };
-        waiting.begin()?;
+        let patience = Patience::new(Some(&created.signals), &hooks.start_container);
+        let container = (&created.record, Status::Creating);
+        created.process.start(container, created.receiver.as_ref(), patience, &runtime.log)?;
         Ok(foreground)
     });
     let foreground = match begun {
         Ok(foreground) => foreground,
         Err(error) => return Err(created.give_up(runtime, error)),
     };
-    let (dir, record, init) = (&created.dir, &created.record, created.child.pidfd.as_fd());
+    let (dir, record, init) = (&created.dir, &created.record, created.process.pidfd());
     start::after(dir, record, init, hooks, runtime, Some(&created.signals))?;
-    let lasted =
-        if ending.detach { leave(&created, foreground) } else { foreground.stay(&created.child) };
+    let lasted = if ending.detach {
+        leave(&created, foreground)
+    } else {
+        foreground.stay(&created.process.child)
+    };
     // Nobody would supervise it any more.
     let code = lasted.map_err(|error| created.give_up(runtime, error))?;
     if !ending.detach && !ending.keep {
@@ -70,7 +63,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
 /// Goes once the container is ready.
 fn leave(created: &Created, foreground: Foreground<'_>) -> Result<i32> {
     if let Some(relay) = foreground.relay {
-        relay.until_ready(created.child.pidfd.as_fd(), created.pid(), Some(&created.signals))?;
+        relay.until_ready(created.process.pidfd(), created.pid(), Some(&created.signals))?;
     }
     signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
     Ok(0)

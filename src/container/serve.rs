@@ -1,12 +1,11 @@
-//! The parent's half of the conversation with a new process (see
-//! [`crate::sync`]).
+//! Waits for processes of a container, and what the kernel tells of them.
 
-use crate::error::{At, Context, Error, Kind, Result};
+use crate::create::never_ran;
+use crate::error::{Context, Error, Kind, Result};
 use crate::init::StartSocket;
-use crate::log::Log;
 use crate::plan::Hook;
 use crate::store::{Dir, ProcessId, START};
-use crate::sync::{ParentEnd, ToChild, ToParent, send_fd};
+use crate::sync::{ParentEnd, ToParent};
 use crate::sys::file::read_short;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
@@ -19,7 +18,6 @@ use rustix::net::{
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a process of a container may say nothing while it is set up.
@@ -124,81 +122,19 @@ pub(super) fn ending(signals: Option<&Signals>) -> Result<Option<i32>> {
     signals.map_or(Ok(None), |signals| signals.ending().call(|| "read a signalfd".into()))
 }
 
-/// Hears a new process out until it is ready to be started.
-pub(super) struct Conversation<'a> {
-    pub wire: &'a ParentEnd,
-    pub child: &'a Child,
-    pub log: &'a Log,
-    pub patience: Patience<'a>,
-    /// The terminal's master, once the process has sent it.
-    pub master: Option<OwnedFd>,
-    /// Runs the hooks that belong before `pivot_root`.
-    pub on_hooks: &'a mut dyn FnMut() -> Result<()>,
-}
-
-impl Conversation<'_> {
-    /// Until the process is ready; returns the one that it has made to take its
-    /// place, if it has.
-    ///
-    /// # Errors
-    /// What the process reports, or how it ended without a word.
-    pub fn until_ready(&mut self) -> Result<Option<Child>> {
-        for _ in 0..MESSAGES {
-            match self.patience.receive(self.wire, self.child.pidfd.as_fd())? {
-                Some(ToParent::Ready) => return Ok(None),
-                Some(ToParent::Spawned(child)) => return Ok(Some(child)),
-                Some(ToParent::Hooks) => {
-                    (self.on_hooks)()?;
-                    self.wire.send(ToChild::Done)?;
-                }
-                Some(ToParent::Console(master)) => self.master = Some(master),
-                Some(ToParent::Warning(text)) => self.log.warning(&text),
-                Some(ToParent::Failed(error)) => return Err(error),
-                Some(other) => {
-                    return Err(Error::new(format!("init said {other:?} before it was ready")));
-                }
-                None => return Err(ended_early(self.child)),
-            }
-        }
-        Err(too_much())
-    }
-}
-
 /// More than [`MESSAGES`].
 pub(super) fn too_much() -> Error {
     Error::new("init says more than it has to say").hint("has another process taken its place?")
 }
 
-impl Conversation<'_> {
-    /// Gives the process's terminal and its pidfd to those who wait for them;
-    /// returns a terminal that nobody else took.
-    ///
-    /// # Errors
-    /// If nobody listens on a socket.
-    pub fn hand_over(
-        &mut self,
-        child: &Child,
-        console: Option<&Path>,
-        pidfd: Option<&Path>,
-    ) -> Result<Option<OwnedFd>> {
-        let mut master = self.master.take();
-        if let (Some(socket), Some(fd)) = (console, &master) {
-            // The name as data is what runc's callers expect.
-            send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
-            master = None;
-        }
-        if let Some(socket) = pidfd {
-            send_fd(socket, b"pidfd", child.pidfd.as_fd()).at(|| "--pidfd-socket".into())?;
-        }
-        Ok(master)
-    }
-}
-
 /// How a process ended that should have said something.
-fn ended_early(child: &Child) -> Error {
-    match reap(child) {
+pub(super) fn ended_early(child: &Child) -> Error {
+    // As long as it is a zombie.
+    let waited = wait_until_ended(child.pidfd.as_fd(), child.pid.as_raw_nonzero().get());
+    let kind = if never_ran(child) { Kind::NeverRan } else { Kind::Killed };
+    match waited.and_then(|()| reap(child)) {
         Ok(Some(status)) if status.killed() || status.dumped() => {
-            killed_by(status.terminating_signal(), "during the set-up")
+            killed_by(status.terminating_signal(), "during the set-up").kind(kind)
         }
         Ok(status) => Error::new(format!(
             "init ended without a word, exit status {}",
@@ -283,7 +219,7 @@ pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Err
     let lags = match error.errno() {
         Some(Errno::SRCH | Errno::NOMEM | Errno::CONNREFUSED | Errno::CONNRESET) => true,
         Some(Errno::NOENT | Errno::NODEV) => false,
-        _ if error.get_kind() == Kind::Killed => true,
+        _ if matches!(error.get_kind(), Kind::Killed | Kind::NeverRan) => true,
         _ => return error,
     };
     let ended = match init.map(|init| init.open_alive()) {

@@ -7,6 +7,7 @@ use crate::error::{self, Context, Error, Result};
 use crate::namespaces::{self, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
+use crate::sys::file::read_short;
 use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now};
 use crate::sys::start::hide_command_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -95,7 +96,28 @@ fn spawn_by_middle(
             .kind(error::Kind::Killed),
         Err(error) => error,
     };
-    Err(error.and(end(&middle)).and(end_noted(&note)))
+    let kind = if never_ran(&middle) { error::Kind::NeverRan } else { error.get_kind() };
+    Err(error.and(end(&middle)).and(end_noted(&note)).kind(kind))
+}
+
+/// Whether a child, which is not reaped yet, was killed before its first instruction: that
+/// would have been a page fault. The kernel does so to a process that it clones into a cgroup,
+/// if that or its parent's has been killed as a whole before (`cgroup_post_fork` compares the
+/// `kill_seq` of one with that of the other; Linux 6.14 to 6.18 at least).
+pub fn never_ran(child: &Child) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), options));
+    let signal = status.ok().flatten().and_then(|status| status.terminating_signal());
+    if signal != Some(Signal::KILL.as_raw()) {
+        return false;
+    }
+    let Ok(text) = read_short(format!("/proc/{}/stat", child.pid.as_raw_nonzero())) else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&text);
+    // proc_pid_stat(5), field 10; the third one follows the name.
+    let faults = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(7));
+    faults == Some("0")
 }
 
 /// Ends what the middle process has made. It is our child: nobody else can reap it, so

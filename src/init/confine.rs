@@ -3,6 +3,7 @@
 //! hook, which comes from the image too, ends in it as well.
 
 use super::identity::{set_gid, set_uid};
+use super::prepare::Prepared;
 use crate::error::{At, Context, Result};
 use crate::plan::Process;
 use crate::plan::capabilities::Capabilities;
@@ -97,7 +98,7 @@ const COMMON: &[&str] = &[
 /// And `exec`, beside clone(2), and ioctl(2) for a terminal.
 const SEEN: &[&str] = &["setsid"];
 /// And `create`. Not poll(2): where that is interrupted, `restart_syscall(2)` follows.
-const STARTED: &[&str] = &["ppoll", "ppoll_time64", "accept4", "recv", "recvfrom"];
+const STARTED: &[&str] = &["ppoll", "ppoll_time64", "accept4", "recv", "recvfrom", "read"];
 
 /// Whether `clone_sibling` goes through. The order of its first two arguments depends
 /// on the architecture.
@@ -213,27 +214,32 @@ impl Last<'_> {
     /// take from it. Returns whether; where the filter does not surely allow what is
     /// still to be called, it has to come last.
     ///
+    /// Who listens to the filter of a container hears of it while the container is created, as
+    /// with runc. A process of `exec` has its pid, which is told with it, only later.
+    ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn filter_early(&self, bound: &Bound, then: After) -> Result<bool> {
-        let wants = |filter: &&Filter| {
-            let (more, special) = match then {
-                After::Start => (STARTED, true),
-                After::Seen { clones } => {
-                    let terminal = self.process.terminal.is_some();
-                    let controls = !terminal || filter.surely_allows("ioctl");
-                    (SEEN, controls && (!clones || allows_sibling(filter)))
-                }
-            };
-            let mut calls = COMMON.iter().chain(more);
-            filter.listener.is_none() && special && calls.all(|call| filter.surely_allows(call))
+    pub fn filter_early(&self, bound: &Bound, then: After, wire: &ChildEnd) -> Result<bool> {
+        let Some(filter) = self.filter else { return Ok(false) };
+        let notifies = filter.listener.is_some();
+        let (more, special) = match then {
+            After::Start => (STARTED, true),
+            After::Seen { clones } => {
+                let controls = self.process.terminal.is_none() || filter.surely_allows("ioctl");
+                (SEEN, !notifies && controls && (!clones || allows_sibling(filter)))
+            }
         };
-        let may_wait = self.process.no_new_privileges;
-        let Some(filter) = self.filter.filter(|_| !may_wait).filter(wants) else {
+        let is_urgent = notifies || !self.process.no_new_privileges;
+        let allows_rest = || COMMON.iter().chain(more).all(|call| filter.surely_allows(call));
+        if !is_urgent || !special || !allows_rest() {
             return Ok(false);
-        };
-        seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp".into())?;
+        }
+        let listener = seccomp::load(&filter.program.instructions, filter.flags)
+            .at(|| "linux.seccomp".into())?;
         capabilities::drop_extra(bound.sets)?;
+        if let Some(listener) = listener {
+            wire.send(&ToParent::Listener(listener))?;
+        }
         Ok(true)
     }
 
@@ -260,7 +266,7 @@ impl Last<'_> {
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn exec(&self, program: &CStr, wire: &ChildEnd, filtered: bool) -> Result<Infallible> {
+    pub fn exec(&self, prepared: &Prepared, wire: &ChildEnd) -> Result<Infallible> {
         let process = self.process;
         self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.caller_umask);
@@ -268,7 +274,8 @@ impl Last<'_> {
         signal::give_back();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
         keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
-        self.filter_and_exec(program, wire, self.filter.filter(|_| !filtered))
+        let filter = self.filter.filter(|_| !prepared.filtered);
+        self.filter_and_exec(&prepared.program, wire, filter)
     }
 
     /// A filter that comes last: after it only execve(2) is called. Where it surely

@@ -1,27 +1,26 @@
 //! The first process of a container: it builds the world that it will live in,
 //! from inside, and waits to be started.
 
-use super::confine::{self, After, Last, Limits};
+use super::confine::{After, Last, Limits};
+use super::prepare::{Affinity, Shared, open_terminal};
 use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Join, enter_cgroup, make};
-use crate::plan::{Hook, Kind, Plan, Process};
+use crate::plan::{Hook, Kind, Plan};
 use crate::rootfs::{self, Root};
-use crate::security::seccomp::Filter;
-use crate::security::{keyring, memory, scheduling};
+use crate::security::keyring;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
 use crate::sys::namespace;
-use crate::sys::process::{self, Namespaces, forbid_tracing, with_only};
-use crate::sys::signal::Mask;
-use crate::sys::start::hide_command_line;
+use crate::sys::process::{Namespaces, with_only};
+use crate::sys::signal::Signals;
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::fchdir;
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 /// What init needs: a fork's copy of what the parent has prepared.
@@ -29,8 +28,8 @@ use std::path::Path;
 pub struct Init<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// Whether the parent has something to do first, and then says so.
-    pub waits: bool,
+    /// What it has in common with the container's other processes.
+    pub shared: &'a Shared<'a>,
     /// The trees that the parent has opened.
     pub sources: rootfs::Sources,
     /// What the tree depends on beyond the bundle.
@@ -43,20 +42,12 @@ pub struct Init<'a> {
     pub late: Namespaces,
     /// cgroup v1: the paths of the files that the parent will send opened.
     pub doors: Vec<String>,
-    /// The compiled filter.
-    pub filter: Option<&'a Filter>,
-    /// The host's procfs.
-    pub proc: BorrowedFd<'a>,
     /// The socket that `start` will connect to; none for `run`.
     pub start: Option<StartSocket>,
     /// The name of its new session keyring, if it gets one.
     pub keyring: Option<&'a str>,
     /// Whether the root is changed without `pivot_root(2)`.
     pub no_pivot: bool,
-    /// Signal mask of our caller.
-    pub caller_mask: &'a Mask,
-    /// Variables beyond `process.env`.
-    pub extra_env: Vec<CString>,
     /// The runtime's environment, for `createContainer` hooks that have none.
     pub hook_env: Vec<CString>,
 }
@@ -76,19 +67,15 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 /// A container that is built and has nothing of the host any more.
 struct Ready<'a> {
     plan: &'a Plan,
+    shared: &'a Shared<'a>,
     /// None without a process.
     last: Option<Last<'a>>,
     start: Option<StartSocket>,
 }
 
 fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
-    let plan = init.plan;
-    hide_command_line();
-    if init.waits {
-        wire.expect(ToChild::Go)?;
-    }
-    forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
-    scheduling::reset_affinity()?;
+    let (plan, shared) = (init.plan, init.shared);
+    shared.begin(wire, Affinity::Reset)?;
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
     if let Some(name) = init.keyring {
@@ -107,43 +94,44 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     run_hooks(plan, &root, &init.hook_env, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
-    write_sysctl(init.proc, &plan.sysctl)?;
+    write_sysctl(shared.proc, &plan.sysctl)?;
     let start = init.start;
     let Some(process) = &plan.process else {
         rootfs::finish(&plan.rootfs, &root, None)?;
-        return Ok(Ready { plan, last: None, start });
+        return Ok(Ready { plan, shared, last: None, start });
     };
     let slave = open_terminal(process, &root, wire)?;
+    if slave.is_some() {
+        terminal::take_control()?;
+    }
+    // While it can be made: the root may become read-only.
+    program::make_directory(&root, process)?;
     rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
-    let extra_env = settle(plan, process, &root, init.extra_env)?;
-    confine::label(process, init.proc)?;
-    let (filter, caller_mask) = (init.filter, init.caller_mask);
-    let last = Last { process, extra_env, filter, caller_umask, caller_mask };
-    Ok(Ready { plan, last: Some(last), start })
+    let last = shared.settle(process, &root, caller_umask)?;
+    Ok(Ready { plan, shared, last: Some(last), start })
 }
 
 /// The pause between `create` and `start`, and the end of the way to the program.
 fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
-    let Ready { plan, last, start } = ready;
+    let Ready { plan, shared, last, start } = ready;
+    // A filter may forbid to make it later.
+    let signals = Signals::fatal(shared.caller_mask).call(|| "signalfd".into())?;
     let Some(last) = last else {
         wire.send(&ToParent::Ready)?;
-        start::wait(wire, start)?;
+        start::wait(wire, start, signals)?;
         return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
     };
     // Who waits here has no more privilege than the program will have, but for what a
     // late filter needs. What `exec` makes in a created container may trace it.
-    let bound = confine::bind(last.process)?;
     let hooks = &plan.hooks.start_container;
-    // A hook is a process of the user, too: it would count.
-    if hooks.is_empty() {
-        last.set_rlimits(Limits::OfUser)?;
-    }
-    last.become_user(&bound)?;
-    let program = program::find(last.process)?;
-    let filtered = hooks.is_empty() && last.filter_early(&bound, After::Start)?;
+    // A hook is a process of the user, too: it would count, and be filtered.
+    let (limits, then) = match hooks.is_empty() {
+        true => (Some(Limits::OfUser), Some(After::Start)),
+        false => (None, None),
+    };
+    let prepared = last.prepare(wire, limits, then)?;
     wire.send(&ToParent::Ready)?;
-    start::wait(wire, start)?;
-    bound.warn(wire)?;
+    start::wait(wire, start, signals)?;
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
         let confine = || last.confine_hook();
@@ -151,7 +139,7 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         let by = Runner::Init(&confine, &env);
         container_hooks(plan, "startContainer", hooks, Status::Created, by)?;
     }
-    last.exec(&program, wire, filtered)
+    last.exec(&prepared, wire)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
@@ -203,12 +191,12 @@ fn new_time_namespace(init: &Init<'_>) -> Result<()> {
     make(Kind::Time.flag())?;
     let offsets = &init.plan.time_offsets;
     if !offsets.is_empty() {
-        write_proc(init.proc, "self/timens_offsets", &offsets.join("\n"))
+        write_proc(init.shared.proc, "self/timens_offsets", &offsets.join("\n"))
             .map_err(|error| error.at("linux.timeOffsets"))?;
     }
     let call = || "enter the new time namespace".into();
     let file = openat(
-        init.proc,
+        init.shared.proc,
         "self/ns/time_for_children",
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
@@ -233,7 +221,9 @@ fn name_the_host(plan: &Plan) -> Result<()> {
 /// of hooks. The runtime runs those that belong into its own namespaces.
 fn run_hooks(plan: &Plan, root: &Root, env: &[CString], wire: &ChildEnd) -> Result<()> {
     let hooks = &plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    // The runtime also hears of those that run here: what they did, `poststop` has to undo.
+    let all = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+    if all.iter().any(|list| !list.is_empty()) {
         wire.send(&ToParent::Hooks)?;
         wire.expect(ToChild::Done)?;
     }
@@ -283,33 +273,4 @@ fn write_proc(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<()> {
     let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).call(call)?;
     rustix::io::write(&file, value.as_bytes()).call(call)?;
     Ok(())
-}
-
-fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
-    let Some(settings) = process.terminal else { return Ok(None) };
-    let pty = terminal::open(root.fd())?;
-    terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
-    terminal::take_control()?;
-    wire.send(&ToParent::Console(pty.master))?;
-    Ok(Some(pty.slave))
-}
-
-/// Everything about the process that can be known, and refused, before `start`.
-/// Returns the variables beyond `process.env`.
-fn settle(
-    plan: &Plan,
-    process: &Process,
-    root: &Root,
-    mut extra_env: Vec<CString>,
-) -> Result<Vec<CString>> {
-    program::change_directory(root, process)?;
-    scheduling::apply(None, process.scheduling)?;
-    memory::apply(plan.memory_policy.as_ref())?;
-    if let Some(domain) = plan.personality {
-        process::personality(domain)
-            .call(|| format!("linux.personality: personality({domain:#x})"))?;
-    }
-    confine::set_groups(process)?;
-    extra_env.extend(program::home(root, process));
-    Ok(extra_env)
 }

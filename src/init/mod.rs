@@ -1,16 +1,18 @@
 //! The child's side. `first` becomes a container's init, `join` a further
-//! process in it; both end in `confine`, the last chapter, which has one order
-//! for all.
+//! process in it. Both go through `prepare`, and end in `confine`, the last chapter,
+//! which has one order for all.
 
 pub mod confine;
 pub mod first;
 mod identity;
 pub mod join;
+pub mod prepare;
 mod program;
 mod start;
 
 pub use first::Init;
 pub use join::Exec;
+pub use prepare::Shared;
 pub use start::StartSocket;
 
 use crate::error::Result;

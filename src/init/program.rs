@@ -74,15 +74,23 @@ fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
     process.env.iter().find_map(value)
 }
 
-/// Goes to the working directory, found inside `root` and never through a link
-/// of procfs, which could lead to a directory of the host (CVE-2024-21626). It
-/// is made if it is missing, as runc does.
+/// Makes the working directory of a container's own process if it is missing, as runc does.
 ///
 /// # Errors
-/// If it is no directory.
+/// If it cannot be made, or something on the way is no directory.
+pub fn make_directory(root: &Root, process: &Process) -> Result<()> {
+    root.directory(&process.cwd).at(|| "process.cwd".into()).map(drop)
+}
+
+/// Goes to the working directory, found inside `root` and never through a link
+/// of procfs, which could lead to a directory of the host (CVE-2024-21626).
+///
+/// # Errors
+/// If it is missing, or no directory.
 pub fn change_directory(root: &Root, process: &Process) -> Result<()> {
-    let directory = root.directory(&process.cwd).at(|| "process.cwd".into())?;
-    fchdir(&directory).call(|| format!("process.cwd: chdir {}", process.cwd))
+    let call = || format!("process.cwd: chdir {}", process.cwd);
+    let directory = root.existing(&process.cwd).call(call)?;
+    fchdir(&directory).call(call)
 }
 
 /// HOME of the user by the container's /etc/passwd, for an environment without

@@ -2,6 +2,8 @@
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sync::{ChildEnd, ToChild};
+use crate::sys::process::exit_now;
+use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
@@ -25,16 +27,16 @@ pub struct StartSocket {
 /// Waits to be started: by a connection on the container's start socket, or
 /// where there is none (`run`, `exec`), by the process that made us. From then
 /// on `wire` leads to whoever started us. A `start` that ends before it said so
-/// has started nothing: the next one may.
+/// has started nothing: the next one may. One of `signals` ends this process meanwhile.
 ///
 /// # Errors
 /// If the other end goes away before it said so.
-pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
+pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>, signals: Signals) -> Result<()> {
     let Some(socket) = socket else { return wire.expect(ToChild::Start) };
     // The runtime has recorded us. If it ends before, nobody would find us.
     wire.expect(ToChild::Done)?;
     loop {
-        match socket.accept() {
+        match socket.accept(&signals) {
             Ok(peer) => *wire = ChildEnd::from_socket(peer),
             Err(error) => {
                 // Closed by the end of this process: who sees it closed finds us ending.
@@ -42,6 +44,8 @@ pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
                 return Err(error);
             }
         }
+        // Who has said the word may be stopped before it says more.
+        until_ready(&mut vec![PollFd::new(wire, PollFlags::IN)], &signals)?;
         match wire.expect(ToChild::Start) {
             Err(error) if error.get_kind() == Kind::Killed => {}
             result => return result,
@@ -49,26 +53,46 @@ pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>) -> Result<()> {
     }
 }
 
+/// Waits until one of `fds` is ready. A signal ends this process as it would end a program:
+/// the kernel ignores it otherwise, as all are blocked, and the first process of a pid
+/// namespace has no defaults (`pid_namespaces(7)`).
+fn until_ready<'f>(fds: &mut Vec<PollFd<'f>>, signals: &'f Signals) -> Result<()> {
+    fds.push(PollFd::new(signals, PollFlags::IN));
+    loop {
+        match poll(fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::os("poll the start socket", errno)),
+        }
+        if fds.last().is_some_and(|fd| !fd.revents().is_empty())
+            && let Some(signal) = signals.next().call(|| "read a signalfd".into())?
+        {
+            exit_now(128 + signal);
+        }
+        let others = &fds[..fds.len() - 1];
+        if others.iter().any(|fd| !fd.revents().is_empty()) {
+            fds.pop();
+            return Ok(());
+        }
+    }
+}
+
 impl StartSocket {
     /// The first connection that says the word. Others are closed, and who says
     /// nothing keeps nobody waiting.
-    fn accept(&self) -> Result<OwnedFd> {
+    fn accept(&self, signals: &Signals) -> Result<OwnedFd> {
         let mut silent: VecDeque<OwnedFd> = VecDeque::new();
-        let accepted = self.accept_known(&mut silent);
+        let accepted = self.accept_known(&mut silent, signals);
         if accepted.is_err() {
             std::mem::forget(silent);
         }
         accepted
     }
 
-    fn accept_known(&self, silent: &mut VecDeque<OwnedFd>) -> Result<OwnedFd> {
+    fn accept_known(&self, silent: &mut VecDeque<OwnedFd>, signals: &Signals) -> Result<OwnedFd> {
         loop {
             let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
             fds.extend(silent.iter().map(|peer| PollFd::new(peer, PollFlags::IN)));
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::os("poll the start socket", errno)),
-            }
+            until_ready(&mut fds, signals)?;
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             // Backwards: what is taken out moves those behind it.
             for place in (0..silent.len()).rev().filter(|place| ready[place + 1]) {

@@ -17,7 +17,7 @@ pub fn plan(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Opti
     if !writable || !namespaces.creates(Kind::Cgroup) || namespaces.joins(Kind::User) {
         return None;
     }
-    let uid = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    let uid = spec.process.as_ref().and_then(|process| process.user.uid).unwrap_or(0);
     match maps {
         Some(maps) => maps.uids.iter().find_map(|line| host_id(line, uid)),
         None => Some(uid),

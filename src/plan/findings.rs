@@ -100,7 +100,15 @@ impl Findings {
     ///
     /// # Errors
     /// If there was any.
-    pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<String>)> {
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<String>)> {
+        self.finish_as("config.json", value)
+    }
+
+    /// As [`Self::finish`], for a document of another name.
+    ///
+    /// # Errors
+    /// If there was any.
+    pub fn finish_as<T>(mut self, name: &str, value: T) -> Result<(T, Vec<String>)> {
         let mut warnings = std::mem::take(&mut self.warnings);
         if let Some(more) = warnings.len().checked_sub(MOST).filter(|more| *more > 0) {
             warnings.truncate(MOST);
@@ -108,7 +116,9 @@ impl Findings {
         }
         let cut = told(&self.errors).1 > 0;
         self.check((value, warnings)).map_err(|error| {
-            let error = error.at("config.json");
+            // An option is not in the document.
+            let of_option = error.parts().0.starts_with("--");
+            let error = if of_option { error } else { error.at(name) };
             if cut { error.hint(PLAN) } else { error }
         })
     }

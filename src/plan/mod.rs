@@ -30,7 +30,7 @@ pub use memory_policy::MemoryPolicy;
 pub use mounts::Mount;
 pub use namespaces::{Kind, Namespaces};
 pub use net_devices::NetDevice;
-pub use process::{Process, Terminal};
+pub use process::{ExecAffinity, Process, Terminal};
 pub use rootfs::Rootfs;
 
 use crate::error::Error;
@@ -143,19 +143,53 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     }
 }
 
-/// `ociVersion` is a `SemVer` of major version 1 (config.md, "Specification version").
+/// `ociVersion` is a `SemVer` of major version 1 (config.md, "Specification version"). A later
+/// minor version is taken, though the spec's letter has it refused: engines write the version
+/// of the library that they are built with, and what they use of it is checked anyway.
 fn check_version(version: &str, findings: &mut Findings) {
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<_> = core.split('.').map(str::parse::<u32>).collect();
-    match numbers.as_slice() {
-        [Ok(1), Ok(_), Ok(_)] => {}
-        [Ok(_), Ok(_), Ok(_)] => findings.error(
-            Error::new(format!("ociVersion: {version:?} is not supported"))
-                .hint(format!("versions 1.0.0 to {} are", spec::OCI_VERSION)),
-        ),
-        _ => findings
-            .error(Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"))),
+    let Some([major, minor, patch]) = semver(version) else {
+        let error = Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"));
+        findings.error(error.hint("three numbers without leading zeros, as 1.0.2"));
+        return;
+    };
+    let supported = semver(spec::OCI_VERSION).unwrap_or_default();
+    // Of two numbers without leading zeros the longer one is larger.
+    let later = |one: &str, other: &str| (one.len(), one) > (other.len(), other);
+    if major != "1" {
+        findings.error(
+            Error::new(format!("ociVersion: {version:?} is not supported")).hint(format!(
+                "versions from 1.0.0 on are; 1.0.0 to {} are known",
+                spec::OCI_VERSION
+            )),
+        );
+    } else if later(minor, supported[1]) || (minor == supported[1] && later(patch, supported[2])) {
+        findings.advise(format!(
+            "ociVersion: {version} is later than {}: what is new in it is not known",
+            spec::OCI_VERSION
+        ));
     }
+}
+
+/// Major, minor and patch version of a `SemVer` 2.0.0 text (semver.org, items 2, 9 and 10).
+fn semver(text: &str) -> Option<[&str; 3]> {
+    let (text, build) = text.split_once('+').map_or((text, None), |(text, b)| (text, Some(b)));
+    let (core, pre) = text.split_once('-').map_or((text, None), |(core, p)| (core, Some(p)));
+    let is_number = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (part == "0" || !part.starts_with('0'))
+    };
+    let is_word = |part: &str| {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !part.is_empty() && part.bytes().all(letter)
+    };
+    let is_pre = |part: &str| {
+        is_word(part) && (is_number(part) || part.bytes().any(|byte| !byte.is_ascii_digit()))
+    };
+    let good = build.is_none_or(|build| build.split('.').all(is_word))
+        && pre.is_none_or(|pre| pre.split('.').all(is_pre));
+    let mut parts = core.split('.').filter(|_| good);
+    let numbers = [parts.next()?, parts.next()?, parts.next()?];
+    (parts.next().is_none() && numbers.iter().all(|part| is_number(part))).then_some(numbers)
 }
 
 /// What is set in a namespace, and not only seen in it; network devices are looked after by
@@ -181,6 +215,9 @@ fn in_uts(
                 .hint("add {\"type\": \"uts\"} to linux.namespaces"),
         );
     }
+    if name.contains('\0') {
+        findings.error(Error::new(format!("{field}: contains a NUL character")));
+    }
     if name.len() > 64 {
         findings.error(Error::new(format!("{field}: longer than 64 bytes (sethostname(2))")));
     }
@@ -188,7 +225,10 @@ fn in_uts(
 }
 
 /// config-linux.md, "Personality". Values of linux/personality.h.
-fn personality(personality: Option<&spec::Personality>, findings: &mut Findings) -> Option<u64> {
+pub fn personality(
+    personality: Option<&spec::Personality>,
+    findings: &mut Findings,
+) -> Option<u64> {
     let personality = personality?;
     if let Some(flag) = personality.flags.first() {
         findings.error(Error::new(format!(
@@ -203,6 +243,51 @@ fn personality(personality: Option<&spec::Personality>, findings: &mut Findings)
                 "linux.personality.domain: {other:?} is neither LINUX nor LINUX32"
             )));
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::semver;
+
+    #[test]
+    fn versions_are_semver() {
+        for good in [
+            "1.0.0",
+            "1.3.0",
+            "0.0.0",
+            "1.0.0-rc.1",
+            "1.0.0-rc1+x.00",
+            "1.0.0-0.a-b.--",
+            "1.0.0+-",
+            "1.0.18446744073709551616",
+            "1.0.2-dev",
+        ] {
+            assert!(semver(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "1",
+            "1.0",
+            "1.0.0.0",
+            "v1.0.0",
+            "01.0.0",
+            "1.00.0",
+            "1.0.0-01",
+            "1.0.0-rc.01",
+            "1.0.0-",
+            "1.0.0+",
+            "1.0.0-a..b",
+            "1.0.0-\u{e4}",
+            "1.0.0+a+b",
+            " 1.0.0",
+            "1.0.0 ",
+            "1.0.x",
+            "-1.0.0",
+            "1..0",
+        ] {
+            assert!(semver(bad).is_none(), "{bad}");
         }
     }
 }

@@ -91,19 +91,26 @@ pub fn plan(
     if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
         findings.error(Error::new(format!("process.user.umask: {mask} is above 511 (octal 777)")));
     }
-    for (field, id) in [("uid", process.user.uid), ("gid", process.user.gid)] {
-        if id == u32::MAX {
-            findings.error(Error::new(format!("process.user.{field}: 4294967295 is not an id")));
+    let mut id = |field: &str, id: Option<u32>| {
+        match id {
+            // Not root by default: whoever forgets it would have more than was meant.
+            None => findings
+                .error(Error::new(format!("process.user.{field}: is required")).hint("0 is root")),
+            Some(u32::MAX) => {
+                findings.error(Error::new(format!("process.user.{field}: 4294967295 is not an id")))
+            }
+            Some(_) => {}
         }
-    }
-    let size = process.console_size.map(|size| (size.height, size.width));
+        id.unwrap_or_default()
+    };
+    let (uid, gid) = (id("uid", process.user.uid), id("gid", process.user.gid));
     Some(Process {
         args: strings("process.args", &process.args, findings),
         env: environment(&process.env, findings),
         cwd: process.cwd.clone(),
-        terminal: process.terminal.then_some(Terminal { size }),
-        uid: process.user.uid,
-        gid: process.user.gid,
+        terminal: process.terminal.then(|| terminal(process.console_size, findings)),
+        uid,
+        gid,
         groups: groups(process, annotations, findings),
         umask: process.user.umask,
         capabilities: capabilities::plan(process.capabilities.as_ref(), findings),
@@ -116,6 +123,21 @@ pub fn plan(
         exec_affinity: exec_affinity(process.exec_cpu_affinity.as_ref(), findings),
         preserve_fds: options.preserve_fds,
     })
+}
+
+/// config.md, "Process": the size is ignored without a terminal.
+fn terminal(size: Option<spec::ConsoleSize>, findings: &mut Findings) -> Terminal {
+    let Some(size) = size else { return Terminal { size: None } };
+    let mut one = |field: &str, value: Option<u64>| {
+        let field = format!("process.consoleSize.{field}");
+        match value.map(u16::try_from) {
+            Some(Ok(value)) => return value,
+            Some(Err(_)) => findings.error(Error::new(format!("{field}: is above 65535"))),
+            None => findings.error(Error::new(format!("{field}: is required"))),
+        }
+        0
+    };
+    Terminal { size: Some((one("height", size.height), one("width", size.width))) }
 }
 
 /// crun's annotation, which podman sets for `--group-add keep-groups`.

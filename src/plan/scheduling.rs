@@ -192,12 +192,15 @@ fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
                 .hint("IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE"),
         );
     }
-    if !(0..=7).contains(&priority.priority) {
+    let Some(level) = priority.priority else {
+        findings.error(Error::new("process.ioPriority.priority: is required"));
+        return None;
+    };
+    if !(0..=7).contains(&level) {
         findings.error(Error::new(format!(
-            "process.ioPriority.priority: {} is not between 0 and 7",
-            priority.priority
+            "process.ioPriority.priority: {level} is not between 0 and 7"
         )));
         return None;
     }
-    class.map(|(_, number)| number << 13 | priority.priority as u16)
+    class.map(|(_, number)| number << 13 | level as u16)
 }

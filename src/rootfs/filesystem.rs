@@ -84,7 +84,7 @@ pub(super) fn make(
 /// The attributes came with the mount; a new mount is private until told
 /// otherwise.
 fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
-    for propagation in mount.propagation.iter().filter(|p| p.flag != PRIVATE) {
+    for propagation in mount.propagation.iter().skip_while(|p| p.flag == PRIVATE) {
         let recursive = propagation.reach == Reach::All;
         let change = Change { propagation: propagation.flag, recursive, ..Change::default() };
         mount::change(fd, &change)?;

@@ -86,6 +86,14 @@ impl Root {
         Err(Error::os(format!("open {path} in the root filesystem"), Errno::NOTDIR))
     }
 
+    /// Opens what is at `path`, which must exist.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn existing(&self, path: &str) -> rustix::io::Result<OwnedFd> {
+        self.open(path, Links::Follow)
+    }
+
     /// The root directory itself.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -86,6 +86,9 @@ pub struct FurtherLinux {
     /// NUMA policy.
     #[serde(default, deserialize_with = "object")]
     pub memory_policy: Option<MemoryPolicy>,
+    /// Execution domain.
+    #[serde(default, deserialize_with = "object")]
+    pub personality: Option<Personality>,
     /// Whether there is a filter.
     pub seccomp: Option<IgnoredAny>,
 }

@@ -2,6 +2,8 @@
 
 use super::{null_as_default, object, object_or_default, objects};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 
 /// The program to run and everything that belongs to its process.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,25 +55,63 @@ pub struct Process {
     pub user: User,
 }
 
-/// Size of a terminal in characters.
+/// The fields that a document has, whatever is in them: `null` is nothing.
+pub type Given = BTreeMap<String, Option<IgnoredAny>>;
+
+impl Process {
+    /// This process, and `own` in what its document does not say; but for a terminal, which is
+    /// the caller's affair, and the program.
+    #[must_use]
+    pub fn or(self, own: Self, given: &Given) -> Self {
+        fn pick<T>(given: bool, this: T, own: T) -> T {
+            if given { this } else { own }
+        }
+        let has = |name: &str| matches!(given.get(name), Some(Some(_)));
+        // An empty name is none, and takes no confinement away.
+        let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+        Self {
+            terminal: self.terminal,
+            console_size: self.console_size,
+            cwd: pick(has("cwd"), self.cwd, own.cwd),
+            env: pick(has("env"), self.env, own.env),
+            args: self.args,
+            command_line: self.command_line,
+            rlimits: pick(has("rlimits"), self.rlimits, own.rlimits),
+            apparmor_profile: named(self.apparmor_profile).or(own.apparmor_profile),
+            capabilities: self.capabilities.or(own.capabilities),
+            no_new_privileges: pick(
+                has("noNewPrivileges"),
+                self.no_new_privileges,
+                own.no_new_privileges,
+            ),
+            oom_score_adj: self.oom_score_adj.or(own.oom_score_adj),
+            scheduler: self.scheduler.or(own.scheduler),
+            selinux_label: named(self.selinux_label).or(own.selinux_label),
+            io_priority: self.io_priority.or(own.io_priority),
+            exec_cpu_affinity: self.exec_cpu_affinity.or(own.exec_cpu_affinity),
+            user: pick(has("user"), self.user, own.user),
+        }
+    }
+}
+
+/// Size of a terminal in characters. Nothing of it matters without a terminal, so that
+/// whatever is missing or too large is looked at there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct ConsoleSize {
     /// Rows.
-    pub height: u16,
+    pub height: Option<u64>,
     /// Columns.
-    pub width: u16,
+    pub width: Option<u64>,
 }
 
 /// `process.user` on POSIX platforms.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
-    /// User id inside the container.
-    #[serde(default)]
-    pub uid: u32,
-    /// Group id inside the container.
-    #[serde(default)]
-    pub gid: u32,
+    /// User id inside the container; required.
+    pub uid: Option<u32>,
+    /// Group id inside the container; required.
+    pub gid: Option<u32>,
     /// umask; unset leaves the caller's.
     pub umask: Option<u32>,
     /// Supplementary groups inside the container.
@@ -141,9 +181,8 @@ pub struct Scheduler {
 pub struct IoPriority {
     /// `IOPRIO_CLASS_*` name.
     pub class: String,
-    /// 0 (highest) to 7.
-    #[serde(default)]
-    pub priority: i32,
+    /// 0 (highest) to 7; required.
+    pub priority: Option<i32>,
 }
 
 /// `process.execCPUAffinity`: CPU lists such as `0-3,7`.

@@ -9,10 +9,11 @@
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
 //! Done
 //!                                     Console + fd      the terminal's master side
+//!                                     Listener + fd     `create`: the filter is loaded and has a notification fd
 //!                                     Ready             everything but the last chapter is done
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
-//!                                     Listener + fd     the filter is loaded and has a notification fd
+//!                                     Listener + fd     the same, for a filter that had to come last
 //!                                     Silent + fd       the filter will forbid to say anything: see `silent`
 //!                                     end of file       execve has succeeded, or it is dead
 //! ```

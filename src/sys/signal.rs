@@ -17,16 +17,26 @@ impl std::fmt::Debug for Mask {
     }
 }
 
-/// Blocks every signal that can be blocked; returns the mask before.
+/// Blocks every signal that can be blocked but SIGPIPE; returns the mask before. That one
+/// is ignored (`ignore_sigpipe`), but what is blocked is kept all the same (`sig_ignored`):
+/// it would end the program that a process of ours becomes.
 ///
 /// # Errors
 /// None in practice: the arguments are always valid.
 pub fn block_all() -> Result<Mask, Errno> {
+    let mut set = full();
+    // SAFETY: the set is whole, and SIGPIPE a signal's number.
+    unsafe { libc::sigdelset(&raw mut set, libc::SIGPIPE) };
+    set_mask(&Mask(set))
+}
+
+/// Every signal.
+fn full() -> libc::sigset_t {
     let mut all = MaybeUninit::uninit();
     // SAFETY: sigfillset writes the whole set.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
     // SAFETY: written above.
-    set_mask(&Mask(unsafe { all.assume_init() }))
+    unsafe { all.assume_init() }
 }
 
 /// Lets one signal through; returns the mask before.
@@ -84,11 +94,42 @@ impl Signals {
     /// # Errors
     /// `EMFILE`, `ENFILE`.
     pub fn new() -> Result<Self, Errno> {
-        let mut all = MaybeUninit::uninit();
-        // SAFETY: sigfillset writes the whole set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: the set was written above and outlives the call.
-        match unsafe { libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        Self::of(&full())
+    }
+
+    /// One that yields those by which a process ends that has no handler (signal(7)), but
+    /// for those of `blocked`.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn fatal(blocked: &Mask) -> Result<Self, Errno> {
+        let harmless = [
+            // Of our own writes, and ignored.
+            libc::SIGPIPE,
+            libc::SIGXFSZ,
+            libc::SIGCHLD,
+            libc::SIGCONT,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            libc::SIGURG,
+            libc::SIGWINCH,
+        ];
+        let mut set = full();
+        for signal in 1..=RTMAX {
+            // SAFETY: the set is whole, and the number is a signal's.
+            let is_blocked = unsafe { libc::sigismember(&raw const blocked.0, signal) } == 1;
+            if is_blocked || harmless.contains(&signal) {
+                // SAFETY: as above.
+                unsafe { libc::sigdelset(&raw mut set, signal) };
+            }
+        }
+        Self::of(&set)
+    }
+
+    fn of(set: &libc::sigset_t) -> Result<Self, Errno> {
+        // SAFETY: the set is whole and outlives the call.
+        match unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
             -1 => Err(last_errno()),
             // SAFETY: a new descriptor that nobody else owns.
             fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
@@ -183,24 +224,22 @@ pub fn give_back() {
     }
 }
 
-/// The largest real-time signal, as the C library sees it.
-pub fn rt_max() -> i32 {
-    libc::SIGRTMAX()
-}
+/// The smallest real-time signal that programs have (signal(7)): glibc, by which the programs
+/// in containers and all who name such signals count, keeps 32 and 33. musl, in our own
+/// program, keeps 34 as well, but to send it is nobody's harm but the receiver's.
+pub const RTMIN: i32 = 34;
 
-/// The smallest real-time signal that the C library leaves to programs.
-pub fn rt_min() -> i32 {
-    libc::SIGRTMIN()
-}
+/// The largest real-time signal of the kernel.
+pub const RTMAX: i32 = 64;
 
 /// A signal by its number, real-time ones included.
 pub fn from_number(number: i32) -> Option<Signal> {
     if let Some(signal) = Signal::from_named_raw(number) {
         return Some(signal);
     }
-    // SAFETY: a real-time signal of the range that the C library leaves to
-    // programs, so nobody's internal one is sent.
-    (rt_min()..=rt_max()).contains(&number).then(|| unsafe { Signal::from_raw_unchecked(number) })
+    // SAFETY: a number that the kernel knows as a real-time signal. It is sent to others only,
+    // never handled here, so that no handler of our C library runs for it.
+    (32..=RTMAX).contains(&number).then(|| unsafe { Signal::from_raw_unchecked(number) })
 }
 
 /// Reaps every child that has ended, but for `keep`, which may have ended too.
