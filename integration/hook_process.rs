@@ -47,7 +47,7 @@ fn r122_a_hook_without_env_has_the_environment_of_the_runtime() {
     for kind in OF_THE_RUNTIME.into_iter().chain(["createContainer"]) {
         for env in [None, Some(Value::Null)] {
             if kind == "createContainer" {
-                deviates!("runc", "R122: before 1.3, that of the process");
+                deviates!("runc", "R122: that of the process");
             }
             let seen = environment(kind, env);
             assert!(seen.contains(&"GREETING=hi".into()), "{kind}: {seen:?}");
@@ -132,7 +132,7 @@ fn hooks_of_the_runtime_begin_in_the_bundle() {
 #[test]
 fn r115_create_container_hooks_begin_in_the_root_filesystem() {
     let (c, said) = directory("createContainer");
-    deviates!("crun", "crun: /");
+    deviates!("crun", "in the bundle");
     let root = c.bundle.rootfs("").canonicalize().unwrap();
     assert_eq!(said, root.to_str().unwrap());
 }
@@ -150,8 +150,8 @@ fn r118_poststop_hooks_run_when_the_bundle_is_gone() {
     c.create().ok();
     c.start().ok();
     c.stop();
+    deviates!(["runc", "crun"], "crun: fails; runc: where delete was called");
     fs::remove_dir_all(c.bundle.path()).unwrap();
     c.delete().ok();
-    deviates!(["runc", "crun"], "crun: fails; runc: where delete was called");
-    assert_eq!(fs::read_to_string(file).unwrap(), "/\n", "{}", runtime().name);
+    assert_eq!(fs::read_to_string(file).unwrap(), "/\n");
 }
