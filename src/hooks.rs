@@ -7,7 +7,7 @@ mod tree;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Hook;
 use crate::spec::State;
-use crate::sys::exe::COPIED;
+use crate::sys::exe;
 use crate::sys::process::{self, Child, CloneArgs, Execve, clone3};
 use crate::sys::signal::{self, Signals};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,7 +18,7 @@ use rustix::process::{
     Signal, WaitId, WaitIdOptions, WaitIdStatus, chdir, kill_process_group, pidfd_send_signal,
     waitid,
 };
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
@@ -60,14 +60,10 @@ pub fn unconfined() -> Result<()> {
 
 /// The runtime's own environment, for those of `hooks` that have none; empty if all have one.
 pub fn environment(hooks: &[Hook]) -> Vec<CString> {
-    if hooks.iter().all(|hook| hook.env.is_some()) {
-        return Vec::new();
+    match hooks.iter().all(|hook| hook.env.is_some()) {
+        true => Vec::new(),
+        false => exe::environment(),
     }
-    let own = std::env::vars_os().filter(|(name, _)| name != COPIED);
-    let entry = |(name, value): (OsString, OsString)| {
-        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-    };
-    own.filter_map(entry).collect()
 }
 
 /// Runs the hooks of one kind in order; the first failure ends it.
@@ -156,7 +152,7 @@ fn spawn<'a>(
     }
     let env = match (&hook.env, runner) {
         (Some(env), _) => env.iter().map(|entry| text(entry.as_bytes())).collect::<Result<_>>()?,
-        (None, Runner::Runtime(_)) => environment(std::slice::from_ref(hook)),
+        (None, Runner::Runtime(_)) => exe::environment(),
         (None, Runner::Init(_, env)) => env.to_vec(),
     };
     let bundle = text(bundle.as_bytes())?;

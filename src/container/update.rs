@@ -81,10 +81,14 @@ impl Change {
     }
 }
 
+/// As if the writer had left them out.
 fn forget_zeros(resources: &mut Value, unset: &[(&str, &[&str])]) {
     for (object, fields) in unset {
-        if let Some(object) = resources.get_mut(*object).and_then(Value::as_object_mut) {
-            object.retain(|name, value| value.as_i64() != Some(0) || !fields.contains(&&**name));
+        for field in *fields {
+            let value = resources.get_mut(*object).and_then(|object| object.get_mut(*field));
+            if let Some(zero) = value.filter(|value| value.as_i64() == Some(0)) {
+                *zero = Value::Null;
+            }
         }
     }
 }
@@ -258,9 +262,12 @@ mod tests {
         });
         let change = Change { document, ..Change::default() };
         let want = json!({
-            "memory": {"swappiness": 0},
-            "cpu": {"shares": 300, "burst": 0, "idle": 0, "cpus": "", "mems": ""},
-            "blockIO": {}, "pids": {}, "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+            "memory": {"limit": null, "reservation": null, "swap": null, "kernel": null,
+                       "kernelTCP": null, "swappiness": 0},
+            "cpu": {"shares": 300, "quota": null, "period": null, "realtimeRuntime": null,
+                    "realtimePeriod": null, "burst": 0, "idle": 0, "cpus": "", "mems": ""},
+            "blockIO": {"weight": null, "leafWeight": null}, "pids": {"limit": null},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
         });
         assert_eq!(change.resources(), want);
     }
@@ -271,8 +278,8 @@ mod tests {
         let options = json!({"memory": {"limit": 9, "swap": 0}, "pids": {"limit": 0},
             "cpu": {"realtimeRuntime": 0, "shares": 0}});
         let change = Change { document, options, ..Change::default() };
-        let want = json!({"memory": {"limit": 9}, "pids": {"limit": 0},
-            "cpu": {"realtimeRuntime": 0}});
+        let want = json!({"memory": {"limit": 9, "swap": null}, "pids": {"limit": 0},
+            "cpu": {"realtimeRuntime": 0, "shares": null}});
         assert_eq!(change.resources(), want);
         assert_eq!(Change::default().resources(), Value::Null);
     }
