@@ -454,7 +454,7 @@ fn r372_features_lists_what_the_spec_knows() {
     }
 }
 
-fn is_rfc3339(text: &str) -> bool {
+pub fn is_rfc3339(text: &str) -> bool {
     let shape: String =
         text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).take(19).collect();
     shape == "0000-00-00T00:00:00" && (text.ends_with('Z') || text[19..].contains(['+', '-']))

@@ -333,6 +333,22 @@ fn r348_exec_env_is_added() {
 }
 
 #[test]
+fn r348_exec_with_an_empty_home_has_the_users() {
+    let passwd = "root:x:0:0::/of-root:/bin/sh\nuser:x:1000:1000::/of-user:/bin/sh\n";
+    let c = Bundle::sleeper().file("etc/passwd", passwd).set("/process/env/-", json!("HOME=/set"));
+    let c = c.container().up();
+    let homes = |flags: &[&str]| {
+        let out = c.call(["exec"]).args(flags).args([c.id.as_str(), "env"]).run();
+        out.ok().lines().filter_map(|line| line.strip_prefix("HOME=")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(homes(&[]), "/set");
+    deviates!("crun", "R348: the container environment is not kept");
+    assert_eq!(homes(&["-e", "HOME="]), "/of-root");
+    assert_eq!(homes(&["-e", "HOME=", "-u", "1000"]), "/of-user");
+    assert_eq!(homes(&["-e", "HOME=/given"]), "/given");
+}
+
+#[test]
 fn r350_exec_user() {
     let c = up();
     for (user, ids) in [("1", "1 0"), ("1:2", "1 2"), ("0", "0 0"), ("0:7", "0 7")] {

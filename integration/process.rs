@@ -117,6 +117,52 @@ fn r084_home_comes_from_passwd_when_unset() {
     }
 }
 
+/// What is empty is none: one HOME, of the user.
+#[test]
+fn r084_an_empty_home_is_as_none() {
+    for (env, home) in [
+        (json!(["PATH=/bin", "HOME="]), "/of-root"),
+        (json!(["HOME=", "PATH=/bin"]), "/of-root"),
+        (json!(["PATH=/bin", "HOME=/a", "HOME="]), "/of-root"),
+        (json!(["PATH=/bin", "HOME=", "HOME=/a"]), "/a"),
+        (json!(["PATH=/bin", "HOME=/a", "HOME=/b"]), "/b"),
+        (json!(["PATH=/bin"]), "/of-root"),
+        (json!(["PATH=/bin", "HOME= "]), " "),
+    ] {
+        let bundle = Bundle::new(["env"]).file("etc/passwd", "root:x:0:0::/of-root:/bin/sh\n");
+        let out = bundle.set("/process/env", env.clone()).run();
+        deviates!("crun", "R084: crun passes duplicates on");
+        let homes: Vec<_> = out.ok().lines().filter_map(|l| l.strip_prefix("HOME=")).collect();
+        assert_eq!(homes, [home], "{env}");
+    }
+}
+
+/// There is a default, as of execvp(3).
+#[test]
+fn r085_without_a_path_the_usual_directories_are_searched() {
+    let out = Bundle::new(["env"]).set("/process/env", json!(["HOME=/h"])).run();
+    deviates!(["runc", "crun"], "R085: nothing is found");
+    assert_eq!(out.ok(), "HOME=/h\n");
+}
+
+#[test]
+fn r085_with_an_empty_path_nothing_but_the_working_directory_is_searched() {
+    let c = Bundle::new(["env"]).set("/process/env", json!(["HOME=/h", "PATH="])).container();
+    c.create().fails_with(NOT_FOUND);
+}
+
+/// No variable is made up or passed on for a terminal.
+#[test]
+fn r084_term_is_what_env_says() {
+    for env in [json!(["PATH=/bin", "TERM=a", "TERM=b"]), json!(["PATH=/bin", "TERM=b"])] {
+        let out = Bundle::new(["env"]).set("/process/env", env).run();
+        deviates!("crun", "R084: crun passes duplicates on");
+        assert_eq!(out.ok(), "PATH=/bin\nTERM=b\nHOME=/\n");
+    }
+    let out = Bundle::new(["env"]).set("/process/env", json!(["PATH=/bin"])).run();
+    assert!(!out.ok().contains("TERM="), "{out:?}");
+}
+
 #[test]
 fn r084_nothing_of_the_callers_environment_is_seen() {
     let c = Bundle::new(["env"]).container();

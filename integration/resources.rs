@@ -319,3 +319,113 @@ fn r460_too_little_memory_for_the_set_up_is_explained() {
     out.fails_with(&["linux.resources.memory.limit may be too low"]);
     assert_eq!(c.call(["list", "--quiet"]).run().ok(), "");
 }
+
+/// Engines that know no unset fields send 0 for them (CRI-O): nobody could live with such a
+/// limit.
+#[test]
+fn r175_r179_a_size_of_0_is_as_unset() {
+    let zeros = json!({"limit": 0, "reservation": 0, "swap": 0, "kernel": 0, "kernelTCP": 0});
+    deviates!("crun", "the 0 of a kernel limit is written");
+    let c = Bundle::new(["echo", "alive"]).set("/linux/resources/memory", zeros).container();
+    assert_eq!(c.run().ok(), "alive\n");
+    let c = limited("memory", json!({"limit": 0, "reservation": 64 << 20}));
+    c.create().ok();
+    let unlimited = if v1() { "9223372036854771712" } else { "max" };
+    assert_eq!(c.cgroup_value("memory.limit_in_bytes", "memory.max"), unlimited);
+    assert_eq!(c.cgroup_value("memory.soft_limit_in_bytes", "memory.low"), "67108864");
+}
+
+/// A named one is no such field, and what it says beside a 0 counts.
+#[test]
+fn r180_r195_a_0_that_is_a_value_is_set() {
+    let c = limited("memory", json!({"limit": 0, "swappiness": 0}));
+    if v1() {
+        c.create().ok();
+        assert_eq!(c.cgroup_value("memory.swappiness", ""), "0");
+    }
+    needs!(has("hugetlb", "hugetlb"), "the hugetlb controller");
+    deviates!("runc", "R195: does not look for controllers in the v2 half of a hybrid host");
+    let c = limited("hugepageLimits", json!([{"pageSize": "2MB", "limit": 0}]));
+    c.create().ok();
+    assert_eq!(value(&c, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), "0");
+}
+
+#[test]
+fn r183_r190_an_unset_number_is_0_for_some_engines() {
+    let zeros = json!({"cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0,
+        "realtimePeriod": 0, "cpus": "", "mems": ""}, "blockIO": {"weight": 0, "leafWeight": 0}});
+    let c = Bundle::new(["echo", "alive"])
+        .edit(|c| {
+            let resources = &mut c["linux"]["resources"];
+            (resources["cpu"], resources["blockIO"]) =
+                (zeros["cpu"].clone(), zeros["blockIO"].clone());
+        })
+        .container();
+    assert_eq!(c.run().ok(), "alive\n");
+}
+
+/// All that an update may name, with what stands in the files of v1 and v2.
+const FILES: [(&str, &str); 6] = [
+    ("memory.limit_in_bytes", "memory.max"),
+    ("memory.soft_limit_in_bytes", "memory.low"),
+    ("cpu.shares", "cpu.weight"),
+    ("cpu.cfs_quota_us", "cpu.max"),
+    ("cpuset.cpus", "cpuset.cpus"),
+    ("pids.max", "pids.max"),
+];
+
+fn set_in_all() -> Container {
+    let c = Bundle::sleeper()
+        .edit(|c| {
+            let resources = &mut c["linux"]["resources"];
+            resources["memory"] = json!({"limit": 64 << 20, "reservation": 32 << 20});
+            resources["cpu"] =
+                json!({"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"});
+            resources["pids"] = json!({"limit": 77});
+        })
+        .container();
+    c.create().ok();
+    c
+}
+
+#[test]
+fn r381_a_0_of_a_document_changes_nothing() {
+    let zeros = json!({
+        "memory": {"limit": 0, "reservation": 0, "swap": 0, "kernel": 0, "kernelTCP": 0},
+        "cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0,
+                "cpus": "", "mems": ""},
+        "blockIO": {"weight": 0, "leafWeight": 0},
+        "pids": {"limit": 0},
+    });
+    let c = set_in_all();
+    let files = || FILES.map(|(v1, v2)| c.cgroup_value(v1, v2));
+    let before = files();
+    deviates!("crun", "a 0 is written");
+    c.call(["update", "--resources=-", &c.id]).stdin(&zeros.to_string()).run().ok();
+    assert_eq!(files(), before);
+    let mut one = zeros;
+    one["memory"]["reservation"] = json!(16 << 20);
+    c.call(["update", "-r", "-", &c.id]).stdin(&one.to_string()).run().ok();
+    assert_eq!(c.cgroup_value("memory.soft_limit_in_bytes", "memory.low"), "16777216");
+    assert_eq!(files()[0], before[0]);
+    assert_eq!(files()[2..], before[2..]);
+}
+
+/// What a person names by an option of its own.
+#[test]
+fn r385_r390_a_0_of_an_option_is_one_where_that_is_a_limit() {
+    deviates!(["runc", "crun"], "R390: 0 changes nothing, or has no limit");
+    let c = set_in_all();
+    c.call(["update", "--pids-limit", "0", &c.id]).run().ok();
+    assert_eq!(c.cgroup_value("pids.max", "pids.max"), "0");
+    let before = FILES.map(|(v1, v2)| c.cgroup_value(v1, v2));
+    let zeros = [
+        "--memory=0",
+        "--memory-reservation=0",
+        "--memory-swap=0",
+        "--cpu-share=0",
+        "--cpu-quota=0",
+    ];
+    c.call(["update"]).args(zeros).args(["--cpu-period=0", "--cpu-rt-runtime=0", &c.id]).run().ok();
+    assert_eq!(FILES.map(|(v1, v2)| c.cgroup_value(v1, v2)), before);
+}

@@ -2,14 +2,15 @@
 //! and signals to a foreground runtime.
 
 use crate::harness::{
-    Bundle, Container, FdSocket, Output, Terminal, deviates, json, read_all, read_until, runtime,
-    wait_for,
+    Bundle, Call, Container, FdSocket, Output, Terminal, deviates, json, read_all, read_until,
+    runtime, wait_for,
 };
 use rustix::event::PollFlags;
 use rustix::process::Signal;
 use rustix::termios::{isatty, tcgetwinsize};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 fn with_terminal(script: &str) -> Bundle {
     Bundle::sh(script).set("/process/terminal", json!(true))
@@ -334,4 +335,131 @@ fn r338_run_adopts_orphans_unless_no_subreaper() {
     assert_eq!(guardian, run);
     let (run, guardian) = guardian_of_an_orphan(&["--no-subreaper"]);
     assert_ne!(guardian, run);
+}
+
+/// Files, pipes and what is no terminal at all get what the program has printed.
+#[test]
+fn r080_a_relayed_terminal_keeps_line_feeds_for_a_file_and_for_a_pipe() {
+    deviates!(["runc", "crun"], "R080: refused if standard input is no terminal");
+    let c = with_terminal("echo one; echo two >&2; printf 'three\\r\\n'; exit 3").container();
+    let out = c.run();
+    assert_eq!((out.stdout.as_str(), out.code), ("one\ntwo\nthree\r\n", 3), "{out:?}");
+    let c = Bundle::sleeper().container().up();
+    let out = c.exec_with(["--tty"], ["printf", "a\\nb\\n"]);
+    assert_eq!(out.ok(), "a\nb\n");
+    let script = "\"$0\" \"$@\" | od -An -c";
+    let args =
+        [c.global(), ["exec", "-t", &c.id, "echo", "hi"].map(str::to_owned).to_vec()].concat();
+    let piped = Call::new("/bin/sh").args(["-c", script]).args([runtime().path.as_os_str()]);
+    let seen = piped.args(args).run();
+    assert_eq!(seen.ok().split_whitespace().collect::<Vec<_>>(), ["h", "i", "\\n"]);
+}
+
+/// With a socket the engine sets the modes: the terminal comes as the kernel makes it.
+#[test]
+fn r330_a_terminal_that_an_engine_takes_has_the_kernels_modes() {
+    let c = with_terminal("stty -a; echo end").container();
+    let (master, _) = create(&c);
+    c.start().ok();
+    let modes = read_all(&master);
+    let has = |mode: &str| modes.split_whitespace().any(|word| word == mode);
+    assert!(has("onlcr") && has("opost"), "{modes}");
+}
+
+/// What a program of the container and a pager beside it print looks as ever.
+#[test]
+fn r080_r461_on_a_terminal_lines_end_as_there() {
+    let terminal = Terminal::new(24, 80);
+    let c = with_terminal("echo one; echo two").container();
+    let run = run_on(&terminal, &c);
+    let mut text = read_until(&terminal.master, "two\r\n");
+    assert!(text.contains("one\r\ntwo\r\n") && !text.contains("\r\r"), "{text:?}");
+    run.wait().ok();
+    // Input from it, output to a pipe to who prints there.
+    let c = with_terminal("echo three; echo four").container();
+    let (root, bundle) = (c.root(), c.bundle.path());
+    let script = "\"$0\" --root \"$1\" run -b \"$2\" \"$3\" | cat";
+    let path = runtime().path.to_str().unwrap();
+    let (root, bundle) = (root.to_str().unwrap(), bundle.to_str().unwrap());
+    let run =
+        terminal.call(Path::new("/bin/sh"), &["-c", script, path, root, bundle, &c.id]).spawn();
+    text = read_until(&terminal.master, "four\r\n");
+    assert!(text.contains("three\r\nfour\r\n") && !text.contains("\r\r"), "{text:?}");
+    run.wait().ok();
+}
+
+/// The modes of a terminal, as `stty` prints them for itself.
+fn modes(terminal: &Terminal) -> String {
+    terminal.call(Path::new("/bin/stty"), &["-g"]).run().ok();
+    read_until(&terminal.master, "\r\n")
+}
+
+#[test]
+fn r080_the_users_terminal_has_its_modes_back_in_the_end() {
+    for (script, code) in [("exit 3", 3), ("stty raw -echo; exit 4", 4)] {
+        let terminal = Terminal::new(24, 80);
+        let before = modes(&terminal);
+        let c = with_terminal(script).container();
+        assert_eq!(run_on(&terminal, &c).wait().code, code, "{script}");
+        assert_eq!(modes(&terminal), before, "{script}");
+    }
+    let terminal = Terminal::new(24, 80);
+    let before = modes(&terminal);
+    let c = with_terminal("echo up; exec sleep 1000").container();
+    let run = run_on(&terminal, &c);
+    read_until(&terminal.master, "up\r\n");
+    c.kill("KILL").ok();
+    assert_eq!(run.wait().code, 137);
+    assert_eq!(modes(&terminal), before, "after a kill");
+    let c = Bundle::new(["/no/such/program"]).set("/process/terminal", json!(true)).container();
+    assert_ne!(run_on(&terminal, &c).wait().code, 0);
+    read_until(&terminal.master, "no such file");
+    read_until(&terminal.master, "\r\n");
+    assert_eq!(modes(&terminal), before, "after a failed run");
+}
+
+#[test]
+fn r080_input_from_a_pipe_is_typed_and_its_end_is_none_of_the_terminal() {
+    deviates!(["runc", "crun"], "R080: refused if standard input is no terminal");
+    let script = "read a; read b; echo \"got $a $b\"; sleep 0.1; echo still here; exit 5";
+    let c = with_terminal(script).container();
+    let path = c.bundle.path().to_str().unwrap().to_owned();
+    let out = c.call(["run", "--bundle", &path, &c.id]).stdin("x\ny\n").run();
+    assert_eq!(out.code, 5, "{out:?}");
+    assert!(out.stdout.ends_with("got x y\nstill here\n"), "{out:?}");
+    assert!(!out.stdout.contains('\r'), "{out:?}");
+    // None at all: the program goes on, and nobody is busy with it.
+    let c = with_terminal("sleep 0.1; echo done").container();
+    assert_eq!(c.run().ok(), "done\n");
+}
+
+#[test]
+fn r080_more_input_and_output_than_a_pipe_holds_is_relayed_whole() {
+    deviates!(["runc", "crun"], "R080: refused if standard input is no terminal");
+    let script = "stty -echo; echo ready; head -n 3000 | while read l; do echo \"<$l>\"; done";
+    let c = with_terminal(script).container();
+    let text: String = (0..3000).map(|n| format!("line {n} {}\n", "x".repeat(40))).collect();
+    let path = c.bundle.path().to_str().unwrap().to_owned();
+    let out = c.call(["run", "--bundle", &path, &c.id]).stdin(&text).run();
+    let lines = out.ok().lines().filter(|line| line.starts_with("<line ")).count();
+    assert_eq!(lines, 3000, "{}", out.stdout.len());
+}
+
+/// The size is that of the user's terminal, wherever that is.
+#[test]
+fn r080_the_size_is_that_of_the_terminal_that_there_is() {
+    for redirection in ["", "</dev/null", "</dev/null 2>/dev/null", ">/dev/null"] {
+        let terminal = Terminal::new(31, 91);
+        let script =
+            "until [ \"$(stty size)\" = '31 91' ]; do sleep 0.02; done; echo > /ready; exit 7";
+        let c = with_terminal(script).container();
+        let (root, bundle) = (c.root(), c.bundle.path());
+        let call = format!("\"$0\" --root \"$1\" run -b \"$2\" \"$3\" {redirection}");
+        let path = runtime().path.to_str().unwrap();
+        let (root, bundle) = (root.to_str().unwrap(), bundle.to_str().unwrap());
+        let run =
+            terminal.call(Path::new("/bin/sh"), &["-c", &call, path, root, bundle, &c.id]).spawn();
+        c.wait_ready();
+        assert_eq!(run.wait().code, 7, "{redirection}");
+    }
 }

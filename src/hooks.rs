@@ -7,6 +7,7 @@ mod tree;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Hook;
 use crate::spec::State;
+use crate::sys::exe;
 use crate::sys::process::{self, Child, CloneArgs, Execve, clone3};
 use crate::sys::signal::{self, Signals};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,9 +15,10 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, chdir, kill_process_group, pidfd_send_signal,
+    waitid,
 };
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
@@ -34,11 +36,13 @@ pub type Confine<'a> = &'a dyn Fn() -> Result<()>;
 #[derive(Clone, Copy)]
 pub enum Runner<'a> {
     /// The runtime: a program of the host, and all of its children. A signal that
-    /// is to end the runtime ends the hook.
+    /// is to end the runtime ends the hook. It begins in the bundle, with the runtime's
+    /// environment if the hook has none.
     Runtime(Option<&'a Signals>),
     /// The container's init: its process group. The rest ends with the container,
-    /// which does not outlive a hook that failed.
-    Init(Confine<'a>),
+    /// which does not outlive a hook that failed. It begins where init is; the variables
+    /// are for a hook that has none.
+    Init(Confine<'a>, &'a [CString]),
 }
 
 /// `umask(2)` of hooks that the container does not confine: nobody else writes to
@@ -52,6 +56,14 @@ const UMASK: Mode = Mode::WGRP.union(Mode::WOTH);
 /// None.
 pub fn unconfined() -> Result<()> {
     Ok(())
+}
+
+/// The runtime's own environment, for those of `hooks` that have none; empty if all have one.
+pub fn environment(hooks: &[Hook]) -> Vec<CString> {
+    match hooks.iter().all(|hook| hook.env.is_some()) {
+        true => Vec::new(),
+        false => exe::environment(),
+    }
 }
 
 /// Runs the hooks of one kind in order; the first failure ends it.
@@ -71,7 +83,7 @@ pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner<'_>
 /// # Errors
 /// If it cannot be started, fails, or takes too long.
 pub fn run(hook: &Hook, state: &State<'_>, runner: Runner<'_>) -> Result<()> {
-    if hook.timeout.is_none() || matches!(runner, Runner::Init(_)) {
+    if hook.timeout.is_none() || matches!(runner, Runner::Init(..)) {
         return follow(hook, state, runner, None);
     }
     let mut tree = Tree::watch(state.pid)?;
@@ -89,7 +101,8 @@ fn follow(
     let document =
         serde_json::to_vec(state).map_err(|error| Error::new(format!("state: {error}")))?;
     let path = hook.path.display();
-    let mut running = spawn(hook, document, runner).map_err(|error| error.at(&path))?;
+    let mut running =
+        spawn(hook, state.bundle, document, runner).map_err(|error| error.at(&path))?;
     if let Some(tree) = &mut tree {
         tree.began(running.child.pid.as_raw_nonzero().get());
     }
@@ -123,7 +136,12 @@ fn follow(
 }
 
 /// Makes the hook's process. It has nothing of ours but the pipes.
-fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Running<'a>> {
+fn spawn<'a>(
+    hook: &Hook,
+    bundle: &str,
+    document: Vec<u8>,
+    runner: Runner<'a>,
+) -> Result<Running<'a>> {
     signal::take_over();
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::new("contains a NUL byte"));
     let path = text(hook.path.as_os_str().as_bytes())?;
@@ -132,14 +150,18 @@ fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Runni
     if args.is_empty() {
         args.push(path.clone());
     }
-    let env = hook.env.iter().map(|entry| text(entry.as_bytes()));
-    let env = env.collect::<Result<Vec<_>>>()?;
+    let env = match (&hook.env, runner) {
+        (Some(env), _) => env.iter().map(|entry| text(entry.as_bytes())).collect::<Result<_>>()?,
+        (None, Runner::Runtime(_)) => exe::environment(),
+        (None, Runner::Init(_, env)) => env.to_vec(),
+    };
+    let bundle = text(bundle.as_bytes())?;
     let execve = Execve::new(&path, args.iter().map(AsRef::as_ref), env.iter().map(AsRef::as_ref));
     let pipe = || pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2".into());
     let (stdin, out, err, report) = (pipe()?, pipe()?, pipe()?, pipe()?);
     let Some(child) = clone3(CloneArgs::default()).call(|| "clone3".into())? else {
         let stdio = [&stdin.0, &out.1, &err.1];
-        become_hook(&execve, &stdio, &report.1, runner)
+        become_hook(&execve, &bundle, &stdio, &report.1, runner)
     };
     let (stdin, outputs, report) = (stdin.1, vec![out.0, err.0], report.0);
     for fd in outputs.iter().chain([&stdin, &report]) {
@@ -147,7 +169,7 @@ fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Runni
     }
     let signals = match runner {
         Runner::Runtime(signals) => signals,
-        Runner::Init(_) => None,
+        Runner::Init(..) => None,
     };
     Ok(Running {
         child,
@@ -165,6 +187,7 @@ fn spawn<'a>(hook: &Hook, document: Vec<u8>, runner: Runner<'a>) -> Result<Runni
 /// In the new process: what fails is written to `report`, which execve(2) closes.
 fn become_hook(
     execve: &Execve<'_>,
+    bundle: &CStr,
     stdio: &[&OwnedFd; 3],
     report: &OwnedFd,
     runner: Runner<'_>,
@@ -178,8 +201,9 @@ fn become_hook(
         rustix::process::umask(UMASK);
         process::with_only(3, &[report.as_raw_fd()], || {
             signal::unblock_all().call(|| "sigprocmask".into())?;
-            if let Runner::Init(confine) = runner {
-                confine()?;
+            match runner {
+                Runner::Runtime(_) => go_to(bundle)?,
+                Runner::Init(confine, _) => confine()?,
             }
             Err(Error::os(execve.describe(), execve.call()))
         })
@@ -192,6 +216,16 @@ fn become_hook(
         process::exit_now(126);
     }
     std::process::abort()
+}
+
+/// Hooks of the host begin in the bundle, as with the peers. Before `poststop` its owner may
+/// have removed it.
+fn go_to(bundle: &CStr) -> Result<()> {
+    let here = match chdir(bundle) {
+        Err(Errno::NOENT) => chdir("/"),
+        here => here,
+    };
+    here.call(|| format!("chdir {}", bundle.to_string_lossy()))
 }
 
 fn describe(status: Option<WaitIdStatus>) -> String {

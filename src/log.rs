@@ -1,9 +1,16 @@
-//! `--log`, `--log-format`, `--log-level`, `--debug`.
+//! `--log`, `--log-format`, `--log-level`, `--debug`: what is told, and where.
 //!
-//! podman parses the whole JSON log as one object, and containerd takes the
-//! last object whose level is `error`; so a JSON log gets nothing but the final
-//! error (and, when asked for, debug lines). Warnings go to a text log, or to
-//! stderr.
+//! | | without `--log` | `--log FILE` | and `--log-format json` |
+//! |---|---|---|---|
+//! | the error that ends the command | stderr | the file and stderr | the file and stderr |
+//! | warnings | stderr | the file | the file, by `--log-level warning` |
+//! | what a fault is looked for by | stderr, by `--debug` | the file, by `--debug` | the same |
+//!
+//! The stderr of `create`, `run` and `exec` is the container's own (containerd's shim and
+//! conmon hand it on), so who has a log finds nothing there but an error, after which no
+//! program runs. A JSON log is read by programs: podman parses all of it as one object, so
+//! it gets the error alone unless more is asked for by name; containerd and `BuildKit` take
+//! the last object whose level is `error`.
 
 use crate::error::{Context as _, Error, brief};
 use rustix::fs::{CWD, Mode, OFlags, lstat, readlinkat, stat};
@@ -50,13 +57,18 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log for appending; callers share one file across calls.
+    /// Opens the log for appending; callers share one file across calls. `level` is the one
+    /// that was asked for.
     ///
     /// # Errors
     /// Those of open(2); a link that somebody else may have planted.
-    pub fn open(path: Option<&str>, format: Format, level: Level) -> Result<Self, Error> {
+    pub fn open(path: Option<&str>, format: Format, level: Option<Level>) -> Result<Self, Error> {
         let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
-        Ok(Self { file, format, level })
+        let usual = match (&file, format) {
+            (Some(_), Format::Json) => Level::Error,
+            _ => Level::Warning,
+        };
+        Ok(Self { file, format, level: level.unwrap_or(usual) })
     }
 
     /// The final error: once in the log, once on stderr, each in one write, and short
@@ -73,9 +85,9 @@ impl Log {
             return;
         }
         let message = brief(message);
-        match (&self.file, self.format) {
-            (Some(_), Format::Text) => self.line("warning", &message),
-            _ => to_stderr(&format!("pinnace: warning: {message}\n")),
+        match &self.file {
+            Some(_) => self.line("warning", &message),
+            None => to_stderr(&format!("pinnace: warning: {message}\n")),
         }
     }
 

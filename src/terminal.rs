@@ -5,8 +5,10 @@ use crate::sys::file::{Magic, is_on};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -90,6 +92,22 @@ pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()>
     tcsetwinsize(terminal, size).call(|| "ioctl(TIOCSWINSZ)".into())
 }
 
+/// Lets the process's line feeds through as they are: what relays them to a file or a pipe is
+/// no terminal, where a carriage return would belong to them (`ONLCR`, termios(3)).
+///
+/// # Errors
+/// Those of tcgetattr(3) and tcsetattr(3).
+pub fn keep_line_feeds(master: BorrowedFd<'_>) -> Result<()> {
+    let mut modes = tcgetattr(master).call(|| "tcgetattr".into())?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    tcsetattr(master, OptionalActions::Now, &modes).call(|| "tcsetattr".into())
+}
+
+/// The user's terminal: the first of our standard streams that is one.
+pub fn of_user() -> Option<BorrowedFd<'static>> {
+    [stdin(), stdout(), stderr()].into_iter().find(|stream| isatty(stream))
+}
+
 /// Gives `to` the size of `from`; a `from` that is no terminal has none, nor has one
 /// whose other side is gone (EIO).
 ///
@@ -139,17 +157,22 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// `None` if `terminal` is not one.
+    /// `None` if `terminal` is not one. `shows` is whether what the process prints comes to
+    /// it: already laid out then, it must not be changed any more. Otherwise what others
+    /// print there is to look as ever.
     ///
     /// # Errors
     /// Those of tcsetattr(3).
-    pub fn enter(terminal: BorrowedFd<'_>) -> Result<Option<Self>> {
+    pub fn enter(terminal: BorrowedFd<'_>, shows: bool) -> Result<Option<Self>> {
         if !isatty(terminal) {
             return Ok(None);
         }
         let before = tcgetattr(terminal).call(|| "tcgetattr".into())?;
         let mut raw = before.clone();
         raw.make_raw();
+        if !shows {
+            raw.output_modes = before.output_modes;
+        }
         tcsetattr(terminal, OptionalActions::Now, &raw).call(|| "tcsetattr".into())?;
         let terminal = terminal.try_clone_to_owned().call(|| "dup the terminal".into())?;
         Ok(Some(Self { terminal, before }))

@@ -159,8 +159,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     (r#"{"cpu":{"idle":1,"shares":512}}"#, "cpu.idle = 1", "cpu.idle = 1"),
     (
         r#"{"cpu":{"idle":0,"shares":512}}"#,
-        "cpu.idle = 0; cpu.shares = 512",
-        "cpu.idle = 0; cpu.weight = 59",
+        "cpu.idle? = 0; cpu.shares = 512",
+        "cpu.idle? = 0; cpu.weight = 59",
     ),
     (
         r#"{"cpu":{"idle":2}}"#,

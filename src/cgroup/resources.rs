@@ -51,11 +51,11 @@ pub fn writes(
             None => {}
         }
     }
-    if let Some(memory) = resources.memory.as_ref().filter(|m| **m != Memory::default()) {
-        check_memory(memory, findings);
+    if let Some(memory) = resources.memory.as_ref().map(given).filter(|m| *m != Memory::default()) {
+        check_memory(&memory, findings);
         match known(home("memory"), "memory", "memory", findings) {
-            Some(Home::V1) => all.extend(v1::memory(memory, when, findings)),
-            Some(_) => all.extend(v2::memory(memory, findings)),
+            Some(Home::V1) => all.extend(v1::memory(&memory, when, findings)),
+            Some(_) => all.extend(v2::memory(&memory, findings)),
             None => {}
         }
     }
@@ -99,6 +99,20 @@ pub fn writes(
     }
     unified(resources, home, &mut all, findings);
     all
+}
+
+/// A size of 0 says nothing: engines that know no unset fields send it (CRI-O, Docker 20.10),
+/// and no process could live with such a limit.
+pub(super) fn given(memory: &Memory) -> Memory {
+    let size = |size: Option<i64>| size.filter(|&bytes| bytes != 0);
+    Memory {
+        limit: size(memory.limit),
+        reservation: size(memory.reservation),
+        swap: size(memory.swap),
+        kernel: size(memory.kernel),
+        kernel_tcp: size(memory.kernel_tcp),
+        ..memory.clone()
+    }
 }
 
 /// Time and places.

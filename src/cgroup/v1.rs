@@ -13,7 +13,7 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
     let limit =
         memory.limit.map(|n| file("memory.limit_in_bytes", n, "linux.resources.memory.limit"));
     let memsw = |n| file("memory.memsw.limit_in_bytes", n, "linux.resources.memory.swap");
-    let swap = match (memory.limit, memory.swap.filter(|&swap| swap != 0)) {
+    let swap = match (memory.limit, memory.swap) {
         // No limit of memory means none of memory and swap either.
         (Some(-1), None) | (_, Some(-1)) => Some(memsw(-1).or_holds()),
         (None, Some(_)) if when == When::Create => {
@@ -74,7 +74,8 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
 /// `cpu.*` (scheduler/sched-bwc.rst, sched-rt-group.rst). 0 means unset.
 pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
     let mut all = Vec::new();
-    let idle = |n| File::new("cpu", "cpu.idle", n, "linux.resources.cpu.idle").into();
+    let idle =
+        |n| File::new("cpu", "cpu.idle", n, "linux.resources.cpu.idle").or_zero_holds().into();
     if cpu.idle == Some(0) {
         all.push(idle(0)); // first: an idle cgroup takes no shares
     }
@@ -96,7 +97,7 @@ pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
         vec![
             file("cpu.cfs_period_us", number(cpu.period), "linux.resources.cpu.period"),
             file("cpu.cfs_quota_us", quota, "linux.resources.cpu.quota"),
-            file("cpu.cfs_burst_us", burst, "linux.resources.cpu.burst"),
+            file("cpu.cfs_burst_us", burst, "linux.resources.cpu.burst").map(File::or_zero_holds),
         ],
         vec![
             file(
@@ -104,11 +105,13 @@ pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
                 number(cpu.realtime_period),
                 "linux.resources.cpu.realtimePeriod",
             ),
+            // A kernel without CONFIG_RT_GROUP_SCHED has no such file.
             file(
                 "cpu.rt_runtime_us",
                 cpu.realtime_runtime.map(|n| n.to_string()),
                 "linux.resources.cpu.realtimeRuntime",
-            ),
+            )
+            .map(File::or_zero_holds),
         ],
     ] {
         let mut group: Vec<File> = group.into_iter().flatten().collect();

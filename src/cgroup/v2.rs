@@ -17,7 +17,7 @@ fn max(n: i64) -> String {
     if n < 0 { "max".into() } else { n.to_string() }
 }
 
-/// `memory.*`. A `swap` of 0 means unset, as for every engine and runc.
+/// `memory.*`.
 pub fn memory(memory: &Memory, findings: &mut Findings) -> Vec<Write> {
     if memory.swappiness.is_some() {
         findings.error(cannot("linux.resources.memory.swappiness"));
@@ -45,7 +45,7 @@ pub fn memory(memory: &Memory, findings: &mut Findings) -> Vec<Write> {
             field: "linux.resources.memory.limit",
         });
     }
-    let swap = match (memory.limit, memory.swap.filter(|&swap| swap != 0)) {
+    let swap = match (memory.limit, memory.swap) {
         (Some(-1), None) | (_, Some(-1)) => Some(-1),
         (None, Some(_)) => {
             let message = "is memory and swap, so it needs memory.limit beside it";
@@ -81,7 +81,8 @@ pub fn cpu(cpu: &Cpu, when: When, findings: &mut Findings) -> Vec<Write> {
     let mut all = Vec::new();
     if let Some(idle) = cpu.idle {
         // First: with idle at 1 the kernel takes no weight.
-        all.push(File::new("cpu", "cpu.idle", idle, "linux.resources.cpu.idle").into());
+        let idle = File::new("cpu", "cpu.idle", idle, "linux.resources.cpu.idle");
+        all.push(idle.or_zero_holds().into());
     }
     if let Some(shares) = cpu.shares.filter(|&n| n != 0 && cpu.idle != Some(1)) {
         all.push(
@@ -89,8 +90,8 @@ pub fn cpu(cpu: &Cpu, when: When, findings: &mut Findings) -> Vec<Write> {
         );
     }
     let quota = cpu.quota.filter(|&n| n != 0).map(max);
-    let burst =
-        cpu.burst.map(|n| File::new("cpu", "cpu.max.burst", n, "linux.resources.cpu.burst"));
+    let burst = |n| File::new("cpu", "cpu.max.burst", n, "linux.resources.cpu.burst");
+    let burst = cpu.burst.map(|n| burst(n).or_zero_holds());
     let max = match (quota, cpu.period.filter(|&n| n != 0)) {
         // Without a period the kernel keeps the one that stands there.
         (Some(quota), None) => {

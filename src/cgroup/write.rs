@@ -95,6 +95,11 @@ impl File {
         self.missing = Missing::Holds;
         self
     }
+
+    /// The same; a 0 is done where an older kernel has no such file.
+    pub(super) fn or_zero_holds(self) -> Self {
+        if self.text == "0" { self.or_holds() } else { self }
+    }
 }
 
 impl From<File> for Write {

@@ -12,12 +12,12 @@ arguments! {
     pub struct Global {
         /// Directory for the state of containers [default: /run/pinnace, or $XDG_RUNTIME_DIR/pinnace]
         root: Option<PathBuf> = "--root DIR",
-        /// Write errors to this file, too
+        /// Write errors to this file, too, and warnings to it alone
         log: Option<String> = "--log FILE",
         /// Format of the log
         log_format: String = "--log-format FORMAT" in ["text", "json"],
-        /// How much is logged
-        log_level: String = "--log-level LEVEL" in ["warning", "error", "debug"],
+        /// How much is told; auto: warnings, too, but in a JSON log the error alone
+        log_level: String = "--log-level LEVEL" in ["auto", "warning", "error", "debug"],
         /// Log what a person who looks for a fault wants to see: --log-level debug
         debug: bool = "--debug",
         /// Let systemd make the cgroups
@@ -57,10 +57,11 @@ impl Global {
     pub fn log(&self) -> Result<Log> {
         let format = if self.log_format == "json" { Format::Json } else { Format::Text };
         let level = match self.log_level.as_str() {
-            _ if self.debug => Level::Debug,
-            "debug" => Level::Debug,
-            "error" => Level::Error,
-            _ => Level::Warning,
+            _ if self.debug => Some(Level::Debug),
+            "debug" => Some(Level::Debug),
+            "error" => Some(Level::Error),
+            "warning" => Some(Level::Warning),
+            _ => None,
         };
         Log::open(self.log.as_deref(), format, level)
     }

@@ -100,11 +100,11 @@ fn change(given: &[Option<String>]) -> Result<Change> {
                 continue;
             }
             Kind::File => {
-                change.resources = read(text)?;
+                change.document = read(text)?;
                 continue;
             }
         };
-        let object = &mut change.resources[object];
+        let object = &mut change.options[object];
         if object.is_null() {
             *object = Value::Object(Map::new());
         }

@@ -503,6 +503,7 @@ fn give_birth(
         start,
         keyring: record.keyring_name.as_deref(),
         no_pivot: work.settings.no_pivot,
+        hook_env: hooks::environment(&plan.hooks.create_container),
     };
     made.process =
         Some(NewProcess::spawn(&birth, waits, patience, |wire| first::main(init, wire))?);

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use rustix::stdio::{stdin, stdout};
+use rustix::termios::isatty;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What fits into any pipe that poll(2) calls writable.
@@ -28,6 +29,8 @@ struct Pipe {
 pub struct Foreground<'a> {
     signals: &'a Signals,
     master: Option<OwnedFd>,
+    /// Whose size the terminal has, if the user has one.
+    user: Option<BorrowedFd<'static>>,
     /// Passes on what the container tells its supervisor.
     pub(super) relay: Option<Relay>,
     /// Puts the user's terminal back when dropped.
@@ -48,14 +51,19 @@ impl<'a> Foreground<'a> {
         master: Option<OwnedFd>,
         relay: Option<Relay>,
     ) -> Result<Self> {
-        let mut raw = None;
+        let (mut user, mut raw) = (None, None);
         if let Some(master) = &master {
             rustix::io::ioctl_fionbio(master, true).call(|| "ioctl(FIONBIO)".into())?;
-            terminal::copy_size(stdin(), master.as_fd())?;
-            raw = Raw::enter(stdin())?;
+            user = terminal::of_user();
+            let shows = isatty(stdout());
+            if !shows {
+                terminal::keep_line_feeds(master.as_fd())?;
+            }
+            raw = Raw::enter(stdin(), shows)?;
         }
         let (input, output) = (Pipe::default(), Pipe::default());
-        Ok(Self { signals, master, relay, raw, input, output, asked: false })
+        let foreground = Self { signals, master, user, relay, raw, input, output, asked: false };
+        foreground.copy_size().map(|()| foreground)
     }
 
     /// Until the process ends; returns its exit status as a shell would.
@@ -64,13 +72,18 @@ impl<'a> Foreground<'a> {
     /// Those of poll(2) and waitid(2).
     pub fn stay(mut self, child: &Child) -> Result<i32> {
         // A change while the program began has been taken for no news.
-        if let Some(master) = &self.master {
-            terminal::copy_size(stdin(), master.as_fd())?;
-        }
+        self.copy_size()?;
         while !self.wait(child)? {}
         self.drain();
         drop(self.raw.take());
         exit_status(child)
+    }
+
+    fn copy_size(&self) -> Result<()> {
+        match (self.user, &self.master) {
+            (Some(user), Some(master)) => terminal::copy_size(user, master.as_fd()),
+            _ => Ok(()),
+        }
     }
 
     /// One round; true once the process has ended.
@@ -127,11 +140,7 @@ impl<'a> Foreground<'a> {
                     reap_others(child.pid.as_raw_nonzero().get()).call(|| "waitid".into())?
                 }
                 libc::SIGPIPE | libc::SIGURG => {}
-                libc::SIGWINCH if self.master.is_some() => {
-                    if let Some(master) = &self.master {
-                        terminal::copy_size(stdin(), master.as_fd())?;
-                    }
-                }
+                libc::SIGWINCH if self.master.is_some() => self.copy_size()?,
                 number => {
                     let Some(signal) = from_number(number) else { continue };
                     let signal = self.instead(signal, child);

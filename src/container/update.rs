@@ -8,15 +8,27 @@ use crate::plan::{Findings, intel_rdt};
 use crate::spec::{self, Cpu, IntelRdt, Resources, Status};
 use serde_json::{Map, Value};
 
-/// Numbers of which 0 says nothing, as for create and for every engine.
-const ZERO_IS_UNSET: [&str; 7] =
-    ["shares", "quota", "period", "realtimePeriod", "swap", "weight", "leafWeight"];
+/// Fields of which 0 says nothing: no such limit can be wanted, and engines send it for each
+/// field that is not to change (Docker 20.10). Elsewhere 0 is a value: `cpu.idle`, `cpu.burst`,
+/// `memory.swappiness`, rates and huge pages.
+const ZERO_IS_UNSET: [(&str, &[&str]); 3] = [
+    ("memory", &["limit", "reservation", "swap", "kernel", "kernelTCP"]),
+    ("cpu", &["shares", "quota", "period", "realtimePeriod"]),
+    ("blockIO", &["weight", "leafWeight"]),
+];
+
+/// The same in a document, which may hold what its writer has not set. An option of the
+/// command line names it, and then 0 is a limit of its own.
+const ZERO_IS_UNSET_IN_A_DOCUMENT: [(&str, &[&str]); 2] =
+    [("cpu", &["realtimeRuntime"]), ("pids", &["limit"])];
 
 /// What is to be changed.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// A `linux.resources` object with only the fields that change.
-    pub resources: Value,
+    /// A `linux.resources` object that an engine has written.
+    pub document: Value,
+    /// The same with the fields that options name: they win.
+    pub options: Value,
     /// A `linux.intelRdt` object with only the schemata that change.
     pub rdt: Value,
 }
@@ -42,9 +54,10 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     let linux = child(&mut config, "linux");
     let kept = child(linux, "resources");
     let old = resources(kept)?;
-    merge(kept, &change.resources);
-    forget_swap(kept, &change.resources);
-    let wanted = complete(resources(&change.resources)?, &resources(kept)?);
+    let named = change.resources();
+    merge(kept, &named);
+    forget_swap(kept, &named);
+    let wanted = complete(resources(&named)?, &resources(kept)?);
     if !change.rdt.is_null() {
         keep_rdt(child(linux, "intelRdt"), &change.rdt);
     }
@@ -55,6 +68,29 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
         .and_then(|()| container.dir.prepare_config(config.to_string().as_bytes()))
         .and_then(|config| cgroup.tell(&wanted).and_then(|()| config.commit()))
         .map_err(|error| cgroup.back(&undo, error))
+}
+
+impl Change {
+    /// The fields that are to change.
+    fn resources(&self) -> Value {
+        let mut document = self.document.clone();
+        forget_zeros(&mut document, &ZERO_IS_UNSET_IN_A_DOCUMENT);
+        merge(&mut document, &self.options);
+        forget_zeros(&mut document, &ZERO_IS_UNSET);
+        document
+    }
+}
+
+/// As if the writer had left them out.
+fn forget_zeros(resources: &mut Value, unset: &[(&str, &[&str])]) {
+    for (object, fields) in unset {
+        for field in *fields {
+            let value = resources.get_mut(*object).and_then(|object| object.get_mut(*field));
+            if let Some(zero) = value.filter(|value| value.as_i64() == Some(0)) {
+                *zero = Value::Null;
+            }
+        }
+    }
 }
 
 fn change_rdt(container: &Container, change: &Change) -> Result<()> {
@@ -113,7 +149,7 @@ fn child<'a>(value: &'a mut Value, name: &str) -> &'a mut Value {
     field
 }
 
-/// Lays `change` over `kept`. What is null, empty or unset stays as it is;
+/// Lays `change` over `kept`. What is null or empty stays as it is;
 /// limits by device, page size or interface are replaced one by one, as the
 /// kernel does; device rules are an ordered whole.
 fn merge(kept: &mut Value, change: &Value) {
@@ -122,7 +158,6 @@ fn merge(kept: &mut Value, change: &Value) {
         let unset = match new {
             Value::Null => true,
             Value::String(text) => text.is_empty() && name != "type",
-            Value::Number(n) => n.as_i64() == Some(0) && ZERO_IS_UNSET.contains(&name.as_str()),
             Value::Array(list) => list.is_empty(),
             _ => false,
         };
@@ -153,7 +188,7 @@ fn key(item: &Value) -> [&Value; 4] {
 /// No limit of memory means none of memory and swap either, unless it is named.
 fn forget_swap(kept: &mut Value, change: &Value) {
     let memory = &change["memory"];
-    if memory["limit"].as_i64() == Some(-1) && memory["swap"].as_i64().unwrap_or(0) == 0 {
+    if memory["limit"].as_i64() == Some(-1) && memory["swap"].is_null() {
         kept["memory"]["swap"] = Value::from(-1);
     }
 }
@@ -202,17 +237,51 @@ mod tests {
             "devices": [{"allow": false}, {"allow": true, "major": 1}],
         });
         let change = json!({
-            "memory": {"limit": 50, "swap": 0}, "cpu": {"shares": 0, "cpus": ""}, "network": null,
-            "hugepageLimits": [{"pageSize": "1GB", "limit": 3}],
+            "memory": {"limit": 50, "swap": null}, "cpu": {"cpus": ""}, "network": null,
+            "hugepageLimits": [{"pageSize": "1GB", "limit": 0}],
             "devices": [{"allow": true}], "pids": {"limit": 0},
         });
         merge(&mut kept, &change);
         let want = json!({
             "memory": {"limit": 50, "swap": 200}, "cpu": {"shares": 512},
-            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 3}],
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 0}],
             "devices": [{"allow": true}], "pids": {"limit": 0},
         });
         assert_eq!(kept, want);
+    }
+
+    #[test]
+    fn a_zero_changes_nothing_where_no_engine_can_mean_it() {
+        let document = json!({
+            "memory": {"limit": 0, "reservation": 0, "swap": 0, "kernel": 0, "kernelTCP": 0,
+                       "swappiness": 0},
+            "cpu": {"shares": 300, "quota": 0, "period": 0, "realtimeRuntime": 0,
+                    "realtimePeriod": 0, "burst": 0, "idle": 0, "cpus": "", "mems": ""},
+            "blockIO": {"weight": 0, "leafWeight": 0}, "pids": {"limit": 0},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+        });
+        let change = Change { document, ..Change::default() };
+        let want = json!({
+            "memory": {"limit": null, "reservation": null, "swap": null, "kernel": null,
+                       "kernelTCP": null, "swappiness": 0},
+            "cpu": {"shares": 300, "quota": null, "period": null, "realtimeRuntime": null,
+                    "realtimePeriod": null, "burst": 0, "idle": 0, "cpus": "", "mems": ""},
+            "blockIO": {"weight": null, "leafWeight": null}, "pids": {"limit": null},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+        });
+        assert_eq!(change.resources(), want);
+    }
+
+    #[test]
+    fn an_option_wins_and_its_zero_is_a_limit_where_there_is_such_a_one() {
+        let document = json!({"memory": {"limit": 7}, "pids": {"limit": 3}});
+        let options = json!({"memory": {"limit": 9, "swap": 0}, "pids": {"limit": 0},
+            "cpu": {"realtimeRuntime": 0, "shares": 0}});
+        let change = Change { document, options, ..Change::default() };
+        let want = json!({"memory": {"limit": 9, "swap": null}, "pids": {"limit": 0},
+            "cpu": {"realtimeRuntime": 0, "shares": null}});
+        assert_eq!(change.resources(), want);
+        assert_eq!(Change::default().resources(), Value::Null);
     }
 
     #[test]

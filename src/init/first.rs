@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Clocks, Join, OpenClocks, enter_cgroup, make};
 use crate::plan::{Hook, Kind, Plan};
-use crate::rootfs;
+use crate::rootfs::{self, Root};
 use crate::security::keyring;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
@@ -16,7 +16,9 @@ use crate::sys::process::{Namespaces, with_only};
 use crate::sys::signal::Signals;
 use crate::{net, terminal};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::process::fchdir;
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
@@ -47,6 +49,8 @@ pub struct Init<'a> {
     pub keyring: Option<&'a str>,
     /// Whether the root is changed without `pivot_root(2)`.
     pub no_pivot: bool,
+    /// The runtime's environment, for `createContainer` hooks that have none.
+    pub hook_env: Vec<CString>,
 }
 
 /// Runs in the new process; never returns.
@@ -92,7 +96,7 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     // Modes are given exactly below; the caller's mask comes back at the end.
     let caller_umask = rustix::process::umask(Mode::empty()).bits();
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
-    run_hooks(plan, wire)?;
+    run_hooks(plan, &root, &init.hook_env, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(shared.proc, &plan.sysctl)?;
     let start = init.start;
@@ -135,7 +139,9 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
         let confine = || last.confine_hook();
-        container_hooks(plan, "startContainer", hooks, Status::Created, &confine)?;
+        let env: Vec<_> = last.process.env.iter().chain(&last.extra_env).cloned().collect();
+        let by = Runner::Init(&confine, &env);
+        container_hooks(plan, "startContainer", hooks, Status::Created, by)?;
     }
     last.exec(&prepared, wire)
 }
@@ -197,7 +203,7 @@ fn name_the_host(plan: &Plan) -> Result<()> {
 
 /// The mounts are made, the old root is still there: the time of three kinds
 /// of hooks. The runtime runs those that belong into its own namespaces.
-fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
+fn run_hooks(plan: &Plan, root: &Root, env: &[CString], wire: &ChildEnd) -> Result<()> {
     let hooks = &plan.hooks;
     // The runtime also hears of those that run here: what they did, `poststop` has to undo.
     let all = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
@@ -208,8 +214,11 @@ fn run_hooks(plan: &Plan, wire: &ChildEnd) -> Result<()> {
     if hooks.create_container.is_empty() {
         return Ok(());
     }
+    // They begin in the root filesystem, as with runc.
+    fchdir(root.fd()).call(|| "fchdir to the root filesystem".into())?;
     let list = &hooks.create_container;
-    container_hooks(plan, "createContainer", list, Status::Creating, &hooks::unconfined)
+    let by = Runner::Init(&hooks::unconfined, env);
+    container_hooks(plan, "createContainer", list, Status::Creating, by)
 }
 
 fn container_hooks(
@@ -217,7 +226,7 @@ fn container_hooks(
     kind: &str,
     list: &[Hook],
     status: Status,
-    confine: hooks::Confine<'_>,
+    by: Runner<'_>,
 ) -> Result<()> {
     let state = State {
         oci_version: OCI_VERSION,
@@ -231,7 +240,7 @@ fn container_hooks(
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state, Runner::Init(confine))
+    hooks::run_all(kind, list, &state, by)
 }
 
 fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {

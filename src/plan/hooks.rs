@@ -13,8 +13,9 @@ pub struct Hook {
     pub path: PathBuf,
     /// argv; empty means the path alone.
     pub args: Vec<String>,
-    /// The whole environment.
-    pub env: Vec<String>,
+    /// The whole environment; `None` is that of the runtime, or of the process for a
+    /// `startContainer` hook.
+    pub env: Option<Vec<String>>,
     /// When to give up.
     pub timeout: Option<Duration>,
 }
@@ -81,7 +82,7 @@ fn one(field: &str, hook: &spec::Hook, findings: &mut Findings) -> Hook {
     if let Some(seconds) = hook.timeout.filter(|seconds| *seconds <= 0) {
         findings.error(Error::new(format!("{field}.timeout: {seconds} is not greater than zero")));
     }
-    let texts = [&hook.path].into_iter().chain(&hook.args).chain(&hook.env);
+    let texts = [&hook.path].into_iter().chain(&hook.args).chain(hook.env.iter().flatten());
     if texts.into_iter().any(|text| text.contains('\0')) {
         findings.error(Error::new(format!("{field}: contains a NUL character")));
     }

@@ -187,7 +187,8 @@ fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CStrin
     all
 }
 
-/// Each name once: the last value wins, and keeps its place, as with runc.
+/// Each name once: the last value wins, and keeps its place, as with runc. An empty HOME is
+/// none: the user's own is added when the container's /etc/passwd can be read.
 fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
     for (i, entry) in env.iter().enumerate() {
         if entry.find('=').is_none_or(|at| at == 0) {
@@ -202,6 +203,7 @@ fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
         .iter()
         .rev()
         .filter(|entry| seen.insert(entry.split('=').next().unwrap_or_default()))
+        .filter(|entry| *entry != "HOME=")
         .collect();
     kept.reverse();
     let owned: Vec<String> = kept.into_iter().cloned().collect();

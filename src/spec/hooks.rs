@@ -35,9 +35,8 @@ pub struct Hook {
     /// argv, argv\[0\] included.
     #[serde(default, deserialize_with = "null_as_default")]
     pub args: Vec<String>,
-    /// The whole environment.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub env: Vec<String>,
+    /// The whole environment, if there is one; an empty one is one, too.
+    pub env: Option<Vec<String>>,
     /// Seconds after which the hook is aborted.
     pub timeout: Option<i64>,
 }

@@ -155,6 +155,27 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
+/// The environment of this process, for a program that is not a copy of this one.
+pub fn environment() -> Vec<CString> {
+    let mut all = Vec::new();
+    // SAFETY: only read, by a program with one thread that never changes it.
+    let mut place = unsafe { environ };
+    loop {
+        // SAFETY: the list ends in a null pointer, and has not been left.
+        let one = unsafe { *place };
+        if one.is_null() {
+            return all;
+        }
+        // SAFETY: each entry of the list is a C string.
+        let entry = unsafe { CStr::from_ptr(one) };
+        if !entry.to_bytes().starts_with(b"PINNACE_COPIED=") {
+            all.push(entry.to_owned());
+        }
+        // SAFETY: the place behind one that is not the end.
+        place = unsafe { place.add(1) };
+    }
+}
+
 /// `execveat(2)` of an open file: returns only on failure.
 fn execute(file: &OwnedFd, args: &[CString]) -> Errno {
     let args: Vec<*const c_char> =

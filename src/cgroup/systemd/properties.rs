@@ -3,6 +3,7 @@
 //! alone; errors are left to the writes, which are computed from the same.
 
 use super::{Property, Value};
+use crate::cgroup::resources::given;
 use crate::cgroup::v2::weight;
 use crate::error::{Error, Result};
 use crate::spec::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
@@ -17,7 +18,7 @@ const INFINITY: u64 = u64::MAX;
 pub fn properties(resources: &Resources) -> Result<Vec<Property>> {
     let mut all = Vec::new();
     if let Some(memory) = &resources.memory {
-        all.extend(memory_properties(memory));
+        all.extend(memory_properties(&given(memory)));
     }
     if let Some(cpu) = &resources.cpu {
         all.extend(cpu_properties(cpu));
@@ -76,7 +77,7 @@ fn memory_properties(memory: &Memory) -> Vec<Property> {
     add("MemoryLow", memory.reservation);
     add(
         "MemorySwapMax",
-        match (memory.limit, memory.swap.filter(|&swap| swap != 0)) {
+        match (memory.limit, memory.swap) {
             (Some(-1), None) | (_, Some(-1)) => Some(-1),
             (Some(limit), Some(swap)) => Some(swap.saturating_sub(limit)),
             _ => None,
