@@ -37,5 +37,7 @@ mod resources;
 mod scheduling;
 mod seccomp;
 mod security;
+mod suites;
 mod systemd;
 mod terminal;
+mod words;
