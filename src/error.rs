@@ -165,44 +165,60 @@ fn is_unseen(letter: char) -> bool {
 pub const LINE: usize = 4000;
 /// The most bytes of one value in it.
 pub const VALUE: usize = 500;
+/// The most bytes of what stands between colons: two values and what is said of them.
+const SENTENCE: usize = 2 * VALUE + 100;
 
 /// A message for one short line: line breaks become spaces, what is unseen is
-/// escaped, a value or a word beyond [`VALUE`] bytes and a message beyond [`LINE`]
-/// lose their middle. The end of a message names the cause.
+/// escaped. A part beyond [`VALUE`] bytes and a message beyond [`LINE`] lose their
+/// middle. The end of a message names the cause. No sentence of ours is that long, so
+/// only values are cut, also lists and paths that are not quoted.
 pub fn brief(message: &str) -> String {
+    let shown = |part: &str| printable(&part.replace(['\n', '\r'], " ")).into_owned();
     let mut line = String::with_capacity(message.len().min(LINE) + 16);
     let mut parts = Parts(message);
+    // Where the sentence begins that the next part belongs to: a value may be full of quotes.
+    let mut sentence = 0;
     while let Some(part) = parts.next() {
-        cut(&mut line, part, VALUE);
+        cut(&mut line, &shown(part), VALUE);
+        let is_whole = parts.0.is_empty() || part.ends_with([':', ';']) || part.ends_with(" (");
         if line.len() > 16 * LINE {
-            cut(&mut line, parts.0, LINE);
+            cut(&mut line, &shown(parts.0), LINE);
             break;
         }
+        if is_whole && line.len() - sentence > SENTENCE {
+            let long = line.split_off(sentence);
+            cut(&mut line, &long, SENTENCE);
+        }
+        sentence = if is_whole { line.len() } else { sentence };
     }
-    let line = printable(&line.replace(['\n', '\r'], " ")).into_owned();
     if line.len() <= LINE {
         return line;
     }
     let mut short = String::with_capacity(LINE);
-    cut(&mut short, &line, LINE - 40);
+    cut(&mut short, &line, LINE);
     short
 }
 
-/// Appends `text`, without its middle if it is longer than `most` bytes.
+/// Appends `text`, without its middle if it is longer than `most` bytes. The result is not,
+/// so that to shorten it again changes nothing.
 fn cut(line: &mut String, text: &str, most: usize) {
+    /// What stands for the middle, and a number of 20 digits.
+    const MARK: usize = "...  bytes ...".len() + 20;
     if text.len() <= most {
         return line.push_str(text);
     }
+    let room = most.saturating_sub(MARK);
     let boundary = |at: &usize| text.is_char_boundary(*at);
-    let head = (0..=most * 2 / 3).rfind(boundary).unwrap_or(0);
-    let tail = (text.len() - most / 3..text.len()).find(boundary).unwrap_or(text.len());
+    let head = (0..=room * 2 / 3).rfind(boundary).unwrap_or(0);
+    let tail = (text.len() - room / 3..text.len()).find(boundary).unwrap_or(text.len());
     line.push_str(&text[..head]);
     // A String takes all that is written to it.
     let _cannot_fail = write!(line, "... {} bytes ...", tail - head).is_err();
     line.push_str(&text[tail..]);
 }
 
-/// A message in pieces: quoted values, and words with the blank behind them.
+/// A message in pieces: quoted values, and what stands before the next of them, colon,
+/// semicolon or hint.
 struct Parts<'a>(&'a str);
 
 impl<'a> Iterator for Parts<'a> {
@@ -220,9 +236,14 @@ impl<'a> Iterator for Parts<'a> {
                 };
                 text.as_bytes()[1..].iter().position(closing).map_or(text.len(), |at| at + 2)
             }
+            // All of these are ASCII, so they begin and end no other character. A quote
+            // within a word is the value's own.
             _ => {
-                let end = |(_, letter): &(usize, char)| matches!(letter, ' ' | '"');
-                text.char_indices().skip(1).find(end).map_or(text.len(), |(at, _)| at)
+                let ends = |pair: &[u8]| match pair {
+                    [before, b'"'] => !before.is_ascii_alphanumeric(),
+                    _ => matches!(pair, b": " | b"; " | b" ("),
+                };
+                text.as_bytes().windows(2).position(ends).map_or(text.len(), |at| at + 1)
             }
         };
         let (part, rest) = text.split_at(length);
@@ -295,7 +316,17 @@ mod tests {
             assert!(line.len() < 600 && line.starts_with("mounts[1].type: "), "{line}");
             assert!(line.ends_with(" is none (so)") && line.contains("... "), "{line}");
         }
-        for text in ["a b ".repeat(1 << 20), "\u{1b} ".repeat(5000), "\"".repeat(9001)] {
+        let numbers: Vec<u32> = (0..70_000).collect();
+        for value in [format!("{numbers:?}"), "a b ".repeat(1 << 20), "\u{1b} \n".repeat(999)]
+            .into_iter()
+            .chain(["e\"f\\ ", " \"x\" ", "\"", "'\"\\\""].map(|text| text.repeat(2000)))
+        {
+            let line = brief(&format!("process.x: call({value}): invalid (so); and {value}"));
+            assert!(line.len() < 2400 && line.starts_with("process.x: call("), "{line}");
+            assert!(line.contains("... "), "{line}");
+            assert!(value.contains('"') || brief(&line) == line, "{line}");
+        }
+        for text in ["a: b ".repeat(1 << 20), "\u{1b} ".repeat(5000), "\"".repeat(9001)] {
             assert!(brief(&text).len() <= LINE);
         }
         assert_eq!(brief(""), "");

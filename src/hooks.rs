@@ -348,9 +348,11 @@ impl Running<'_> {
 
     fn output(&self) -> String {
         let text = String::from_utf8_lossy(&self.collected);
-        match text.trim() {
-            "" => String::new(),
-            text => format!("; it said: {text}"),
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+        match lines.as_slice() {
+            [] => String::new(),
+            // A message shows a part of each.
+            lines => format!("; it said: {}", lines.join("; ")),
         }
     }
 }

@@ -54,7 +54,12 @@ pub fn open_files(planned: &Namespaces) -> Result<Join> {
     let one = |((kind, path), field): (&(Kind, PathBuf), &String)| {
         let field = || format!("{field}: {}", path.display());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| format!("{}: open {}", field(), kind.name()))?;
+            .call(|| format!("{}: open {}", field(), kind.name()))
+            .map_err(|error| match error.errno() {
+                Some(Errno::NOENT | Errno::NOTDIR) => error.hint(namespace_file(*kind)),
+                Some(Errno::ACCESS) => error.hint("needs the right to trace that process"),
+                _ => error,
+            })?;
         match kind_of(file.as_fd()) {
             Ok(found) if found == kind.flag() => {
                 check_changed(planned, *kind, file.as_fd()).map_err(|error| error.hint(field()))?;
@@ -63,13 +68,21 @@ pub fn open_files(planned: &Namespaces) -> Result<Join> {
             Ok(found) => {
                 let found = Kind::ALL.into_iter().find(|kind| kind.flag() == found);
                 let name = found.map_or("unknown", Kind::name);
-                Err(Error::new(format!("{}: is a namespace of type {name}", field())))
+                Err(Error::new(format!("{}: is a namespace of type {name}", field()))
+                    .hint(format!("its entry has the type {}", kind.name())))
             }
-            Err(_) => Err(Error::new(format!("{}: is not a namespace file", field()))),
+            Err(_) => Err(Error::new(format!("{}: is not a namespace file", field()))
+                .hint(namespace_file(*kind))),
         }
     };
     let entries = planned.join.iter().zip(&planned.join_fields);
     Ok(Join::Files(entries.map(one).collect::<Result<_>>()?))
+}
+
+/// What a namespace is joined by.
+fn namespace_file(kind: Kind) -> String {
+    let file = kind.file();
+    format!("join it by /proc/PID/ns/{file} of a process in it, or by a bind mount of that file")
 }
 
 /// The runtime's own namespace is the host's, which no bundle may change.
@@ -222,14 +235,15 @@ impl Join {
                 for (kind, file) in files.iter().filter(|(kind, _)| *kind != Kind::User) {
                     match join(file.as_fd(), kind.flag()) {
                         Err(Errno::PERM) if self.has(Kind::User) => later.push((kind, file)),
-                        joined => joined.call(|| setns(*kind))?,
+                        joined => joined.map_err(|errno| refused(*kind, errno))?,
                     }
                 }
                 if let Some((_, user)) = files.iter().find(|(kind, _)| *kind == Kind::User) {
-                    join(user.as_fd(), Kind::User.flag()).call(|| setns(Kind::User))?;
+                    join(user.as_fd(), Kind::User.flag())
+                        .map_err(|errno| refused(Kind::User, errno))?;
                 }
                 for (kind, file) in later {
-                    join(file.as_fd(), kind.flag()).call(|| setns(*kind))?;
+                    join(file.as_fd(), kind.flag()).map_err(|errno| refused(*kind, errno))?;
                 }
             }
         }
@@ -238,9 +252,29 @@ impl Join {
     }
 }
 
-/// The call, for messages.
-pub fn setns(kind: Kind) -> String {
-    format!("linux.namespaces: setns to the {} namespace", kind.name())
+/// Why the kernel lets nobody join (setns(2)).
+fn refused(kind: Kind, errno: Errno) -> Error {
+    let call = format!("linux.namespaces: setns to the {} namespace", kind.name());
+    let error = Error::os(call, errno);
+    match (errno, kind) {
+        (Errno::INVAL, Kind::User) => {
+            error.hint("it is the runtime's own: leave this entry out to stay in it")
+        }
+        (Errno::PERM, _) => error.hint("needs CAP_SYS_ADMIN in the user namespace that owns it"),
+        _ => error,
+    }
+}
+
+/// A process could not be made in a pid namespace that was joined.
+pub fn lacks_init(call: &str, errno: Errno) -> Error {
+    let error = Error::os(call, errno);
+    if errno != Errno::NOMEM {
+        return error;
+    }
+    error.hint(
+        "the first process of that pid namespace has ended, and so it takes no other \
+         (pid_namespaces(7)): join one that lives, or leave out the path",
+    )
 }
 
 fn enter_process(pidfd: BorrowedFd<'_>, kinds: Flags) -> Result<()> {

@@ -16,8 +16,23 @@ fn pinnace(line: &str) -> Output {
 #[test]
 fn a_mistake_is_one_line_on_stderr() {
     for (line, code, wanted) in [
-        ("nonsense", 1, "unknown command \"nonsense\" (--help lists what there is)"),
-        ("--nonsense", 1, "--nonsense: unknown flag or argument (--help lists what there is)"),
+        ("nonsense", 1, "unknown command \"nonsense\" (`pinnace --help` lists what there is)"),
+        (
+            "--nonsense=secret list",
+            1,
+            "pinnace: --nonsense: unknown flag or argument (`pinnace --help` lists what stands",
+        ),
+        (
+            "list --nonsense=secret",
+            1,
+            "pinnace: --nonsense: unknown flag or argument (`pinnace list --help` lists",
+        ),
+        ("list --root /x", 1, "--root: unknown flag or argument (it stands before the command)"),
+        (
+            "list --format xml",
+            1,
+            "--format: \"xml\" is not one of table, json (`pinnace list --help`",
+        ),
         ("state", 1, "CONTAINER is missing"),
         ("state a b", 1, "b: unknown flag or argument"),
         ("create --pid-file", 1, "--pid-file: flag needs an argument"),

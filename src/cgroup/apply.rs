@@ -4,7 +4,7 @@
 use super::devices::{self, Exception, Policy};
 use super::node::{Node, open_file};
 use super::write::{File, Missing, Write};
-use super::{Cgroup, create};
+use super::{Cgroup, DENIED, create};
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::{self, Insn};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -59,9 +59,7 @@ pub(super) fn node_for<'a>(cgroup: &'a Cgroup, controller: &str, field: &str) ->
     let found =
         if controller.is_empty() { nodes.next() } else { nodes.find(|node| node.has(controller)) };
     found.ok_or_else(|| {
-        Error::new("the container could not get a cgroup for this limit").at(field).hint(
-            "limits need the right to make cgroups; rootless users get it from systemd's Delegate=",
-        )
+        Error::new("the container could not get a cgroup for this limit").at(field).hint(DENIED)
     })
 }
 
@@ -247,7 +245,9 @@ fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()>
         return if cgroup.rules().rootless {
             Ok(())
         } else {
-            Err(Error::new("the container has no cgroup").at("linux.resources.devices"))
+            Err(Error::new("the container has no cgroup")
+                .hint(DENIED)
+                .at("linux.resources.devices"))
         };
     };
     match attach_program(node.dir()?, program, update || node.made == 0) {

@@ -122,7 +122,7 @@ impl Devices {
             kind,
             major: number(major)?,
             minor: number(minor)?,
-            access: access_bits(words.next()?)?,
+            access: Some(access_bits(words.next()?)).filter(|bits| *bits != 0)?,
         })
     }
 }
@@ -176,6 +176,7 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     let mut read: Vec<Rule> = Vec::with_capacity(list.len());
     for (i, entry) in list.iter().enumerate() {
         read.extend(findings.keep(rule(i, entry)));
+        warn_of_access(i, entry, findings);
     }
     let anew = read.iter().rposition(|rule| rule.devices.is_all());
     let everything = Devices { kind: None, major: None, minor: None, access: ALL };
@@ -263,8 +264,10 @@ fn rule(index: usize, rule: &DeviceRule) -> Result<Rule> {
     let access = match rule.access.as_deref() {
         // Go leaves an empty string out: the two mean the same.
         None | Some("") => ALL,
-        Some(letters) => access_bits(letters)
-            .ok_or_else(|| wrong("access", format!("{letters:?} is not made of r, w and m")))?,
+        Some(letters) => match access_bits(letters) {
+            0 => return Err(wrong("access", format!("{letters:?} is not made of r, w and m"))),
+            bits => bits,
+        },
     };
     let devices = Devices {
         kind,
@@ -275,12 +278,23 @@ fn rule(index: usize, rule: &DeviceRule) -> Result<Rule> {
     Ok(Rule { allow: rule.allow, devices, index: Some(index) })
 }
 
-fn access_bits(letters: &str) -> Option<u8> {
-    letters.chars().try_fold(0, |bits, letter| match letter {
-        'r' => Some(bits | READ),
-        'w' => Some(bits | WRITE),
-        'm' => Some(bits | MKNOD),
-        _ => None,
+/// Other letters beside r, w and m say nothing: runc passes over them, and its own tests
+/// have some.
+fn warn_of_access(index: usize, rule: &DeviceRule, findings: &mut Findings) {
+    let letters = rule.access.as_deref().unwrap_or_default();
+    if access_bits(letters) != 0 && letters.contains(|letter| !"rwm".contains(letter)) {
+        findings.warn(format!(
+            "linux.resources.devices[{index}].access: of {letters:?} only r, w and m count"
+        ));
+    }
+}
+
+fn access_bits(letters: &str) -> u8 {
+    letters.chars().fold(0, |bits, letter| match letter {
+        'r' => bits | READ,
+        'w' => bits | WRITE,
+        'm' => bits | MKNOD,
+        _ => bits,
     })
 }
 

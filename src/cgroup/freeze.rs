@@ -5,11 +5,11 @@
 //! with pauses that grow, and told again to freeze: a task that was on its way
 //! into the group slips through the first order (cgroup-v1/freezer-subsystem.rst).
 
-use super::Cgroup;
 use super::apply::write_file;
 use super::node::{Node, is_file_gone, keyed, open_dir, open_file, read, read_fd};
 use super::procs;
 use super::walk::{Step, has_links, walk};
+use super::{Cgroup, DENIED, Home};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{near, read_short};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -210,8 +210,11 @@ fn switch(cgroup: &Cgroup, freeze: bool) -> Result<(&Node, &'static str, &'stati
     if let Some(node) = nodes.iter().find(|node| node.unified()) {
         return Ok((node, "cgroup.freeze", if freeze { "1" } else { "0" }));
     }
-    Err(Error::new("the container has no cgroup that can be frozen")
-        .hint("mount the freezer hierarchy, or run with cgroup v2"))
+    let error = Error::new("the container has no cgroup that can be frozen");
+    Err(match cgroup.home("freezer") {
+        Home::Denied => error.hint(DENIED),
+        _ => error.hint("mount the freezer hierarchy, or run with cgroup v2"),
+    })
 }
 
 /// What is done if somebody else thaws what is being frozen.

@@ -62,6 +62,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Why a container has no cgroup, and what helps.
+const DENIED: &str = "its caller may not make cgroups; \
+    ordinary users may on cgroup v2, below what systemd's Delegate= gives them";
+
 /// The container's place in the host's cgroups.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Cgroup {
@@ -179,14 +183,19 @@ impl Cgroup {
     }
 
     /// Where a controller lives on this host. On v2 every one is taken to be
-    /// there: a missing one shows when its file is written.
+    /// there: a missing one shows when its file is written. On v1 a hierarchy that the
+    /// container has nothing in is looked for once more.
     pub fn home(&self, controller: &str) -> Home {
         match self {
             Self::V2(_) => Home::V2,
             Self::V1(v1) => match v1.nodes.iter().find(|node| node.has(controller)) {
                 Some(node) if node.unified() => Home::V2,
                 Some(_) => Home::V1,
-                None => Home::Nowhere,
+                None if !v1.rules.rootless => Home::Nowhere,
+                None => match Self::plan(Some("x"), "x", false).map(|host| host.home(controller)) {
+                    Ok(Home::Nowhere) | Err(_) => Home::Nowhere,
+                    Ok(_) => Home::Denied,
+                },
             },
         }
     }
@@ -489,6 +498,6 @@ impl Cgroup {
             .iter()
             .find_map(|controller| nodes.iter().find(|node| node.has(controller)))
             .or(nodes.first())
-            .ok_or_else(|| Error::new("the container has no cgroup"))
+            .ok_or_else(|| Error::new("the container has no cgroup").hint(DENIED))
     }
 }

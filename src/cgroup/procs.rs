@@ -1,11 +1,11 @@
 //! Processes of a cgroup: moving them in, listing and signalling them.
 
-use super::Cgroup;
 use super::apply::write_file;
 use super::freeze;
 use super::node::{Node, open_dir, open_file, pieces, read_bytes};
 use super::plan::SubPath;
 use super::walk::{Step, has_children, walk};
+use super::{Cgroup, DENIED, Home};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use crate::sys::process;
@@ -30,9 +30,12 @@ pub(super) fn attach(cgroup: &Cgroup, pid: i32, below: &[SubPath]) -> Result<()>
         for controller in &sub.controllers {
             if !cgroup.nodes().iter().any(|node| node.name.is_some() && node.has(controller)) {
                 let path = &sub.path;
-                return Err(Error::new(format!(
-                    "{controller}:{path}: this host has no cgroup v1 hierarchy {controller}"
-                )));
+                return Err(match cgroup.home(controller) {
+                    Home::Denied => Error::new("the container has no cgroup there").hint(DENIED),
+                    _ => Error::new(format!("this host has no cgroup v1 hierarchy {controller}"))
+                        .hint("/proc/self/cgroup lists them; on v2 only the path is named"),
+                }
+                .at(format!("{controller}:{path}")));
             }
         }
     }

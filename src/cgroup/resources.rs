@@ -4,7 +4,7 @@
 //! asks for what is so anyway (`swappiness` unset, `kernel: -1`) is not.
 
 use super::write::{File, Write};
-use super::{devices, v1, v2};
+use super::{DENIED, devices, v1, v2};
 use crate::error::{Error, Result};
 use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, HugepageLimit, Memory, Rdma, Resources};
@@ -18,6 +18,8 @@ pub enum Home {
     V2,
     /// In none.
     Nowhere,
+    /// The host has it, but the container has no cgroup there.
+    Denied,
 }
 
 /// Whether the cgroup is new or in use.
@@ -216,12 +218,16 @@ fn unified(
 
 /// Where the controller is; `None` and a finding if it is nowhere.
 fn known(home: Home, controller: &str, field: &str, findings: &mut Findings) -> Option<Home> {
-    if home == Home::Nowhere {
-        let message = format!("this host has no cgroup controller {controller}");
-        findings.error(Error::new(message).at(format!("linux.resources.{field}")));
-        return None;
-    }
-    Some(home)
+    let error = match home {
+        Home::V1 | Home::V2 => return Some(home),
+        Home::Nowhere => Error::new(format!("this host has no cgroup controller {controller}"))
+            .hint("/proc/cgroups and /sys/fs/cgroup/cgroup.controllers list what there is"),
+        Home::Denied => {
+            Error::new("the container could not get a cgroup for this limit").hint(DENIED)
+        }
+    };
+    findings.error(error.at(format!("linux.resources.{field}")));
+    None
 }
 
 fn only_v1(home: Home, controller: &str, field: &str, findings: &mut Findings) {

@@ -26,8 +26,9 @@ mod usage;
 pub use usage::main;
 
 use crate::container::Runtime;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use arguments::{Arguments, Stop, Words};
+use global::Global;
 
 /// A command: its arguments are in a table, and with them it runs.
 trait Verb: Arguments + 'static {
@@ -65,9 +66,16 @@ const fn entry<V: Verb>(name: &'static str, about: &'static str) -> Entry {
 fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     let mut verb = V::default();
     let mut list = verb.list();
-    match arguments::parse(&mut list, words)? {
-        Stop::End => arguments::finish(list)?,
-        Stop::Word(word) => return Err(arguments::unknown(&word)),
+    let help = || format!("`pinnace {} --help` lists what there is", entry.name);
+    let wrong = |error: Error| error.hint(help());
+    match arguments::parse(&mut list, words).map_err(wrong)? {
+        Stop::End => arguments::finish(list).map_err(wrong)?,
+        Stop::Word(word) => return Err(wrong(arguments::unknown(&word))),
+        Stop::Unknown(word) => {
+            let is_global = arguments::knows(&Global::default().list(), &word);
+            let hint = if is_global { "it stands before the command".into() } else { help() };
+            return Err(arguments::unknown(&word).hint(hint));
+        }
         Stop::Help => {
             let name = format!("pinnace {}", entry.name);
             return Ok(Parsed::Help(arguments::help(entry.about, &name, &list)));

@@ -74,12 +74,17 @@ enum Request {
 
 fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     let mut list = global.list();
-    let word = match arguments::parse(&mut list, &mut words)? {
+    let wrong = |error: Error| error.hint("`pinnace --help` lists what there is");
+    let word = match arguments::parse(&mut list, &mut words).map_err(wrong)? {
         Stop::Help => return Ok(Request::Print(help(), 0)),
         Stop::Word(word) => Some(word),
+        Stop::Unknown(word) => {
+            return Err(arguments::unknown(&word)
+                .hint("`pinnace --help` lists what stands before a command"));
+        }
         Stop::End => None,
     };
-    arguments::finish(list)?;
+    arguments::finish(list).map_err(wrong)?;
     if global.version {
         return Ok(Request::Print(version(), 0));
     }
@@ -88,8 +93,7 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
         return Ok(Request::Print(help(), 0));
     }
     let entry = COMMANDS.iter().find(|entry| word == entry.name).ok_or_else(|| {
-        Error::new(format!("unknown command {:?}", word.to_string_lossy()))
-            .hint("--help lists what there is")
+        wrong(Error::new(format!("unknown command {:?}", word.to_string_lossy())))
     })?;
     Ok(match (entry.parse)(entry, &mut words)? {
         Parsed::Help(text) => Request::Print(text, 0),

@@ -3,6 +3,7 @@
 use super::{Container, Runtime, not_running};
 use crate::error::{Context, Error, Result};
 use crate::spec::Status;
+use crate::store::Record;
 use crate::sys::signal::{RTMAX, RTMIN, from_number};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -93,6 +94,9 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         // has outlived it is killed, and that there is none is no error.
         return match signal {
             Some(signal) if all && record.cgroup.is_held()? => record.cgroup.kill(signal),
+            Some(Signal::KILL) if status == Status::Stopped && has_outlived(record)? => {
+                record.cgroup.kill(Signal::KILL)
+            }
             _ if all => Ok(()),
             _ => Err(not_running(id)),
         };
@@ -118,6 +122,13 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
     }
     // Whose the cgroup is could not be told: init at least has been signalled.
     held.map(drop)
+}
+
+/// Whether processes live on whose init has ended: those of a pid namespace end with its init,
+/// those of a shared one do not. SIGKILL is for them, too, as in runc.
+fn has_outlived(record: &Record) -> Result<bool> {
+    let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
+    Ok(!own_pids && record.cgroup.is_held()? && !record.cgroup.pids()?.is_empty())
 }
 
 #[cfg(test)]

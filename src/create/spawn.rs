@@ -207,6 +207,9 @@ fn explain(errno: Errno, birth: &Birth<'_>) -> Error {
     match errno {
         Errno::BUSY => Error::os("linux.namespaces: clone3", errno)
             .hint("the cgroup has controllers enabled for its children"),
+        Errno::NOMEM if birth.join.has(Kind::Pid) => {
+            namespaces::lacks_init("linux.namespaces: clone3 in the joined pid namespace", errno)
+        }
         _ => namespaces::explain("clone3", birth.create, errno),
     }
 }

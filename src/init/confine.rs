@@ -2,7 +2,7 @@
 //! privileges to the user's, in one order, and execve(2). A `startContainer`
 //! hook, which comes from the image too, ends in it as well.
 
-use super::identity::{set_gid, set_uid};
+use super::identity::{explain_groups, explain_id, set_gid, set_uid};
 use super::prepare::Prepared;
 use super::program;
 use crate::error::{At, Context, Result};
@@ -49,9 +49,7 @@ pub fn set_groups(process: &Process) -> Result<()> {
     match set_thread_groups(&groups) {
         // In a user namespace without setgroups(2) there are none to drop.
         Err(Errno::PERM) if groups.is_empty() => Ok(()),
-        set => set
-            .call(|| format!("process.user.additionalGids: setgroups({wanted:?})"))
-            .or_hint("setgroups is switched off in this user namespace"),
+        set => set.map_err(|errno| explain_groups(&groups, errno)),
     }
 }
 
@@ -198,12 +196,8 @@ impl Last<'_> {
     pub fn become_user(&self, bound: &Bound) -> Result<()> {
         let process = self.process;
         rustix::thread::set_keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)".into())?;
-        set_gid(process.gid)
-            .call(|| format!("process.user.gid: setresgid({})", process.gid))
-            .or_hint("is the id mapped in linux.gidMappings?")?;
-        set_uid(process.uid)
-            .call(|| format!("process.user.uid: setresuid({})", process.uid))
-            .or_hint("is the id mapped in linux.uidMappings?")?;
+        set_gid(process.gid).map_err(|errno| explain_id("gid", process.gid, errno))?;
+        set_uid(process.uid).map_err(|errno| explain_id("uid", process.uid, errno))?;
         // Without no_new_privs seccomp(2) wants CAP_SYS_ADMIN; execve takes it back.
         let own = rustix::thread::capabilities(None).call(|| "capget".into())?.permitted.bits();
         let wants = self.filter.is_some() && !process.no_new_privileges;

@@ -1,12 +1,14 @@
 //! Who we are in a new user namespace, until the last chapter makes us the
 //! user of the configuration.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::plan::IdMaps;
 use crate::sys::process::forbid_tracing;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 /// Becomes root of the namespace, or its first user if it has no root.
 ///
@@ -51,6 +53,48 @@ fn drop_groups(keep: bool) -> Result<()> {
         Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(errno).call(|| "setgroups in the new user namespace".into()),
     }
+}
+
+/// Why the kernel takes none of these groups. Each is tried alone, to learn which it is: what
+/// calls this is about to end.
+pub fn explain_groups(groups: &[Gid], errno: Errno) -> Error {
+    let field = "process.user.additionalGids";
+    let refused = |gid: &Gid| set_thread_groups(&[*gid]) == Err(Errno::INVAL);
+    let error = match groups.iter().position(refused) {
+        Some(at) => {
+            Error::os(format!("{field}[{at}]: setgroups([{}])", groups[at].as_raw()), errno)
+        }
+        None => Error::os(format!("{field}: setgroups of {} groups", groups.len()), errno),
+    };
+    match errno {
+        Errno::INVAL => error.hint("the user namespace does not map this gid (linux.gidMappings)"),
+        Errno::PERM if may(CapabilitySet::SETGID) => error.hint(
+            "setgroups is switched off in this user namespace, as its gids were mapped without \
+             privilege (user_namespaces(7)): map them by newgidmap, or name no groups",
+        ),
+        Errno::PERM => error.hint("needs CAP_SETGID"),
+        _ => error,
+    }
+}
+
+/// Why the kernel lets nobody have this id; `name` is uid or gid.
+pub fn explain_id(name: &str, id: u32, errno: Errno) -> Error {
+    let error = Error::os(format!("process.user.{name}: setres{name}({id})"), errno);
+    let (needed, needs) = match name {
+        "uid" => (CapabilitySet::SETUID, "needs CAP_SETUID"),
+        _ => (CapabilitySet::SETGID, "needs CAP_SETGID"),
+    };
+    match errno {
+        Errno::INVAL => error
+            .hint(format!("the user namespace does not map this {name} (linux.{name}Mappings)")),
+        Errno::PERM if !may(needed) => error.hint(needs),
+        _ => error,
+    }
+}
+
+/// Whether a capability is effective; yes if that cannot be told.
+fn may(needed: CapabilitySet) -> bool {
+    capabilities(None).map_or(true, |sets| sets.effective.contains(needed))
 }
 
 /// Sets all three user ids. Tracing stays forbidden: the kernel may allow it

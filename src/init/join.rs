@@ -9,7 +9,7 @@ use super::confine::{After, Last, Limits};
 use super::identity;
 use super::prepare::{Affinity, Shared, open_terminal};
 use crate::error::{Context, Result};
-use crate::namespaces::Join;
+use crate::namespaces::{Join, lacks_init};
 use crate::plan::{ExecAffinity, Kind, Process};
 use crate::rootfs::Root;
 use crate::security::keyring;
@@ -98,8 +98,8 @@ fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible
 /// Goes on in a child, which is in the container's pid namespace, and a child of
 /// the runtime as we are; we end.
 fn be_seen(wire: &ChildEnd) -> Result<()> {
-    let Some(child) = clone_sibling().call(|| "clone into the container's pid namespace".into())?
-    else {
+    let call = "clone into the container's pid namespace";
+    let Some(child) = clone_sibling().map_err(|errno| lacks_init(call, errno))? else {
         return Ok(());
     };
     // If this cannot be sent, our end tells the parent. The other hears of it as soon as

@@ -124,6 +124,12 @@ impl Findings {
     }
 }
 
+/// A field that must be there and is not, or is empty, which types of a configuration do
+/// not tell apart. `rule` says what it must be.
+pub fn missing(field: impl std::fmt::Display, rule: &str) -> Error {
+    Error::new(format!("{field}: is missing or empty")).hint(format!("it must be {rule}"))
+}
+
 /// The most findings of a kind that are told in one run, and their bytes.
 const MOST: usize = 20;
 const BYTES: usize = 3000;
@@ -147,9 +153,10 @@ fn told(errors: &[Error]) -> (Vec<String>, usize) {
 
 /// Every message begins with its field, if it has one.
 fn split(severity: Severity, text: &str) -> Finding {
+    let text = brief(text);
     let (field, rule) = match text.split_once(": ") {
         Some((field, rule)) if !section(field).is_empty() => (field, rule),
-        _ => ("", text),
+        _ => ("", text.as_str()),
     };
     Finding { severity, field: field.into(), rule: rule.into(), section: section(field) }
 }

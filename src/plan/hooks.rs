@@ -1,6 +1,7 @@
 //! The six kinds of hooks (config.md, "POSIX-platform Hooks").
 
 use super::Findings;
+use super::findings::missing;
 use crate::error::Error;
 use crate::spec;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,9 @@ pub fn plan(hooks: Option<&spec::Hooks>, findings: &mut Findings) -> Hooks {
 }
 
 fn one(field: &str, hook: &spec::Hook, findings: &mut Findings) -> Hook {
-    if !Path::new(&hook.path).is_absolute() {
+    if hook.path.is_empty() {
+        findings.error(missing(format!("{field}.path"), "an absolute path"));
+    } else if !Path::new(&hook.path).is_absolute() {
         findings.error(Error::new(format!("{field}.path: {:?} is not absolute", hook.path)));
     }
     if let Some(seconds) = hook.timeout.filter(|seconds| *seconds <= 0) {

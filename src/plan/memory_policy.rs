@@ -1,6 +1,7 @@
 //! `linux.memoryPolicy` (config-linux.md, "Memory policy"; `set_mempolicy(2)`).
 
 use super::Findings;
+use super::findings::missing;
 use super::mask::{self, Mask};
 use crate::error::Error;
 use crate::spec;
@@ -56,10 +57,13 @@ pub fn plan(policy: Option<&spec::MemoryPolicy>, findings: &mut Findings) -> Opt
     };
     let Some((name, mode, rule)) = MODES.iter().find(|(name, ..)| *name == policy.mode) else {
         let known: Vec<_> = MODES.iter().map(|(name, ..)| *name).collect();
-        findings.error(
+        let known = format!("one of {}", known.join(", "));
+        findings.error(if policy.mode.is_empty() {
+            missing("linux.memoryPolicy.mode", &known)
+        } else {
             Error::new(format!("linux.memoryPolicy.mode: unknown mode {:?}", policy.mode))
-                .hint(format!("one of {}", known.join(", "))),
-        );
+                .hint(known)
+        });
         return None;
     };
     match rule {
@@ -71,7 +75,8 @@ pub fn plan(policy: Option<&spec::MemoryPolicy>, findings: &mut Findings) -> Opt
         ))),
         _ => {}
     }
-    let shown = format!("{name}, nodes {:?}, flags {:?}", list.unwrap_or_default(), policy.flags);
+    let flag_names = policy.flags.join(" ");
+    let shown = format!("{name}, nodes {:?}, flags {flag_names:?}", list.unwrap_or_default());
     Some(MemoryPolicy { mode: mode | flags, nodes, shown })
 }
 

@@ -120,11 +120,16 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
     }
+    let rootfs = rootfs::plan(spec, &options.bundle, findings);
+    let process = process::plan(spec.process.as_ref(), &spec.annotations, options, findings);
+    if let (Some(process), Some(maps)) = (&process, &id_maps) {
+        idmap::check_process(process, maps, findings);
+    }
     Plan {
         id: options.id.clone(),
         bundle: options.bundle.clone(),
-        rootfs: rootfs::plan(spec, &options.bundle, findings),
-        process: process::plan(spec.process.as_ref(), &spec.annotations, options, findings),
+        rootfs,
+        process,
         hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, findings),
         domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, findings),
         sysctl: sysctl::plan(&linux.sysctl, &namespaces, findings),
@@ -147,6 +152,9 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
 /// minor version is taken, though the spec's letter has it refused: engines write the version
 /// of the library that they are built with, and what they use of it is checked anyway.
 fn check_version(version: &str, findings: &mut Findings) {
+    if version.is_empty() {
+        return findings.error(findings::missing("ociVersion", "a version, such as 1.0.2"));
+    }
     let Some([major, minor, patch]) = semver(version) else {
         let error = Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"));
         findings.error(error.hint("three numbers without leading zeros, as 1.0.2"));
@@ -238,6 +246,10 @@ pub fn personality(
     match personality.domain.as_str() {
         "LINUX" => Some(0x0000),
         "LINUX32" => Some(0x0008),
+        "" => {
+            findings.error(findings::missing("linux.personality.domain", "LINUX or LINUX32"));
+            None
+        }
         other => {
             findings.error(Error::new(format!(
                 "linux.personality.domain: {other:?} is neither LINUX nor LINUX32"

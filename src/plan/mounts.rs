@@ -328,6 +328,8 @@ pub fn plan(
     } else {
         findings.keep(new_file_system(&field, mount, &options, place))
     };
+    super::idmap::check(&format!("{field}.uidMappings"), &mount.uid_mappings, findings);
+    super::idmap::check(&format!("{field}.gidMappings"), &mount.gid_mappings, findings);
     let idmap = findings.keep(idmap(&field, mount, &options, userns));
     if options.idmap.is_none() && !mount.uid_mappings.is_empty() {
         let rule = "a mapping without the option \"idmap\" or \"ridmap\": taken for idmap";

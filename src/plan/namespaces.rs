@@ -2,6 +2,7 @@
 //! (config-linux.md, "Namespaces").
 
 use super::Findings;
+use super::findings::missing;
 use crate::error::Error;
 use crate::spec;
 use crate::sys::process::Namespaces as Flags;
@@ -120,10 +121,12 @@ pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces 
         let field = format!("linux.namespaces[{i}]");
         let Some(kind) = Kind::from_name(&entry.kind) else {
             let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            findings.error(
-                Error::new(format!("{field}.type: unknown namespace {:?}", entry.kind))
-                    .hint(format!("one of {}", known.join(", "))),
-            );
+            let known = format!("one of {}", known.join(", "));
+            findings.error(if entry.kind.is_empty() {
+                missing(format!("{field}.type"), &known)
+            } else {
+                Error::new(format!("{field}.type: unknown namespace {:?}", entry.kind)).hint(known)
+            });
             continue;
         };
         if namespaces.has(kind) {

@@ -1,6 +1,7 @@
 //! `process`: the user's program and everything that belongs to it.
 
 use super::capabilities::{self, Capabilities};
+use super::findings::missing;
 use super::mask::{self, Mask};
 use super::rlimits::{self, Rlimit};
 use super::scheduling::{self, Scheduling};
@@ -76,7 +77,9 @@ pub fn plan(
     if process.args.is_empty() {
         findings.error(Error::new("process.args: is empty").hint("name at least a program"));
     }
-    if !process.cwd.starts_with('/') {
+    if process.cwd.is_empty() {
+        findings.error(missing("process.cwd", "an absolute path, such as \"/\""));
+    } else if !process.cwd.starts_with('/') {
         findings
             .error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
     }
@@ -125,6 +128,9 @@ pub fn plan(
     })
 }
 
+/// `NGROUPS_MAX` of linux/limits.h.
+const GROUPS: usize = 65_536;
+
 /// config.md, "Process": the size is ignored without a terminal.
 fn terminal(size: Option<spec::ConsoleSize>, findings: &mut Findings) -> Terminal {
     let Some(size) = size else { return Terminal { size: None } };
@@ -149,6 +155,7 @@ fn groups(
     findings: &mut Findings,
 ) -> Option<Vec<u32>> {
     let groups = &process.user.additional_gids;
+    check_groups(groups, findings);
     if annotations.get(KEEP_GROUPS).is_none_or(|value| value == "0") {
         return Some(groups.clone());
     }
@@ -158,6 +165,18 @@ fn groups(
         ));
     }
     None
+}
+
+/// What setgroups(2) takes from nobody.
+fn check_groups(groups: &[u32], findings: &mut Findings) {
+    let field = "process.user.additionalGids";
+    if groups.len() > GROUPS {
+        let message = format!("{field}: has {} groups, more than {GROUPS}", groups.len());
+        findings.error(Error::new(message).hint("setgroups(2): NGROUPS_MAX"));
+    }
+    if let Some(at) = groups.iter().position(|gid| *gid == u32::MAX) {
+        findings.error(Error::new(format!("{field}[{at}]: 4294967295 is not an id")));
+    }
 }
 
 /// config.md, "Linux Process": an empty list is as none.

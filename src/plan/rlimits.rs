@@ -1,6 +1,7 @@
 //! `process.rlimits` (getrlimit(2)).
 
 use super::Findings;
+use super::findings::missing;
 use crate::error::Error;
 use crate::spec;
 use rustix::process::Resource;
@@ -43,10 +44,12 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
     for (i, limit) in limits.iter().enumerate() {
         let field = format!("process.rlimits[{i}]");
         let Some((name, resource)) = RESOURCES.iter().find(|(name, _)| *name == limit.kind) else {
-            findings.error(
-                Error::new(format!("{field}.type: unknown limit {:?}", limit.kind))
-                    .hint("the RLIMIT_* names of getrlimit(2) are valid"),
-            );
+            let known = "one of the RLIMIT_* names of getrlimit(2)";
+            findings.error(if limit.kind.is_empty() {
+                missing(format!("{field}.type"), known)
+            } else {
+                Error::new(format!("{field}.type: unknown limit {:?}", limit.kind)).hint(known)
+            });
             continue;
         };
         if planned.iter().any(|other| other.name == *name) {

@@ -3,6 +3,7 @@
 //! "Mounts") and config-linux.md.
 
 use super::Findings;
+use super::findings::missing;
 use super::mounts::{self, Kind, Mount, UserNamespace};
 use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
 use super::paths::{clean, is_under};
@@ -217,6 +218,8 @@ fn absolute(field: &str, list: &[String], findings: &mut Findings) -> Vec<String
     for (index, path) in list.iter().enumerate() {
         if path.starts_with('/') {
             paths.push(clean(path));
+        } else if path.is_empty() {
+            findings.error(missing(format!("{field}[{index}]"), "an absolute path"));
         } else {
             let message = format!("{field}[{index}]: {path:?} must be an absolute path");
             findings.error(Error::new(message));
@@ -305,6 +308,9 @@ fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
     let field = format!("linux.devices[{index}]");
     let fail = |name: &str, what: String| Err(Error::new(format!("{field}.{name}: {what}")));
     let path = &entry.path;
+    if path.is_empty() {
+        return Err(missing(format!("{field}.path"), "an absolute path"));
+    }
     if !path.starts_with('/') {
         return fail("path", format!("{path:?} must be an absolute path"));
     }
@@ -321,6 +327,7 @@ fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
         "c" | "u" => numbers().map(|(major, minor)| DeviceKind::Char(major, minor))?,
         "b" => numbers().map(|(major, minor)| DeviceKind::Block(major, minor))?,
         "p" => DeviceKind::Fifo,
+        "" => return Err(missing(format!("{field}.type"), "one of c, b, u, p")),
         other => return fail("type", format!("{other:?} is none of c, b, u, p")),
     };
     let mode = entry.file_mode.unwrap_or(DEFAULT_MODE);

@@ -2,6 +2,7 @@
 //! `ioprio_set(2)`).
 
 use super::Findings;
+use super::findings::missing;
 use crate::error::Error;
 use crate::spec;
 
@@ -99,17 +100,22 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
         );
     } else if policy.is_none() {
         let known = POLICIES.map(|(name, _)| name).join(", ");
-        findings.error(
+        let known = format!("one of {known}");
+        findings.error(if scheduler.policy.is_empty() {
+            missing("process.scheduler.policy", &known)
+        } else {
             Error::new(format!("process.scheduler.policy: unknown policy {:?}", scheduler.policy))
-                .hint(format!("one of {known}")),
-        );
+                .hint(known)
+        });
     }
     let mut flags = 0;
     for (i, flag) in scheduler.flags.iter().enumerate() {
         match FLAGS.iter().find(|(name, _)| name == flag) {
             Some((_, bit)) => flags |= bit,
-            None => findings
-                .error(Error::new(format!("process.scheduler.flags[{i}]: unknown flag {flag:?}"))),
+            None => findings.error(
+                Error::new(format!("process.scheduler.flags[{i}]: unknown flag {flag:?}"))
+                    .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
+            ),
         }
     }
     let (name, policy) = policy.copied().unwrap_or(("SCHED_OTHER", 0));
@@ -187,10 +193,13 @@ fn deadline(scheduler: &spec::Scheduler, flags: u64, findings: &mut Findings) {
 fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
     let class = IO_CLASSES.iter().find(|(name, _)| *name == priority.class);
     if class.is_none() {
-        findings.error(
+        let known = "one of IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE";
+        findings.error(if priority.class.is_empty() {
+            missing("process.ioPriority.class", known)
+        } else {
             Error::new(format!("process.ioPriority.class: unknown class {:?}", priority.class))
-                .hint("IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE"),
-        );
+                .hint(known)
+        });
     }
     let Some(level) = priority.priority else {
         findings.error(Error::new("process.ioPriority.priority: is required"));

@@ -165,7 +165,8 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
-    /// Such as `2MB` or `1GB`.
+    /// Such as `2MB` or `1GB`. Go reads names in any case, and runc's tests write it so.
+    #[serde(alias = "pagesize")]
     pub page_size: String,
     /// Bytes.
     pub limit: u64,

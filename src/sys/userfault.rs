@@ -134,7 +134,8 @@ impl Words {
     }
 }
 
-fn page_size() -> usize {
+/// How many bytes a page of memory has.
+pub fn page_size() -> usize {
     // SAFETY: takes and returns integers.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096)

@@ -139,8 +139,11 @@ fn lookup<T: Copy>(field: &str, table: &[(&str, T)], name: &str) -> Result<T> {
     let found = table.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<&str> = table.iter().map(|(known, _)| *known).collect();
-        Bad::new(field, format!("unknown value {name:?}"))
-            .hint(format!("one of {}", known.join(", ")))
+        let known = format!("one of {}", known.join(", "));
+        if name.is_empty() {
+            return Bad::new(field, "is missing or empty").hint(format!("it must be {known}"));
+        }
+        Bad::new(field, format!("unknown value {name:?}")).hint(known)
     })
 }
 
