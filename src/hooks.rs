@@ -13,9 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
-};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -276,10 +274,9 @@ impl Running<'_> {
 
     /// Kills the hook and what it left in its process group, and reaps it.
     fn end(&self) -> Result<()> {
-        for killed in [
-            pidfd_send_signal(&self.child.pidfd, Signal::KILL),
-            kill_process_group(self.child.pid, Signal::KILL),
-        ] {
+        for killed in
+            [self.child.signal(Signal::KILL), kill_process_group(self.child.pid, Signal::KILL)]
+        {
             match killed {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(Error::os("kill the hook's process group", errno)),

@@ -6,6 +6,7 @@ use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Mount};
 use crate::plan::options::{PRIVATE, Reach, SHARED, SLAVE, UNBINDABLE};
 use crate::sys::mount::{Attributes, Change, mount_setattr};
+use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
@@ -156,7 +157,7 @@ fn inherited_propagation(plan: &Rootfs) -> u64 {
 pub(super) fn apply(changes: &[Change<'_>], tree: BorrowedFd<'_>) -> Result<bool> {
     for change in changes {
         match mount_setattr(tree, change) {
-            Err(Errno::NOSYS) if change.idmap.is_none() => return Ok(true),
+            Err(errno) if change.idmap.is_none() && may_deny(errno) => return Ok(true),
             result => {
                 result.call(|| mount::describe(change)).map_err(|error| explain(error, change))?
             }
