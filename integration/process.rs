@@ -209,16 +209,6 @@ fn r104_umask() {
     assert_eq!(out.ok(), "0027\n");
 }
 
-#[test]
-fn r104_umask_unset_is_the_callers() {
-    let c = Bundle::sh("umask").container();
-    let run = [runtime().path.to_str().unwrap(), "--root", c.root().to_str().unwrap()].join(" ");
-    let run = format!("umask 0037; {run} run -b {} {}", c.bundle.path().display(), c.id);
-    let out = Call::new("/bin/sh").args(["-c", &run]).run();
-    deviates!(["runc", "crun"], "R104: 0022 if unset");
-    assert_eq!(out.ok(), "0037\n");
-}
-
 /// Type, line of /proc/self/limits, soft, hard. Hard limits can only be lowered
 /// without `CAP_SYS_RESOURCE`, so all are low.
 const RLIMITS: &[(&str, &str, u64, u64)] = &[

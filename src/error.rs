@@ -71,6 +71,17 @@ impl Error {
         self
     }
 
+    /// Appends another way out to the one that there may be.
+    #[must_use]
+    pub fn also(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        self.hint = Some(match self.hint {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint,
+        });
+        self
+    }
+
     /// The same with what went wrong when it was undone, if anything did.
     #[must_use]
     pub fn and(self, undone: Result<()>) -> Self {

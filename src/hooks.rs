@@ -15,8 +15,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, chdir, kill_process_group, pidfd_send_signal,
-    waitid,
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, chdir, kill_process_group, waitid,
 };
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -310,10 +309,9 @@ impl Running<'_> {
 
     /// Kills the hook and what it left in its process group, and reaps it.
     fn end(&self) -> Result<()> {
-        for killed in [
-            pidfd_send_signal(&self.child.pidfd, Signal::KILL),
-            kill_process_group(self.child.pid, Signal::KILL),
-        ] {
+        for killed in
+            [self.child.signal(Signal::KILL), kill_process_group(self.child.pid, Signal::KILL)]
+        {
             match killed {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(Error::os("kill the hook's process group", errno)),

@@ -13,6 +13,7 @@
 //! the last object whose level is `error`.
 
 use crate::error::{Context as _, Error, brief};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, lstat, readlinkat, stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -119,10 +120,16 @@ impl Log {
     }
 }
 
-/// conmon reads stderr once: one short write. When it is closed there is
-/// nobody left to tell.
+/// How long a reader of stderr may take: signals may be blocked meanwhile.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// conmon reads stderr once: one short write. When it is closed, or its reader has
+/// stopped and it is full, there is nobody left to tell.
 fn to_stderr(line: &str) {
-    let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
+    let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::OUT)];
+    if poll(&mut fds, Some(&PATIENCE)) != Ok(0) {
+        let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
+    }
 }
 
 /// A new one can be read by the caller alone. A fifo without a reader is an error,

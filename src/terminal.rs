@@ -2,7 +2,8 @@
 
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{Magic, is_on};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Uid, openat2};
+use crate::sys::resolve;
+use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -32,7 +33,7 @@ pub struct Pty {
 pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat2(root, "dev/pts", flags, Mode::empty(), links | ResolveFlags::IN_ROOT)
+    let dir = resolve::open(root, "dev/pts", flags, links | ResolveFlags::IN_ROOT)
         .call(|| "open /dev/pts in the container".into())
         .map_err(missing)?;
     if !is_on(&dir, Magic::Devpts).call(|| "statfs /dev/pts".into())? {
@@ -40,7 +41,7 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let same_mount = links | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-    let master = openat2(&dir, "ptmx", flags, Mode::empty(), same_mount)
+    let master = resolve::open(dir.as_fd(), "ptmx", flags, same_mount)
         .call(|| "open /dev/pts/ptmx in the container".into())
         .map_err(missing)?;
     let stat = rustix::fs::fstat(&master).call(|| "stat /dev/pts/ptmx".into())?;

@@ -129,7 +129,8 @@ impl Call {
         Held { running, go_on }
     }
 
-    fn stepwise_at(
+    /// Starts the program, which is held at each of `calls` until `look` has returned.
+    pub fn stepwise_at(
         mut self,
         calls: &[libc::c_long],
         mut look: impl FnMut(Step) + Send + 'static,

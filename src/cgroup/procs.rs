@@ -339,7 +339,7 @@ impl<'a> Sweep<'a> {
         match pidfd_send_signal(fd, self.signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => {
-                let call = format!("signal {} to process {pid}", self.signal.as_raw());
+                let call = format!("pidfd_send_signal({}) to {pid}", self.signal.as_raw());
                 Err(Error::os(call, errno))
             }
         }

@@ -6,6 +6,7 @@
 mod arguments;
 mod create;
 mod delete;
+mod denied;
 mod events;
 mod exec;
 mod features;

@@ -5,6 +5,7 @@ use super::arguments::arguments;
 use super::usage::print;
 use crate::container::{self, Runtime};
 use crate::error::{Context, Error, Result};
+use crate::sys::signal;
 use std::process::Command;
 
 arguments! {
@@ -29,6 +30,8 @@ impl Verb for Ps {
         }
         let default = ["-ef".to_owned()];
         let options = if options.is_empty() { &default[..] } else { options };
+        // A caller who ignores SIGCHLD would have the kernel reap it.
+        signal::take_over();
         let output = Command::new("ps").args(options).output().call(|| "run ps".into())?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

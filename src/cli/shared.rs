@@ -97,13 +97,18 @@ pub fn together(mut failed: Vec<Error>, of: usize) -> Result<()> {
 }
 
 /// How many descriptors the process gets, socket activation included
-/// (`sd_listen_fds(3)`), and the variables that tell it of them. `open` are there.
+/// (`sd_listen_fds(3)`), and the variables that tell it of them. `open` are there. What
+/// was passed to another process, whose environment we have inherited, is not for us.
 ///
 /// # Errors
 /// A descriptor to be passed on that is not open.
 pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
     let listen = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok());
-    let listen = listen.filter(|count| *count > 0);
+    let is_ours = || {
+        let own = std::process::id().to_string();
+        std::env::var_os("LISTEN_PID").is_none_or(|pid| pid == *own)
+    };
+    let listen = listen.filter(|count| *count > 0 && is_ours());
     let mut env = Vec::new();
     if let Some(count) = listen {
         // The process will be 1 in its pid namespace, as a rule.

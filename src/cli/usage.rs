@@ -2,6 +2,7 @@
 //! and prints the one error if there is one.
 
 use super::arguments::{self, Arguments, Stop, Words, columns};
+use super::denied::explain;
 use super::global::Global;
 use super::{COMMANDS, Entry, Parsed, Ready};
 use crate::error::{Context, Error, Result};
@@ -20,7 +21,12 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let mut words = args.clone().into_iter();
     words.next();
     let mut global = Global::default();
-    match read(&mut global, words).and_then(|request| prepare(request, args)) {
+    let mut failure = 1;
+    let request = read(&mut global, words).and_then(|request| {
+        failure = entry_of(&request).map_or(failure, |entry| entry.failure);
+        prepare(request, args)
+    });
+    match request {
         Ok((Request::Run(entry, verb), inherited_fds)) => run(&global, entry, verb, inherited_fds),
         Ok((Request::Print(text, code), _)) => print(&text).map_or_else(
             |error| {
@@ -31,8 +37,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
         ),
         Err(error) => {
             // Engines look there for what they show their users.
-            global.log().unwrap_or_default().error(&error);
-            1
+            global.log().unwrap_or_default().error(&explain(error));
+            failure
         }
     }
 }
@@ -105,12 +111,12 @@ fn run(global: &Global, entry: &Entry, verb: Ready, inherited_fds: u32) -> i32 {
     let runtime = match global.runtime(inherited_fds) {
         Ok(runtime) => runtime,
         Err((log, error)) => {
-            log.error(&error);
+            log.error(&explain(error));
             return entry.failure;
         }
     };
     verb(&runtime).unwrap_or_else(|error| {
-        runtime.log.error(&error);
+        runtime.log.error(&explain(error));
         entry.failure
     })
 }

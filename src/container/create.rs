@@ -210,7 +210,7 @@ fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Resul
         created: log::rfc3339(SystemTime::now()),
         owner: rustix::process::getuid().as_raw(),
         annotations: plan.annotations.clone(),
-        creator: Some(ProcessId::of(std::process::id() as i32)?),
+        creator: Some(ProcessId::own()?),
         init: None,
         cgroup,
         freezer: None,

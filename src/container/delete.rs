@@ -10,9 +10,10 @@ use crate::resctrl::Groups;
 use crate::rootfs;
 use crate::spec::Status;
 use crate::store::{self, Dir, ProcessId, Record, START, is_damaged};
+use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -211,9 +212,9 @@ fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
 
 /// False if it has been reaped already.
 fn signal(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
-    match pidfd_send_signal(pidfd, Signal::KILL) {
+    match process::send_signal(pidfd, pid, Signal::KILL) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),
-        Err(errno) => Err(Error::os(format!("kill {pid}"), errno)),
+        Err(errno) => Err(Error::os(format!("pidfd_send_signal(KILL) to {pid}"), errno)),
     }
 }

@@ -15,7 +15,8 @@ const SAMPLE: &str = r#"{
     "mounts": [{"destination": "/x", "source": "/x", "options": ["bind", "idmap"],
         "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
         "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
-    "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["x"], "apparmorProfile": "x", "selinuxLabel": "x"},
+    "process": {"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0},
+        "apparmorProfile": "x", "selinuxLabel": "x"},
     "linux": {
         "namespaces": [{"type": "mount"}, {"type": "network"}],
         "netDevices": {"x": {}},

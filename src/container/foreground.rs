@@ -5,17 +5,49 @@ use super::notify::Relay;
 use super::serve::{exit_status, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::Child;
-use crate::sys::signal::{Signals, from_number, reap_others};
+use crate::sys::signal::{ENDS, Signals, from_number, ignores_hangups, reap_others};
 use crate::terminal::{self, Raw};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::isatty;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What fits into any pipe that poll(2) calls writable.
+/// What fits into any pipe that poll(2) calls writable (pipe(7), `PIPE_BUF`).
 const CHUNK: usize = 4096;
+
+/// Our standard output. A terminal that poll(2) calls writable takes some bytes and then
+/// blocks, for ever if its reader has stopped, and all signals are blocked here. `O_NONBLOCK`
+/// would bind all who share the file; so it is opened once more.
+#[derive(Debug)]
+struct Stdout {
+    own: Option<OwnedFd>,
+    /// How much is written at once.
+    most: usize,
+}
+
+impl Stdout {
+    fn new() -> Self {
+        let kind = fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let terminal = isatty(stdout());
+        if !terminal && !matches!(kind, Ok(FileType::Fifo)) {
+            return Self { own: None, most: CHUNK };
+        }
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // Another user's terminal may not be ours to open: it is fed in bites.
+        let own = open("/proc/self/fd/1", flags, Mode::empty()).ok();
+        let most = if terminal && own.is_none() { 1 } else { CHUNK };
+        Self { own, most }
+    }
+}
+
+impl AsFd for Stdout {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.own.as_ref().map_or(stdout(), AsFd::as_fd)
+    }
+}
 
 /// One direction of the relay: bytes that have been read and not yet written.
 #[derive(Debug, Default)]
@@ -37,8 +69,12 @@ pub struct Foreground<'a> {
     raw: Option<Raw>,
     input: Pipe,
     output: Pipe,
+    /// Where `output` goes, if there is any.
+    stdout: Stdout,
     /// Whether the process has been asked to end by SIGTERM.
     asked: bool,
+    /// Whether a signal has been passed on by which a user or a supervisor ends us, too.
+    ending: bool,
 }
 
 impl<'a> Foreground<'a> {
@@ -52,6 +88,7 @@ impl<'a> Foreground<'a> {
         relay: Option<Relay>,
     ) -> Result<Self> {
         let (mut user, mut raw) = (None, None);
+        let mut own = Stdout { own: None, most: CHUNK };
         if let Some(master) = &master {
             rustix::io::ioctl_fionbio(master, true).call(|| "ioctl(FIONBIO)".into())?;
             user = terminal::of_user();
@@ -60,9 +97,21 @@ impl<'a> Foreground<'a> {
                 terminal::keep_line_feeds(master.as_fd())?;
             }
             raw = Raw::enter(stdin(), shows)?;
+            own = Stdout::new();
         }
         let (input, output) = (Pipe::default(), Pipe::default());
-        let foreground = Self { signals, master, user, relay, raw, input, output, asked: false };
+        let foreground = Self {
+            signals,
+            master,
+            user,
+            relay,
+            raw,
+            input,
+            output,
+            stdout: own,
+            asked: false,
+            ending: false,
+        };
         foreground.copy_size().map(|()| foreground)
     }
 
@@ -108,7 +157,7 @@ impl<'a> Foreground<'a> {
         }
         if !self.output.pending.is_empty() {
             output_at = fds.len();
-            fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::OUT));
+            fds.push(PollFd::new(&self.stdout, PollFlags::OUT));
         }
         let mut relay_at = usize::MAX;
         if let Some(relay) = &self.relay {
@@ -140,11 +189,13 @@ impl<'a> Foreground<'a> {
                     reap_others(child.pid.as_raw_nonzero().get()).call(|| "waitid".into())?
                 }
                 libc::SIGPIPE | libc::SIGURG => {}
+                libc::SIGHUP if ignores_hangups() => {}
                 libc::SIGWINCH if self.master.is_some() => self.copy_size()?,
                 number => {
                     let Some(signal) = from_number(number) else { continue };
+                    self.ending |= ENDS.contains(&number);
                     let signal = self.instead(signal, child);
-                    match pidfd_send_signal(&child.pidfd, signal) {
+                    match child.signal(signal) {
                         Ok(()) | Err(Errno::SRCH) => {}
                         Err(errno) => return Err(Error::os("forward a signal", errno)),
                     }
@@ -169,7 +220,7 @@ impl<'a> Foreground<'a> {
     fn relay(&mut self, input_ready: bool, output_ready: bool) {
         let Some(master) = &self.master else { return };
         if output_ready {
-            self.output.write_to(stdout());
+            self.output.write_to(self.stdout.as_fd(), self.stdout.most);
         }
         if self.output.pending.is_empty() {
             self.output.read_from(master.as_fd());
@@ -177,17 +228,21 @@ impl<'a> Foreground<'a> {
         if input_ready {
             self.input.read_from(stdin());
         }
-        self.input.write_to(master.as_fd());
+        self.input.write_to(master.as_fd(), CHUNK);
     }
 
-    /// Waits until stdout takes more; false if a signal is to end us, or it never will.
+    /// Waits until stdout takes more; false if a signal is to end us, or it never will. Who
+    /// has sent one already waits for us, too.
     fn has_room(&self) -> bool {
+        const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let limit = self.ending.then_some(&PATIENCE);
         loop {
             let mut fds = [
-                PollFd::from_borrowed_fd(stdout(), PollFlags::OUT),
+                PollFd::new(&self.stdout, PollFlags::OUT),
                 PollFd::new(self.signals, PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            match poll(&mut fds, limit) {
+                Ok(0) => return false,
                 Ok(_) if !fds[0].revents().is_empty() => return true,
                 Ok(_) if matches!(self.signals.ending(), Ok(None)) => {}
                 Err(Errno::INTR) => {}
@@ -204,7 +259,7 @@ impl<'a> Foreground<'a> {
                 if !self.has_room() {
                     return;
                 }
-                self.output.write_to(stdout());
+                self.output.write_to(self.stdout.as_fd(), self.stdout.most);
             }
             if self.output.closed || !self.output.read_from(master.as_fd()) {
                 return;
@@ -230,12 +285,13 @@ impl Pipe {
         !self.pending.is_empty()
     }
 
-    /// Gives what fits. A reader that is gone gets no more.
-    fn write_to(&mut self, fd: BorrowedFd<'_>) {
+    /// Gives what fits, at most so much. A reader that is gone gets no more.
+    fn write_to(&mut self, fd: BorrowedFd<'_>, most: usize) {
         if self.pending.is_empty() {
             return;
         }
-        match rustix::io::write(fd, &self.pending) {
+        let count = self.pending.len().min(most);
+        match rustix::io::write(fd, &self.pending[..count]) {
             Ok(count) => drop(self.pending.drain(..count)),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.pending.clear(),

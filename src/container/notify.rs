@@ -7,6 +7,7 @@
 
 use super::Settings;
 use crate::error::{Context, Error, Result};
+use crate::log::Log;
 use crate::spec::Mount;
 use crate::store::Dir;
 use crate::sys::signal::Signals;
@@ -95,11 +96,12 @@ enum Doing {
 
 impl Relay {
     /// Listens in the container's directory and connects to the supervisor.
-    /// `None` if the container was not prepared for it, or nobody supervises.
+    /// `None` if the container was not prepared for it, or nobody supervises: the variable
+    /// may have outlived who set it, in a shell or a daemon, and then only a warning tells.
     ///
     /// # Errors
-    /// Those of bind(2) and connect(2).
-    pub fn open(dir: &Dir) -> Result<Option<Self>> {
+    /// Those of bind(2).
+    pub fn open(dir: &Dir, log: &Log) -> Result<Option<Self>> {
         let Some(path) = supervisor() else { return Ok(None) };
         if !dir.has(DIRECTORY)? {
             return Ok(None);
@@ -115,14 +117,13 @@ impl Relay {
         let bound = bind(&inside, &address);
         umask(caller_umask);
         bound.call(call)?;
-        let call = || format!("NOTIFY_SOCKET: connect {path}");
-        let outside = datagram().call(call)?;
-        let address = match path.strip_prefix('@') {
-            Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
-            None => SocketAddrUnix::new(path.as_str()),
-        };
-        connect(&outside, &address.call(call)?).call(call)?;
-        Ok(Some(Self { inside, outside, doing: Doing::Listening }))
+        match connected_to(&path) {
+            Ok(outside) => Ok(Some(Self { inside, outside, doing: Doing::Listening })),
+            Err(error) => {
+                log.warning(&format!("{error}; nobody is told that the container is ready"));
+                Ok(None)
+            }
+        }
     }
 
     /// What is to be waited for before [`Self::pass_on`].
@@ -256,6 +257,19 @@ fn said(text: &[u8], init: i32) -> String {
         lines.push(&main);
     }
     lines.join("\n")
+}
+
+/// A socket that sends to the supervisor's, whose path may be an abstract name
+/// (`sd_notify(3)`).
+fn connected_to(path: &str) -> Result<OwnedFd> {
+    let call = || format!("NOTIFY_SOCKET: connect {path}");
+    let socket = datagram().call(call)?;
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+        None => SocketAddrUnix::new(path),
+    };
+    connect(&socket, &address.call(call)?).call(call)?;
+    Ok(socket)
 }
 
 fn datagram() -> rustix::io::Result<OwnedFd> {

@@ -32,7 +32,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     let mut created = create(runtime, settings)?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let master = created.master.take();
-    let foreground = Relay::open(&created.dir)
+    let foreground = Relay::open(&created.dir, &runtime.log)
         .and_then(|relay| Foreground::new(&created.signals, master, relay));
     let hooks = &created.plan.hooks;
     let begun = foreground.and_then(|foreground| {

@@ -323,8 +323,10 @@ fn wait_status(stat: &str) -> Option<i32> {
 /// # Errors
 /// Those of `pidfd_send_signal(2)` and [`reap`].
 pub(super) fn end(child: &Child) -> Result<()> {
-    kill(child.pidfd.as_fd())?;
-    reap(child).map(drop)
+    match child.signal(Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => reap(child).map(drop),
+        Err(errno) => Err(Error::os("pidfd_send_signal(KILL) to init", errno)),
+    }
 }
 
 /// Kills a process that must not go on.
@@ -334,7 +336,7 @@ pub(super) fn end(child: &Child) -> Result<()> {
 pub(super) fn kill(process: BorrowedFd<'_>) -> Result<()> {
     match pidfd_send_signal(process, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(errno) => Err(Error::os("kill init", errno)),
+        Err(errno) => Err(Error::os("pidfd_send_signal(KILL) to init", errno)),
     }
 }
 

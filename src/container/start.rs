@@ -36,7 +36,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let (Some(pidfd), Some(init)) = (init, container.record.init) else {
         return Err(super::not_running(id));
     };
-    let relay = Relay::open(&container.dir)?;
+    let relay = Relay::open(&container.dir, &runtime.log)?;
     let wire = connect(&container, pidfd.as_fd(), init)?;
     let patience = Patience::new(None, &kept.hooks.start_container);
     if patience.is_endless() {
@@ -108,7 +108,7 @@ fn connect(container: &Container, pidfd: BorrowedFd<'_>, init: ProcessId) -> Res
 /// it goes on with what another has told it. The kernel is asked, and no time waited for.
 fn process_waits(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
     let doing = serve::doing(pid)?;
-    let has_pid = process::has_pid(pidfd).call(|| "ask for a process".into())?;
+    let has_pid = process::has_pid(pidfd).call(|| "pidfd_send_signal(0)".into())?;
     Ok(has_pid && doing.is_some_and(|doing| !doing.executed && !doing.exits))
 }
 

@@ -50,7 +50,7 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().call(call);
     let child = child.map_err(|error| error.hint("the package uidmap has it"))?;
-    let output = output_of(child).call(call)?;
+    let output = output_of(child, &call)?;
     if output.status.success() {
         return Ok(());
     }
@@ -63,18 +63,19 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
 ///
 /// # Errors
 /// `ETIMEDOUT`. It is root's, so that it may not even be ours to kill.
-fn output_of(mut child: Child) -> std::io::Result<Output> {
+fn output_of(mut child: Child, call: &dyn Fn() -> String) -> Result<Output> {
     const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
     if let Some(pid) = process::one(child.id() as i32) {
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty());
+        let pidfd = pidfd.call(|| format!("{}: pidfd_open", call()))?;
         let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE)))? == 0 {
+        if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).call(call)? == 0 {
             // EPERM: that it was too slow is told all the same.
             let _lives_on = child.kill().is_err();
-            return Err(Errno::TIMEDOUT.into());
+            return Err(Error::os(call(), Errno::TIMEDOUT));
         }
     }
-    child.wait_with_output()
+    child.wait_with_output().call(call)
 }
 
 fn write_file(pid: i32, file: &str, text: &str) -> Result<()> {

@@ -9,12 +9,14 @@ use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::file::read_short;
 use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now};
+use crate::sys::seccomp::may_deny;
 use crate::sys::start::hide_command_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::{Errno, read, retry_on_intr, write};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
 };
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,7 +62,7 @@ pub fn spawn(
         return spawn_by_middle(birth, parent, child, hear, body);
     }
     let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, ..CloneArgs::default() };
-    match clone3(args).map_err(|errno| explain(errno, birth))? {
+    match make(args).map_err(|errno| explain(errno, birth))? {
         Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
@@ -84,7 +86,7 @@ fn spawn_by_middle(
     // It may die before it can tell of the process that it has made.
     let note = Note::new().call(|| "mmap".into())?;
     let args = CloneArgs { cgroup: birth.cgroup, ..CloneArgs::default() };
-    let Some(middle) = clone3(args).call(|| "clone3".into())? else {
+    let Some(middle) = make(args).call(|| "clone3".into())? else {
         drop(parent);
         middle_main(birth, child, &note, body);
     };
@@ -123,18 +125,54 @@ pub fn never_ran(child: &Child) -> bool {
     faults == Some("0")
 }
 
+/// As clone3(2), which may be denied: see [`clone3`].
+fn make(args: CloneArgs<'_>) -> rustix::io::Result<Option<Child>> {
+    match (clone3(args), args.cgroup) {
+        (Err(errno), Some(cgroup)) if may_deny(errno) => make_and_move(args, cgroup),
+        (made, _) => made,
+    }
+}
+
+/// Makes the process outside of its cgroup. It waits until we have moved it in there.
+fn make_and_move(args: CloneArgs<'_>, cgroup: BorrowedFd<'_>) -> rustix::io::Result<Option<Child>> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let procs = openat(cgroup, "cgroup.procs", flags, Mode::empty())?;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let Some(child) = clone3(CloneArgs { cgroup: None, ..args })? else {
+        drop(writer);
+        // If it is not told so, its maker ends it, or has ended.
+        if retry_on_intr(|| read(&reader, &mut [0_u8])) != Ok(1) {
+            exit_now(1);
+        }
+        return Ok(None);
+    };
+    let pid = child.pid.as_raw_nonzero().to_string();
+    match write(&procs, pid.as_bytes()).and_then(|_| write(&writer, b"m")) {
+        Ok(_) => Ok(Some(child)),
+        Err(errno) => {
+            drop((reader, writer));
+            // It ends by itself now. That it is slow to do so is not what has failed.
+            let _is_slow = reap(&child).is_err();
+            Err(errno)
+        }
+    }
+}
+
 /// Ends what the middle process has made. It is our child: nobody else can reap it, so
 /// its pid is no other's.
 fn end_noted(note: &Note) -> Result<()> {
     let Some(pid) = note.pid() else { return Ok(()) };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Err(Errno::SRCH) => Ok(()),
+        Err(errno) if may_deny(errno) => {
+            kill_process(pid, Signal::KILL).call(|| format!("kill {}", pid.as_raw_nonzero()))
+        }
         pidfd => end(&Child { pid, pidfd: pidfd.call(|| format!("pidfd_open {pid}"))? }),
     }
 }
 
 fn end(process: &Child) -> Result<()> {
-    match pidfd_send_signal(&process.pidfd, Signal::KILL) {
+    match process.signal(Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => reap(process),
         Err(errno) => Err(Error::os("kill the middle process", errno)),
     }

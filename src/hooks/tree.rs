@@ -68,7 +68,7 @@ impl Tree {
                     .call(|| format!("kill the hook's child {}", pid.as_raw_nonzero()))?;
             }
             for pid in children {
-                let ended = reap(pid).call(|| "wait for the hook's child".into())?;
+                let ended = reap(pid).call(|| "pidfd_open of the hook's child".into())?;
                 if !ended {
                     let pid = pid.as_raw_nonzero();
                     return Err(Error::new(format!("the hook's child {pid} does not end")));

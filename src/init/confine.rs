@@ -31,13 +31,17 @@ pub struct Last<'a> {
     pub extra_env: Vec<CString>,
     /// The compiled filter.
     pub filter: Option<&'a Filter>,
-    /// umask of our caller, for a configuration that sets none.
-    pub caller_umask: u32,
+    /// umask for a process that sets none.
+    pub umask: u32,
     /// Signal mask of our caller.
     pub caller_mask: &'a Mask,
     /// Whether the working directory is still to be entered, as only the user may do that.
     pub enters_as_user: bool,
 }
+
+/// umask of a container that sets none, and of its hooks. Not that of our caller: under
+/// a daemon with umask 0 all that a build makes would be writable by everybody.
+pub const UMASK: u32 = 0o022;
 
 /// Groups are set early: the lookup of the program is done with them.
 ///
@@ -247,8 +251,6 @@ impl Last<'_> {
     /// # Errors
     /// Whatever failed; the process must end then.
     pub fn confine_hook(&self) -> Result<()> {
-        /// As hooks of the other kinds have it, unless the process says otherwise.
-        const UMASK: u32 = 0o022;
         self.set_rlimits(Limits::All)?;
         rustix::process::umask(Mode::from_raw_mode(self.process.umask.unwrap_or(UMASK)));
         let Some(filter) = self.filter else { return Ok(()) };
@@ -265,7 +267,7 @@ impl Last<'_> {
     pub fn exec(&self, prepared: &Prepared, wire: &ChildEnd) -> Result<Infallible> {
         let process = self.process;
         self.set_rlimits(Limits::All)?;
-        let umask = process.umask.unwrap_or(self.caller_umask);
+        let umask = process.umask.unwrap_or(self.umask);
         rustix::process::umask(Mode::from_raw_mode(umask));
         signal::give_back();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;

@@ -1,7 +1,7 @@
 //! The first process of a container: it builds the world that it will live in,
 //! from inside, and waits to be started.
 
-use super::confine::{After, Last, Limits};
+use super::confine::{After, Last, Limits, UMASK};
 use super::prepare::{Affinity, Shared, open_terminal};
 use super::{StartSocket, identity, program, start};
 use crate::error::{Context, Error, Result};
@@ -93,8 +93,8 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
         init.context.attach_at = Some(Path::new("/"));
     }
     enter_cgroups(&mut init, wire)?;
-    // Modes are given exactly below; the caller's mask comes back at the end.
-    let caller_umask = rustix::process::umask(Mode::empty()).bits();
+    // Modes are given exactly below.
+    rustix::process::umask(Mode::empty());
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     run_hooks(plan, &root, &init.hook_env, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
@@ -111,7 +111,7 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     // While it can be made: the root may become read-only.
     program::make_directory(&root, process)?;
     rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
-    let last = shared.settle(process, &root, caller_umask)?;
+    let last = shared.settle(process, &root, UMASK)?;
     Ok(Ready { plan, shared, last: Some(last), start })
 }
 

@@ -62,8 +62,8 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
     }
     let root = Root::current()?;
     open_terminal(process, &root, wire)?;
-    let caller_umask = rustix::process::umask(Mode::empty()).bits();
-    exec.shared.settle(process, &root, caller_umask)
+    let umask = rustix::process::umask(Mode::empty()).bits();
+    exec.shared.settle(process, &root, umask)
 }
 
 /// Who names CPUs for the way into the cgroup leaves the rest to the kernel (config.md, "Linux

@@ -67,15 +67,11 @@ impl Shared<'_> {
     }
 
     /// Everything about the process that can be known, and refused, before it is started.
+    /// `umask` is for a process that sets none.
     ///
     /// # Errors
     /// What `process` wants and cannot have, by its field.
-    pub fn settle<'b>(
-        &'b self,
-        process: &'b Process,
-        root: &Root,
-        caller_umask: u32,
-    ) -> Result<Last<'b>> {
+    pub fn settle<'b>(&'b self, process: &'b Process, root: &Root, umask: u32) -> Result<Last<'b>> {
         let enters_as_user = !program::change_directory(root, process)?;
         if !(self.forks && process.scheduling.ends_at_fork()) {
             scheduling::apply(None, process.scheduling)?;
@@ -89,7 +85,7 @@ impl Shared<'_> {
         extra_env.extend(program::home(root, process));
         confine::label(process, self.proc)?;
         let (filter, caller_mask) = (self.filter, self.caller_mask);
-        Ok(Last { process, extra_env, filter, caller_umask, caller_mask, enters_as_user })
+        Ok(Last { process, extra_env, filter, umask, caller_mask, enters_as_user })
     }
 }
 

@@ -6,7 +6,8 @@ use crate::plan::Process;
 use crate::rootfs::Root;
 use crate::sys::file::is_view;
 use crate::sys::process::may_execute;
-use rustix::fs::{Access, FileType, Mode, OFlags, ResolveFlags, access, fstat, openat2, stat};
+use crate::sys::resolve;
+use rustix::fs::{Access, FileType, Mode, OFlags, ResolveFlags, access, fstat, stat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -177,10 +178,10 @@ fn passwd(root: BorrowedFd<'_>) -> Option<String> {
     match read_plain(root, "etc/passwd", inside) {
         Err(Errno::XDEV) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            let etc = openat2(root, "etc", flags, Mode::empty(), resolve).ok()?;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            read_plain(etc.as_fd(), "passwd", resolve).ok()?
+            let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let etc = resolve::open(root, "etc", flags, how).ok()?;
+            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            read_plain(etc.as_fd(), "passwd", how).ok()?
         }
         text => text.ok()?,
     }
@@ -192,15 +193,15 @@ fn passwd(root: BorrowedFd<'_>) -> Option<String> {
 fn read_plain(
     dir: BorrowedFd<'_>,
     path: &str,
-    resolve: ResolveFlags,
+    how: ResolveFlags,
 ) -> rustix::io::Result<Option<String>> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let seen = fstat(&openat2(dir, path, flags, Mode::empty(), resolve)?)?;
+    let seen = fstat(&resolve::open(dir, path, flags, how)?)?;
     if FileType::from_raw_mode(seen.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat2(dir, path, flags, Mode::empty(), resolve)?;
+    let file = resolve::open(dir, path, flags, how)?;
     let stat = fstat(&file)?;
     if (stat.st_dev, stat.st_ino) != (seen.st_dev, seen.st_ino) || is_view(&file)? {
         return Ok(None);

@@ -9,6 +9,7 @@ use crate::plan::options::{Gathered, PRIVATE, Reach, SHARED, SLAVE, UNBINDABLE};
 use crate::sys::mount::{
     ATIME_FIELD, Attributes, Change, NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, mount_setattr,
 };
+use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FsWord, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
@@ -283,7 +284,7 @@ fn inherited_propagation(plan: &Rootfs) -> u64 {
 pub(super) fn apply(changes: &[Change<'_>], tree: BorrowedFd<'_>) -> Result<bool> {
     for change in changes {
         match mount_setattr(tree, change) {
-            Err(Errno::NOSYS) if change.idmap.is_none() => return Ok(true),
+            Err(errno) if change.idmap.is_none() && may_deny(errno) => return Ok(true),
             result => {
                 result.call(|| mount::describe(change)).map_err(|error| explain(error, change))?
             }

@@ -1,8 +1,9 @@
 //! The end of a tree that was built in the runtime's own mount namespace.
 
 use crate::error::{Context, Error, Result};
-use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+use crate::sys::mount::mount_id;
+use rustix::fd::{AsFd as _, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use std::path::Path;
@@ -14,14 +15,12 @@ use std::path::Path;
 /// If something else has been mounted upon it, or those of umount(2).
 pub fn detach(path: &Path, id: u64) -> Result<()> {
     let show = path.display();
-    if let Some(root) = open(path).call(|| format!("open {show}"))? {
-        let stat = statx(&root, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-            .call(|| format!("statx {show}"))?;
-        if stat.stx_mnt_id == id {
-            // By the descriptor: the path may lead elsewhere by now.
-            let by_fd = format!("/proc/self/fd/{}", root.as_raw_fd());
-            return unmount(by_fd, UnmountFlags::DETACH).call(|| format!("umount {show}"));
-        }
+    if let Some(root) = open(path).call(|| format!("open {show}"))?
+        && mount_id(root.as_fd()).call(|| format!("statx {show}"))? == id
+    {
+        // By the descriptor: the path may lead elsewhere by now.
+        let by_fd = format!("/proc/self/fd/{}", root.as_raw_fd());
+        return unmount(by_fd, UnmountFlags::DETACH).call(|| format!("umount {show}"));
     }
     if is_listed(id)? {
         return Err(Error::new(format!("umount {show}: another mount lies upon the container's")));

@@ -11,10 +11,10 @@ use super::root::{Found, Links, Root, open_from};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
+use crate::sys::mount::{Place, place};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, readlinkat, statx};
+use rustix::fs::{AtFlags, ResolveFlags, readlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::path::Arg;
 use std::rc::Rc;
 
 /// What stands at a destination.
@@ -57,15 +57,8 @@ pub(super) struct Base<'a> {
     pub through_link: bool,
 }
 
-/// `STATX_MNT_ID_UNIQUE` (Linux 6.8): not given again after an unmount. Before that the
-/// other id has to do, which the kernel does not give again while the mount is held.
-const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-
 /// What is masked, and what holds devices and the console, must be seen to be ours.
 const KERNELS: [&str; 4] = ["/proc", "/sys", "/dev", "/dev/pts"];
-
-/// `STATX_ATTR_MOUNT_ROOT` (Linux 5.8).
-const MOUNT_ROOT: StatxAttributes = StatxAttributes::from_bits_retain(0x2000);
 
 impl Held {
     /// A directory of the image, opened.
@@ -108,16 +101,15 @@ impl Held {
     }
 
     /// Whether `found` is what is held.
-    fn is(&self, found: &Statx) -> Result<bool> {
+    fn is(&self, found: &Place) -> Result<bool> {
         let wanted = match &self.handle {
-            Handle::Id(id) => return Ok(found.stx_mnt_id == *id),
-            Handle::Mount(fd) | Handle::Directory(fd) => identify(fd, "", AtFlags::EMPTY_PATH)
+            Handle::Id(id) => return Ok(found.mount == *id),
+            Handle::Mount(fd) | Handle::Directory(fd) => place(fd.as_fd(), "", AtFlags::EMPTY_PATH)
                 .call(|| format!("statx {}", self.destination))?,
         };
-        let inode = |stat: &Statx| (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
         let same_inode =
-            !matches!(self.handle, Handle::Directory(_)) || inode(&wanted) == inode(found);
-        Ok(wanted.stx_mnt_id == found.stx_mnt_id && same_inode)
+            !matches!(self.handle, Handle::Directory(_)) || wanted.inode == found.inode;
+        Ok(wanted.mount == found.mount && same_inode)
     }
 }
 
@@ -126,18 +118,6 @@ fn lies_under(inner: &[u8], outer: &[u8]) -> bool {
     let outer = outer.strip_suffix(b"/").unwrap_or(outer);
     let rest = inner.strip_prefix(outer);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-/// The id of a mount, and of a file in it. An automount is not set off, and no server of
-/// FUSE or NFS is asked, which may never answer. A FUSE without `allow_other` lets nobody
-/// but its user ask for anything; the id of the mount is told all the same.
-fn identify(dir: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<Statx> {
-    let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE | StatxFlags::INO;
-    let flags = flags | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    path.into_with_c_str(|path| match statx(&dir, path, flags, wanted) {
-        Err(Errno::ACCESS) => statx(&dir, path, flags, StatxFlags::empty()),
-        found => found,
-    })
 }
 
 /// The innermost held mount at or above `path`; of several at one place the last. With
@@ -191,8 +171,8 @@ impl Root {
         }
         let spare = !late_readonly && !KERNELS.contains(&mount.destination.as_str());
         let handle = if self.scarce && spare {
-            let found = identify(&made, "", AtFlags::EMPTY_PATH);
-            Handle::Id(found.call(|| format!("statx {}", mount.destination))?.stx_mnt_id)
+            let found = place(made.as_fd(), "", AtFlags::EMPTY_PATH);
+            Handle::Id(found.call(|| format!("statx {}", mount.destination))?.mount)
         } else {
             Handle::Mount(made)
         };
@@ -244,11 +224,9 @@ impl Root {
 
     /// Whether `found` is the root itself.
     pub(super) fn is(&self, found: &OwnedFd) -> Result<bool> {
-        let place = |fd: BorrowedFd<'_>| -> Result<(u64, u32, u32, u64)> {
-            let stat = identify(fd, "", AtFlags::EMPTY_PATH).call(|| "statx".into())?;
-            Ok((stat.stx_mnt_id, stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
-        };
-        Ok(place(found.as_fd())? == place(self.fd())?)
+        let of = |fd: BorrowedFd<'_>| place(fd, "", AtFlags::EMPTY_PATH).call(|| "statx".into());
+        let (found, root) = (of(found.as_fd())?, of(self.fd())?);
+        Ok(found.mount == root.mount && found.inode == root.inode)
     }
 
     fn leads_to(&self, one: &Held, held: &[Held]) -> Result<bool> {
@@ -260,7 +238,7 @@ impl Root {
         };
         // A single name needs no descriptor: nothing can be followed.
         if !rest.contains('/')
-            && let Ok(found) = identify(dir, rest, AtFlags::SYMLINK_NOFOLLOW)
+            && let Ok(found) = place(dir, rest, AtFlags::SYMLINK_NOFOLLOW)
             && one.is(&found)?
         {
             return Ok(true);
@@ -274,18 +252,17 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             found => {
                 let found = found.call(|| format!("openat2 {path}"))?;
-                let stat =
-                    identify(&found, "", AtFlags::EMPTY_PATH).call(|| format!("statx {path}"))?;
-                Ok(one.is(&stat)? || self.covers(&found, &stat, one)?)
+                let at = place(found.as_fd(), "", AtFlags::EMPTY_PATH);
+                let at = at.call(|| format!("statx {path}"))?;
+                Ok(one.is(&at)? || self.covers(&found, at, one)?)
             }
         }
     }
 
     /// Whether `found` is a mount that lies upon what is held, which is where it was.
     /// Only a hook can have made it: who moves mount points makes no mounts.
-    fn covers(&self, found: &OwnedFd, stat: &Statx, one: &Held) -> Result<bool> {
-        let may = !KERNELS.contains(&one.destination.as_str())
-            && stat.stx_attributes.contains(MOUNT_ROOT);
+    fn covers(&self, found: &OwnedFd, at: Place, one: &Held) -> Result<bool> {
+        let may = !KERNELS.contains(&one.destination.as_str()) && at.is_root;
         let Some(held) = one.fd().filter(|_| may) else { return Ok(false) };
         let mut proc = self.proc.borrow_mut();
         // In a user namespace there may be none to be had: then it is not known to.

@@ -4,7 +4,9 @@
 use crate::error::{Context, Error, Result};
 use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
+use crate::sys::file::read_at;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
+use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, StatVfsMountFlags, fstat, fstatvfs, mkdirat, statat,
@@ -289,7 +291,7 @@ pub(super) fn reconfigure(fd: BorrowedFd<'_>, fs: &FileSystem, set: Attributes) 
 /// Changes attributes and propagation of an attached mount.
 pub(super) fn change(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
     match sys::mount_setattr(mount, change) {
-        Err(Errno::NOSYS) => change_classic(mount, change),
+        Err(errno) if may_deny(errno) => change_classic(mount, change, errno),
         result => result.call(|| describe(change)),
     }
 }
@@ -305,20 +307,22 @@ pub(super) fn describe(change: &Change<'_>) -> String {
     )
 }
 
-/// The same before Linux 5.12. mount(2) wants a path: one through a procfs that
-/// nobody else has, since /proc may be anything by now. A recursive change of
-/// attributes is impossible there and reaches the first mount only.
-fn change_classic(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
+/// The same before Linux 5.12, or where a filter denies it. mount(2) wants a path: one
+/// through a procfs that nobody else has, since /proc may be anything by now. It changes
+/// the attributes of one mount, so a change must not be meant for others below it.
+fn change_classic(mount: BorrowedFd<'_>, change: &Change<'_>, errno: Errno) -> Result<()> {
     if change.idmap.is_some() {
-        return Err(
-            Error::os(describe(change), Errno::NOSYS).hint("id-mapped mounts need Linux 5.12")
-        );
+        return Err(Error::os(describe(change), errno).hint("id-mapped mounts need Linux 5.12"));
     }
     let proc = FileSystem { kind: "proc".into(), ..FileSystem::default() };
     let proc = new(&proc, 0, None)?;
     fchdir(&proc).call(|| "fchdir".into())?;
     let path = format!("self/fd/{}", mount.as_raw_fd());
     if !change.attributes.is_empty() {
+        if change.recursive && has_mounts_below(mount, proc.as_fd())? {
+            return Err(Error::os(describe(change), errno)
+                .hint("mount(2) would change the first mount only, and not those below it"));
+        }
         let now = fstatvfs(mount).call(|| "fstatfs".into())?.f_flag;
         let now = attributes_of(now);
         let wanted = (now & !change.attributes.clear) | change.attributes.set;
@@ -332,6 +336,14 @@ fn change_classic(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
         mount_change(&path, flags).call(|| describe(change))?;
     }
     chdir("/").call(|| "chdir /".into())
+}
+
+/// Whether mounts lie on an attached mount (`proc_pid_mountinfo(5)`).
+fn has_mounts_below(mount: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<bool> {
+    let id = sys::mount_id(mount).call(|| "statx".into())?.to_string();
+    let table = read_at(proc, "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
+    let table = String::from_utf8_lossy(&table);
+    Ok(table.lines().any(|line| line.split(' ').nth(1) == Some(&id)))
 }
 
 fn attributes_of(flags: StatVfsMountFlags) -> u64 {

@@ -6,9 +6,10 @@ use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::options::{PRIVATE, Reach, SHARED, UNBINDABLE};
 use crate::sys::file::read_at;
-use crate::sys::mount::Change;
+use crate::sys::mount::{Change, mount_id};
+use crate::sys::resolve;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat};
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
@@ -68,11 +69,8 @@ fn remove_kernel_views() -> Result<()> {
 fn remove(id: u64, point: &str, proc: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mount =
-        openat2(CWD, point, flags, Mode::empty(), links).call(|| format!("openat2 {point}"))?;
-    let stat = statx(&mount, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-        .call(|| format!("statx {point}"))?;
-    if stat.stx_mnt_id != id {
+    let mount = resolve::open(CWD, point, flags, links).call(|| format!("openat2 {point}"))?;
+    if mount_id(mount.as_fd()).call(|| format!("statx {point}"))? != id {
         return Err(Error::new(format!("umount {point}: another mount lies upon it")));
     }
     let private = Change { propagation: PRIVATE, ..Change::default() };

@@ -5,10 +5,11 @@
 
 use super::held::{self, Base, Held};
 use crate::error::{Context, Error, Result};
+use crate::sys::resolve;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
-    openat2, readlinkat,
+    readlinkat,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::cell::RefCell;
@@ -206,18 +207,18 @@ pub(super) fn open_from(
     dir: BorrowedFd<'_>,
     path: &str,
     links: Links,
-    resolve: ResolveFlags,
+    how: ResolveFlags,
 ) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let (flags, resolve) = match links {
-        Links::Follow => (flags, resolve),
-        Links::NotLast => (flags | OFlags::NOFOLLOW, resolve),
-        Links::OnlyLast => (flags | OFlags::NOFOLLOW, resolve | ResolveFlags::NO_SYMLINKS),
-        Links::Refuse => (flags, resolve | ResolveFlags::NO_SYMLINKS),
+    let (flags, how) = match links {
+        Links::Follow => (flags, how),
+        Links::NotLast => (flags | OFlags::NOFOLLOW, how),
+        Links::OnlyLast => (flags | OFlags::NOFOLLOW, how | ResolveFlags::NO_SYMLINKS),
+        Links::Refuse => (flags, how | ResolveFlags::NO_SYMLINKS),
     };
     let mut tries = 0;
     loop {
-        match openat2(dir, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS) {
+        match resolve::open(dir, path, flags, how | ResolveFlags::NO_MAGICLINKS) {
             Err(Errno::AGAIN) if tries < MAX_RETRIES => tries += 1,
             result => return result,
         }

@@ -10,10 +10,10 @@ use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
 use crate::sys::file::near;
-use crate::sys::mount::Change;
+use crate::sys::mount::{Change, mount_id};
 use crate::sys::userns::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, StatxFlags, fstat, makedev, statx};
+use rustix::fs::{FileType, fstat, makedev};
 use rustix::io::Errno;
 use std::path::Path;
 
@@ -67,9 +67,7 @@ impl Sources {
     /// None in practice.
     pub fn mount_id(&self) -> Result<Option<u64>> {
         let Some(tree) = &self.rootfs else { return Ok(None) };
-        let stat = statx(&tree.fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-            .call(|| "statx of the root filesystem".into())?;
-        Ok(Some(stat.stx_mnt_id))
+        mount_id(tree.fd.as_fd()).map(Some).call(|| "statx of the root filesystem".into())
     }
 
     /// For what [`cgroup_trees`] takes, in the same order.

@@ -33,6 +33,22 @@ pub fn name(id: &str, word: &str) -> String {
 /// Those of keyctl(2), but for a kernel without keyrings; a keyring that somebody
 /// else has made.
 pub fn join(name: &str, expected: Expected) -> Result<()> {
+    join_keyring(name, expected).map_err(explain)
+}
+
+/// Docker's filter denies keyctl(2) to a container, and so to a runtime in it.
+fn explain(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::PERM) => error.hint("create or run with --no-new-keyring does without"),
+        Some(Errno::DQUOT) => error.hint(
+            "the keys of this user are too many (sysctl kernel.keys.maxkeys, root_maxkeys); \
+             create or run with --no-new-keyring makes none",
+        ),
+        _ => error,
+    }
+}
+
+fn join_keyring(name: &str, expected: Expected) -> Result<()> {
     let text = CString::new(name).map_err(|_| Error::new("id: contains NUL"))?;
     let key = match keyring::join_session(&text) {
         Err(Errno::NOSYS) => return Ok(()),

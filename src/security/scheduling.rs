@@ -4,6 +4,7 @@ use crate::error::{At, Context, Error, Result};
 use crate::plan::mask::Mask;
 use crate::plan::scheduling::Scheduling;
 use crate::sys::sched::{self, SchedAttr};
+use crate::sys::seccomp::may_deny;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -11,12 +12,16 @@ use rustix::process::Pid;
 const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
 
 /// Lets this process run on all CPUs of its cpuset: those of whoever called the
-/// runtime are not those of the container (runc does so too).
+/// runtime are not those of the container (runc does so too). Where a filter around us
+/// denies the call, the container keeps the caller's CPUs, which are some of its own.
 ///
 /// # Errors
 /// Those of `sched_setaffinity(2)`.
 pub fn reset_affinity() -> Result<()> {
-    sched::set_affinity(&ALL_CPUS).call(|| "sched_setaffinity(all CPUs)".into())
+    match sched::set_affinity(&ALL_CPUS) {
+        Err(errno) if may_deny(errno) => Ok(()),
+        set => set.call(|| "sched_setaffinity(all CPUs)".into()),
+    }
 }
 
 /// Lets this process run on those CPUs only; `field` says who wants it.

@@ -37,6 +37,17 @@ impl ProcessId {
         Ok(Self { pid, inode: None, start_time: Some(start_time) })
     }
 
+    /// The identity of this process.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/self/stat`.
+    pub fn own() -> Result<Self> {
+        let pid = std::process::id() as i32;
+        let stat = file::own_stat().call(|| "read /proc/self/stat".into())?;
+        let (_, start_time) = parsed(pid, stat)?;
+        Ok(Self { pid, inode: None, start_time: Some(start_time) })
+    }
+
     /// The same by its pidfd, for a record that is gone with this boot: it takes a
     /// fifth of the time to look at it again.
     ///

@@ -13,6 +13,7 @@
 //! Without the privilege for that, and before Linux 5.12, the copy is a memfd
 //! with seals: any open for writing is then refused for ever.
 
+use super::denied;
 use super::mount::{Attributes, Change, RDONLY, mount_setattr};
 use super::process::last_errno;
 use super::signal;
@@ -27,10 +28,9 @@ use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 const SELF: &str = "/proc/self/exe";
-/// The variable that tells a copy that it is one, so that it makes no other.
+/// The variable that tells a copy that it is one, so that it makes no other. It holds the
+/// pid, which stays in execve(2): what a child of a copy inherits says nothing of it.
 const COPIED: &str = "PINNACE_COPIED";
-/// The same as it stands in the environment.
-const MARK: &CStr = c"PINNACE_COPIED=1";
 /// `STATX_ATTR_MOUNT_ROOT`, Linux 5.8.
 const MOUNT_ROOT: u64 = 0x2000;
 const SEALS: SealFlags =
@@ -83,21 +83,24 @@ impl Own {
     /// a copy already.
     pub fn run_sealed(&self, args: &[CString]) -> Result<std::convert::Infallible> {
         // Nobody has to believe the variable, but to go on would have no end.
-        if std::env::var_os(COPIED).is_some() {
+        let pid = std::process::id().to_string();
+        if std::env::var_os(COPIED).is_some_and(|mark| mark == *pid) {
             return Err(Error::new(format!("{SELF}: the copy of the program is not sealed"))
                 .hint(format!("does a filter keep it from being? {COPIED} is set for it")));
         }
+        let mark = CString::new(format!("{COPIED}={pid}"))
+            .map_err(|_| Error::new("a pid has no NUL byte"))?;
         if matches!(self.1, Ok(Some(_)))
             && let Ok(mount) = readonly_mount(&self.0)
         {
             // Refused where `/proc` or the mount does not allow it: then the other.
-            execute(&mount, args);
+            execute(&mount, args, &mark);
         }
         // `ulimit -f` binds a memfd, too.
         signal::take_over();
-        let memfd = sealed_memfd().call(|| format!("copy {SELF} to a sealed memfd"))?;
+        let memfd = sealed_memfd().call(|| format!("memfd_create: copy {SELF}"))?;
         signal::give_back();
-        let errno = execute(&memfd, args);
+        let errno = execute(&memfd, args, &mark);
         Err(errno).call(|| "execveat of the sealed program".into())
     }
 }
@@ -106,7 +109,10 @@ impl Own {
 /// statx(2) cannot be had: an old container engine's filter may forbid it.
 fn place(file: &OwnedFd) -> rustix::io::Result<Option<(bool, u32)>> {
     match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
-        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(Errno::NOSYS | Errno::PERM) => {
+            denied::expect();
+            Ok(None)
+        }
         stat => {
             stat.map(|stat| Some((stat.stx_attributes.bits() & MOUNT_ROOT != 0, stat.stx_nlink)))
         }
@@ -177,12 +183,12 @@ pub fn environment() -> Vec<CString> {
 }
 
 /// `execveat(2)` of an open file: returns only on failure.
-fn execute(file: &OwnedFd, args: &[CString]) -> Errno {
+fn execute(file: &OwnedFd, args: &[CString], mark: &CStr) -> Errno {
     let args: Vec<*const c_char> =
         args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
     // SAFETY: only read, by a program with one thread that never changes it.
     let mut place = unsafe { environ };
-    let mut environment = vec![MARK.as_ptr()];
+    let mut environment = vec![mark.as_ptr()];
     loop {
         // SAFETY: the list ends in a null pointer, and has not been left.
         let one = unsafe { *place };

@@ -46,6 +46,20 @@ pub fn read_short(path: impl Arg) -> Result<Vec<u8>> {
     read_short_at(CWD, path)
 }
 
+/// `/proc/self/stat`, read once, for what does not change in it or was before us
+/// (`proc_pid_stat(5)`).
+///
+/// # Errors
+/// As [`read_at`].
+pub fn own_stat() -> Result<&'static [u8]> {
+    static READ: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(known) = READ.get() {
+        return Ok(known);
+    }
+    let text = read_short("/proc/self/stat")?;
+    Ok(READ.get_or_init(|| text))
+}
+
 fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>> {
     // A pipe in the place of a file is empty then, and keeps nobody waiting.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;

@@ -4,6 +4,7 @@
 
 pub mod alloc;
 pub mod bpf;
+pub mod denied;
 pub mod exe;
 pub mod file;
 pub mod keyring;
@@ -15,6 +16,7 @@ pub mod netlink;
 pub mod process;
 pub mod random;
 pub mod regex;
+pub mod resolve;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

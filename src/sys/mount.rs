@@ -1,5 +1,8 @@
-//! `mount_setattr(2)` (Linux 5.12), which rustix lacks.
+//! `mount_setattr(2)` (Linux 5.12), which rustix lacks, and what statx(2) tells of mounts.
 
+use super::denied;
+use super::seccomp::may_deny;
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, fstat, major, minor, statx};
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -91,6 +94,57 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// The id of the mount that an open file is on, as mountinfo has it.
+///
+/// # Errors
+/// None in practice.
+pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
+    match statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Err(errno) if may_deny(errno) => denied::mount_id(fd),
+        stat => stat.map(|stat| stat.stx_mnt_id),
+    }
+}
+
+/// A mount, and a file on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The unique id of the mount (Linux 6.8), or else the one of mountinfo.
+    pub mount: u64,
+    /// Device and inode of the file.
+    pub inode: (u32, u32, u64),
+    /// Whether the file is known to be the root of the mount.
+    pub is_root: bool,
+}
+
+/// `STATX_MNT_ID_UNIQUE` (Linux 6.8): not given again after an unmount. Before that the
+/// other id has to do, which the kernel does not give again while the mount is held.
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// `STATX_ATTR_MOUNT_ROOT` (Linux 5.8).
+const MOUNT_ROOT: StatxAttributes = StatxAttributes::from_bits_retain(0x2000);
+
+/// The mount of a file, and the file in it. An automount is not set off, and no server of
+/// FUSE or NFS is asked, which may never answer. A FUSE without `allow_other` lets nobody
+/// but its user ask for anything; the id of the mount is told all the same.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn place(dir: BorrowedFd<'_>, path: &str, flags: AtFlags) -> Result<Place> {
+    let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE | StatxFlags::INO;
+    let flags = flags | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let stat = match statx(dir, path, flags, wanted) {
+        Err(Errno::ACCESS) => statx(dir, path, flags, StatxFlags::empty()),
+        Err(errno) if path.is_empty() && may_deny(errno) => {
+            let (mount, stat) = (denied::mount_id(dir)?, fstat(dir)?);
+            let inode = (major(stat.st_dev), minor(stat.st_dev), stat.st_ino);
+            return Ok(Place { mount, inode, is_root: false });
+        }
+        stat => stat,
+    }?;
+    let inode = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
+    let is_root = stat.stx_attributes.contains(MOUNT_ROOT);
+    Ok(Place { mount: stat.stx_mnt_id, inode, is_root })
 }
 
 fn last_errno() -> Errno {

@@ -1,13 +1,17 @@
 //! Making processes: clone3(2), execve(2), unshare(2), `_exit`(2).
 
+use super::denied;
+use super::seccomp::may_deny;
 use crate::error::{self, Context as _};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::process::{DumpableBehavior, Pid};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, kill_process, pidfd_send_signal, waitid,
+};
 use rustix::thread::UnshareFlags;
 use std::convert::Infallible;
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -49,9 +53,14 @@ impl Note {
 
     /// The pid that has been noted.
     pub fn pid(&self) -> Option<Pid> {
-        // SAFETY: mapped until this is dropped, filled with zeros by the kernel, and
-        // written to by the kernel alone.
+        // SAFETY: mapped until this is dropped, and filled with zeros by the kernel.
         one(unsafe { self.0.as_ref() }.load(Ordering::Relaxed))
+    }
+
+    /// Notes one, where the kernel could not.
+    fn set(&self, pid: Pid) {
+        // SAFETY: as for `pid`; nobody else writes to it then.
+        unsafe { self.0.as_ref() }.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
     }
 }
 
@@ -75,8 +84,38 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+impl Child {
+    /// As [`send_signal`].
+    ///
+    /// # Errors
+    /// `ESRCH` once it has been reaped.
+    pub fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        send_signal(self.pidfd.as_fd(), self.pid.as_raw_nonzero().get(), signal)
+    }
+}
+
+/// Sends a signal to the process of that pid and pidfd, by the latter. Where that is denied
+/// a child gets it by its pid, which is nobody else's until we have reaped it.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)`: `ESRCH` if the process has been reaped.
+pub fn send_signal(pidfd: BorrowedFd<'_>, pid: i32, signal: Signal) -> Result<(), Errno> {
+    let denied = match pidfd_send_signal(pidfd, signal) {
+        Err(errno) if may_deny(errno) => errno,
+        sent => return sent,
+    };
+    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match (waitid(WaitId::PidFd(pidfd), peek), one(pid)) {
+        (Ok(_), Some(pid)) => kill_process(pid, signal),
+        (Err(Errno::CHILD), _) if !denied::has_pid(pidfd)? => Err(Errno::SRCH),
+        _ => Err(denied),
+    }
+}
+
 /// linux/sched.h; libc's constant has too narrow a type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// clone(2) has one argument for this and for `CLONE_PIDFD`.
+const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
 
 /// Mirrors `struct clone_args` of clone3(2), version 2 (with `cgroup`).
 #[repr(C)]
@@ -120,7 +159,7 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
     }
     let mut parent_tid = 0;
     if let Some(note) = args.noted {
-        flags |= libc::CLONE_PARENT_SETTID as u64;
+        flags |= PARENT_SETTID;
         parent_tid = note.0.as_ptr() as u64;
     }
     let kernel = KernelCloneArgs {
@@ -135,7 +174,18 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
     // CLONE_VM the child gets its own copy of the memory and of this stack.
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const kernel, size_of::<KernelCloneArgs>()) };
-    made(result, pidfd)
+    match made(result, pidfd) {
+        // Only clone3(2) has room for CLONE_INTO_CGROUP.
+        Err(errno) if args.cgroup.is_none() && may_deny(errno) => {
+            let (result, pidfd) = denied::clone(flags & !PARENT_SETTID | exit_signal);
+            let made = made(result, pidfd)?;
+            if let (Some(child), Some(note)) = (&made, args.noted) {
+                note.set(child.pid);
+            }
+            Ok(made)
+        }
+        made => made,
+    }
 }
 
 /// A number that somebody else has written, if it can name a process: `kill(2)` takes 0 for
@@ -167,16 +217,7 @@ pub const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD
 /// # Errors
 /// Those of clone(2).
 pub fn clone_sibling() -> Result<Option<Child>, Errno> {
-    let mut pidfd: c_int = -1;
-    let no_stack: usize = 0;
-    let pidfd_at = &raw mut pidfd;
-    #[cfg(not(target_arch = "s390x"))]
-    let (first, second) = (SIBLING as usize, no_stack);
-    #[cfg(target_arch = "s390x")]
-    let (first, second) = (no_stack, SIBLING as usize);
-    // SAFETY: with CLONE_PIDFD the kernel stores a descriptor behind the third argument;
-    // without CLONE_VM the child gets its own copy of the memory and of this stack.
-    let result = unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd_at, 0, 0) };
+    let (result, pidfd) = denied::clone(SIBLING);
     made(result, pidfd)
 }
 
@@ -241,6 +282,7 @@ pub fn has_pid(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, 0) } {
         -1 => match last_errno() {
             Errno::SRCH => Ok(false),
+            errno if may_deny(errno) => denied::has_pid(pidfd),
             Errno::PERM => Ok(true),
             errno => Err(errno),
         },
@@ -297,14 +339,19 @@ pub fn personality(domain: u64) -> Result<(), Errno> {
 /// caller left open, the container does not get (CVE-2024-21626).
 ///
 /// # Errors
-/// `EINVAL` before Linux 5.11.
+/// Those of reading `/proc/self/fd`, where `close_range(2)` is denied or is older than
+/// Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
     // SAFETY: only a flag of descriptors changes; none is closed under an owner.
     match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) } {
-        -1 => Err(last_errno()),
+        -1 => match last_errno() {
+            errno if errno == Errno::INVAL || may_deny(errno) => denied::mark_from(first as RawFd),
+            errno => Err(errno),
+        },
         _ => Ok(()),
-    }
+    }?;
+    denied::prepare()
 }
 
 /// Closes every descriptor from `first` on but those of `keep`, and then runs
@@ -317,23 +364,31 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 /// `rest` must hold no owner of a descriptor that is not in `keep`.
 ///
 /// # Errors
-/// `ENOSYS` before Linux 5.9, and those of `rest`.
+/// Those of closing, and those of `rest`.
 pub fn with_only(
     first: u32,
     keep: &[RawFd],
     rest: impl FnOnce() -> error::Result<Infallible>,
 ) -> error::Result<Infallible> {
+    match close_all_but(first, keep) {
+        Err(errno) if may_deny(errno) => denied::close_all_but(first as RawFd, keep),
+        closed => closed,
+    }
+    .call(|| "close_range".into())?;
+    rest()
+}
+
+fn close_all_but(first: u32, keep: &[RawFd]) -> Result<(), Errno> {
     let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.unsigned_abs()).collect();
     numbers.sort_unstable();
     let mut from = first;
     for number in numbers.into_iter().filter(|number| *number >= first) {
         if number > from {
-            close_range(from, number - 1).call(|| "close_range".into())?;
+            close_range(from, number - 1)?;
         }
         from = number + 1;
     }
-    close_range(from, u32::MAX).call(|| "close_range".into())?;
-    rest()
+    close_range(from, u32::MAX)
 }
 
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {
@@ -397,7 +452,10 @@ pub fn may_execute(path: &CStr) -> Result<(), Errno> {
             libc::AT_EACCESS,
         )
     } {
-        -1 => Err(last_errno()),
+        -1 => match last_errno() {
+            errno if may_deny(errno) => denied::may_execute(path),
+            errno => Err(errno),
+        },
         _ => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! seccomp(2): a filter's form, and the call that installs one.
 
+use super::process::last_errno;
 use crate::error::{Error, Result};
 use rustix::io::Errno;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -64,6 +65,23 @@ pub fn load(program: &[Instruction], flags: u32) -> Result<Option<OwnedFd>> {
     let fd = i32::try_from(result).map_err(|_| Error::os(describe(), Errno::BADF))?;
     // SAFETY: with NEW_LISTENER a successful call returns a new fd that is ours.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Whether a filter may be why a call has failed so: one around us, of a container engine
+/// that does not know the call, answers `EPERM` or `ENOSYS`. Without a filter `EPERM` is the
+/// kernel's own word.
+pub fn may_deny(errno: Errno) -> bool {
+    errno == Errno::NOSYS || (errno == Errno::PERM && is_filtered())
+}
+
+/// Whether this process is under a filter (`PR_GET_SECCOMP(2const)`).
+pub fn is_filtered() -> bool {
+    // SAFETY: this operation takes no argument.
+    match unsafe { libc::prctl(libc::PR_GET_SECCOMP) } {
+        // Only a filter denies it; EINVAL is that of a kernel without filters.
+        -1 => last_errno() != Errno::INVAL,
+        mode => mode != 0,
+    }
 }
 
 /// Whether the kernel knows every flag in `flags`. Installs nothing: the null

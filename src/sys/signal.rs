@@ -1,11 +1,12 @@
 //! Signals: masks, dispositions and signalfd(2).
 
+use super::file::own_stat;
 use super::process::last_errno;
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A signal mask to be restored.
 #[derive(Clone, Copy)]
@@ -84,6 +85,9 @@ pub fn unblock_all() -> Result<Mask, Errno> {
     set_mask(&Mask(unsafe { none.assume_init() }))
 }
 
+/// Those by which a user or a supervisor ends a command.
+pub const ENDS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+
 /// Every blocked signal, to be waited for by poll(2): `signalfd(2)`.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
@@ -156,15 +160,13 @@ impl Signals {
         }
     }
 
-    /// Takes those that are pending, up to one by which a user or a supervisor
-    /// ends a command.
+    /// Takes those that are pending, up to one of [`ENDS`].
     ///
     /// # Errors
     /// As [`Self::next`].
     pub fn ending(&self) -> Result<Option<i32>, Errno> {
-        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
         while let Some(signal) = self.next()? {
-            if ends.contains(&signal) {
+            if ENDS.contains(&signal) && !(signal == libc::SIGHUP && ignores_hangups()) {
                 return Ok(Some(signal));
             }
         }
@@ -178,29 +180,46 @@ impl AsFd for Signals {
     }
 }
 
-/// Whether our caller ignores SIGCHLD.
-static IGNORES_CHILDREN: AtomicBool = AtomicBool::new(false);
-/// Whether a file that grows too large ends who our caller starts.
-static ENDED_BY_SIZE: AtomicBool = AtomicBool::new(false);
+/// The signals that our caller ignores, signal 1 the lowest bit. All, if that is not known.
+static IGNORED: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Whether [`take_over`] has been called.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Sets the dispositions on which who makes processes or files depends. One that is to ignore a signal outlives
-/// execve(2), so that our caller's choice is ours: with SIGCHLD ignored the kernel reaps
-/// our children, and their exit status is nobody's (waitid(2), "NOTES").
+/// Sets the dispositions on which who makes processes or files depends. One that is to
+/// ignore a signal outlives execve(2), so that our caller's choice is ours: with SIGCHLD
+/// ignored the kernel reaps our children, and their exit status is nobody's (waitid(2),
+/// "NOTES").
 ///
 /// To write beyond `ulimit -f` must be an error (SIGXFSZ).
 pub fn take_over() {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return;
     }
+    if let Ok(stat) = own_stat() {
+        let ignored = ignored_in(&String::from_utf8_lossy(stat));
+        IGNORED.store(ignored.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
     // SAFETY: SIG_IGN is a valid disposition of SIGXFSZ.
-    let size = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     // SAFETY: SIG_DFL is a valid disposition of SIGCHLD.
-    let children = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    ENDED_BY_SIZE.store(size == libc::SIG_DFL, Ordering::Relaxed);
-    IGNORES_CHILDREN.store(children == libc::SIG_IGN, Ordering::Relaxed);
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Field 33 of `proc_pid_stat(5)`. It has the signals below 32; who ignores none of these is
+/// taken to ignore none at all.
+fn ignored_in(stat: &str) -> Option<u64> {
+    stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(30)?.parse().ok()
+}
+
+/// Whether our caller has made us immune to hangups, as nohup(1) does: had we not blocked
+/// the signal, it would never have come.
+pub fn ignores_hangups() -> bool {
+    TAKEN.load(Ordering::Relaxed) && IGNORED.load(Ordering::Relaxed) & bit(libc::SIGHUP) != 0
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 /// To write to a hook that has gone must be an error.
@@ -209,18 +228,20 @@ pub fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Before execve(2): our caller's dispositions, but for SIGPIPE, which ends who writes
-/// to nobody, as every program expects.
+/// Before execve(2): what our caller or we ignore has its default disposition again. A
+/// program whose caller is a daemon or `nohup` expects no other, and `kill` would do nothing.
 pub fn give_back() {
-    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    if ENDED_BY_SIZE.load(Ordering::Relaxed) {
-        // SAFETY: SIG_DFL is a valid disposition of SIGXFSZ.
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
-    }
-    if IGNORES_CHILDREN.load(Ordering::Relaxed) {
-        // SAFETY: SIG_IGN is a valid disposition of SIGCHLD.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let ours = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+    let theirs = IGNORED.load(Ordering::Relaxed) & !bit(libc::SIGPIPE) != 0;
+    let ignored = if theirs { u64::MAX } else { ours };
+    for signal in (1..=64).filter(|signal| ignored & bit(*signal) != 0) {
+        // `struct sigaction` of the kernel: SIG_DFL, no flags, no mask. The C library does
+        // not let us at signals that it uses itself.
+        static DEFAULT: [u64; 8] = [0; 8];
+        let (old, size) = (std::ptr::null::<u64>(), size_of::<u64>());
+        // SAFETY: the kernel reads a structure that is smaller than this, and writes none.
+        // That it refuses SIGKILL and SIGSTOP changes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), old, size) };
     }
 }
 

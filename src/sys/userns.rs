@@ -1,10 +1,11 @@
 //! A user namespace that exists only as a file descriptor: the carrier of an
 //! id mapping for `MOUNT_ATTR_IDMAP`, see `mount_setattr(2)`.
 
+use super::process::{CloneArgs, Namespaces, clone3};
 use crate::error::{Context, Result};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, write};
+use rustix::io::write;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -12,11 +13,15 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 /// see `user_namespaces(7)`). A helper process holds it while it is opened.
 pub fn user_namespace(uid_map: &str, gid_map: &str) -> Result<OwnedFd> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2".into())?;
-    let pid = spawn_holder(&reader, &writer).call(|| "clone3(CLONE_NEWUSER)".into())?;
-    let namespace = fill(pid, uid_map, gid_map);
+    let namespaces = Namespaces(libc::CLONE_NEWUSER as u32);
+    let holder = clone3(CloneArgs { namespaces, ..CloneArgs::default() });
+    let Some(holder) = holder.call(|| "clone3(CLONE_NEWUSER)".into())? else {
+        hold(reader.as_raw_fd(), writer.as_raw_fd());
+    };
+    let namespace = fill(holder.pid, uid_map, gid_map);
     // The holder reads this pipe: it ends here, or when we are killed.
     drop(writer);
-    waitpid(Some(pid), WaitOptions::empty()).call(|| "waitpid".into())?;
+    waitpid(Some(holder.pid), WaitOptions::empty()).call(|| "waitpid".into())?;
     namespace
 }
 
@@ -31,21 +36,6 @@ fn fill(pid: Pid, uid_map: &str, gid_map: &str) -> Result<OwnedFd> {
     }
     let path = format!("/proc/{pid}/ns/user");
     open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open {path}"))
-}
-
-fn spawn_holder(reader: &OwnedFd, writer: &OwnedFd) -> rustix::io::Result<Pid> {
-    let (reader, writer) = (reader.as_raw_fd(), writer.as_raw_fd());
-    let args = [libc::CLONE_NEWUSER as u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
-    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of
-    // the memory. `args` has the layout of `struct clone_args`, version 0.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
-    if pid == 0 {
-        hold(reader, writer);
-    }
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 /// The whole life of the holder: wait until the other end is closed.
