@@ -110,10 +110,6 @@ config! {
     r001_r291_oci_version_letters: "/ociVersion" = "1.0.0-\u{e4}" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_2: "/ociVersion" = "2.0.0" => ["ociVersion"], not BOTH;
     oci_version_empty: "/ociVersion" = "" => ["ociVersion"], not BOTH;
-    r103_user_empty: "/process/user" = {} => ["process.user.uid", "process.user.gid", "required"], not BOTH;
-    r103_user_null: "/process/user" = null => ["process.user.uid", "required"], not BOTH;
-    r099_io_priority_without_level: "/process/ioPriority" = {"class": "IOPRIO_CLASS_BE"} =>
-        ["process.ioPriority.priority", "required"], not BOTH;
     r107_hostname_with_nul: "/hostname" = "a\u{0}b" => ["hostname", "NUL"], not BOTH;
     r108_domainname_with_nul: "/domainname" = "a\u{0}b" => ["domainname", "NUL"], not BOTH;
     r199_pids_limit_negative: "/linux/resources/pids" = {"limit": -5} =>
@@ -213,9 +209,6 @@ missing! {
     root_path_missing: "/root" "path" => ["root.path"], not BOTH;
     oci_version_missing: "" "ociVersion" => ["ociVersion"], not BOTH;
     args_missing: "/process" "args" => ["process.args"];
-    r103_user_missing: "/process" "user" => ["process.user.uid", "required"], not BOTH;
-    r103_uid_missing: "/process/user" "uid" => ["process.user.uid", "required"], not BOTH;
-    r103_gid_missing: "/process/user" "gid" => ["process.user.gid", "required"], not BOTH;
     cwd_missing: "/process" "cwd" => ["process.cwd"], not "crun";
     namespace_type_missing: "/linux/namespaces/0" "type" => ["linux.namespaces[0]", "type"];
     rlimit_type_missing: "/process/rlimits/0" "type" => ["process.rlimits[0]", "type"];

@@ -538,3 +538,15 @@ fn status(bundle: Bundle) -> Output {
 fn caps(output: &Output) -> [&str; 5] {
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| output.field(name))
 }
+
+/// The spec requires both; the peers take what is not there for 0.
+#[test]
+fn r103_an_user_without_ids_is_root_and_told() {
+    for user in [json!({}), json!({"uid": 0}), json!({"username": "nobody"})] {
+        let c = Bundle::new(["id", "-u"]).set("/process/user", user.clone()).container();
+        let out = c.run();
+        assert_eq!(out.ok(), "0\n", "{user}");
+        deviates!(["runc", "crun"], "R103: silent");
+        assert!(out.stderr.contains("process.user.gid: is required"), "{user}: {out:?}");
+    }
+}

@@ -220,6 +220,8 @@ pub(super) fn take_back(node: &mut Node) -> Result<()> {
     let path = node.path();
     let done = match rmdir(&path) {
         Ok(()) | Err(Errno::NOENT) => remove_above(node),
+        // Another container has taken it meanwhile.
+        Err(Errno::BUSY) => owner::bequeath(&path),
         Err(errno) => Err(Error::os(format!("rmdir {path}"), errno)),
     };
     node.made = 0;

@@ -5,7 +5,6 @@ use super::arguments::arguments;
 use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
 use crate::error::{Context, Error, Result};
-use crate::plan::capabilities::NAMES;
 use crate::spec;
 use crate::sys::file::{explain, read_given};
 use rustix::fs::CWD;
@@ -99,9 +98,6 @@ impl Exec {
             return Err(Error::new(format!("--env: {entry:?} is not of the form NAME=value")));
         }
         process.env.extend(self.env);
-        if let Some(name) = self.cap.iter().find(|name| !NAMES.contains(&name.as_str())) {
-            return Err(Error::new(format!("--cap: {name:?} is no capability")));
-        }
         if let Some(user) = &self.user {
             let (uid, gid) = parse_user(user)?;
             process.user.uid = Some(uid);

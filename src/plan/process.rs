@@ -96,9 +96,11 @@ pub fn plan(
     }
     let mut id = |field: &str, id: Option<u32>| {
         match id {
-            // Not root by default: whoever forgets it would have more than was meant.
-            None => findings
-                .error(Error::new(format!("process.user.{field}: is required")).hint("0 is root")),
+            // Required by the spec. But the peers take it for 0, and so do those who write one of
+            // the two: they are told.
+            None => {
+                findings.warn(format!("process.user.{field}: is required; taken for 0, root's"))
+            }
             Some(u32::MAX) => {
                 findings.error(Error::new(format!("process.user.{field}: 4294967295 is not an id")))
             }

@@ -201,10 +201,10 @@ fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
                 .hint(known)
         });
     }
-    let Some(level) = priority.priority else {
-        findings.error(Error::new("process.ioPriority.priority: is required"));
-        return None;
-    };
+    let level = priority.priority.unwrap_or_else(|| {
+        findings.warn("process.ioPriority.priority: is required; taken for 0, the highest");
+        0
+    });
     if !(0..=7).contains(&level) {
         findings.error(Error::new(format!(
             "process.ioPriority.priority: {level} is not between 0 and 7"
