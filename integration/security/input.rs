@@ -42,7 +42,7 @@ fn a_plan_with_wide_cells_is_shown() {
     for bundle in [
         Bundle::new(["x"]).set("/process/env", json!(env)),
         Bundle::new(["x"]).set("/process/args/-", json!("x".repeat(70_000))),
-        Bundle::new(["x"]).set("/process/user/additionalGids", json!(vec![7; 100_000])),
+        Bundle::new(["x"]).set("/process/user/additionalGids", json!(vec![7; 60_000])),
         Bundle::new(["x"]).set("/ociVersion", json!("1".repeat(70_000))),
     ] {
         let out = plan(&bundle, &[]);

@@ -93,7 +93,7 @@ fn process(process: &Process) -> Value {
     json!({
         "terminal": terminal,
         "consoleSize": some(console_size, |ConsoleSize { height, width }| {
-            json!({"height": height, "width": width})
+            json!({"height": height.unwrap_or_default(), "width": width.unwrap_or_default()})
         }),
         "cwd": cwd, "env": env, "args": args, "commandLine": command_line,
         "rlimits": all(rlimits, |Rlimit { kind, hard, soft }| {
@@ -114,12 +114,12 @@ fn process(process: &Process) -> Value {
         }),
         "selinuxLabel": selinux_label,
         "ioPriority": some(io_priority, |IoPriority { class, priority }| {
-            json!({"class": class, "priority": priority})
+            json!({"class": class, "priority": priority.unwrap_or_default()})
         }),
         "execCPUAffinity": some(exec_cpu_affinity, |ExecCpuAffinity { initial, last }| {
             json!({"initial": initial, "final": last})
         }),
-        "user": {"uid": uid, "gid": gid, "umask": umask, "additionalGids": additional_gids},
+        "user": {"uid": uid.unwrap_or_default(), "gid": gid.unwrap_or_default(), "umask": umask, "additionalGids": additional_gids},
     })
 }
 
