@@ -424,7 +424,7 @@ fn an_unknown_option_names_itself_and_not_its_value() {
         (&["--log-format", "xml", "list"], ["\"xml\" is not one of text, json", "pinnace --help"]),
         (
             &["--log-level", "loud", "list"],
-            ["is not one of warning, error, debug", "pinnace --help"],
+            ["is not one of auto, warning, error, debug", "pinnace --help"],
         ),
         (&["--rootless", "maybe", "list"], ["is not one of auto, true, false", "pinnace --help"]),
         (
