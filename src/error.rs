@@ -87,7 +87,7 @@ impl Error {
     pub fn and(self, undone: Result<()>) -> Self {
         match undone {
             Ok(()) => self,
-            Err(second) => self.hint(format!("and then: {second}")),
+            Err(second) => self.also(format!("and then: {second}")),
         }
     }
 

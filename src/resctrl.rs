@@ -110,7 +110,7 @@ impl Groups {
             (self.own, self.monitor) = (false, None);
             return done.map_err(|error| match remove(&self.class) {
                 Ok(()) => error,
-                Err(second) => error.hint(format!("and undoing it: {second}")),
+                Err(second) => error.also(format!("and undoing it: {second}")),
             });
         }
         done
@@ -126,7 +126,7 @@ impl Groups {
         let old = std::fs::read_to_string(&file).call(call)?;
         self.limit(lines).map_err(|error| match append(&file, &old) {
             Ok(()) => error,
-            Err(second) => error.hint(format!("and undoing it: {second}")),
+            Err(second) => error.also(format!("and undoing it: {second}")),
         })
     }
 

@@ -79,7 +79,7 @@ fn inherit(cgroup: &mut Cgroup) -> Result<()> {
 fn take_back(nodes: &mut [Node], places: &[usize], error: Error) -> Error {
     match places.iter().try_for_each(|place| remove::take_back(&mut nodes[*place])) {
         Ok(()) => error,
-        Err(second) => error.hint(format!("and undoing it: {second}")),
+        Err(second) => error.also(format!("and undoing it: {second}")),
     }
 }
 
@@ -94,7 +94,7 @@ fn make(node: &mut Node) -> Result<bool> {
             Err(error) => {
                 return match remove::take_back(node) {
                     Ok(()) => Err(error),
-                    Err(second) => Err(error.hint(format!("and undoing it: {second}"))),
+                    Err(second) => Err(error.also(format!("and undoing it: {second}"))),
                 };
             }
             Ok(Level::Unnoted) => {

@@ -46,6 +46,10 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
             _ => stopped.err().unwrap_or(error),
         });
     }
+    // Only the birthplace, before the one that tells whose it is: another `create` may be in it.
+    if cgroup.main_node().is_ok_and(|main| !main.ours) {
+        return let_go(cgroup, true);
+    }
     // All are tried: one that can't go must not keep the others.
     let mut first = Ok(());
     for node in cgroup.nodes().iter().filter(|node| node.ours) {

@@ -601,7 +601,7 @@ fn undo(
         None => error,
         Some(reason) => {
             let id = &work.plan.id;
-            error.hint(format!("and then: {reason}; `delete --force {id}` removes the rest"))
+            error.also(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }
 }
