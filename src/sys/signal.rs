@@ -206,6 +206,17 @@ pub fn take_over() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Runs `write`, to which `ulimit -f` is an error and no signal (SIGXFSZ), whatever our caller
+/// has chosen; that is as before then, for a copy of us to find.
+pub fn with_errors_of_limits<T>(write: impl FnOnce() -> T) -> T {
+    // SAFETY: SIG_IGN is a valid disposition of SIGXFSZ.
+    let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let written = write();
+    // SAFETY: the disposition that it had.
+    unsafe { libc::signal(libc::SIGXFSZ, before) };
+    written
+}
+
 /// Field 33 of `proc_pid_stat(5)`. It has the signals below 32; who ignores none of these is
 /// taken to ignore none at all.
 fn ignored_in(stat: &str) -> Option<u64> {
