@@ -182,6 +182,36 @@ fn a_container_that_has_lost_its_configuration_too_is_found_by_the_mark_of_its_c
     assert!(leftovers_of(&c).is_empty(), "{:?}", leftovers_of(&c));
 }
 
+/// A user, or a container that has a cgroup of its own to write to, could lead the runtime to
+/// that one, and away from the processes that it looks for.
+#[test]
+fn a_mark_that_the_owner_of_a_cgroup_has_written_is_not_believed() {
+    needs!(is_pinnace() && !by_systemd(), "pinnace, and the cgroupfs driver");
+    let bundle = Bundle::sleeper();
+    let path = serde_json::json!(format!("/{}-a/b/{}", bundle.id, bundle.id));
+    let c = bundle.set("/linux/cgroupsPath", path).container().up();
+    let pid = c.pid();
+    let above = c.cgroup("freezer").parent().unwrap().to_owned();
+    let dir = c.root().join(&c.id);
+    for name in ["state.json", "config.json"] {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    // Where it would be by default.
+    let decoy = above.parent().unwrap().parent().unwrap().join(&c.id);
+    fs::create_dir(&decoy).unwrap();
+    std::os::unix::fs::chown(&decoy, Some(1000), Some(1000)).unwrap();
+    let mark = format!("word {}", dir.to_str().unwrap());
+    setxattr(&decoy, "user.pinnace", mark.as_bytes(), XattrFlags::empty()).unwrap();
+    let out = c.call(["delete", "--force", &c.id]).run();
+    let stays = decoy.exists();
+    fs::remove_dir(&decoy).ok();
+    out.ok();
+    assert!(exits(pid), "{out:?}");
+    assert!(stays, "{out:?}");
+    remove_levels(&c, &above);
+    assert!(leftovers_of(&c).is_empty(), "{:?}", leftovers_of(&c));
+}
+
 /// In all hierarchies.
 fn remove_levels(c: &Container, above: &Path) {
     let path = above.to_str().unwrap();

@@ -327,6 +327,24 @@ fn r239_r234_the_listener_comes_with_create() {
     }
 }
 
+/// Also if it will be asked about the program itself, which is none of `create`'s calls.
+#[test]
+fn r239_r234_the_listener_for_execve_comes_with_create() {
+    use crate::harness::{FdSocket, let_through};
+    let bundle = Bundle::sh("exit 4");
+    let socket = FdSocket::new(bundle.dir());
+    let mut profile = profile(json!([{"names": ["execve"], "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(socket.path);
+    let c = bundle.set("/linux/seccomp", profile).container();
+    c.create().ok();
+    let (listener, state) = socket.receive();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["state"]["status"], json!("creating"));
+    let start = c.call(["start", &c.id]).spawn();
+    assert_eq!(let_through(&listener), [libc::SYS_execve as i32]);
+    start.wait().ok();
+}
+
 /// The agent's error is one of `create`, and nothing is left.
 #[test]
 fn r239_no_container_without_its_listener() {

@@ -242,6 +242,8 @@ fn r085_without_faccessat2_nobody_is_refused_who_may() {
         assert_eq!(run(bundle(json!(["/opt/only"]), overrides)).ok(), "ran\n");
         assert_eq!(run(bundle(json!(["only"]), overrides)).ok(), "ran\n");
         assert_eq!(run(bundle(json!(["/secret/echo", "ran"]), overrides)).ok(), "ran\n");
+        let searches = &["CAP_DAC_READ_SEARCH"];
+        assert_eq!(run(bundle(json!(["/secret/echo", "ran"]), searches)).ok(), "ran\n");
         assert_eq!(run(bundle(json!(["echo", "ran"]), &[])).ok(), "ran\n");
         run(bundle(json!(["/opt/only"]), &[])).fails_with(DENIED);
         run(bundle(json!(["/etc/text"]), overrides)).fails_with(DENIED);

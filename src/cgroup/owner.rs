@@ -21,7 +21,7 @@ use super::{Cgroup, Node};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd as _, AsRawFd as _};
-use rustix::fs::{CWD, XattrFlags, getxattr, readlinkat, removexattr, setxattr};
+use rustix::fs::{CWD, XattrFlags, getxattr, readlinkat, removexattr, setxattr, stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,8 @@ impl Mark {
                 count => room.get(..count.call(call)?).unwrap_or_default(),
             };
             let text = String::from_utf8_lossy(text);
-            if text.split_once(' ').is_some_and(|(_, owner)| owner == container) {
+            let is_its = text.split_once(' ').is_some_and(|(_, owner)| owner == container);
+            if is_its && (!user || is_of_same_owner(path, container)?) {
                 return Ok(Some(Self { word: text.into_owned(), user }));
             }
         }
@@ -97,6 +98,13 @@ impl Mark {
             Err(errno) => Err(Error::os(format!("getxattr {name} of {}", node.path()), errno)),
         }
     }
+}
+
+/// Whether the owner of a cgroup, who can mark it in `user.*`, is that of the container, too.
+/// Others than root cannot mark theirs but so.
+fn is_of_same_owner(path: &str, container: &str) -> Result<bool> {
+    let owner = |path: &str| stat(path).map(|stat| stat.st_uid).call(|| format!("stat {path}"));
+    Ok(!rustix::process::geteuid().is_root() || owner(path)? == owner(container)?)
 }
 
 /// The path, below its hierarchy, of the cgroup that bears the mark of `container`, wherever

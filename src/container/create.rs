@@ -601,6 +601,9 @@ fn undo(
         None => error,
         Some(reason) => {
             let id = &work.plan.id;
+            // Not to be tried again beside it.
+            let retries = error.get_kind() == error::Kind::NeverRan;
+            let error = if retries { error.kind(error::Kind::Killed) } else { error };
             error.also(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
     }

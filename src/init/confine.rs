@@ -81,7 +81,8 @@ pub enum After {
     Start,
 }
 
-/// Calls that both make.
+/// Calls that both make before execve(2), which is the program's first: what the filter has to
+/// say of that one, nobody else is in need of.
 const COMMON: &[&str] = &[
     "capset",
     "sendmsg",
@@ -97,7 +98,6 @@ const COMMON: &[&str] = &[
     "mmap",
     "mmap2",
     "munmap",
-    "execve",
     "exit_group",
 ];
 /// And `exec`, beside clone(2), and ioctl(2) for a terminal.

@@ -68,7 +68,6 @@ pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
 /// A container that is built and has nothing of the host any more.
 struct Ready<'a> {
     plan: &'a Plan,
-    shared: &'a Shared<'a>,
     /// None without a process.
     last: Option<Last<'a>>,
     start: Option<StartSocket>,
@@ -102,7 +101,7 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     let start = init.start;
     let Some(process) = &plan.process else {
         rootfs::finish(&plan.rootfs, &root, None)?;
-        return Ok(Ready { plan, shared, last: None, start });
+        return Ok(Ready { plan, last: None, start });
     };
     let slave = open_terminal(process, &root, wire)?;
     if slave.is_some() {
@@ -112,14 +111,14 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     program::make_directory(&root, process)?;
     rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
     let last = shared.settle(process, &root, UMASK)?;
-    Ok(Ready { plan, shared, last: Some(last), start })
+    Ok(Ready { plan, last: Some(last), start })
 }
 
 /// The pause between `create` and `start`, and the end of the way to the program.
 fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
-    let Ready { plan, shared, last, start } = ready;
+    let Ready { plan, last, start } = ready;
     // A filter may forbid to make it later.
-    let signals = Signals::fatal(shared.caller_mask).call(|| "signalfd".into())?;
+    let signals = Signals::fatal().call(|| "signalfd".into())?;
     let Some(last) = last else {
         wire.send(&ToParent::Ready)?;
         start::wait(wire, start, signals)?;

@@ -7,10 +7,9 @@ use crate::rootfs::Root;
 use crate::sys::file::is_view;
 use crate::sys::process::may_execute;
 use crate::sys::resolve;
-use rustix::fs::{Access, FileType, Mode, OFlags, ResolveFlags, access, fstat, stat};
+use rustix::fs::{FileType, OFlags, ResolveFlags, fstat, stat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
-use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::{CStr, CString};
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -68,35 +67,11 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
 }
 
 fn check(path: &CStr) -> rustix::io::Result<()> {
-    match may_execute(path) {
-        // Linux 5.7, or the filter of an older engine around us.
-        Err(Errno::NOSYS | Errno::PERM) => may_perhaps_execute(path)?,
-        answer => answer?,
-    }
+    may_execute(path)?;
     match FileType::from_raw_mode(stat(path)?.st_mode) {
         FileType::RegularFile => Ok(()),
         _ => Err(Errno::ACCESS),
     }
-}
-
-/// As [`may_execute`], by access(2), which takes the permitted capabilities of root and none
-/// of others (`access(2)`, "Warning"). So nobody is refused who has one that overrides modes.
-fn may_perhaps_execute(path: &CStr) -> rustix::io::Result<()> {
-    match access(path, Access::EXEC_OK) {
-        Err(Errno::ACCESS) if overrides_modes()? && is_executable(path)? => Ok(()),
-        answer => answer,
-    }
-}
-
-fn overrides_modes() -> rustix::io::Result<bool> {
-    let modes = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
-    Ok(capabilities(None)?.effective.intersects(modes))
-}
-
-/// For somebody: without one of the three bits even root may not execute a file.
-fn is_executable(path: &CStr) -> rustix::io::Result<bool> {
-    let anybody = Mode::XUSR | Mode::XGRP | Mode::XOTH;
-    Ok(Mode::from_raw_mode(stat(path)?.st_mode).intersects(anybody))
 }
 
 fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// `PROC` before it is opened.
 const NONE: RawFd = -1;
-/// `PROC` after [`close_all_but`] has closed it.
+/// `PROC` after [`forget`].
 const CLOSED: RawFd = -2;
 
 /// The procfs of the runtime's mount namespace.
@@ -59,7 +59,7 @@ fn proc() -> Result<BorrowedFd<'static>> {
         }
         PROC.store(proc.into_raw_fd(), Ordering::Relaxed);
     }
-    // SAFETY: open until `close_all_but`, which stores `CLOSED`.
+    // SAFETY: open until `process::with_only`, which calls `forget`.
     Ok(unsafe { BorrowedFd::borrow_raw(PROC.load(Ordering::Relaxed)) })
 }
 
@@ -97,8 +97,12 @@ pub(super) fn close_all_but(first: RawFd, keep: &[RawFd]) -> Result<()> {
     }
     let greatest = keep.iter().copied().max().unwrap_or(first).max(first);
     LEFT.store(greatest, Ordering::Relaxed);
-    PROC.store(CLOSED, Ordering::Relaxed);
     Ok(())
+}
+
+/// The procfs is closed, and its number may be another descriptor's: one of the container's.
+pub(super) fn forget() {
+    PROC.store(CLOSED, Ordering::Relaxed);
 }
 
 /// The descriptors that are open, and that by which they were listed.
@@ -142,7 +146,8 @@ fn told(fd: BorrowedFd<'_>, field: &str) -> Result<String> {
 
 /// Whether the present credentials may execute `path`: for faccessat2(2). access(2) asks
 /// for the real ids, which are the effective ones by now, but grants no capability to other
-/// users than root.
+/// users than root (`access(2)`, "Warning"). So nobody is refused who has one that overrides
+/// modes, if they find the file and anybody may execute it.
 ///
 /// # Errors
 /// `ENOENT`, `EACCES`.
@@ -151,10 +156,10 @@ pub(super) fn may_execute(path: &CStr) -> Result<()> {
         Err(Errno::ACCESS) => {}
         answer => return answer,
     }
-    if !rustix::thread::capabilities(None)?.effective.contains(CapabilitySet::DAC_OVERRIDE) {
+    let overrides = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    if !rustix::thread::capabilities(None)?.effective.intersects(overrides) {
         return Err(Errno::ACCESS);
     }
-    // Who has it may execute what anybody may.
     let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let executable = Mode::XUSR | Mode::XGRP | Mode::XOTH;
     let mode = Mode::from_raw_mode(fstat(&file)?.st_mode);

@@ -97,9 +97,8 @@ impl Own {
             execute(&mount, args, &mark);
         }
         // `ulimit -f` binds a memfd, too.
-        signal::take_over();
-        let memfd = sealed_memfd().call(|| format!("memfd_create: copy {SELF}"))?;
-        signal::give_back();
+        let memfd = signal::with_errors_of_limits(sealed_memfd);
+        let memfd = memfd.call(|| format!("memfd_create: copy {SELF}"))?;
         let errno = execute(&memfd, args, &mark);
         Err(errno).call(|| "execveat of the sealed program".into())
     }

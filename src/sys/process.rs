@@ -375,6 +375,7 @@ pub fn with_only(
         closed => closed,
     }
     .call(|| "close_range".into())?;
+    denied::forget();
     rest()
 }
 

@@ -101,12 +101,11 @@ impl Signals {
         Self::of(&full())
     }
 
-    /// One that yields those by which a process ends that has no handler (signal(7)), but
-    /// for those of `blocked`.
+    /// One that yields those by which a process ends that has no handler (signal(7)).
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`.
-    pub fn fatal(blocked: &Mask) -> Result<Self, Errno> {
+    pub fn fatal() -> Result<Self, Errno> {
         let harmless = [
             // Of our own writes, and ignored.
             libc::SIGPIPE,
@@ -120,13 +119,9 @@ impl Signals {
             libc::SIGWINCH,
         ];
         let mut set = full();
-        for signal in 1..=RTMAX {
+        for signal in harmless {
             // SAFETY: the set is whole, and the number is a signal's.
-            let is_blocked = unsafe { libc::sigismember(&raw const blocked.0, signal) } == 1;
-            if is_blocked || harmless.contains(&signal) {
-                // SAFETY: as above.
-                unsafe { libc::sigdelset(&raw mut set, signal) };
-            }
+            unsafe { libc::sigdelset(&raw mut set, signal) };
         }
         Self::of(&set)
     }
@@ -204,6 +199,17 @@ pub fn take_over() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     // SAFETY: SIG_DFL is a valid disposition of SIGCHLD.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Runs `write`, to which `ulimit -f` is an error and no signal (SIGXFSZ), whatever our caller
+/// has chosen; that is as before then, for a copy of us to find.
+pub fn with_errors_of_limits<T>(write: impl FnOnce() -> T) -> T {
+    // SAFETY: SIG_IGN is a valid disposition of SIGXFSZ.
+    let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let written = write();
+    // SAFETY: the disposition that it had.
+    unsafe { libc::signal(libc::SIGXFSZ, before) };
+    written
 }
 
 /// Field 33 of `proc_pid_stat(5)`. It has the signals below 32; who ignores none of these is
