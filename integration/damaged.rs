@@ -212,6 +212,39 @@ fn a_mark_that_the_owner_of_a_cgroup_has_written_is_not_believed() {
     assert!(leftovers_of(&c).is_empty(), "{:?}", leftovers_of(&c));
 }
 
+/// Who owns a cgroup can mark it as another container's, but only in `user.*`.
+#[test]
+fn a_mark_that_anybody_can_make_does_not_stand_before_that_of_root() {
+    needs!(is_pinnace() && !by_systemd(), "pinnace, and the cgroupfs driver");
+    let bundle = Bundle::sh("sleep 1000 & exec sleep 1000").without_namespace("pid");
+    let path = format!("/{}-a/b/{}", bundle.id, bundle.id);
+    let c = bundle.set("/linux/cgroupsPath", serde_json::json!(path)).container().up();
+    let pid = c.pid();
+    let above = c.cgroup("freezer").parent().unwrap().to_owned();
+    let mark = format!("word {}", c.root().join(&c.id).display());
+    let roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let roots = roots.filter(|root| !root.is_symlink()).chain([PathBuf::from("/sys/fs/cgroup")]);
+    let mut decoys = Vec::new();
+    for own in roots.map(|root| root.join(&path[1..])).filter(|own| own.exists()) {
+        // The order of a directory is not that of the names: some come first.
+        for n in 0..40 {
+            let decoy = own.with_file_name(format!("{}-decoy-{n}", c.id));
+            fs::create_dir(&decoy).unwrap();
+            setxattr(&decoy, "user.pinnace", mark.as_bytes(), XattrFlags::empty()).unwrap();
+            decoys.push(decoy);
+        }
+    }
+    for name in ["state.json", "config.json"] {
+        fs::write(c.root().join(&c.id).join(name), "").unwrap();
+    }
+    c.call(["delete", "--force", &c.id]).run().ok();
+    let ended = exits(pid);
+    let left = decoys.iter().filter(|decoy| fs::remove_dir(decoy).is_ok()).count();
+    assert!(ended);
+    assert_eq!(left, decoys.len());
+    remove_levels(&c, &above);
+}
+
 /// In all hierarchies.
 fn remove_levels(c: &Container, above: &Path) {
     let path = above.to_str().unwrap();

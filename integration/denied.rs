@@ -367,6 +367,34 @@ fn links_of_the_image_lead_nowhere_else() {
     }
 }
 
+/// Nor is a source in the root filesystem another one: it is what an earlier mount brought, also
+/// where a link of the image says something else to the host.
+#[test]
+fn sources_in_the_rootfs_are_found_there() {
+    deviates!(["runc", "crun"], "no such promise");
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        for through_link in [false, true] {
+            let bundle = Bundle::sh("cat /seen/file");
+            let (volume, decoy) = (bundle.dir().join("volume"), bundle.dir().join("decoy"));
+            for (dir, text) in [(&volume, "of the volume"), (&decoy, "of the host")] {
+                fs::create_dir(dir).unwrap();
+                fs::write(dir.join("file"), text).unwrap();
+            }
+            let (mut place, mut source) = ("/vol", bundle.rootfs("vol"));
+            if through_link {
+                place = decoy.to_str().unwrap();
+                source = bundle.rootfs("link");
+                std::os::unix::fs::symlink(&decoy, &source).unwrap();
+            }
+            let bundle = bundle.bind(&volume, place, &["bind"]).bind(&source, "/seen", &["bind"]);
+            let c = bundle.container();
+            let run = c.call(["run", "--bundle", &bundle_of(&c), &c.id]);
+            let out = run.without(&denied(&dispensable(), errno)).run();
+            assert_eq!(out.ok(), "of the volume", "{through_link}");
+        }
+    }
+}
+
 /// Without `close_range(2)` nothing of the caller, and nothing of ours, is open in the container,
 /// in a hook or in what `exec` runs; what is preserved is.
 #[test]

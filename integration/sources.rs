@@ -234,6 +234,31 @@ fn a_link_of_the_image_in_a_source_does_not_lead_to_a_file_of_the_kernel() {
     }
 }
 
+/// Nor to a directory that has them below it.
+#[test]
+fn a_link_of_the_image_in_a_source_does_not_copy_what_the_kernel_shows_below_it() {
+    for target in ["/", ".", "etc/..", "sub/up"] {
+        let bundle = Bundle::sh("ls /seen; ls /seen/proc /seen/sys/firmware");
+        fs::create_dir(bundle.rootfs("sub")).unwrap();
+        symlink("..", bundle.rootfs("sub/up")).unwrap();
+        symlink(target, bundle.rootfs("link")).unwrap();
+        let source = bundle.rootfs("link");
+        let source = source.to_str().unwrap();
+        let bundle = seen(bundle, source, &["rbind", "ro"]);
+        deviates!(["runc", "crun"], "not looked at");
+        bundle.run().fails_with(&["leads to a file of the kernel's"]);
+    }
+    // What is mounted below it otherwise comes along, and a plain bind copies no other mount.
+    let bundle = Bundle::sh("cat /seen/vol/f; ls /plain/proc");
+    let volume = volume(&bundle);
+    symlink("/", bundle.rootfs("top")).unwrap();
+    symlink("/a", bundle.rootfs("link")).unwrap();
+    fs::create_dir_all(bundle.rootfs("a/vol")).unwrap();
+    let (link, top) = (bundle.rootfs("link"), bundle.rootfs("top"));
+    let bundle = bundle.bind(&volume, "/a/vol", &["rbind"]).bind(&link, "/seen", &["rbind"]);
+    assert_eq!(bundle.bind(&top, "/plain", &["bind"]).run().ok(), "of the volume\n");
+}
+
 /// Nor does it make writable what the configuration has bound read-only.
 #[test]
 fn a_link_of_the_image_in_a_source_clears_no_attribute() {

@@ -7,7 +7,7 @@ use super::write::{File, Missing, Write};
 use super::{Cgroup, DENIED, create};
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::{self, Insn};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
@@ -261,14 +261,27 @@ fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()>
 /// Programs of others (systemd's, say) stay: the kernel asks all of them.
 fn attach_program(dir: BorrowedFd<'_>, program: &[Insn], used: bool) -> rustix::io::Result<()> {
     let new = bpf::load_device_program(program, PROGRAM)?;
-    let mut old = None;
-    if used {
-        for program in bpf::attached(dir)? {
-            if bpf::name_of(&program)? == PROGRAM {
-                old = Some(program);
-                break;
-            }
+    let old = if used { attached_program(dir)? } else { None };
+    bpf::attach(dir, &new, old.as_ref())
+}
+
+fn attached_program(dir: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
+    for program in bpf::attached(dir)? {
+        if bpf::name_of(&program)? == PROGRAM {
+            return Ok(Some(program));
         }
     }
-    bpf::attach(dir, &new, old.as_ref())
+    Ok(None)
+}
+
+/// Takes the container's device program off a cgroup that stays: whoever has made that may
+/// use other devices.
+pub(super) fn detach_program(cgroup: &Cgroup, node: &Node) -> Result<()> {
+    let Some(dir) = node.open()? else { return Ok(()) };
+    let detached = attached_program(dir.as_fd())
+        .and_then(|program| program.map_or(Ok(()), |program| bpf::detach(dir.as_fd(), &program)));
+    match detached {
+        Err(errno) if spared(cgroup, errno) => Ok(()),
+        done => done.call(|| format!("detach the device program of {}", node.path())),
+    }
 }

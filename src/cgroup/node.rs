@@ -136,6 +136,11 @@ impl Node {
         }
     }
 
+    /// v2: whether the domain of its threads is above it.
+    pub(super) fn is_threaded(&self) -> bool {
+        self.read("cgroup.type").is_ok_and(|kind| kind.trim() == "threaded")
+    }
+
     /// The directory, or none if the cgroup is gone.
     pub(super) fn dir_if_there(&self) -> Result<Option<BorrowedFd<'_>>> {
         match self.dir() {

@@ -108,16 +108,19 @@ fn is_of_same_owner(path: &str, container: &str) -> Result<bool> {
 }
 
 /// The path, below its hierarchy, of the cgroup that bears the mark of `container`, wherever
-/// that is, and the mark. `node` is of the hierarchy.
+/// that is, and the mark. `node` is of the hierarchy. A mark of `user.*` may be a container's
+/// work, which names another: it counts only if there is no other.
 pub(super) fn search(node: &Node, container: &str) -> Result<Option<(String, Mark)>> {
     let top = open_dir(CWD, &node.root).call(|| format!("open {}", node.root))?;
-    let mut found = None;
+    let mut found: Option<(String, Mark)> = None;
     walk(node, top.as_fd(), |step| {
+        let known = found.as_ref().map(|(_, mark)| mark.user);
         if let Step::Enter(dir) = step
-            && found.is_none()
+            && known != Some(false)
         {
             let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
-            if let Some(mark) = Mark::find(&link, container)? {
+            let mark = Mark::find(&link, container)?;
+            if let Some(mark) = mark.filter(|mark| known.is_none() || !mark.user) {
                 let path = readlinkat(CWD, &*link, Vec::new());
                 let path = path.call(|| format!("readlink {link}"))?;
                 let below = path.to_str().ok().and_then(|path| path.strip_prefix(&node.root));

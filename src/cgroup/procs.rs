@@ -173,8 +173,9 @@ fn each(node: &Node, dir: BorrowedFd<'_>, mut take: impl FnMut(i32)) -> Result<(
     };
     let read = match list("cgroup.procs") {
         // A threaded cgroup lists its processes at its domain, and here their threads: the
-        // first one of a process has its number.
-        Err(Errno::OPNOTSUPP) => list("cgroup.threads"),
+        // first one of a process has its number. Below the domain they have been listed.
+        Err(Errno::OPNOTSUPP) if node.is_threaded() => list("cgroup.threads"),
+        Err(Errno::OPNOTSUPP) => Ok(()),
         read => read,
     };
     match read {

@@ -3,7 +3,7 @@
 //! a process is in it until the very end of its exit: that end is waited for, on
 //! `cgroup.events` under v2, on the processes' pidfds under v1.
 
-use super::apply::write_file;
+use super::apply::{self, write_file};
 use super::freeze::{pause, wait_event};
 use super::node::Node;
 use super::walk::{Step, has_children, walk};
@@ -61,6 +61,9 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     }
     if first.is_err() || !cgroup.nodes().iter().any(|node| node.ours && node.made == 0) {
         return first;
+    }
+    if let Cgroup::V2(v2) = cgroup {
+        apply::detach_program(cgroup, &v2.node)?;
     }
     owner::unmark(cgroup)?;
     for node in cgroup.nodes().iter().filter(|node| node.ours && node.made == 0) {

@@ -80,7 +80,7 @@ pub(super) fn open_inside(
     mount: &Mount,
     bind: &Bind,
     idmap: Option<BorrowedFd<'_>>,
-    root: &Root,
+    (root, proc): (&Root, Option<BorrowedFd<'_>>),
     path: &str,
 ) -> Result<Source> {
     let (strict, links) = if bind.nofollow {
@@ -100,7 +100,11 @@ pub(super) fn open_inside(
             Err(errno) => return Err(source_error(bind, "readlink", errno)),
         }
     }
-    if through_link && KERNELS.contains(&fs_type(bind, &found)?) {
+    let leads_to_kernels = || {
+        let is_one = KERNELS.contains(&fs_type(bind, &found)?);
+        Ok::<_, Error>(is_one || (bind.recursive && root.has_kernels_below(found.as_fd(), proc)?))
+    };
+    if through_link && leads_to_kernels()? {
         return Err(Error::new(format!(
             "bind {}: a link in the root filesystem leads to a file of the kernel's",
             bind.source.display()

@@ -103,7 +103,7 @@ fn make(
 ) -> Result<()> {
     match &mount.kind {
         Kind::Bind(bind) => {
-            let source = bind_source(plan, mount, bind, index, sources, root)?;
+            let source = bind_source(plan, mount, bind, index, sources, root, context.proc)?;
             bind_mount(plan, mount, bind, source, sources.idmap(index), root, context)
         }
         Kind::FileSystem(fs) => {
@@ -168,13 +168,14 @@ fn bind_source(
     index: usize,
     sources: &mut Sources,
     root: &Root,
+    proc: Option<BorrowedFd<'_>>,
 ) -> Result<Source> {
     let taken = sources.mounts.get_mut(index);
     let (source, inside) =
         taken.map_or((None, None), |taken| (taken.bind.take(), taken.inside.take()));
     let idmap = sources.idmap(index);
     match (source, inside) {
-        (_, Some(path)) => bind::open_inside(plan, mount, bind, idmap, root, &path),
+        (_, Some(path)) => bind::open_inside(plan, mount, bind, idmap, (root, proc), &path),
         (Some(Source::Later) | None, None) => bind::open(plan, mount, bind, idmap),
         (Some(source), None) => Ok(source),
     }

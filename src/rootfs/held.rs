@@ -7,10 +7,12 @@
 //! destination must still lead to its mount (CVE-2023-27561, CVE-2023-28642).
 
 use super::mount;
+use super::pivot::id_point_and_kind;
 use super::root::{Found, Links, Root, open_from};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
+use crate::sys::file::read_at;
 use crate::sys::mount::{Place, place};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, ResolveFlags, readlinkat};
@@ -220,6 +222,24 @@ impl Root {
             }
         }
         Ok(())
+    }
+
+    /// Whether a view of the kernel's is mounted below `found`. `proc` is a procfs that is not
+    /// the container's.
+    pub(super) fn has_kernels_below(
+        &self,
+        found: BorrowedFd<'_>,
+        proc: Option<BorrowedFd<'_>>,
+    ) -> Result<bool> {
+        let mut kept = self.proc.borrow_mut();
+        let proc = kept_procfs(&mut kept, proc)?;
+        let top = path_of(found, proc)?;
+        let table = read_at(proc, "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
+        let table = String::from_utf8_lossy(&table);
+        Ok(table.lines().filter_map(id_point_and_kind).any(|(_, point, kind)| {
+            matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")
+                && lies_under(point.as_bytes(), String::from_utf8_lossy(&top).as_bytes())
+        }))
     }
 
     /// Whether `found` is the root itself.

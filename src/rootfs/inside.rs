@@ -5,7 +5,8 @@
 //! Where a path leads the host says, up to the root; what lies in there is the image's, whose
 //! links have no say in it.
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use crate::sys::resolve;
+use rustix::fs::{CWD, OFlags, ResolveFlags, readlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -48,7 +49,8 @@ fn has_links(path: &Path, nofollow: bool) -> rustix::io::Result<bool> {
     }
     let nofollow = if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = OFlags::PATH | OFlags::CLOEXEC | nofollow;
-    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+    let Some(path) = path.to_str() else { return Ok(true) };
+    match resolve::open(CWD, path, flags, ResolveFlags::NO_SYMLINKS) {
         Err(Errno::LOOP) => Ok(true),
         opened => opened.map(|_| false),
     }

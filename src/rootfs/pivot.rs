@@ -85,7 +85,7 @@ fn remove(id: u64, point: &str, proc: BorrowedFd<'_>) -> Result<()> {
 
 /// First, fifth and first field after the dash (`proc_pid_mountinfo(5)`), with the
 /// octal escapes undone.
-fn id_point_and_kind(line: &str) -> Option<(u64, String, &str)> {
+pub(super) fn id_point_and_kind(line: &str) -> Option<(u64, String, &str)> {
     let id = line.split(' ').next()?.parse().ok()?;
     let point = line.split(' ').nth(4)?;
     let kind = line.split_once(" - ")?.1.split(' ').next()?;

@@ -8,6 +8,7 @@ use std::ffi::c_long;
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;
+const PROG_DETACH: u32 = 9;
 const PROG_GET_FD_BY_ID: u32 = 13;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const PROG_QUERY: u32 = 16;
@@ -177,6 +178,17 @@ pub fn attach(cgroup: BorrowedFd<'_>, program: &OwnedFd, old: Option<&OwnedFd>) 
         padding: 0,
     };
     bpf(PROG_ATTACH, &mut attr).map(drop)
+}
+
+/// Takes a device program off a cgroup; the others stay.
+pub fn detach(cgroup: BorrowedFd<'_>, program: &OwnedFd) -> Result<()> {
+    let mut attr = AttachAttr {
+        target_fd: raw(cgroup),
+        attach_bpf_fd: raw(program),
+        attach_type: ATTACH_CGROUP_DEVICE,
+        ..AttachAttr::default()
+    };
+    bpf(PROG_DETACH, &mut attr).map(drop)
 }
 
 /// The device programs that are attached to this very cgroup.
