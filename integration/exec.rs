@@ -236,10 +236,16 @@ fn r344_r348_exec_names_the_file_or_the_option_that_is_wrong() {
         (["--env", "FOO"], "--env: \"FOO\" is not of the form NAME=value"),
         (["-e", "=x"], "--env: \"=x\" is not"),
         (["--cwd", "etc"], "--cwd: \"etc\" is not an absolute path"),
-        (["--cwd", ""], "--cwd: \"\" is not an absolute path"),
         (["--cgroup", "../x"], "--cgroup \"../x\""),
         (["--user", "x"], "--user"),
+        // Whether the host has these modules or not.
+        (["--apparmor", "no-such-profile"], "--apparmor: process.apparmorProfile: "),
+        (["--process-label", "no-such-label"], "--process-label: "),
     ] {
+        if flags[0] == "--process-label" && std::path::Path::new("/sys/fs/selinux/enforce").exists()
+        {
+            continue;
+        }
         let out = c.exec_with(flags, ["true"]);
         assert!(out.fails().contains(word), "{out:?}");
         assert!(!out.stderr.contains("config.json"), "{out:?}");
@@ -357,6 +363,20 @@ fn r350_exec_user() {
         }
         assert_eq!(out.ok().trim(), ids, "--user {user}");
     }
+}
+
+/// Scripts give `--cwd "$DIR"`, whether there is one or not.
+#[test]
+fn r344_an_option_with_an_empty_value_is_not_given() {
+    let c = up();
+    deviates!("crun", "R344: refuses some");
+    for option in ["--cwd", "--pid-file", "--console-socket", "--process", "--apparmor"] {
+        c.exec_with([option, ""], ["true"]).ok();
+    }
+    for option in ["--memory", "--resources", "--cpuset-cpus"] {
+        c.call(["update", option, "", &c.id]).run().ok();
+    }
+    assert_ne!(c.call(["update", "--pids-limit", "", &c.id]).run().code, 0);
 }
 
 /// CVE-2026-30892, and containerd's CVE-2026-46680: never root by accident.

@@ -155,3 +155,17 @@ fn r118_poststop_hooks_run_when_the_bundle_is_gone() {
     c.delete().ok();
     assert_eq!(fs::read_to_string(file).unwrap(), "/\n");
 }
+
+/// What is there instead need not be a directory.
+#[test]
+fn r118_poststop_hooks_run_when_the_bundle_is_another_file() {
+    let (c, file) = hooked(Bundle::sleeper(), "poststop", "pwd -P", None);
+    c.create().ok();
+    c.start().ok();
+    c.stop();
+    deviates!(["runc", "crun"], "crun: fails; runc: where delete was called");
+    fs::remove_dir_all(c.bundle.path()).unwrap();
+    fs::write(c.bundle.path(), "").unwrap();
+    c.delete().ok();
+    assert_eq!(fs::read_to_string(file).unwrap(), "/\n");
+}

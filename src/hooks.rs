@@ -217,14 +217,10 @@ fn become_hook(
     std::process::abort()
 }
 
-/// Hooks of the host begin in the bundle, as with the peers. Before `poststop` its owner may
-/// have removed it.
+/// Hooks of the host begin in the bundle, as with the peers. It is no more than a place to
+/// begin: before `poststop` its owner may have removed it, or what it was on may be gone.
 fn go_to(bundle: &CStr) -> Result<()> {
-    let here = match chdir(bundle) {
-        Err(Errno::NOENT) => chdir("/"),
-        here => here,
-    };
-    here.call(|| format!("chdir {}", bundle.to_string_lossy()))
+    chdir(bundle).or_else(|_| chdir("/")).call(|| "chdir /".into())
 }
 
 fn describe(status: Option<WaitIdStatus>) -> String {

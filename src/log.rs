@@ -115,7 +115,8 @@ impl Log {
             Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
         };
         if let Err(error) = file.write_all(line.as_bytes()) {
-            to_stderr(&format!("pinnace: --log: {}\n", brief(&error.to_string())));
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            to_stderr(&format!("pinnace: {}\n", Error::os("--log: write", errno)));
         }
     }
 }

@@ -279,8 +279,13 @@ impl Value for PathBuf {
     }
 }
 
+/// An empty word is none, as with the peers: scripts give `--user "$ID"`.
 impl<V: Value + Default> Value for Option<V> {
     fn set(&mut self, word: OsString) -> std::result::Result<(), String> {
+        if word.is_empty() {
+            *self = None;
+            return Ok(());
+        }
         self.insert(V::default()).set(word)
     }
 }

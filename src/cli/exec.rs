@@ -26,7 +26,7 @@ arguments! {
         /// Give the process a terminal
         tty: bool = "-t, --tty",
         /// Run as this user and group, by number
-        user: Option<String> = "-u, --user UID[:GID]",
+        user: Vec<String> = "-u, --user UID[:GID]",
         /// Add a supplementary group, by number
         additional_gids: Vec<String> = "-g, --additional-gids GID",
         /// Return as soon as the program runs
@@ -67,12 +67,20 @@ impl Verb for Exec {
             ignore_paused: self.ignore_paused,
             cgroups: self.cgroup.clone(),
             file: self.process.clone(),
+            labels: self.labels(),
         };
         container::exec(runtime, &request, |own| self.process(own))
     }
 }
 
 impl Exec {
+    /// The options that name labels. Those of a file are the file's.
+    fn labels(&self) -> Vec<&'static str> {
+        let all = [("--apparmor", &self.apparmor), ("--process-label", &self.process_label)];
+        let given = all.into_iter().filter(|(_, value)| value.is_some() && self.process.is_none());
+        given.map(|(name, _)| name).collect()
+    }
+
     /// The process to run: the file's, or the container's own with changes.
     fn process(self, own: spec::Process) -> Result<spec::Process> {
         let command = self.rest.get(1..).unwrap_or_default();
@@ -98,7 +106,8 @@ impl Exec {
             return Err(Error::new(format!("--env: {entry:?} is not of the form NAME=value")));
         }
         process.env.extend(self.env);
-        if let Some(user) = &self.user {
+        // An empty one is no way to become whoever the container is.
+        if let Some(user) = self.user.last() {
             let (uid, gid) = parse_user(user)?;
             process.user.uid = Some(uid);
             process.user.gid = gid.or(process.user.gid);

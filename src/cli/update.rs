@@ -54,7 +54,7 @@ const FLAGS: [Flag; 19] = [
 /// Arguments of `update`.
 #[derive(Debug, Default)]
 pub struct Update {
-    given: [Option<String>; FLAGS.len()],
+    given: [Vec<String>; FLAGS.len()],
     schemata: Vec<String>,
     id: String,
 }
@@ -83,10 +83,14 @@ impl Verb for Update {
     }
 }
 
-fn change(given: &[Option<String>]) -> Result<Change> {
+fn change(given: &[Vec<String>]) -> Result<Change> {
     let mut change = Change::default();
     for (&(usage, object, field, kind, _), text) in FLAGS.iter().zip(given) {
-        let Some(text) = text else { continue };
+        let Some(text) = text.last() else { continue };
+        // As with the peers, who take a number alone for an error then.
+        if text.is_empty() && !matches!(kind, Kind::Number) {
+            continue;
+        }
         let wrong = |what: &str| {
             let name = usage.split(' ').next().unwrap_or_default();
             Error::new(format!("{name}: {text:?} is no {what}"))

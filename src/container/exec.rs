@@ -49,6 +49,8 @@ pub struct Request {
     /// The file that the process is in, for messages; none if it is the container's own with
     /// changes.
     pub file: Option<PathBuf>,
+    /// The options that have named its labels, for messages.
+    pub labels: Vec<&'static str>,
 }
 
 /// Everything that is decided before the process is made.
@@ -128,7 +130,7 @@ fn exec_in(
     let socket = request.console_socket.as_deref();
     terminal::check(process.terminal.is_some(), socket, request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())
-        .at(|| source.into())?;
+        .at(|| if request.labels.is_empty() { source.into() } else { request.labels.join(", ") })?;
     let below = request.cgroups.iter().map(|text| SubPath::parse(text)).collect::<Result<_>>()?;
     let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
     run(&Work {

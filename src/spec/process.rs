@@ -112,7 +112,7 @@ pub struct User {
     pub uid: Option<u32>,
     /// Group id inside the container; required.
     pub gid: Option<u32>,
-    /// umask; unset leaves the caller's.
+    /// umask; unset is 0022 for `create` and `run`, and the caller's for `exec`.
     pub umask: Option<u32>,
     /// Supplementary groups inside the container.
     #[serde(default, deserialize_with = "null_as_default")]
