@@ -588,4 +588,9 @@ fn r091_r344_exec_warns_of_what_it_cannot_grant() {
     assert!(told[0].contains("process.capabilities.ambient: cannot grant CAP_KILL"), "{told:?}");
     let out = process(json!({"inheritable": one}));
     out.fails_with(&["process.capabilities.inheritable"]);
+    // What is the container's own, `create` has told.
+    let own = json!({"bounding": one, "effective": one, "permitted": one, "ambient": one});
+    let c = Bundle::sleeper().set("/process/capabilities", own).container().up();
+    let out = c.exec(["true"]);
+    assert_eq!((out.ok(), warnings(&out).len()), ("", 0), "{out:?}");
 }

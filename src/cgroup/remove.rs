@@ -46,8 +46,12 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
             _ => stopped.err().unwrap_or(error),
         });
     }
-    // Only the birthplace, before the one that tells whose it is: another `create` may be in it.
-    if cgroup.main_node().is_ok_and(|main| !main.ours) {
+    // Only the birthplace, before the one that tells whose it is: another `create` may be in
+    // it. Unless our word stands there already, and the record does not say so yet.
+    if let Ok(main) = cgroup.main_node()
+        && !main.ours
+        && !(owner::has_owner(main)? && owner::is_ours(cgroup)?)
+    {
         return let_go(cgroup, true);
     }
     // All are tried: one that can't go must not keep the others.
@@ -80,7 +84,7 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
 /// before the look, and theirs after their word has gone, so one of both sees the other.
 pub(super) fn let_go(cgroup: &Cgroup, just_now: bool) -> Result<()> {
     let made = || cgroup.nodes().iter().filter(|node| node.ours && node.made > 0);
-    let Ok(main) = cgroup.main_node() else { return Ok(()) };
+    let (Ok(main), Some(_)) = (cgroup.main_node(), made().next()) else { return Ok(()) };
     // Whoever has no word in it may have made it anew since.
     if !just_now && !owner::has_owner(main)? {
         return Ok(());
@@ -91,10 +95,24 @@ pub(super) fn let_go(cgroup: &Cgroup, just_now: bool) -> Result<()> {
     if !just_now || owner::has_owner(main)? {
         return Ok(());
     }
-    made().try_for_each(|node| match rmdir(&node.path()) {
-        Err(Errno::BUSY) => Ok(()),
-        removed => or_gone(node, removed).and_then(|()| remove_above(node)),
-    })
+    let until = Instant::now() + PATIENCE;
+    made().try_for_each(|node| remove_unless_taken(node, main, until))
+}
+
+/// Who was in it has ended, and leaves it soon; or it is another's, which has its word in the
+/// main one in a moment.
+fn remove_unless_taken(node: &Node, main: &Node, until: Instant) -> Result<()> {
+    let mut wait = Duration::from_micros(100);
+    loop {
+        match rmdir(&node.path()) {
+            Err(Errno::BUSY) if Instant::now() < until && !owner::has_owner(main)? => {}
+            Err(Errno::BUSY) => return Ok(()),
+            removed => return or_gone(node, removed).and_then(|()| remove_above(node)),
+        }
+        // No event tells that a directory can be removed: see `remove_busy`.
+        pause(&mut [], wait).call(|| "poll".into())?;
+        wait = (wait * 2).min(Duration::from_millis(20));
+    }
 }
 
 /// runtime.md, "Delete": what this container did not create stays, and is empty.

@@ -104,10 +104,7 @@ fn exec_in(
     let join = join_init(&container.record, init, proc.as_fd())?;
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
-    let own = config
-        .process
-        .take()
-        .unwrap_or_else(|| spec::Process { cwd: "/".into(), ..spec::Process::default() });
+    let own = own_process(&mut config);
     let options = Options {
         id: request.id.clone(),
         bundle: PathBuf::from(&container.record.bundle),
@@ -124,7 +121,14 @@ fn exec_in(
     let personality = plan::personality(personality, &mut findings);
     let source = request.file.as_ref().map(|file| format!("--process {}", file.display()));
     let source = source.as_deref().unwrap_or("config.json");
-    let (process, warnings) = findings.finish_as(source, process)?;
+    let (process, mut warnings) = findings.finish_as(source, process)?;
+    if !warnings.is_empty() {
+        // What is the container's own has been told by `create`.
+        let own = own_process(&mut spec::parse("config.json", &text)?);
+        let mut told = Findings::default();
+        plan::process::plan(Some(&own), annotations, &options, &mut told);
+        warnings.retain(|warning| !told.warnings().contains(warning));
+    }
     warnings.iter().for_each(|warning| runtime.log.warning(warning));
     let process = process.ok_or_else(|| Error::new("process: is not set"))?;
     let socket = request.console_socket.as_deref();
@@ -146,6 +150,14 @@ fn exec_in(
         memory_policy,
         personality,
         below,
+    })
+}
+
+/// The container's own process; one of root in `/` where it has none.
+fn own_process(config: &mut Further) -> spec::Process {
+    config.process.take().unwrap_or_else(|| {
+        let user = spec::User { uid: Some(0), gid: Some(0), ..spec::User::default() };
+        spec::Process { cwd: "/".into(), user, ..spec::Process::default() }
     })
 }
 

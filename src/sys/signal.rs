@@ -101,25 +101,14 @@ impl Signals {
         Self::of(&full())
     }
 
-    /// One that yields those by which a process ends that has no handler (signal(7)).
+    /// One that yields those by which a supervisor ends a process. Others that would end a program
+    /// without a handler may be meant for one that is not there yet.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`.
     pub fn fatal() -> Result<Self, Errno> {
-        let harmless = [
-            // Of our own writes, and ignored.
-            libc::SIGPIPE,
-            libc::SIGXFSZ,
-            libc::SIGCHLD,
-            libc::SIGCONT,
-            libc::SIGTSTP,
-            libc::SIGTTIN,
-            libc::SIGTTOU,
-            libc::SIGURG,
-            libc::SIGWINCH,
-        ];
         let mut set = full();
-        for signal in harmless {
+        for signal in (1..=RTMAX).filter(|signal| !ENDS.contains(signal)) {
             // SAFETY: the set is whole, and the number is a signal's.
             unsafe { libc::sigdelset(&raw mut set, signal) };
         }
