@@ -49,7 +49,7 @@ impl Engine {
         for name in ["shm", "secrets"] {
             fs::create_dir(bundle.dir().join(name)).unwrap();
         }
-        let mut all: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let mut all: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut config = all["config"].take();
         for (pointer, value) in all["with"][action].as_object().into_iter().flatten() {
             let (parent, name) = pointer.rsplit_once('/').unwrap();

@@ -253,7 +253,7 @@ fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()>
     match attach_program(node.dir()?, program, update || node.made == 0) {
         Err(errno) if spared(cgroup, errno) => Ok(()),
         done => done
-            .call(|| format!("attach a device program to {}", node.path()))
+            .call(|| format!("bpf: attach a device program to {}", node.path()))
             .map_err(|e| e.at("linux.resources.devices").hint("needs CAP_BPF or CAP_SYS_ADMIN")),
     }
 }

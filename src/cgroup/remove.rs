@@ -50,6 +50,7 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     // it. Unless our word stands there already, and the record does not say so yet.
     if let Ok(main) = cgroup.main_node()
         && !main.ours
+        && cgroup.nodes().iter().any(|node| node.ours)
         && !(owner::has_owner(main)? && owner::is_ours(cgroup)?)
     {
         return let_go(cgroup, true);
