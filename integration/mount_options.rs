@@ -388,6 +388,8 @@ fn in_a_user_namespace(c: &Container) -> Output {
         .args([runtime().path.as_os_str()])
         .args(c.global())
         .args(["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+        // Who is called root there has the rights of root (as runc takes it).
+        .env("USER", "somebody")
         .run()
 }
 

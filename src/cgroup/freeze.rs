@@ -212,7 +212,7 @@ fn switch(cgroup: &Cgroup, freeze: bool) -> Result<(&Node, &'static str, &'stati
     }
     let error = Error::new("the container has no cgroup that can be frozen");
     Err(match cgroup.home("freezer") {
-        Home::Denied => error.hint(DENIED),
+        Home::Denied | Home::V2 => error.hint(DENIED),
         _ => error.hint("mount the freezer hierarchy, or run with cgroup v2"),
     })
 }
