@@ -59,7 +59,7 @@ impl Preview {
     }
 
     fn options(bundle: &Path) -> Options {
-        Options { id: "<id>".into(), bundle: bundle.to_owned(), ..Options::default() }
+        Options { id: "ID".into(), bundle: bundle.to_owned(), ..Options::default() }
     }
 
     fn of(spec: &Spec, decided: &Decided, findings: &Findings) -> Self {
