@@ -8,7 +8,8 @@
 //! seccomp, hooks of networks. A call without --root gets the test's.
 
 use crate::harness::{
-    Bundle, Call, Container, Hierarchy, Output, Value, deviates, json, needs, runtime, until,
+    Bundle, Call, Container, Hierarchy, Output, Value, by_systemd, deviates, json, needs, runtime,
+    until,
 };
 use std::fs;
 
@@ -177,6 +178,7 @@ fn docker_exec_w_of_a_directory_that_is_not_there_is_an_error_and_makes_none() {
 
 #[test]
 fn podman_exec_w_of_a_directory_that_is_not_there_is_an_error_and_makes_none() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
     let podman = Engine::new("podman-4.3", "", without_limits);
     podman.does("podman run -d -m 300m").ok();
     let out = podman.does("podman exec -w /nope C pwd");
@@ -236,6 +238,7 @@ fn docker_knows_a_file_on_a_directory_by_the_words_not_a_directory() {
 /// buildkitd runs with umask 0 and names none: an image's files must not be everybody's.
 #[test]
 fn buildkit_builds_with_the_usual_umask() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
     let action = "RUN touch /x; mkdir /d; stat -c %a /x /d";
     let buildkit = Engine::new("buildkit", action, |_| ());
     assert_eq!(buildkit.does(action).ok(), "644\n755\n");
@@ -275,6 +278,7 @@ fn docker_gets_what_it_asks_for() {
 
 #[test]
 fn podman_gets_what_it_asks_for() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
     let podman = Engine::new("podman-4.3", "", without_limits);
     for action in
         ["podman run -d -m 300m", "podman exec C echo hi", "podman pause", "podman unpause"]
@@ -319,6 +323,7 @@ fn buildah_gets_what_it_asks_for() {
 
 #[test]
 fn podman_update_changes_the_shares() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
     let host = Hierarchy::of_host();
     needs!(host.has("cpu") && host.has("memory") && host.has("pids"), "limits");
     let podman = Engine::new("podman-4.3", "", |_| ());
