@@ -330,6 +330,6 @@ fn podman_update_changes_the_shares() {
     podman.does("podman run -d -m 300m").ok();
     podman.does("podman update --cpu-shares 300").ok();
     assert_eq!(podman.limits()[0], "314572800");
-    let want = if host == Hierarchy::V1 { "300" } else { "40" };
+    let want = if host == Hierarchy::V1 { "300" } else { "39" };
     assert_eq!(podman.limits()[2], want);
 }
