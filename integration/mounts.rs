@@ -616,3 +616,13 @@ fn more_mounts_than_the_soft_limit_of_open_files() {
     deviates!("runc", "R087: Go's start-up raises the limit, and runc 1.1.5 leaves it so");
     assert_eq!(out.ok(), "256\n300\n300\n", "the container has its caller's limit");
 }
+
+/// As runc has it: callers write there what they see.
+#[test]
+fn r005_a_destination_may_begin_with_the_path_of_the_root() {
+    let bundle = Bundle::new(["cat", "/proc/self/mountinfo"]);
+    let destination = format!("{}/mnt/below", bundle.rootfs("").display());
+    let out = bundle.mount("tmpfs", "tmpfs", &destination.replace("//", "/"), &[]).run();
+    deviates!("crun", "R005: made below the root once more");
+    assert!(out.ok().lines().any(|line| line.contains(" /mnt/below ")), "{out:?}");
+}

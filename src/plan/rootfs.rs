@@ -9,6 +9,7 @@ use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::spec::{self, Linux, Spec};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -172,9 +173,36 @@ fn plan_mounts(
 ) -> Vec<Mount> {
     let mut list = Vec::with_capacity(spec.mounts.len());
     for (index, mount) in spec.mounts.iter().enumerate() {
+        let mount = &*within(spec, bundle, index, mount, findings);
         list.extend(mounts::plan(index, mount, bundle, userns, findings));
     }
     list
+}
+
+/// A destination that begins with the root's own path is meant below it, as with runc: callers
+/// write there what they see.
+fn within<'a>(
+    spec: &Spec,
+    bundle: &Path,
+    index: usize,
+    mount: &'a spec::Mount,
+    findings: &mut Findings,
+) -> Cow<'a, spec::Mount> {
+    let root = spec.root.as_ref().map(|root| bundle.join(&root.path));
+    let rest = root.as_deref().and_then(Path::to_str).and_then(|root| {
+        let root = root.trim_end_matches('/');
+        is_under(&mount.destination, root).then(|| &mount.destination[root.len()..])
+    });
+    match rest {
+        Some(rest) if rest.len() < mount.destination.len() => {
+            findings.advise(format!(
+                "mounts[{index}].destination: begins with root.path, which is left out"
+            ));
+            let destination = if rest.is_empty() { "/" } else { rest };
+            Cow::Owned(spec::Mount { destination: destination.into(), ..mount.clone() })
+        }
+        _ => Cow::Borrowed(mount),
+    }
 }
 
 fn covers_dev(mount: &Mount) -> bool {
