@@ -202,7 +202,7 @@ fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
         });
     }
     let level = priority.priority.unwrap_or_else(|| {
-        findings.warn("process.ioPriority.priority: is required; taken for 0, the highest");
+        findings.advise("process.ioPriority.priority: is required; taken for 0, the highest");
         0
     });
     if !(0..=7).contains(&level) {
