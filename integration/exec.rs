@@ -512,14 +512,19 @@ fn r164_exec_has_only_stdio_open() {
 
 /// v2 takes no processes where there are controlled cgroups below: a container that
 /// runs its own, as systemd or Docker in it do, has moved its init down.
-#[test]
-fn r343_exec_goes_where_init_has_moved() {
-    needs!(Hierarchy::of_host() == Hierarchy::V2, "cgroup v2");
+fn moved_down() -> Container {
     let c = up();
     let own = c.cgroup("");
     fs::create_dir(own.join("init")).unwrap();
     fs::write(own.join("init/cgroup.procs"), c.pid().as_raw_pid().to_string()).unwrap();
     fs::write(own.join("cgroup.subtree_control"), "+pids").unwrap();
+    c
+}
+
+#[test]
+fn r343_exec_goes_where_init_has_moved() {
+    needs!(Hierarchy::of_host() == Hierarchy::V2, "cgroup v2");
+    let c = moved_down();
     let seen = c.exec(["cat", "/proc/self/cgroup"]);
     assert!(seen.ok().trim_end().ends_with("/init"), "{seen:?}");
 }
@@ -557,11 +562,7 @@ fn r359_exec_cgroup_may_be_the_containers_own() {
 #[test]
 fn r359_exec_cgroup_of_the_container_has_no_second_best() {
     needs!(Hierarchy::of_host() == Hierarchy::V2, "cgroup v2");
-    let c = up();
-    let own = c.cgroup("");
-    fs::create_dir(own.join("init")).unwrap();
-    fs::write(own.join("init/cgroup.procs"), c.pid().as_raw_pid().to_string()).unwrap();
-    fs::write(own.join("cgroup.subtree_control"), "+pids").unwrap();
+    let c = moved_down();
     c.exec(["true"]).ok();
     deviates!("crun", "R359: has no such rule");
     c.exec_with(["--cgroup", "/"], ["true"]).fails();

@@ -7,7 +7,7 @@ use crate::plan::Hook;
 use crate::store::{Dir, ProcessId, START};
 use crate::sync::{ParentEnd, ToParent};
 use crate::sys::file::read_short;
-use crate::sys::process::Child;
+use crate::sys::process::{Child, stat_fields};
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
@@ -195,7 +195,7 @@ pub(super) fn doing(pid: i32) -> Result<Option<Doing>> {
         text => text.call(|| format!("read {path}"))?,
     };
     let text = String::from_utf8_lossy(&text);
-    let flags = fields(&text).and_then(|mut fields| fields.nth(6)?.parse::<u64>().ok());
+    let flags = stat_fields(&text).and_then(|mut fields| fields.nth(6)?.parse::<u64>().ok());
     let flags = flags.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
     Ok(Some(Doing { executed: flags & FORKED_ONLY == 0, exits: flags & EXITING != 0 }))
 }
@@ -296,7 +296,7 @@ pub(super) fn exit_status(child: &Child) -> Result<i32> {
 /// Whether a process is stopped, by a signal or by one that traces it.
 pub(super) fn is_stopped(child: &Child) -> bool {
     stat(child).is_ok_and(|stat| {
-        fields(&stat).is_some_and(|mut fields| matches!(fields.next(), Some("T" | "t")))
+        stat_fields(&stat).is_some_and(|mut fields| matches!(fields.next(), Some("T" | "t")))
     })
 }
 
@@ -306,15 +306,9 @@ fn stat(child: &Child) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The fields of `proc_pid_stat(5)` from the third on, the state. The name before
-/// it may hold anything, so they are counted from its end.
-fn fields(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
-    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
-}
-
 /// Field 52, of a zombie.
 fn wait_status(stat: &str) -> Option<i32> {
-    let mut fields = fields(stat)?;
+    let mut fields = stat_fields(stat)?;
     if fields.next()? == "Z" { fields.nth(48)?.parse().ok() } else { None }
 }
 

@@ -8,7 +8,7 @@ use crate::namespaces::{self, Clocks, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::file::read_short;
-use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now};
+use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now, stat_fields};
 use crate::sys::seccomp::may_deny;
 use crate::sys::start::hide_command_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -120,8 +120,8 @@ pub fn never_ran(child: &Child) -> bool {
         return false;
     };
     let text = String::from_utf8_lossy(&text);
-    // proc_pid_stat(5), field 10; the third one follows the name.
-    let faults = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(7));
+    // proc_pid_stat(5), field 10.
+    let faults = stat_fields(&text).and_then(|mut fields| fields.nth(7));
     faults == Some("0")
 }
 

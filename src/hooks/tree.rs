@@ -8,6 +8,7 @@
 
 use crate::error::{Context, Error, Result};
 use crate::sys::process;
+use crate::sys::process::stat_fields;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, child_subreaper, getpid, kill_process, pidfd_open,
@@ -122,7 +123,7 @@ fn read(pid: i32) -> Option<Process> {
 /// Fields 4 and 22 of `proc_pid_stat(5)`, counted from the end of the name,
 /// which may hold anything.
 fn parse(stat: &str) -> Option<Process> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let mut fields = stat_fields(stat)?;
     let parent = fields.nth(1)?.parse().ok()?;
     let start_time = fields.nth(17)?.parse().ok()?;
     Some(Process { parent, start_time })

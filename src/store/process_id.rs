@@ -3,6 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::process;
+use crate::sys::process::stat_fields;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fstat;
 use rustix::io::{Errno, retry_on_intr};
@@ -168,7 +169,7 @@ fn parsed(pid: i32, stat: &[u8]) -> Result<(char, u64)> {
 /// State letter and start time. The name in field 2 may hold anything, also
 /// parentheses, so the fields are counted from the last one.
 fn parse(stat: &str) -> Option<(char, u64)> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let mut fields = stat_fields(stat)?;
     let state = fields.next()?.chars().next()?;
     let start_time = fields.nth(18)?.parse().ok()?;
     Some((state, start_time))

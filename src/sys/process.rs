@@ -437,6 +437,12 @@ fn borrow_inherited(number: i32) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
+/// The fields of `proc_pid_stat(5)` from the third on, the state. The name before
+/// it may hold anything, so they are counted from its end.
+pub fn stat_fields(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
+}
+
 /// Whether the present credentials may execute `path`: `faccessat2(2)` with
 /// `AT_EACCESS`, which the C library would emulate with the wrong ids.
 ///

@@ -204,7 +204,7 @@ pub fn with_errors_of_limits<T>(write: impl FnOnce() -> T) -> T {
 /// Field 33 of `proc_pid_stat(5)`. It has the signals below 32; who ignores none of these is
 /// taken to ignore none at all.
 fn ignored_in(stat: &str) -> Option<u64> {
-    stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().nth(30)?.parse().ok()
+    super::process::stat_fields(stat)?.nth(30)?.parse().ok()
 }
 
 /// Whether our caller has made us immune to hangups, as nohup(1) does: had we not blocked
