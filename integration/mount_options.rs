@@ -382,12 +382,20 @@ fn within_a_user_namespace(config: &mut Value) {
 }
 
 /// `run` by root of a user namespace who is nobody else, in a copy of the host's mounts.
+///
+/// No driver is named: systemd knows nobody who is root there alone.
 fn in_a_user_namespace(c: &Container) -> Output {
     Call::new("/usr/bin/unshare")
         .args(["--user", "--map-root-user", "--mount", "--"])
         .args([runtime().path.as_os_str()])
-        .args(c.global())
-        .args(["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+        .args([
+            "--root",
+            c.root().to_str().unwrap(),
+            "run",
+            "--bundle",
+            c.bundle.path().to_str().unwrap(),
+            &c.id,
+        ])
         // Who is called root there has the rights of root (as runc takes it).
         .env("USER", "somebody")
         .run()
