@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak crash fuzz ledger conformance deps install uninstall clean help
+.PHONY: demo build test test-vm engines lint bench soak crash mutate fuzz ledger conformance deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -11,6 +11,7 @@ lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak && hack/crash
 crash: ;     @hack/crash $(ARGS)
+mutate: ;    @hack/mutate $(ARGS)
 fuzz: ;      @hack/fuzz/run $(ARGS)
 ledger: ;    @hack/ledger
 conformance: ; @hack/conformance $(ARGS)

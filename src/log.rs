@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many links in a row lead to a log at most.
@@ -55,6 +56,8 @@ pub struct Log {
     file: Option<File>,
     format: Format,
     level: Level,
+    /// Whether it was told that the file does not take a line.
+    refuses: AtomicBool,
 }
 
 impl Log {
@@ -69,7 +72,7 @@ impl Log {
             (Some(_), Format::Json) => Level::Error,
             _ => Level::Warning,
         };
-        Ok(Self { file, format, level: level.unwrap_or(usual) })
+        Ok(Self { file, format, level: level.unwrap_or(usual), refuses: AtomicBool::new(false) })
     }
 
     /// The final error: once in the log, once on stderr, each in one write, and short
@@ -114,7 +117,9 @@ impl Log {
             }
             Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
         };
-        if let Err(error) = file.write_all(line.as_bytes()) {
+        if let Err(error) = file.write_all(line.as_bytes())
+            && !self.refuses.swap(true, Relaxed)
+        {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             to_stderr(&format!("pinnace: {}\n", Error::os("--log: write", errno)));
         }
@@ -125,10 +130,14 @@ impl Log {
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// conmon reads stderr once: one short write. When it is closed, or its reader has
-/// stopped and it is full, there is nobody left to tell.
+/// stopped and it is full, there is nobody left to tell: then no later line waits.
 fn to_stderr(line: &str) {
+    static IS_FULL: AtomicBool = AtomicBool::new(false);
     let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::OUT)];
-    if poll(&mut fds, Some(&PATIENCE)) != Ok(0) {
+    let patience = if IS_FULL.load(Relaxed) { Timespec::default() } else { PATIENCE };
+    if poll(&mut fds, Some(&patience)) == Ok(0) {
+        IS_FULL.store(true, Relaxed);
+    } else {
         let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();
     }
 }

@@ -60,7 +60,10 @@ impl Groups {
             Class::Root => root.to_owned(),
         };
         let shown = class.display();
-        let exists = class.is_dir();
+        let is_there = |path: &Path| {
+            path.try_exists().call(|| format!("linux.intelRdt: stat {}", path.display()))
+        };
+        let exists = is_there(&class)?;
         let own = matches!(rdt.class, Class::Own(_));
         if own && exists {
             return Err(Error::new(format!("linux.intelRdt.closID: is unset, but {shown} exists"))
@@ -75,7 +78,9 @@ impl Groups {
             compare(&class, &rdt.schemata)?;
         }
         let monitor = rdt.monitoring.then(|| class.join("mon_groups").join(id));
-        if let Some(monitor) = monitor.as_ref().filter(|monitor| monitor.exists()) {
+        if let Some(monitor) = &monitor
+            && is_there(monitor)?
+        {
             return Err(Error::new(format!(
                 "linux.intelRdt.enableMonitoring: {} exists already",
                 monitor.display()

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
+#[allow(dead_code)] // what hack/mutate alone uses
+#[path = "../integration/mutate/list.rs"]
+mod list;
+
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What `hack/tap.awk` says of a program that printed `text` and exited so.
@@ -107,4 +113,54 @@ fn each_program_that_does_not_pass_has_its_reason() {
     let programs = &table[2..table.len() - 3];
     let not_passed = programs.iter().filter(|row| row[1] != "pass").map(|row| row[0].as_str());
     assert_eq!(with_reason, not_passed.collect::<Vec<_>>());
+}
+
+/// An entry that no longer fits the source breaks nothing, and so proves nothing.
+#[test]
+fn each_mutation_fits_the_source_as_it_is() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut bad = Vec::new();
+    for entry in list::read(top).unwrap() {
+        let text = std::fs::read_to_string(top.join(&entry.path)).unwrap_or_default();
+        bad.extend(entry.apply(&text).err().map(|error| error.to_string()));
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// Rows of the spec and of its errors that the ledger calls shown, but that nobody has tried to break.
+#[test]
+fn each_row_that_is_shown_has_a_mutation() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = list::read(top).unwrap();
+    let broken: BTreeSet<&String> = entries.iter().flat_map(|entry| &entry.rows).collect();
+    let ledger = std::fs::read_to_string(top.join("docs/conformance.md")).unwrap();
+    let missing = ledger
+        .split("\n## 2.1")
+        .next()
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("| R"))
+        .map(|line| line.split(" | ").collect::<Vec<_>>())
+        .filter(|cells| cells[2] == "yes")
+        .map(|cells| cells[0].trim_start_matches("| ").to_lowercase())
+        .filter(|row| !broken.contains(row));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_mutation_is_applied_once_or_not_at_all() {
+    let text = "# It is kept.\nR001 R291 src/a.rs [v2]\n- keep(1);\n- keep(2);\n+ drop(1);\n";
+    let entries = list::parse("part", text).unwrap();
+    let [entry] = entries.as_slice() else { panic!("{} entries", entries.len()) };
+    assert_eq!((entry.place.as_str(), entry.about.as_str()), ("part:2", "It is kept."));
+    assert_eq!((entry.rows.join(" "), entry.world), ("r001 r291".into(), list::World::V2));
+    let source = "a\n    keep(1);\n  keep(2);\nb\n";
+    assert_eq!(entry.apply(source).unwrap(), "a\ndrop(1);\nb\n");
+    entry.apply(&format!("{source}{source}")).err().unwrap();
+    entry.apply("keep(1);\n").err().unwrap();
+    for bad in
+        ["R001 src/a.rs\n- a\n", "# a\nR1 src/a.rs\n- a\n", "# a\nR001 src/a.rs\n", "# a\n- a\n"]
+    {
+        assert!(list::parse("part", bad).is_err(), "{bad}");
+    }
 }

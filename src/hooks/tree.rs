@@ -23,7 +23,8 @@ const ROUNDS: usize = 1000;
 /// What is ours to end: children begun since, but for the container's init.
 #[derive(Debug)]
 pub(super) struct Tree {
-    since: u64,
+    /// None if /proc did not tell: then nobody can be told from our other children.
+    since: Option<u64>,
     init: i32,
     /// Whether our caller had made us a subreaper already.
     was_subreaper: bool,
@@ -34,12 +35,12 @@ impl Tree {
     pub fn watch(init: i32) -> Result<Self> {
         let was_subreaper = child_subreaper().call(|| "prctl(PR_GET_CHILD_SUBREAPER)".into())?;
         set_child_subreaper(Some(getpid())).call(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
-        Ok(Self { since: u64::MAX, init, was_subreaper: was_subreaper.is_some() })
+        Ok(Self { since: None, init, was_subreaper: was_subreaper.is_some() })
     }
 
     /// The hook has been started: who began before it is not of it.
     pub fn began(&mut self, hook: i32) {
-        self.since = read(hook).map_or(u64::MAX, |process| process.start_time);
+        self.since = read(hook).ok().flatten().map(|process| process.start_time);
     }
 
     /// After the hook: what it has left running on purpose belongs to whoever
@@ -57,10 +58,13 @@ impl Tree {
     /// Kills and reaps all of it. The hook itself has been.
     ///
     /// # Errors
-    /// A process that we may not kill; one that forks without end.
+    /// A process that we may not kill; one that forks without end; no /proc.
     pub fn end(&self) -> Result<()> {
+        let since = self.since.ok_or_else(|| {
+            Error::new("/proc does not tell when the hook began: what it has started may be left")
+        })?;
         for _ in 0..ROUNDS {
-            let children = self.children()?;
+            let children = self.children(since)?;
             if children.is_empty() {
                 return Ok(());
             }
@@ -81,14 +85,14 @@ impl Tree {
 
     /// One look at the whole table. A zombie counts: it is reaped, and what was
     /// below it is found in the next round.
-    fn children(&self) -> Result<Vec<Pid>> {
+    fn children(&self, since: u64) -> Result<Vec<Pid>> {
         let me = getpid().as_raw_nonzero().get();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").call(|| "read /proc".into())? {
             let name = entry.call(|| "read /proc".into())?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let ours = |process: &Process| process.parent == me && process.start_time >= self.since;
-            if pid != self.init && read(pid).as_ref().is_some_and(ours) {
+            let ours = |process: &Process| process.parent == me && process.start_time >= since;
+            if pid != self.init && read(pid)?.as_ref().is_some_and(ours) {
                 found.extend(process::one(pid));
             }
         }
@@ -116,8 +120,19 @@ struct Process {
     start_time: u64,
 }
 
-fn read(pid: i32) -> Option<Process> {
-    parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// None if it is gone.
+fn read(pid: i32) -> Result<Option<Process>> {
+    let path = format!("/proc/{pid}/stat");
+    match std::fs::read_to_string(&path) {
+        Ok(stat) => Ok(parse(&stat)),
+        Err(error) if gone(&error) => Ok(None),
+        Err(error) => Err(error).call(|| format!("read {path}")),
+    }
+}
+
+/// The kernel says ESRCH if the process ended between open and read.
+fn gone(error: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
 }
 
 /// Fields 4 and 22 of `proc_pid_stat(5)`, counted from the end of the name,

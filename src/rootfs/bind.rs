@@ -101,7 +101,8 @@ pub(super) fn open_inside(
         }
     }
     let leads_to_kernels = || {
-        let is_one = KERNELS.contains(&fs_type(bind, &found)?);
+        let kind = fs_type(bind, &found)?;
+        let is_one = KERNELS.iter().any(|(_, number)| *number == kind);
         Ok::<_, Error>(is_one || (bind.recursive && root.has_kernels_below(found.as_fd(), proc)?))
     };
     if through_link && leads_to_kernels()? {
@@ -116,9 +117,20 @@ pub(super) fn open_inside(
     tree(plan, mount, bind, idmap, fd, flags)
 }
 
-/// procfs, sysfs and both versions of cgroups (`statfs(2)`): what is hidden or read-only in
-/// them at its own place would not be so at another one.
-const KERNELS: [FsWord; 4] = [PROC_SUPER_MAGIC, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+/// Kernel file systems by type, and by their number in `statfs(2)`: what is hidden or read-only
+/// at its own place would not be so at another one.
+pub(super) const KERNELS: [(&str, FsWord); 10] = [
+    ("proc", PROC_SUPER_MAGIC),
+    ("sysfs", 0x6265_6572),
+    ("cgroup", 0x0027_e0eb),
+    ("cgroup2", 0x6367_7270),
+    ("debugfs", 0x6462_6720),
+    ("tracefs", 0x7472_6163),
+    ("securityfs", 0x7363_6673),
+    ("efivarfs", 0xde5e_81e4),
+    ("pstore", 0x6165_676c),
+    ("bpf", 0xcafe_4a11),
+];
 
 fn tree(
     plan: &Rootfs,

@@ -6,9 +6,9 @@
 //! So what lies on a held mount is found beneath its descriptor, and at the end every
 //! destination must still lead to its mount (CVE-2023-27561, CVE-2023-28642).
 
-use super::mount;
 use super::pivot::id_point_and_kind;
 use super::root::{Found, Links, Root, open_from};
+use super::{bind, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
@@ -237,7 +237,7 @@ impl Root {
         let table = read_at(proc, "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
         let table = String::from_utf8_lossy(&table);
         Ok(table.lines().filter_map(id_point_and_kind).any(|(_, point, kind)| {
-            matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2")
+            bind::KERNELS.iter().any(|(name, _)| *name == kind)
                 && lies_under(point.as_bytes(), String::from_utf8_lossy(&top).as_bytes())
         }))
     }
