@@ -38,6 +38,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod options;
+mod plan;
 mod process;
 mod reliable;
 mod resources;

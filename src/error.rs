@@ -71,6 +71,15 @@ impl Error {
         self
     }
 
+    /// As [`Error::hint`], with the known word that may have been meant, if there is one.
+    #[must_use]
+    pub fn guess(self, near: Option<&str>) -> Self {
+        match near {
+            Some(near) => self.hint(format!("did you mean {near:?}?")),
+            None => self,
+        }
+    }
+
     /// Appends another way out to the one that there may be.
     #[must_use]
     pub fn also(mut self, hint: impl Into<String>) -> Self {

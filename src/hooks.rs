@@ -5,7 +5,7 @@
 mod tree;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::Hook;
+use crate::plan::{Findings, Hook, Hooks};
 use crate::spec::State;
 use crate::sys::exe;
 use crate::sys::process::{self, Child, CloneArgs, Execve, clone3};
@@ -62,6 +62,25 @@ pub fn environment(hooks: &[Hook]) -> Vec<CString> {
     match hooks.iter().all(|hook| hook.env.is_some()) {
         true => Vec::new(),
         false => exe::environment(),
+    }
+}
+
+/// Looks for the programs of hooks, for `plan`. Those in the container are left out: a mount
+/// may bring them, or another hook. `poststop` hooks never stand in the way.
+pub fn look(hooks: &Hooks, findings: &mut Findings) {
+    for (kind, list) in hooks.all().into_iter().filter(|(kind, _)| *kind != "startContainer") {
+        for (i, hook) in list.iter().enumerate().filter(|(_, hook)| hook.path.is_absolute()) {
+            let call = || format!("hooks.{kind}[{i}].path: execve {}", hook.path.display());
+            let found = process::is_program_at(hook.path.as_os_str().as_bytes());
+            let found = found.call(call).map_err(|error| match error.errno() {
+                Some(Errno::NOENT) => error.hint("it is looked for on the host, not in the image"),
+                _ => error,
+            });
+            match found {
+                Err(error) if kind == "poststop" => findings.warn(error.to_string()),
+                found => drop(findings.keep(found)),
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod init;
 pub mod log;
 pub mod namespaces;
+pub mod nearest;
 pub mod net;
 pub mod plan;
 pub mod resctrl;

@@ -2,7 +2,7 @@
 //! or those of a running container.
 
 use crate::error::{Context, Error, Result};
-use crate::plan::{Kind, Namespaces};
+use crate::plan::{Findings, Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
 use crate::sys::process::{Namespaces as Flags, forbid_tracing, unshare};
 use rustix::fs::{Mode, OFlags, fstat, open, openat, stat};
@@ -51,7 +51,18 @@ impl Join {
 /// A missing file, or one of another kind (config-linux.md, "Namespaces"); the runtime's own
 /// namespace, if the configuration changes something of it.
 pub fn open_files(planned: &Namespaces) -> Result<Join> {
-    let one = |((kind, path), field): (&(Kind, PathBuf), &String)| {
+    files(planned).collect::<Result<_>>().map(Join::Files)
+}
+
+/// Looks for the files, for `plan`: each that is missing or wrong is told.
+pub fn look(planned: &Namespaces, findings: &mut Findings) {
+    for file in files(planned) {
+        findings.keep(file);
+    }
+}
+
+fn files(planned: &Namespaces) -> impl Iterator<Item = Result<(Kind, OwnedFd)>> {
+    let one = move |((kind, path), field): (&(Kind, PathBuf), &String)| {
         let field = || format!("{field}: {}", path.display());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("{}: open {}", field(), kind.name()))
@@ -75,8 +86,7 @@ pub fn open_files(planned: &Namespaces) -> Result<Join> {
                 .hint(namespace_file(*kind))),
         }
     };
-    let entries = planned.join.iter().zip(&planned.join_fields);
-    Ok(Join::Files(entries.map(one).collect::<Result<_>>()?))
+    planned.join.iter().zip(&planned.join_fields).map(one)
 }
 
 /// What a namespace is joined by.

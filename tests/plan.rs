@@ -117,6 +117,8 @@ fn r006_r011_r091_r152_r296_shoulds_are_no_errors() {
 
 fn command(bundle: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pinnace"))
+        .arg("--root")
+        .arg(bundle.join("state"))
         .arg("plan")
         .arg("--bundle")
         .arg(bundle)
@@ -125,11 +127,34 @@ fn command(bundle: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// The configuration that `spec` writes into an empty directory.
+fn spec(args: &[&str], dir: &Path) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinnace"));
+    let out = command.arg("spec").args(args).arg("--bundle").arg(dir).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    fs::read(dir.join("config.json")).unwrap()
+}
+
 #[test]
 fn the_command_says_by_its_exit_code_whether_it_would_be_done() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
-    fs::copy(golden("example.config.json"), &config).unwrap();
+    // It looks at the host as its caller, who may be anybody.
+    let own: Value = serde_json::from_slice(&spec(&["--rootless"], dir.path())).unwrap();
+    let mut example: Value =
+        serde_json::from_str(&fs::read_to_string(golden("example.config.json")).unwrap()).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        for field in ["namespaces", "uidMappings", "gidMappings"] {
+            example["linux"][field] = own["linux"][field].clone();
+        }
+        example["linux"].as_object_mut().unwrap().remove("resources");
+    }
+    fs::write(&config, example.to_string()).unwrap();
+    let out = command(dir.path(), &[]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(text.contains("root.path") && text.contains("nothing would be done"), "{text}");
+    fs::create_dir(dir.path().join("rootfs")).unwrap();
     let out = command(dir.path(), &[]);
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(0), "{text}");

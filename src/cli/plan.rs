@@ -22,7 +22,7 @@ arguments! {
 impl Verb for Plan {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let bundle = self.bundle.as_deref().unwrap_or(Path::new("."));
-        let preview = Preview::open(bundle, self.config.as_deref(), runtime.driver()?)?;
+        let preview = Preview::open(bundle, self.config.as_deref(), runtime)?;
         if self.json {
             print_json(&preview.to_json())?;
             print("\n")?;

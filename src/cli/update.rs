@@ -5,7 +5,7 @@ use super::Verb;
 use super::arguments::{Argument, Arguments};
 use crate::container::{self, Change, Runtime};
 use crate::error::{Context, Error, Result};
-use crate::spec::{self, Resources};
+use crate::spec::{self, Resources, known};
 use crate::sys::file::{explain, read_given, read_stream};
 use rustix::fs::CWD;
 use serde_json::{Map, Value};
@@ -75,6 +75,12 @@ impl Arguments for Update {
 impl Verb for Update {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let mut change = change(&self.given)?;
+        // As the spec has it, and as engines of other versions need it, it is not in the way.
+        for unknown in known::unknown(&change.document.to_string(), "linux.resources") {
+            let file = self.given[0].last().map_or("", String::as_str);
+            let (path, rule) = (&unknown.path, unknown.rule());
+            runtime.log.warning(&format!("--resources {file}: {path}: {rule}"));
+        }
         if !self.schemata.is_empty() {
             change.rdt["schemata"] = self.schemata.into();
         }

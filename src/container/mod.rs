@@ -13,6 +13,7 @@ mod foreground;
 mod kept;
 mod kill;
 mod list;
+mod look;
 mod lost;
 mod notify;
 mod pause;

@@ -2,7 +2,7 @@
 //! making anything. One set of tables, for people as aligned text and for
 //! programs as JSON.
 
-use super::{Bundle, Decided, Driver};
+use super::{Bundle, Decided, Runtime, look};
 use crate::cgroup::Cgroup;
 use crate::error::{Result, printable};
 use crate::plan::findings::{Finding, Severity};
@@ -20,6 +20,8 @@ use std::path::Path;
 /// What would be done for a bundle.
 #[derive(Debug)]
 pub struct Preview {
+    /// For whom it is.
+    caller: Option<Table>,
     findings: Vec<Finding>,
     /// Empty if there is an error: then nothing would be done.
     tables: Vec<Table>,
@@ -34,21 +36,25 @@ struct Table {
 }
 
 impl Preview {
-    /// Reads the bundle at `path` and decides everything. A caller without
-    /// root's privileges sees what root would get, unless the bundle brings a
-    /// user namespace, and so is made for such a caller.
+    /// Reads the bundle at `path`, decides everything as `create` would for this caller, and
+    /// looks whether the host has what it takes.
     ///
     /// # Errors
     /// A bundle that cannot be read; whatever else is wrong is a finding.
-    pub fn open(path: &Path, config: Option<&Path>, driver: Driver) -> Result<Self> {
+    pub fn open(path: &Path, config: Option<&Path>, runtime: &Runtime) -> Result<Self> {
         let bundle = Bundle::open(path, config)?;
-        let entries = bundle.spec.linux.iter().flat_map(|linux| &linux.namespaces);
-        let rootless = driver.rootless && entries.into_iter().any(|entry| entry.kind == "user");
-        let options = Self::options(&bundle.path);
+        let uid = rustix::process::geteuid();
+        let options = Options { unprivileged: !uid.is_root(), ..Self::options(&bundle.path) };
         let mut findings = Findings::default();
-        let driver = Driver { rootless, ..driver };
+        let driver = runtime.driver()?;
         let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
-        Ok(Self::of(&bundle.spec, &decided, &findings))
+        look::document(&bundle, &decided, driver, &mut findings);
+        look::host(runtime, &decided.plan, driver, &mut findings);
+        let rows =
+            [["uid".into(), uid.as_raw().into()], ["rootless".into(), driver.rootless.into()]];
+        let rows = rows.map(|row| row.to_vec()).to_vec();
+        let caller = Some(Table { name: "caller", columns: &[], rows });
+        Ok(Self { caller, ..Self::of(&bundle.spec, &decided, &findings) })
     }
 
     /// As [`Preview::open`], for a configuration at hand and a cgroup that is known.
@@ -64,7 +70,7 @@ impl Preview {
 
     fn of(spec: &Spec, decided: &Decided, findings: &Findings) -> Self {
         let tables = if findings.errors().is_empty() { tables(spec, decided) } else { Vec::new() };
-        Self { findings: findings.list(), tables }
+        Self { caller: None, findings: findings.list(), tables }
     }
 
     /// Whether nothing would be done.
@@ -72,28 +78,29 @@ impl Preview {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// The document for programs: `findings`, and `plan` unless it is refused.
+    /// The document for programs: `caller`, `findings`, and `plan` unless it is refused.
     pub fn to_json(&self) -> Value {
         let plan: Map<String, Value> =
             self.tables.iter().map(|table| (table.name.into(), table.to_json())).collect();
         let findings = findings_table(&self.findings).to_json();
-        object([
-            ("findings", findings),
-            ("plan", if self.is_refused() { Value::Null } else { plan.into() }),
-        ])
+        let mut document = Map::new();
+        if let Some(caller) = &self.caller {
+            document.insert("caller".into(), caller.to_json());
+        }
+        document.insert("findings".into(), findings);
+        let plan = if self.is_refused() { Value::Null } else { plan.into() };
+        document.insert("plan".into(), plan);
+        document.into()
     }
 }
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.caller.iter().try_for_each(|table| table.fmt(f))?;
         findings_table(&self.findings).fmt(f)?;
         self.tables.iter().try_for_each(|table| table.fmt(f))?;
         if self.is_refused() { f.write_str("nothing would be done\n") } else { Ok(()) }
     }
-}
-
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Object(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
 impl Table {

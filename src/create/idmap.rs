@@ -2,13 +2,14 @@
 //! the privilege, else by the helpers that check /etc/subuid.
 
 use crate::error::{Context, Error, Result};
-use crate::plan::IdMaps;
 use crate::plan::idmap::text;
+use crate::plan::{Findings, IdMaps};
 use crate::spec::IdMapping;
 use crate::sys::process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{PidfdFlags, pidfd_open};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
 /// Maps the ids of the process `pid`, which has just been made.
@@ -26,6 +27,35 @@ pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
     one(pid, "gid_map", "newgidmap", &maps.gids, privileged || is_own(&maps.gids, own_gid))?;
     one(pid, "uid_map", "newuidmap", &maps.uids, privileged || is_own(&maps.uids, own_uid))
 }
+
+/// Looks for the helpers that [`write`] would call, for `plan`.
+pub fn look(maps: &IdMaps, findings: &mut Findings) {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    for (field, helper, map, own) in [
+        ("uidMappings", "newuidmap", &maps.uids, uid),
+        ("gidMappings", "newgidmap", &maps.gids, gid),
+    ] {
+        // Of an empty map it is told.
+        if !map.is_empty() && !is_own(map, own) && !is_in_path(helper) {
+            let message = format!("linux.{field}: {helper} is not in $PATH");
+            findings.error(Error::new(message).hint(PACKAGE));
+        }
+    }
+}
+
+/// Whether a program can be found as `execvp(3)` does.
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let folders = path.as_bytes().split(|byte| *byte == b':');
+    let mut files = folders.map(|folder| [folder, b"/", program.as_bytes()].concat());
+    files.any(|file| process::is_program_at(&file).is_ok())
+}
+
+/// Where the helpers come from.
+const PACKAGE: &str = "the package uidmap has it";
 
 /// Whether a map holds nothing but the caller's own id, which needs no helper.
 fn is_own(map: &[IdMapping], id: u32) -> bool {
@@ -49,7 +79,7 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
     command.arg(pid.to_string()).args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().call(call);
-    let child = child.map_err(|error| error.hint("the package uidmap has it"))?;
+    let child = child.map_err(|error| error.hint(PACKAGE))?;
     let output = output_of(child, &call)?;
     if output.status.success() {
         return Ok(());

@@ -5,7 +5,7 @@ use crate::error::{At, Context, Error, Result};
 use crate::plan::Process;
 use crate::rootfs::Root;
 use crate::sys::file::is_view;
-use crate::sys::process::may_execute;
+use crate::sys::process::is_program;
 use crate::sys::resolve;
 use rustix::fs::{FileType, OFlags, ResolveFlags, fstat, stat};
 use rustix::io::Errno;
@@ -36,21 +36,26 @@ pub fn find(process: &Process) -> Result<CString> {
 fn search(process: &Process, name: &CStr) -> Result<CString> {
     let shown = name.to_string_lossy();
     if name.to_bytes().contains(&b'/') {
-        return match check(name) {
-            Ok(()) => Ok(name.to_owned()),
-            Err(errno) => {
-                Err(Error::os(format!("process.args[0]: exec: {shown:?}: stat {shown}"), errno))
-            }
-        };
+        return is_program(name)
+            .call(|| format!("process.args[0]: exec: {shown:?}: stat {shown}"))
+            .map(|()| name.to_owned())
+            .map_err(|error| match stat(name).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+                Ok(FileType::Directory) => error.hint("it is a directory"),
+                Err(Errno::NOENT) if has_blank(name) => error.hint(ONE_WORD),
+                _ => error,
+            });
     }
     let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH);
     let mut denied = false;
     let mut hint = format!("PATH is {path}");
+    if has_blank(name) {
+        hint = format!("{ONE_WORD}; {hint}");
+    }
     for folder in path.split(':').filter(|_| !name.is_empty()) {
         let folder = if folder.is_empty() { "." } else { folder };
         let candidate = [folder.as_bytes(), b"/", name.to_bytes()].concat();
         let Ok(candidate) = CString::new(candidate) else { continue };
-        match check(&candidate) {
+        match is_program(&candidate) {
             Ok(()) => return Ok(candidate),
             // Who may not search a directory does not know what is in it.
             Err(Errno::ACCESS) if stat(&*candidate).is_err() => {
@@ -66,12 +71,11 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
     Err(Error::new(format!("{fail}: executable file not found in $PATH")).hint(hint))
 }
 
-fn check(path: &CStr) -> rustix::io::Result<()> {
-    may_execute(path)?;
-    match FileType::from_raw_mode(stat(path)?.st_mode) {
-        FileType::RegularFile => Ok(()),
-        _ => Err(Errno::ACCESS),
-    }
+/// For who has written a command line into one string.
+const ONE_WORD: &str = "it has a blank: each word is an entry of its own";
+
+fn has_blank(name: &CStr) -> bool {
+    name.to_bytes().contains(&b' ')
 }
 
 fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {

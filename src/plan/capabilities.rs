@@ -2,6 +2,7 @@
 
 use super::Findings;
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 use std::collections::BTreeSet;
 
@@ -97,7 +98,8 @@ pub fn plan<'a>(sets: Option<&'a spec::Capabilities>, findings: &mut Findings) -
             let bit = bit(name);
             // `exec --cap` puts a name into three sets.
             if bit.is_none() && unknown.insert(name.as_str()) {
-                findings.warn(format!("process.capabilities.{set}: ignoring unknown {name:?}"));
+                let error = format!("process.capabilities.{set}: ignoring unknown {name:?}");
+                findings.warn(Error::new(error).guess(nearest(name, NAMES)).to_string());
             }
             mask | bit.unwrap_or_default()
         })

@@ -9,6 +9,8 @@ use crate::error::{Error, Result, brief};
 pub struct Findings {
     errors: Vec<Error>,
     warnings: Vec<String>,
+    /// Field and rule.
+    told: Vec<(String, String)>,
     advice: Vec<String>,
 }
 
@@ -17,7 +19,8 @@ pub struct Findings {
 pub enum Severity {
     /// A MUST is broken, or we cannot do what is asked: nothing is made.
     Error,
-    /// A SHOULD of the configuration is broken: logged, and we go on.
+    /// A SHOULD of the configuration is broken: logged, and we go on. Or a part of it has no
+    /// effect, as the spec demands: told by `pinnace plan` alone.
     Warning,
     /// Legal, and perhaps not meant: told by `pinnace plan` alone.
     Advice,
@@ -47,6 +50,12 @@ impl Findings {
         self.warnings.push(warning.into());
     }
 
+    /// Something that has no effect, or not the one that was meant, and that the spec does not
+    /// want to be in the way: only who asks hears of it.
+    pub fn tell(&mut self, field: impl Into<String>, rule: impl Into<String>) {
+        self.told.push((field.into(), rule.into()));
+    }
+
     /// Something that only a person who asks wants to hear.
     pub fn advise(&mut self, advice: impl Into<String>) {
         self.advice.push(advice.into());
@@ -71,8 +80,17 @@ impl Findings {
     pub fn list(&self) -> Vec<Finding> {
         let errors = self.errors.iter().map(|error| split(Severity::Error, &error.to_string()));
         let warnings = self.warnings.iter().map(|text| split(Severity::Warning, text));
+        let told = self.told.iter().map(|(field, rule)| Finding {
+            severity: Severity::Warning,
+            field: brief(field),
+            rule: brief(rule),
+            section: match section(field) {
+                "" => "config.md, Extensibility",
+                section => section,
+            },
+        });
         let advice = self.advice.iter().map(|text| split(Severity::Advice, text));
-        errors.chain(warnings).chain(advice).collect()
+        errors.chain(warnings).chain(told).chain(advice).collect()
     }
 
     /// `value`, or the errors as one line, as many as fit.
@@ -193,6 +211,29 @@ mod tests {
         let ((), warnings) = findings.finish(()).unwrap();
         assert_eq!(warnings.len(), MOST + 1);
         assert!(warnings[MOST].starts_with("and 980 more warnings: "), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_told_to_who_asks_has_a_field_and_a_section_and_is_never_logged() {
+        let mut findings = Findings::default();
+        findings.tell("hostName", "x: y");
+        findings.tell("process.capabilites", "z");
+        findings.advise("mounts: no /proc");
+        let list = findings.list();
+        let seen: Vec<_> = list
+            .iter()
+            .map(|f| (f.severity, f.field.as_str(), f.rule.as_str(), f.section))
+            .collect();
+        let warning = Severity::Warning;
+        assert_eq!(
+            seen,
+            [
+                (warning, "hostName", "x: y", "config.md, Extensibility"),
+                (warning, "process.capabilites", "z", "config.md, Process"),
+                (Severity::Advice, "mounts", "no /proc", "config.md, Mounts"),
+            ]
+        );
+        assert_eq!(findings.finish(()).unwrap().1, [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::Findings;
 use super::findings::missing;
 use super::mask::{self, Mask};
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 
 /// What to pass to `set_mempolicy(2)`.
@@ -56,12 +57,13 @@ pub fn plan(policy: Option<&spec::MemoryPolicy>, findings: &mut Findings) -> Opt
         None => Mask::new(),
     };
     let Some((name, mode, rule)) = MODES.iter().find(|(name, ..)| *name == policy.mode) else {
-        let known: Vec<_> = MODES.iter().map(|(name, ..)| *name).collect();
-        let known = format!("one of {}", known.join(", "));
+        let names = MODES.map(|(name, ..)| name);
+        let known = format!("one of {}", names.join(", "));
         findings.error(if policy.mode.is_empty() {
             missing("linux.memoryPolicy.mode", &known)
         } else {
             Error::new(format!("linux.memoryPolicy.mode: unknown mode {:?}", policy.mode))
+                .guess(nearest(&policy.mode, names))
                 .hint(known)
         });
         return None;
@@ -87,6 +89,7 @@ fn flags(policy: &spec::MemoryPolicy, findings: &mut Findings) -> u32 {
             Some((_, bit)) => bits |= bit,
             None => findings.error(
                 Error::new(format!("linux.memoryPolicy.flags[{i}]: unknown flag {flag:?}"))
+                    .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
                     .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
             ),
         }

@@ -34,6 +34,7 @@ pub use process::{ExecAffinity, Process, Terminal};
 pub use rootfs::Rootfs;
 
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec::{self, Spec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -251,9 +252,9 @@ pub fn personality(
             None
         }
         other => {
-            findings.error(Error::new(format!(
-                "linux.personality.domain: {other:?} is neither LINUX nor LINUX32"
-            )));
+            let message =
+                format!("linux.personality.domain: {other:?} is neither LINUX nor LINUX32");
+            findings.error(Error::new(message).guess(nearest(other, ["LINUX", "LINUX32"])));
             None
         }
     }

@@ -2,9 +2,10 @@
 //! runtime-spec 1.3 config.md, "Mounts".
 
 use super::Findings;
-use super::options::{Effect, Gathered, OPTIONS, Propagation, Reach, Super, find};
+use super::options::{Effect, Gathered, OPTIONS, Propagation, Reach, Super, find, names};
 use super::paths::{clean, is_under};
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 pub use crate::spec::IdMapping;
 use crate::sys::mount::{ATIME_FIELD, RDONLY};
@@ -391,10 +392,11 @@ fn bind(
     let (for_the_file_system, misspelt): (Vec<usize>, Vec<usize>) =
         options.unknown.iter().partition(|&&place| option(place).contains('='));
     for place in misspelt {
-        findings.error(Error::new(format!(
+        let message = format!(
             "{field}.options[{place}]: {:?} is unknown, and a bind mount passes nothing on to a file system",
             option(place)
-        )));
+        );
+        findings.error(Error::new(message).guess(nearest(option(place), names())));
     }
     for &place in for_the_file_system.iter().chain(&options.super_flags) {
         findings.warn(format!(

@@ -4,6 +4,7 @@
 use super::Findings;
 use super::findings::missing;
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 use crate::sys::process::Namespaces as Flags;
 use std::collections::BTreeMap;
@@ -120,12 +121,16 @@ pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces 
     for (i, entry) in entries.iter().enumerate() {
         let field = format!("linux.namespaces[{i}]");
         let Some(kind) = Kind::from_name(&entry.kind) else {
-            let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            let known = format!("one of {}", known.join(", "));
+            let names = Kind::ALL.map(Kind::name);
+            let known = format!("one of {}", names.join(", "));
             findings.error(if entry.kind.is_empty() {
                 missing(format!("{field}.type"), &known)
             } else {
-                Error::new(format!("{field}.type: unknown namespace {:?}", entry.kind)).hint(known)
+                // Its name in /proc/PID/ns is what lsns(8) shows.
+                let file = Kind::ALL.into_iter().find(|kind| kind.file() == entry.kind);
+                let near = file.map(Kind::name).or_else(|| nearest(&entry.kind, names));
+                let message = format!("{field}.type: unknown namespace {:?}", entry.kind);
+                Error::new(message).guess(near).hint(known)
             });
             continue;
         };
@@ -163,6 +168,7 @@ pub fn time_offsets(
         if clock != "monotonic" && clock != "boottime" {
             findings.error(
                 Error::new(format!("linux.timeOffsets: the clock {clock:?} has no offset"))
+                    .guess(nearest(clock, ["monotonic", "boottime"]))
                     .hint("monotonic and boottime have (time_namespaces(7))"),
             );
         }

@@ -109,6 +109,10 @@ pub fn plan(
         id.unwrap_or_default()
     };
     let (uid, gid) = (id("uid", process.user.uid), id("gid", process.user.gid));
+    if process.user.username.is_some() {
+        let rule = format!("is for Windows, and so ignored: the process is that of user {uid}");
+        findings.tell("process.user.username", rule);
+    }
     Some(Process {
         args: strings("process.args", &process.args, findings),
         env: environment(&process.env, findings),

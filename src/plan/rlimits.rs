@@ -3,6 +3,7 @@
 use super::Findings;
 use super::findings::missing;
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 use rustix::process::Resource;
 
@@ -48,7 +49,9 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
             findings.error(if limit.kind.is_empty() {
                 missing(format!("{field}.type"), known)
             } else {
-                Error::new(format!("{field}.type: unknown limit {:?}", limit.kind)).hint(known)
+                let near = nearest(&limit.kind, RESOURCES.iter().map(|(name, _)| *name));
+                let message = format!("{field}.type: unknown limit {:?}", limit.kind);
+                Error::new(message).guess(near).hint(known)
             });
             continue;
         };

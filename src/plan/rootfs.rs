@@ -8,6 +8,7 @@ use super::mounts::{self, Kind, Mount, UserNamespace};
 use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
 use super::paths::{clean, is_under};
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec::{self, Linux, Spec};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -232,9 +233,12 @@ fn propagation(linux: &Linux, findings: &mut Findings) -> Option<Propagation> {
         Some("rprivate") => (PRIVATE, Reach::All),
         Some("runbindable") => (UNBINDABLE, Reach::All),
         Some(other) => {
-            findings.error(Error::new(format!(
-                "linux.rootfsPropagation: {other:?} is none of shared, slave, private, unbindable"
-            )));
+            let known = ["shared", "slave", "private", "unbindable"];
+            let names = known.join(", ");
+            let message = format!("linux.rootfsPropagation: {other:?} is none of {names}");
+            let recursive = ["rshared", "rslave", "rprivate", "runbindable"];
+            let near = nearest(other, known.into_iter().chain(recursive));
+            findings.error(Error::new(message).guess(near));
             return None;
         }
     };

@@ -4,6 +4,7 @@
 use super::Findings;
 use super::findings::missing;
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::spec;
 
 /// What to set; `None` leaves it alone.
@@ -99,12 +100,13 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
                 .hint("the number is reserved only (sched(7)); SCHED_RR may be what is meant"),
         );
     } else if policy.is_none() {
-        let known = POLICIES.map(|(name, _)| name).join(", ");
-        let known = format!("one of {known}");
+        let names = POLICIES.map(|(name, _)| name);
+        let known = format!("one of {}", names.join(", "));
         findings.error(if scheduler.policy.is_empty() {
             missing("process.scheduler.policy", &known)
         } else {
             Error::new(format!("process.scheduler.policy: unknown policy {:?}", scheduler.policy))
+                .guess(nearest(&scheduler.policy, names))
                 .hint(known)
         });
     }
@@ -114,6 +116,7 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
             Some((_, bit)) => flags |= bit,
             None => findings.error(
                 Error::new(format!("process.scheduler.flags[{i}]: unknown flag {flag:?}"))
+                    .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
                     .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
             ),
         }
@@ -198,6 +201,7 @@ fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
             missing("process.ioPriority.class", known)
         } else {
             Error::new(format!("process.ioPriority.class: unknown class {:?}", priority.class))
+                .guess(nearest(&priority.class, IO_CLASSES.map(|(name, _)| name)))
                 .hint(known)
         });
     }

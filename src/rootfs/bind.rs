@@ -174,7 +174,7 @@ pub(super) fn refused(bind: &Bind) -> Error {
     source_error(bind, "open_tree", Errno::PERM)
 }
 
-fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
+pub(super) fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
     let error = Error::os(format!("bind {}: {call}", bind.source.display()), errno);
     match errno {
         Errno::NOENT => error.hint("the source of a bind mount must exist on the host"),

@@ -17,6 +17,9 @@ use rustix::fs::{FileType, fstat, makedev};
 use rustix::io::Errno;
 use std::path::Path;
 
+/// The way out of a root that is not there.
+pub(super) const NO_ROOT: &str = "the container's files belong there";
+
 /// What [`open`] has taken from the host. It goes to the child by fork; every
 /// descriptor closes on exec.
 #[derive(Debug)]
@@ -156,7 +159,7 @@ pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
     let fd = mount::clone_path(path, true, false)
         .call(|| format!("root.path: open_tree {}", path.display()))
         .map_err(|error| match error.errno() {
-            Some(Errno::NOENT) => error.hint("the container's files belong there"),
+            Some(Errno::NOENT) => error.hint(NO_ROOT),
             _ => error,
         })?;
     let is_directory = mount::is_directory(fd.as_fd())

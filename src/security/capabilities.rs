@@ -12,13 +12,21 @@ use rustix::thread::{
 /// `CAP_SYS_ADMIN`: what seccomp(2) wants when `no_new_privs` is off.
 pub const SYS_ADMIN: u64 = 1 << 21;
 
+/// What the caller has given us.
+///
+/// # Errors
+/// Those of capget(2).
+pub fn own() -> Result<u64> {
+    Ok(capabilities(None).call(|| "capget".into())?.permitted.bits())
+}
+
 /// Sets that we can give: what is not ours to give is left out, as the spec
 /// asks, with a warning for each reason.
 ///
 /// # Errors
 /// Those of capget(2).
 pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<String>)> {
-    let own = capabilities(None).call(|| "capget".into())?.permitted.bits();
+    let own = own()?;
     let mut warnings = Vec::new();
     let missing =
         (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;

@@ -1,5 +1,6 @@
 //! JSON text to types, with an error that names the place and the field.
 
+use super::explain::{self, OBJECT};
 use crate::error::Error;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -8,8 +9,14 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 /// Only on failure is the text looked at again to learn the path of the field,
 /// so success costs nothing extra.
 pub fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|e| Error::new(format!("{name}: not UTF-8 at byte {}", e.valid_up_to())))?;
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let error = Error::new(format!("{name}: not UTF-8 at byte {}", e.valid_up_to()));
+        // The mark that UTF-16 begins with, in both orders of bytes.
+        match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => error.hint("it is UTF-16: save it as UTF-8"),
+            _ => error,
+        }
+    })?;
     parse_str(name, text)
 }
 
@@ -18,7 +25,11 @@ pub fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> 
 /// No string that it returns has a NUL character: what is made of them are C
 /// strings, which end there.
 pub fn parse_str<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Error> {
-    let value = serde_json::from_str(text).map_err(|e| explain(name, text, &e))?;
+    let value = serde_json::from_str(text).map_err(|e| told(name, text, &e))?;
+    // serde would take a list for an object, its items for the fields.
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(Error::new(format!("{name}: {OBJECT}, found a list")));
+    }
     match next_nul(text, 0) {
         Some(first) => {
             let fits = |other: &str| serde_json::from_str::<T>(other).is_ok();
@@ -88,29 +99,40 @@ fn string_around(text: &str, place: usize) -> Option<(usize, usize)> {
     }
 }
 
-fn explain(name: &str, text: &str, first: &serde_json::Error) -> Error {
-    let place = format!("{name}: line {} column {}", first.line(), first.column());
+fn told(name: &str, text: &str, first: &serde_json::Error) -> Error {
     if text.trim().is_empty() {
         return Error::new(format!("{name}: the file is empty"));
     }
-    let field = match path_at(text, offset(text, first.line(), first.column())) {
-        path if path.is_empty() => path,
-        path => format!("{path}: "),
-    };
-    let field = match first.to_string().split('`').collect::<Vec<_>>()[..] {
-        ["missing field ", name, ..] => format!("{}{name}: ", field.replace(": ", ".")),
-        _ => field,
-    };
+    let place = format!("{name}: line {} column {}", first.line(), first.column());
+    if text.starts_with('\u{feff}') {
+        return Error::new(format!("{place}: a byte order mark")).hint("save it without one");
+    }
+    // Nothing that begins so is an object, whatever may be wrong behind it.
+    let start = text.trim_start();
+    let whole = [("[", "a list"), ("\"", "a string"), ("null", "null")];
+    if let Some((_, found)) = whole.iter().find(|(begins, _)| start.starts_with(begins)) {
+        return Error::new(format!("{name}: {OBJECT}, found {found}"));
+    }
+    let offset = offset(text, first.line(), first.column());
     // serde_json appends the place to its message; it stands in front here.
     let message = first.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
-    Error::new(format!("{place}: {field}{message}"))
+    // Of these the place is that of the letter that should not be there.
+    let letter = ["expected ", "trailing ", "key must ", "invalid number"]
+        .iter()
+        .any(|beginning| message.starts_with(beginning));
+    let path = path_at(text, offset - usize::from(letter && offset > 0));
+    let (path, error) = explain::explain(message, text, offset, path);
+    let error = if path.is_empty() { error } else { error.at(path) };
+    error.at(place)
 }
 
 /// The number of bytes before a place that serde_json has named.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    (before + column).min(text.len())
+    let offset = (before + column).min(text.len());
+    // Of a letter with several bytes the parser may name any.
+    (offset..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(offset)
 }
 
 /// An object or array around a place in the text.
@@ -178,31 +200,37 @@ mod tests {
         for (text, wanted) in [
             (
                 r#"{"ociVersion": 1}"#,
-                "line 1 column 16: ociVersion: invalid type: integer `1`, expected a string",
+                "line 1 column 16: ociVersion: expected a string in double quotes, found the number 1 (write \"1\")",
             ),
             (
                 r#"{"ociVersion": "1", "process": {"terminal": "yes"}}"#,
-                "line 1 column 49: process.terminal: invalid type: string \"yes\", expected a boolean",
+                "line 1 column 49: process.terminal: expected true or false, found the string \"yes\" (write true)",
             ),
             (
                 r#"{"ociVersion": "1", "process": {"args": ["\"]}", {}]}}"#,
-                "process.args[1]: invalid type: map",
+                "process.args[1]: expected a string in double quotes, found an object",
             ),
-            (r#"{"ociVersion": "1", "process": {"args": {}}}"#, "process.args: invalid type: map"),
-            (r#"{"ociVersion": "1", "process": [{}]}"#, "process"),
+            (
+                r#"{"ociVersion": "1", "process": {"args": {}}}"#,
+                "process.args: expected a list of words, such as [\"sh\", \"-c\", \"id\"], found an object",
+            ),
+            (
+                r#"{"ociVersion": "1", "process": [{}]}"#,
+                "process: expected an object with terminal, consoleSize, cwd, env, args ..., found a list",
+            ),
             (
                 "{\"ociVersion\": \"1\",\n \"mounts\": [{\"destination\": \"/\"},\n{}]}",
-                "line 3 column 2: mounts[1].destination: missing field `destination`",
+                "line 3 column 2: mounts[1].destination: is missing",
             ),
             (
                 r#"{"ociVersion": "1", "linux": {"resources": {"pids": {"limit": 1.5}}}}"#,
-                "linux.resources.pids.limit: invalid type: floating point `1.5`",
+                "linux.resources.pids.limit: expected a whole number, found the number 1.5",
             ),
             (
                 r#"{"ociVersion": "1", "annotations": {"a.b": "c", "d": null}}"#,
-                "annotations.d: invalid type: null",
+                "annotations.d: expected a string in double quotes, found null",
             ),
-            ("{}", "ociVersion: missing field"),
+            ("{}", "ociVersion: is missing"),
         ] {
             let error = parse_str::<Spec>("config.json", text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");

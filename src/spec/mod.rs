@@ -4,7 +4,9 @@
 //!
 //! Source: OCI runtime-spec 1.3, `config.md` and `config-linux.md`.
 
+mod explain;
 mod hooks;
+pub mod known;
 mod linux;
 mod load;
 mod process;

@@ -117,6 +117,8 @@ pub struct User {
     /// Supplementary groups inside the container.
     #[serde(default, deserialize_with = "null_as_default")]
     pub additional_gids: Vec<u32>,
+    /// Only for Windows; ignored.
+    pub username: Option<IgnoredAny>,
 }
 
 /// One entry of `process.rlimits`.

@@ -15,13 +15,13 @@ pub use process_id::ProcessId;
 pub use record::{Glance, Record};
 pub use trust::DEFAULT as DEFAULT_ROOT;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{At as _, Context, Error, Kind, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
 use empty::empty;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, lstat, open, openat, renameat,
-    statat, unlinkat,
+    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, access, flock, fstat, lstat, open, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -114,6 +114,20 @@ impl Store {
             }
         }
         Err(Error::new(format!("{} is removed as often as it is made", path.display())))
+    }
+
+    /// Whether a container could be made here, for `plan`.
+    ///
+    /// # Errors
+    /// A state root that cannot be used, or made.
+    pub fn look(&self) -> Result<()> {
+        let does = if self.is_there()? { "write to" } else { "mkdir" };
+        let place = self.root.ancestors().find(|place| lstat(*place).is_ok()).unwrap_or(&self.root);
+        let may = Access::WRITE_OK | Access::EXEC_OK;
+        // The real ids are the effective ones: nobody gives this program others.
+        access(place, may)
+            .call(|| format!("--root: {does} {}", self.root.display()))
+            .or_hint("--root DIR names another directory for the state of containers")
     }
 
     /// Makes the state root, and what is missing above it.

@@ -3,13 +3,14 @@
 use super::denied;
 use super::seccomp::may_deny;
 use crate::error::{self, Context as _};
+use rustix::fs::{FileType, stat};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, kill_process, pidfd_send_signal, waitid,
 };
 use rustix::thread::UnshareFlags;
 use std::convert::Infallible;
-use std::ffi::{CStr, c_char, c_int, c_long};
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -464,6 +465,27 @@ pub fn may_execute(path: &CStr) -> Result<(), Errno> {
             errno => Err(errno),
         },
         _ => Ok(()),
+    }
+}
+
+/// As [`is_program`], by the bytes of a path.
+///
+/// # Errors
+/// As [`is_program`]; `EINVAL` for a NUL byte.
+pub fn is_program_at(path: &[u8]) -> Result<(), Errno> {
+    is_program(&CString::new(path).map_err(|_| Errno::INVAL)?)
+}
+
+/// Whether `execve(2)` would take a file for a program: the caller may execute it, and it is
+/// no directory.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`.
+pub fn is_program(path: &CStr) -> Result<(), Errno> {
+    may_execute(path)?;
+    match FileType::from_raw_mode(stat(path)?.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(Errno::ACCESS),
     }
 }
 

@@ -89,7 +89,7 @@ fn process(process: &Process) -> Value {
         exec_cpu_affinity,
         user,
     } = process;
-    let User { uid, gid, umask, additional_gids } = user;
+    let User { uid, gid, umask, additional_gids, username: _ } = user;
     json!({
         "terminal": terminal,
         "consoleSize": some(console_size, |ConsoleSize { height, width }| {

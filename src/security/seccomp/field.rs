@@ -23,6 +23,11 @@ impl Bad {
         Self { error: self.error.hint(hint), ..self }
     }
 
+    /// As [`Bad::hint`], with the word that may have been meant.
+    pub(super) fn guess(self, near: Option<&str>) -> Self {
+        Self { error: self.error.guess(near), ..self }
+    }
+
     /// The error as the caller sees it: `linux.seccomp.syscalls[3].action: ...`.
     pub(super) fn into_error(self) -> Error {
         self.error.at(format!("linux.seccomp.{}", self.field))

@@ -1,9 +1,10 @@
 //! `config.json` to values: names to rows, actions, operators and flags, each
 //! from the one table that also says what is supported.
 
-use super::arch::Arch;
+use super::arch::{ARCHS, Arch};
 use super::field::{Bad, Result, Within, keep};
 use super::table::Row;
+use crate::nearest::nearest;
 use crate::plan::Findings;
 use crate::spec::{Seccomp, SyscallArg, SyscallRule};
 use crate::sys::seccomp as sys;
@@ -143,7 +144,8 @@ fn lookup<T: Copy>(field: &str, table: &[(&str, T)], name: &str) -> Result<T> {
         if name.is_empty() {
             return Bad::new(field, "is missing or empty").hint(format!("it must be {known}"));
         }
-        Bad::new(field, format!("unknown value {name:?}")).hint(known)
+        let near = nearest(name, table.iter().map(|(known, _)| *known));
+        Bad::new(field, format!("unknown value {name:?}")).guess(near).hint(known)
     })
 }
 
@@ -171,7 +173,10 @@ fn archs(names: &[String], findings: &mut Findings) -> Vec<&'static Arch> {
     let mut archs = vec![Arch::native()];
     for (index, name) in names.iter().enumerate() {
         let arch = Arch::find(name).ok_or_else(|| {
+            let near = nearest(name, ARCHS.iter().map(|arch| arch.name));
             Bad::new(format!("architectures[{index}]"), format!("unknown architecture {name:?}"))
+                .guess(near)
+                .hint("one of the SCMP_ARCH_* names of config-linux.md, Seccomp")
         });
         archs.extend(keep(arch, findings).filter(|arch| !archs.contains(arch)));
     }
