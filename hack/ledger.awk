@@ -28,7 +28,10 @@ number == 1 {
 number == 2 {
     if ($1 ~ /^R[0-9]+$/) {
         if (!($1 in title)) { print "docs/not-yet.tsv: no such row: " $1 > "/dev/stderr"; exit 1 }
-        reason[$1] = $2
+        if ($3 != "" && $3 != "refused" && $3 != "not shown") {
+            print "docs/not-yet.tsv: no such state: " $3 > "/dev/stderr"; exit 1
+        }
+        reason[$1] = $2; kept[$1] = $3
     }
     next
 }
@@ -92,6 +95,19 @@ function group(id) {
     return part[id] ~ /^2/ ? "cli" : "beyond"
 }
 
+# What a row is, and why it is no yes. What is refused or not shown may have tests that show as much.
+function judge(id) {
+    if (id in fails) { state[id] = "no"; why[id] = "`" fails[id] "` fails" }
+    else if (kept[id] != "") { state[id] = kept[id]; why[id] = reason[id] (tests[id] == "" ? "" : ": " tests[id]) }
+    else if (tests[id] != "") {
+        state[id] = "yes"
+        if (id in reason) print "docs/not-yet.tsv: " id " has tests now" > "/dev/stderr"
+    }
+    else if (id in reason) { state[id] = "no"; why[id] = reason[id] }
+    else if (id in waits) { state[id] = "not shown"; why[id] = "not here: " waits[id] }
+    else { state[id] = "no"; why[id] = "no test yet" }
+}
+
 END {
     for (name in tested) sorted[++n] = name
     sort(n)
@@ -99,29 +115,29 @@ END {
     for (i = 1; i <= count; i++) {
         id = order[i]; g = group(id)
         all[g]++; all["all"]++
-        if (id in fails) why[id] = "`" fails[id] "` fails"
-        else if (tests[id] == "") why[id] = (id in reason) ? reason[id] : ((id in waits) ? "not shown here: " waits[id] : "no test yet")
-        else { yes[g]++; yes["all"]++ }
-        if ((id in reason) && tests[id] != "") print "docs/not-yet.tsv: " id " has tests now" > "/dev/stderr"
+        judge(id)
+        sum[g, state[id]]++; sum["all", state[id]]++
     }
     print "# Conformance"
     print ""
     print "Written by `make ledger` from the tests that passed; do not edit. Rows and titles are in `docs/features.tsv`."
-    print "A row is yes when every test whose name begins with its id passed, and at least one did. Where they were run:"
+    print "A row is yes when every test whose name begins with its id passed, and at least one did. It is refused when what it"
+    print "asks for is an error, as no kernel has it; not shown, when none of the machines has what it takes. Where they were run:"
     print "on a host with cgroup v1, on one with v2, and there by `--systemd-cgroup` (none named: pure functions)."
     print "The peers' figures (yes/partial/no) come from reading their source, not from tests."
     print ""
-    print "| part | rows | pinnace yes/no | runc 1.5.1 | crun 1.29.1 | youki 0.7.0 |"
+    print "| part | rows | pinnace yes/no/refused/not shown | runc 1.5.1 | crun 1.29.1 | youki 0.7.0 |"
     print "|---|---|---|---|---|---|"
     for (i = 1; i in sums; i++) {
         g = sums[i]
-        printf "| %s | %d | %d/%d | %s |\n", about[g], all[g], yes[g], all[g] - yes[g], peers[g]
+        printf "| %s | %d | %d/%d/%d/%d | %s |\n", about[g], all[g], sum[g, "yes"], sum[g, "no"], sum[g, "refused"], sum[g, "not shown"], peers[g]
     }
     for (i = 1; i in parts; i++) {
         printf "\n## %s %s\n\n| id | what | state | where | tests, or why not |\n|---|---|---|---|---|\n", parts[i], names[i]
         for (j = 1; j <= count; j++) {
             id = order[j]
-            if (part[id] == parts[i]) printf "| %s | %s | %s | %s | %s |\n", id, title[id], (id in why) ? "no" : "yes", where(id), (id in why) ? why[id] : tests[id]
+            # As words: 1.1 and 1.10 are one number.
+            if (part[id] "" == parts[i] "") printf "| %s | %s | %s | %s | %s |\n", id, title[id], state[id], where(id), (id in why) ? why[id] : tests[id]
         }
     }
 }

@@ -365,7 +365,7 @@ fn r200_pids_limit_0_is_a_limit() {
 }
 
 #[test]
-fn r191_r192_blkio_throttle() {
+fn r194_a_throttle_of_one_device() {
     needs!(Hierarchy::of_host().has(if v1() { "blkio" } else { "io" }), "block devices");
     let Some((major, minor)) = disk() else { return };
     let entry = json!([{"major": major, "minor": minor, "rate": 1_048_576}]);
@@ -668,25 +668,6 @@ fn r381_update_of_a_paused_container() {
     c.call(["update", "--pids-limit", "44", &c.id]).run().ok();
     assert_eq!(c.cgroup_value("pids.max", "pids.max"), "44");
     assert_eq!(c.status(), "paused");
-}
-
-#[test]
-fn r183_r304_check_before_update_refuses_less_than_is_used() {
-    let script =
-        "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo > /ready; sleep 1000";
-    let c = Bundle::sh(script)
-        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
-        .container()
-        .up_and_ready();
-    let resources = json!({"memory": {"limit": 4 << 20, "checkBeforeUpdate": true}}).to_string();
-    let out = c.call(["update", "-r", "-", &c.id]).stdin(&resources).run();
-    assert!(!out.stderr.contains("unknown command"), "{out:?}");
-    if out.code == 0 && v1() {
-        // The kernel of v1 reclaims what it can (swap), and may so succeed.
-        return;
-    }
-    out.fails();
-    assert_eq!(c.status(), "running");
 }
 
 /// No resctrl, no container; where there is one, the process is in its class.

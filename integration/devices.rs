@@ -178,6 +178,33 @@ fn r156_a_listed_device_in_a_user_namespace_is_bound() {
     assert_eq!(out.ok(), "a:e5\n");
 }
 
+/// config-linux.md, Devices: `uid` and `gid` are ids in the container; what cannot be applied is
+/// an error (runtime.md, Create). Whoever the node is for can open it, and nobody else.
+#[test]
+fn r150_r151_r156_a_listed_device_has_its_mode_and_owner_in_a_user_namespace() {
+    crate::harness::needs!(fs::exists("/dev/fuse").unwrap(), "/dev/fuse");
+    for (mode, uid, gid, user, opens) in [
+        (0o666, 1, 2, 7, true),
+        (0o600, 7, 0, 7, true),
+        (0o600, 1, 2, 7, false),
+        (0o640, 0, 0, 0, true),
+    ] {
+        let device = json!({"type": "c", "path": "/dev/fuse", "major": 10, "minor": 229,
+            "fileMode": mode, "uid": uid, "gid": gid});
+        let out = allow_all(Bundle::sh(
+            "stat -c '%F %t:%T %a %u:%g' /dev/fuse; (: < /dev/fuse) 2>/dev/null && echo opened",
+        ))
+        .user_namespace()
+        .set("/process/user", json!({"uid": user, "gid": user}))
+        .set("/linux/devices/-", device)
+        .run();
+        deviates!(["runc", "crun"], "R150: as it is on the host; crun since 1.28 as pinnace");
+        let wanted = format!("character special file a:e5 {mode:o} {uid}:{gid}\n");
+        let opened = if opens { "opened\n" } else { "" };
+        assert_eq!(out.stdout, wanted + opened, "{out:?}");
+    }
+}
+
 #[test]
 fn r163_dev_without_any_mount_is_filled_in_the_rootfs() {
     let c = Bundle::sh("ls -l /dev/null && readlink /dev/fd").edit(|c| {

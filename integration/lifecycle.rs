@@ -550,16 +550,6 @@ fn r079_r310_create_without_process_start_refuses() {
 }
 
 #[test]
-fn r271_a_reused_pid_is_not_taken_for_the_container() {
-    let c = Bundle::sh("true").container();
-    c.create().ok();
-    c.start_and_wait();
-    // Whoever has the number now, the container is stopped.
-    assert_eq!(c.status(), "stopped");
-    c.kill("TERM").fails_with(GONE);
-}
-
-#[test]
 fn r459_orphans_of_a_foreground_run_are_reaped() {
     let script = "(sleep 0.05; echo late > /tmp/late) & exit 7";
     let out = Bundle::sh(script).run();
@@ -602,7 +592,7 @@ fn r262_r309_a_failed_create_leaves_no_trace() {
 /// (Linux 6.9), another one by its start time: neither takes one process for
 /// another that has got its pid.
 #[test]
-fn another_process_of_the_same_pid_is_not_the_containers() {
+fn r271_another_process_of_the_same_pid_is_not_the_containers() {
     needs!(is_pinnace(), "pinnace");
     for parent in ["/dev/shm", "/var/tmp"] {
         let roots = directory_in(parent.as_ref());

@@ -41,6 +41,26 @@ fn r004_root_readonly() {
     assert!(out.stderr.contains("Read-only file system"), "{out:?}");
 }
 
+/// The whole of it, for whoever is root there: each kind of change, everywhere but on mounts of
+/// the configuration.
+#[test]
+fn r004_nothing_of_a_readonly_root_can_be_changed() {
+    let script = "for try in 'touch /etc/x' 'mkdir /tmp/x' 'rm /etc/f' 'mv /etc/f /etc/g' \
+        'chmod 700 /etc/f' 'mknod /tmp/n p' 'dd if=/dev/null of=/etc/f' 'touch /mine/x'; do \
+            $try 2>&1 && echo \"done: $try\"; done; \
+        awk '$5 == \"/\" { split($6, word, \",\"); print word[1] }' /proc/self/mountinfo";
+    let c = Bundle::sh(script)
+        .file("etc/f", "as it was\n")
+        .mount("tmpfs", "tmpfs", "/mine", &[])
+        .set("/root/readonly", json!(true))
+        .container();
+    let out = c.run();
+    assert!(out.ok().ends_with("done: touch /mine/x\nro\n"), "{out:?}");
+    assert_eq!(out.stdout.matches("done: ").count(), 1, "{out:?}");
+    assert_eq!(out.stdout.matches("Read-only file system").count(), 7, "{out:?}");
+    assert_eq!(fs::read_to_string(c.bundle.rootfs("etc/f")).unwrap(), "as it was\n");
+}
+
 #[test]
 fn r004_root_is_writable_by_default() {
     let c = Bundle::sh("echo written > /x").container();

@@ -287,6 +287,76 @@ fn r157_r161_bad_devices_are_refused() {
     }
 }
 
+/// What `ip` inside of a container's network namespace says of a device.
+fn inside(c: &Container, args: &str) -> String {
+    let namespace = format!("--net=/proc/{}/ns/net", c.pid().as_raw_pid());
+    let call = Call::new("/usr/bin/nsenter").args([&*namespace, "/usr/sbin/ip"]);
+    call.args(args.split(' ')).run().ok().to_owned()
+}
+
+/// All that belongs to a device and to its addresses goes with it.
+#[test]
+fn r157_what_a_device_is_called_and_how_its_addresses_are_meant_is_kept() {
+    deviates!(["runc", "crun"], "R157: newer than these");
+    let device = device!(&[
+        "10.77.20.1 peer 10.77.20.2",
+        "10.77.21.1/24 broadcast 10.77.21.77",
+        "10.77.22.1/24 metric 5 noprefixroute",
+    ]);
+    ip(&format!("link set {} alias boat group 7 txqueuelen 777", device.name())).ok();
+    let c = Bundle::sleeper().set("/linux/netDevices", json!({device.name(): {"name": "in0"}}));
+    let c = c.container().up();
+    let link = inside(&c, "-d link show dev in0");
+    for words in ["alias boat", "group 7 ", "qlen 777"] {
+        assert!(link.contains(words), "{words}: {link}");
+    }
+    let addresses = inside(&c, "-o addr show dev in0");
+    for words in [
+        "10.77.20.1 peer 10.77.20.2/32",
+        "10.77.21.1/24 brd 10.77.21.77",
+        "10.77.22.1/24 metric 5",
+        "noprefixroute",
+    ] {
+        assert!(addresses.contains(words), "{words}: {addresses}");
+    }
+}
+
+/// More than one message of netlink(7) holds.
+#[test]
+fn r157_a_thousand_addresses() {
+    deviates!(["runc", "crun"], "R157: newer than these");
+    let device = device!(&[]);
+    let batch: String = (0..1000)
+        .map(|n| format!("addr add 10.78.{}.{}/32 dev {}\n", n / 250, n % 250 + 1, device.name()))
+        .collect();
+    Call::new("/usr/sbin/ip").args(["-batch", "-"]).stdin(&batch).run().ok();
+    let c = Bundle::sleeper().set("/linux/netDevices", json!({device.name(): {"name": "in0"}}));
+    let c = c.container().up();
+    assert_eq!(inside(&c, "-4 -o addr show dev in0").lines().count(), 1000);
+}
+
+#[test]
+fn r158_names_may_be_swapped() {
+    deviates!(["runc", "crun"], "R158: newer than these");
+    let (one, two) = (device!(&["10.77.23.1/24"]), device!(&["10.77.24.1/24"]));
+    let devices = json!({one.name(): {"name": two.name()}, two.name(): {"name": one.name()}});
+    let c = Bundle::sleeper().set("/linux/netDevices", devices).container().up();
+    for (device, address) in [(&one, "10.77.24.1/24"), (&two, "10.77.23.1/24")] {
+        let seen = inside(&c, &format!("addr show dev {}", device.name()));
+        assert!(seen.contains(address), "{seen}");
+    }
+}
+
+/// 15 bytes are the most (IFNAMSIZ), before the kernel has put its number in.
+#[test]
+fn r160_a_template_as_long_as_a_name_may_be() {
+    deviates!(["runc", "crun"], "R160: the renamed device is not found");
+    let device = device!(&["10.77.25.1/24"]);
+    let devices = json!({device.name(): {"name": "a234567890123%d"}});
+    let out = with("ip addr show dev a2345678901230", devices).run();
+    assert!(out.ok().contains("10.77.25.1/24"), "{out:?}");
+}
+
 #[test]
 fn r157_needs_a_network_namespace_of_its_own() {
     deviates!(["runc", "crun"], "R157: newer than these");

@@ -11,6 +11,36 @@ fn stat_with(scheduler: Value) -> crate::harness::Output {
         .run()
 }
 
+/// `struct sched_attr` (sched_setattr(2)).
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Attributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+}
+
+/// What the kernel says of the init of a container with this scheduler.
+#[track_caller]
+fn attributes_with(scheduler: Value) -> Attributes {
+    let c = Bundle::sleeper().set("/process/scheduler", scheduler).container().up();
+    let mut seen = Attributes::default();
+    let (pid, size) = (c.pid().as_raw_pid(), size_of::<Attributes>());
+    // SAFETY: the structure is as long as the kernel is told, and outlives the call.
+    #[expect(unsafe_code, reason = "rustix has no sched_getattr")]
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut seen, size, 0) };
+    assert_eq!(got, 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(seen.size as usize, size);
+    seen
+}
+
 fn refused(pointer: &str, value: Value, field: &str) {
     let c = Bundle::sh("echo ran").set(pointer, value.clone()).container();
     let out = c.create();
@@ -229,6 +259,19 @@ fn r094_r095_r096_deadline_policy() {
     let out = stat_with(scheduler);
     assert_eq!(out.ok(), "6 0 0\n");
     assert_eq!(out.stderr, "");
+    for (flags, shown) in [
+        (&[][..], 0),
+        (&["SCHED_FLAG_RESET_ON_FORK"][..], 1),
+        (&["SCHED_FLAG_RECLAIM"][..], 2),
+        (&["SCHED_FLAG_DL_OVERRUN"][..], 4),
+        (&["SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM"][..], 7),
+    ] {
+        let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_001,
+            "deadline": 10_000_002, "period": 20_000_003, "flags": flags});
+        let seen = attributes_with(scheduler);
+        assert_eq!((seen.policy, seen.flags), (6, shown), "{flags:?}");
+        assert_eq!((seen.runtime, seen.deadline, seen.period), (1_000_001, 10_000_002, 20_000_003));
+    }
     // More than the machine has: the kernel's EBUSY comes with its meaning. Not
     // a test of its own, as it would take away what the above needs.
     let whole = json!({"policy": "SCHED_DEADLINE", "runtime": 20_000_000,
@@ -317,19 +360,40 @@ fn r099_exec_has_its_own_io_priority() {
     assert_eq!(out.ok(), "best-effort: prio 5\n");
 }
 
-/// Every flag of the spec is passed on: the kernel takes it, or what it says is
-/// told with the field.
+/// sched_setattr(2): what is kept is what the caller had, whatever stands beside the flag.
 #[test]
-fn r096_r097_every_flag_reaches_the_kernel() {
+fn r096_what_is_to_be_kept_is_kept() {
     deviates!(["runc", "crun"], "R096: newer than these");
-    for flag in ["RESET_ON_FORK", "KEEP_POLICY", "KEEP_PARAMS", "UTIL_CLAMP_MIN", "UTIL_CLAMP_MAX"]
-    {
-        let flags = [format!("SCHED_FLAG_{flag}")];
-        let out = stat_with(json!({"policy": "SCHED_BATCH", "flags": flags}));
+    let own = |flags: &[&str]| {
+        let seen = attributes_with(json!({"policy": "SCHED_BATCH", "nice": 7, "flags": flags}));
+        (seen.policy, seen.nice, seen.flags)
+    };
+    let (policy, params) = ("SCHED_FLAG_KEEP_POLICY", "SCHED_FLAG_KEEP_PARAMS");
+    assert_eq!(own(&[]), (3, 7, 0));
+    assert_eq!(own(&[policy]), (0, 7, 0));
+    // Linux takes the policy for one of the parameters.
+    assert_eq!(own(&[params]).1, 0);
+    assert_eq!(own(&[policy, params]), (0, 0, 0));
+    assert_eq!(own(&["SCHED_FLAG_RESET_ON_FORK"]), (3, 7, 1));
+}
+
+/// Where the kernel has clamps the values are read back, elsewhere its refusal is told.
+#[test]
+fn r096_r097_clamps_of_utilisation() {
+    deviates!(["runc", "crun"], "R097: 0 for both");
+    for (flag, least, most) in [
+        ("SCHED_FLAG_UTIL_CLAMP_MIN", Some(0), None),
+        ("SCHED_FLAG_UTIL_CLAMP_MAX", None, Some(1024)),
+    ] {
+        let scheduler = json!({"policy": "SCHED_BATCH", "flags": [flag]});
+        let out = stat_with(scheduler.clone());
         if out.code != 0 {
-            let told = "process.scheduler: sched_setattr(SCHED_BATCH";
-            assert!(flag.starts_with("UTIL") && out.stderr.contains(told), "{flag}: {out:?}");
-            assert!(out.stderr.contains("no utilisation clamp"), "{flag}: {out:?}");
+            out.fails_with(&["process.scheduler: sched_setattr(SCHED_BATCH"]);
+            out.fails_with(&["no utilisation clamp"]);
+            continue;
         }
+        let seen = attributes_with(scheduler);
+        assert!(least.is_none_or(|least| seen.util_min == least), "{seen:?}");
+        assert!(most.is_none_or(|most| seen.util_max == most), "{seen:?}");
     }
 }

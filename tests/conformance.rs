@@ -1,4 +1,5 @@
-//! How `hack/conformance` reads what the validation suite prints, and whether what it wrote belongs together.
+//! How `hack/conformance` reads what the validation suite prints, how `hack/ledger` reads what the tests print, and
+//! whether what they wrote belongs together.
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
@@ -162,5 +163,104 @@ fn a_mutation_is_applied_once_or_not_at_all() {
         ["R001 src/a.rs\n- a\n", "# a\nR1 src/a.rs\n- a\n", "# a\nR001 src/a.rs\n", "# a\n- a\n"]
     {
         assert!(list::parse("part", bad).is_err(), "{bad}");
+    }
+}
+
+/// What `hack/ledger.awk` makes of rows, reasons and a log.
+fn ledger(rows: &str, reasons: &str, log: &str) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut awk = Command::new("awk");
+    awk.args(["-F", "\t", "-f", "hack/ledger.awk"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, text) in [("rows", rows), ("reasons", reasons), ("log", log)] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        awk.arg(dir.path().join(name));
+    }
+    let output = awk.output().unwrap();
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_row_is_yes_by_tests_and_by_nothing_else() {
+    let rows = "id\tpart\ttitle\nR001\t1.1\tone\nR002\t1.1\ttwo\nR003\t1.1\tthree\n\
+                R004\t1.1\tfour\nR005\t1.1\tfive\nR006\t2.1\tsix\nR007\t2.1\tseven\n";
+    let reasons = "id\treason\tstate\nR002\tno kernel has it\trefused\n\
+                   R003\tno machine has it\tnot shown\nR005\tlater\nR007\twhy\tnot shown\n";
+    let log = "world: v1\ntest a::r001_r002_both ... ok\ntest a::r001_fails_once ... ok\n\
+               skipped: pinnace: a::r004_alone: a disk\ntest a::r004_alone ... ok\n\
+               test r006_x ... FAILED\nworld: v2\ntest r007_y ... FAILED\ntest r003_z ... ok\n";
+    let text = ledger(rows, reasons, log).unwrap();
+    for line in [
+        "| R001 | one | yes | v1 | `a::r001_fails_once`, `a::r001_r002_both` |",
+        "| R002 | two | refused | v1 | no kernel has it: `a::r001_r002_both` |",
+        "| R003 | three | not shown | v2 | no machine has it: `r003_z` |",
+        "| R004 | four | not shown |  | not here: a disk |",
+        "| R005 | five | no |  | later |",
+        "| R006 | six | no |  | `r006_x` fails |",
+        "| R007 | seven | no |  | `r007_y` fails |",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+    let sums = |part: &str| text.lines().find(|line| line.starts_with(part)).unwrap().to_owned();
+    assert!(sums("| the spec").contains("| 5 | 1/1/1/2 |"), "{text}");
+    assert!(sums("| all").contains("| 7 | 1/3/1/2 |"), "{text}");
+    assert_eq!(ledger(rows, "R002\twhy\tperhaps\n", log), None, "no such state");
+}
+
+/// The rows of `docs/conformance.md`, as cells: id, title, state, where, tests or why not.
+fn rows_of_the_ledger() -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conformance.md"))
+        .unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| R"));
+    // A title may have a bar in it, the other cells have none.
+    let cells =
+        |row: &str| row.trim_matches('|').split(" | ").map(|c| c.trim().to_owned()).collect();
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_ledger_has_the_sums_of_its_rows_and_so_has_the_readme() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let text = std::fs::read_to_string(format!("{root}/docs/conformance.md")).unwrap();
+    let features = std::fs::read_to_string(format!("{root}/docs/features.tsv")).unwrap();
+    let is_spec = |id: &str| {
+        let line = features.lines().find(|line| line.starts_with(&format!("{id}\t"))).unwrap();
+        let part = line.split('\t').nth(1).unwrap();
+        part.starts_with("1.") && part != "1.10"
+    };
+    let rows = rows_of_the_ledger();
+    let count = |state: &str, spec: bool| {
+        let of = rows.iter().filter(|row| !spec || is_spec(&row[0]));
+        of.filter(|row| row[2] == state).count()
+    };
+    for (name, spec) in [("| all |", false), ("| the spec (1.1 to 1.9) |", true)] {
+        let sums =
+            ["yes", "no", "refused", "not shown"].map(|state| count(state, spec).to_string());
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split(" | ").nth(2).unwrap(), sums.join("/"), "{name}");
+    }
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let words = format!(
+        "pinnace has {}; {} more are refused, as no kernel has them, and {} not shown",
+        count("yes", true),
+        count("refused", true),
+        count("not shown", true)
+    );
+    assert!(readme.replace('\n', " ").contains(&words), "README.md: {words}");
+}
+
+/// Of each state that is no yes there is a reason, and the reasons of `docs/not-yet.tsv` are used.
+#[test]
+fn the_ledger_has_the_states_of_not_yet() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/not-yet.tsv")).unwrap();
+    let rows = rows_of_the_ledger();
+    for line in text.lines().skip(1) {
+        let fields: Vec<_> = line.split('\t').collect();
+        let row = rows.iter().find(|row| row[0] == fields[0]).unwrap();
+        assert_eq!(row[2], *fields.get(2).unwrap_or(&"no"), "{line}");
+        assert!(row[4].starts_with(fields[1]), "{line}: {row:?}");
+    }
+    for row in rows.iter().filter(|row| row[2] != "yes") {
+        assert!(row[4].len() > 3, "{row:?}");
     }
 }

@@ -101,7 +101,7 @@ fn a_kept_filter_is_the_same_and_damage_is_seen() {
 }
 
 #[test]
-fn numbers_are_those_of_libseccomp() {
+fn r228_numbers_are_those_of_libseccomp() {
     let (mut checked, mut differences) = (0, Vec::new());
     for arch in known_archs() {
         for name in seccomp::calls() {
