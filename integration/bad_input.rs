@@ -104,6 +104,8 @@ config! {
     r001_r291_oci_version_zeros: "/ociVersion" = "01.0.0" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_minor_zeros: "/ociVersion" = "1.00.0" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_pre_zeros: "/ociVersion" = "1.0.0-rc.01" => ["ociVersion", "SemVer"], not BOTH;
+    r001_r291_oci_version_pre_number: "/ociVersion" = "1.0.0-01" => ["ociVersion", "SemVer"], not BOTH;
+    r001_r291_oci_version_empty_in_pre: "/ociVersion" = "1.0.0-a..b" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_empty_pre: "/ociVersion" = "1.0.0-" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_empty_build: "/ociVersion" = "1.0.0+" => ["ociVersion", "SemVer"], not BOTH;
     r001_r291_oci_version_two_builds: "/ociVersion" = "1.0.0+a+b" => ["ociVersion", "SemVer"], not BOTH;
@@ -143,6 +145,13 @@ config! {
     device_type_unknown: "/linux/devices" = [{"type": "q", "path": "/dev/q", "major": 1, "minor": 3}] =>
         ["linux.devices[0].type"], not "crun";
     device_without_numbers: "/linux/devices" = [{"type": "c", "path": "/dev/q"}] => ["linux.devices[0]", "major"], not BOTH;
+    device_major_above_12_bits: "/linux/devices" = [{"type": "c", "path": "/dev/q", "major": 4096, "minor": 3}] =>
+        ["linux.devices[0].major", "4096"], not BOTH;
+    device_minor_above_20_bits: "/linux/devices" = [{"type": "b", "path": "/dev/q", "major": 1, "minor": 1_048_576}] =>
+        ["linux.devices[0].minor", "1048576"], not BOTH;
+    device_uid_that_is_none: "/linux/devices" = [{"type": "p", "path": "/dev/q", "uid": 4_294_967_295_u32}] =>
+        ["linux.devices[0].uid", "4294967295"], not BOTH;
+    cpu_quota_below_minus_one: "/linux/resources/cpu" = {"quota": -5} => ["linux.resources.cpu.quota", "-5"], not BOTH;
     device_path_relative: "/linux/devices" = [{"type": "c", "path": "dev/q", "major": 1, "minor": 3}] =>
         ["linux.devices[0].path"], not BOTH;
     device_rule_of_unknown_type: "/linux/resources/devices" = [{"allow": true, "type": "q", "access": "r"}] =>

@@ -97,6 +97,17 @@ fn r269_r270_a_cgroup_of_the_callers_stays() {
     let path = unique_path(&Bundle::sleeper());
     let dirs = everywhere(&path);
     dirs.iter().for_each(|dir| fs::create_dir_all(dir).unwrap());
+    for (at, value) in [
+        ("/linux/sysctl", json!({"net.ipv4.no_such_key": "1"})),
+        ("/process/args", json!(["/no/such/program"])),
+    ] {
+        let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).set(at, value).container();
+        c.create().fails();
+        for dir in &dirs {
+            let list = fs::read_to_string(dir.join("cgroup.procs"));
+            assert_eq!(list.unwrap_or_else(|e| panic!("{}: {e}", dir.display())), "");
+        }
+    }
     for _ in 0..2 {
         let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
         c.create().ok();

@@ -2,6 +2,7 @@
 
 use crate::harness::{Bundle, Value, deviates, json};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 fn device(kind: &str, path: &str, major: u32, minor: u32) -> Value {
     json!({"type": kind, "path": path, "major": major, "minor": minor, "fileMode": 0o640,
@@ -300,4 +301,221 @@ fn r174_the_default_devices_outlive_a_denial_of_one() {
         )
         .run();
     assert_eq!(out.ok(), "made\n");
+}
+
+/// A device of the test's own, zero by another name.
+fn zero(path: &str, mode: u32, uid: u32, gid: u32) -> Value {
+    json!({"type": "c", "path": path, "major": 1, "minor": 5, "fileMode": mode, "uid": uid,
+           "gid": gid})
+}
+
+/// A node outside of the container, which must stay as it is: type and numbers, mode, owner.
+fn decoy(bundle: &Bundle, name: &str) -> (std::path::PathBuf, [u64; 4]) {
+    let path = bundle.dir().join(name);
+    node(&path, 1, 5);
+    let seen = attributes(&path);
+    (path, seen)
+}
+
+fn attributes(path: &std::path::Path) -> [u64; 4] {
+    let stat = fs::symlink_metadata(path).unwrap();
+    [stat.rdev(), stat.mode().into(), stat.uid().into(), stat.gid().into()]
+}
+
+/// config-linux.md, "Devices": the owner is "in the container namespace". There is one mount at
+/// `/`, and nobody else's node has changed.
+#[test]
+fn r150_r151_r156_a_device_in_a_user_namespace_has_its_mode_and_owner() {
+    let script = "stat -c '%n %t:%T %a %u:%g' /dev/mine /dev/block /dev/null /some/where/x; \
+                  head -c 2 /dev/mine | od -An -tx1; awk '$5 == \"/\"' /proc/self/mountinfo | wc -l";
+    let bundle = allow_all(Bundle::sh(script)).user_namespace();
+    let host = attributes("/dev/null".as_ref());
+    let out = bundle
+        .set("/process/user", json!({"uid": 1, "gid": 7}))
+        .set("/linux/devices/-", zero("/dev/mine", 0o640, 1, 2))
+        .set("/linux/devices/-", device("b", "/dev/block", 7, 99))
+        .set(
+            "/linux/devices/-",
+            json!({"type": "c", "path": "/dev/null", "major": 1, "minor": 3, "fileMode": 0o602,
+                   "uid": 9}),
+        )
+        .set("/linux/devices/-", zero("/some/where/x", 0o6751, 65535, 0))
+        .run();
+    assert_eq!(attributes("/dev/null".as_ref()), host);
+    deviates!(["runc", "crun"], "R151: the host's own node is bound");
+    assert_eq!(
+        out.ok(),
+        "/dev/mine 1:5 640 1:2\n/dev/block 7:63 640 3:4\n/dev/null 1:3 602 9:0\n\
+         /some/where/x 1:5 6751 65535:0\n 00 00\n1\n"
+    );
+}
+
+#[test]
+fn r151_r156_a_device_in_a_joined_user_namespace_has_its_mode_and_owner() {
+    let first = Bundle::sleeper().user_namespace().container().up();
+    let path = format!("/proc/{}/ns/user", first.pid().as_raw_pid());
+    let out = allow_all(Bundle::sh("stat -c '%t:%T %a %u:%g' /dev/mine; : < /dev/mine && echo 3"))
+        .user_namespace()
+        .namespace("user", Some(&path))
+        .set("/process/user", json!({"uid": 1, "gid": 7}))
+        .set("/linux/devices/-", zero("/dev/mine", 0o400, 1, 2))
+        .run();
+    deviates!(["runc", "crun"], "R151: the host's own node is bound");
+    crate::harness::needs!(kernel_has_idmapped_tmpfs(), "Linux 6.3");
+    assert_eq!(out.ok(), "1:5 400 1:2\n3\n");
+}
+
+fn kernel_has_idmapped_tmpfs() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 3)
+}
+
+/// runtime.md, "Create": what cannot be applied is an error.
+#[test]
+fn r151_an_owner_that_the_user_namespace_does_not_map_is_refused() {
+    for (uid, gid) in [(70_000, 0), (0, 70_000)] {
+        let c = allow_all(Bundle::sh("true"))
+            .user_namespace()
+            .set("/linux/devices/-", zero("/dev/zero", 0o666, uid, gid))
+            .container();
+        deviates!(["runc", "crun"], "R151: the host's own node is bound");
+        c.create().fails_with(&["linux.devices[0]: /dev/zero: is a node of mode 0666 and owner"]);
+        c.create().fails_with(&["the user namespace does not map this owner"]);
+        let fifo = json!({"type": "p", "path": "/dev/p", "uid": uid, "gid": gid});
+        let out = Bundle::sh("true").user_namespace().set("/linux/devices/-", fifo).run();
+        out.fails_with(&["linux.devices[0]: /dev/p"]);
+    }
+}
+
+/// Neither the image's node nor one of the host is changed: another is laid upon it.
+#[test]
+fn r148_r150_r151_an_existing_node_has_the_mode_and_owner_that_are_asked() {
+    for user_namespace in [false, true] {
+        let script = "stat -c '%F %t:%T %a %u:%g' /opt/x /opt/p /opt/host; \
+                      awk '$5 == \"/\"' /proc/self/mountinfo | wc -l";
+        let bundle = allow_all(Bundle::sh(script)).file("opt/host", "");
+        let (x, p) = (bundle.rootfs("opt/x"), bundle.rootfs("opt/p"));
+        node(&x, 1, 5);
+        let (kind, cwd) = (rustix::fs::FileType::Fifo, rustix::fs::CWD);
+        rustix::fs::mknodat(cwd, &p, kind, 0o600.into(), 0).unwrap();
+        let (host, of_host) = decoy(&bundle, "decoy");
+        let (of_x, of_p) = (attributes(&x), attributes(&p));
+        let bundle = if user_namespace { bundle.user_namespace() } else { bundle };
+        let c = bundle
+            .bind(&host, "/opt/host", &["bind"])
+            .set("/linux/devices/-", zero("/opt/x", 0o6666, 9, 10))
+            .set(
+                "/linux/devices/-",
+                json!({"type": "p", "path": "/opt/p", "fileMode": 0o622, "uid": 3, "gid": 4}),
+            )
+            .set("/linux/devices/-", zero("/opt/host", 0o604, 5, 6))
+            .container();
+        let out = c.run();
+        assert_eq!(attributes(&x), of_x);
+        assert_eq!(attributes(&p), of_p);
+        assert_eq!(attributes(&host), of_host);
+        deviates!(["runc", "crun"], "R148: what is there is taken as it is");
+        assert_eq!(
+            out.ok(),
+            "character special file 1:5 6666 9:10\nfifo 0:0 622 3:4\n\
+             character special file 1:5 604 5:6\n1\n",
+            "{user_namespace}"
+        );
+    }
+}
+
+/// What the configuration does not say is left as it is.
+#[test]
+fn r148_an_existing_node_is_taken_where_nothing_is_said_of_it() {
+    let bundle = allow_all(Bundle::sh("stat -c '%a %u:%g' /opt/x")).file("opt/y", "");
+    node(&bundle.rootfs("opt/x"), 1, 5);
+    let entry = json!({"type": "c", "path": "/opt/x", "major": 1, "minor": 5});
+    assert_eq!(bundle.set("/linux/devices/-", entry).run().ok(), "600 0:0\n");
+}
+
+/// Wherever a link of the image leads.
+#[test]
+fn r148_a_link_in_the_place_of_a_device_is_refused() {
+    for (user_namespace, inside) in [(false, false), (false, true), (true, false), (true, true)] {
+        let bundle = allow_all(Bundle::sh("true")).file("opt/y", "");
+        let (host, of_host) = decoy(&bundle, "decoy");
+        node(&bundle.rootfs("opt/zero"), 1, 5);
+        let target = if inside { "zero" } else { host.to_str().unwrap() };
+        std::os::unix::fs::symlink(target, bundle.rootfs("opt/link")).unwrap();
+        let bundle = if user_namespace { bundle.user_namespace() } else { bundle };
+        let c = bundle.set("/linux/devices/-", zero("/opt/link", 0o666, 1, 1)).container();
+        let out = c.create();
+        assert_eq!(attributes(&host), of_host);
+        assert_eq!(attributes(&c.bundle.rootfs("opt/zero"))[2..], [0, 0]);
+        deviates!(["runc", "crun"], "R148: EEXIST is accepted unseen");
+        out.fails_with(&["linux.devices[0]: /opt/link: mknodat"]);
+    }
+}
+
+/// chown(2) takes set-id bits away.
+#[test]
+fn r150_every_bit_of_the_mode_is_there() {
+    let out = allow_all(Bundle::sh("stat -c '%a %u:%g' /dev/a /dev/b"))
+        .set("/linux/devices/-", zero("/dev/a", 0o6751, 3, 4))
+        .set("/linux/devices/-", zero("/dev/b", 0o21_640, 0, 0))
+        .run();
+    deviates!(["runc", "crun"], "R150: not these");
+    assert_eq!(out.ok(), "6751 3:4\n1640 0:0\n");
+}
+
+/// What is on the host's /dev is the host's.
+#[test]
+fn r015_r146_a_listed_device_that_a_bound_dev_lacks_is_told() {
+    let bundle = Bundle::sh("ls /dev");
+    let dev = bundle.dir().join("dev");
+    for dir in ["pts", "shm", "mqueue"] {
+        fs::create_dir_all(dev.join(dir)).unwrap();
+    }
+    node(&dev.join("zero"), 1, 5);
+    node(&dev.join("other"), 1, 3);
+    let entry = json!({"destination": "/dev", "type": "none", "source": dev, "options": ["rbind"]});
+    let device = |path: &str| json!({"type": "c", "path": path, "major": 1, "minor": 5});
+    let out = bundle
+        .set("/mounts/1", entry)
+        .set("/linux/maskedPaths", json!([]))
+        .set(
+            "/linux/devices",
+            json!([device("/dev/zero"), device("/dev/other"), device("/dev/missing")]),
+        )
+        .run();
+    assert_eq!(out.ok(), "mqueue\nother\npts\nshm\nzero\n");
+    deviates!(["runc", "crun"], "R146: silent");
+    let warnings: Vec<_> = out.stderr.lines().filter(|line| line.contains("is bound")).collect();
+    assert_eq!(warnings.len(), 1, "{out:?}");
+    for (path, is_told) in [("/dev/zero", false), ("/dev/other", true), ("/dev/missing", true)] {
+        let told = format!("{path}: is not made where /dev is bound");
+        assert_eq!(warnings[0].contains(&told), is_told, "{path}: {out:?}");
+    }
+}
+
+/// As within another container: the host's nodes are bound as they are.
+#[test]
+fn r150_r151_a_caller_who_may_make_no_node_is_told_how_it_differs() {
+    let run = |device: Value| {
+        // With a hook the new process sees the host's /dev for a while.
+        let c = allow_all(Bundle::sh("stat -c '%a %u:%g' /dev/zero"))
+            .set("/linux/devices/-", device)
+            .set("/hooks/createRuntime", json!([{"path": "/bin/true"}]))
+            .container();
+        let runtime = crate::harness::runtime();
+        crate::harness::Call::new("/usr/bin/setpriv")
+            .args(["--bounding-set=-mknod", runtime.path.to_str().unwrap()])
+            .args(c.global())
+            .args(["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+            .run()
+    };
+    let out = run(zero("/dev/zero", 0o666, 0, 0));
+    deviates!(["runc", "crun"], "R150: silent, or EPERM");
+    assert_eq!((out.ok(), out.stderr.as_str()), ("666 0:0\n", ""));
+    let out = run(zero("/dev/zero", 0o600, 1, 0));
+    assert_eq!(out.ok(), "666 0:0\n");
+    let told =
+        "linux.devices[0]: /dev/zero: is a node of mode 0666 and owner 0:0, not 0600 and 1:0";
+    assert!(out.stderr.contains("warning") && out.stderr.contains(told), "{out:?}");
 }

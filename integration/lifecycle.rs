@@ -559,7 +559,8 @@ fn r459_orphans_of_a_foreground_run_are_reaped() {
 /// SemVer of any 1.x is taken; the state tells what the runtime itself complies with.
 #[test]
 fn r001_oci_version() {
-    for version in ["1.0.0", "1.0.2-dev", "1.2.1+dev", "1.99.0"] {
+    let long = "1.0.18446744073709551616";
+    for version in ["1.0.0", "1.0.2-dev", "1.2.1+dev", "1.0.0-0.a-b.--+00", "1.99.0", long] {
         let c = Bundle::sleeper().set("/ociVersion", json!(version)).container();
         c.create().ok();
         deviates!("crun", "R001: 1.0.0 whatever the configuration");

@@ -32,6 +32,7 @@ mod hook_process;
 mod hooks;
 mod inherited;
 mod killed;
+mod letter;
 mod lifecycle;
 mod limits;
 mod masks;

@@ -549,4 +549,7 @@ fn r103_an_user_without_ids_is_root_and_told() {
         deviates!(["runc", "crun"], "R103: silent");
         assert!(out.stderr.contains("process.user.gid: is required"), "{user}: {out:?}");
     }
+    let out = Bundle::new(["id", "-u"]).unset("/process", "user").run();
+    assert_eq!(out.ok(), "0\n");
+    assert!(out.stderr.contains("process.user.uid: is required"), "{out:?}");
 }

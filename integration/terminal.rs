@@ -84,6 +84,16 @@ fn r081_console_size_is_ignored_without_a_terminal() {
         let out =
             Bundle::sh("test -t 0 || echo none").set("/process/consoleSize", size.clone()).run();
         assert_eq!(out.ok(), "none\n", "{size}");
+        let unset = Bundle::sh("test -t 0 || echo none").unset("/process", "terminal");
+        let c = unset.set("/process/consoleSize", size.clone()).container();
+        assert_eq!(c.run().ok(), "none\n", "{size}");
+        let mut process = c.bundle.config()["process"].clone();
+        process["args"] = json!(["echo", "no terminal"]);
+        let file = c.bundle.dir().join("process.json");
+        std::fs::write(&file, process.to_string()).unwrap();
+        let c = Bundle::sleeper().container().up();
+        let out = c.exec_with(["--process", file.to_str().unwrap()], []);
+        assert_eq!(out.ok(), "no terminal\n", "{size}");
     }
 }
 

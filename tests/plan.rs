@@ -111,6 +111,7 @@ fn r006_r011_r091_r152_r296_shoulds_are_no_errors() {
             advice,
             advice,
             advice,
+            ("advice", "default devices"),
         ]
     );
 }

@@ -465,6 +465,26 @@ fn the_root() {
 }
 
 #[test]
+fn r151_owners_of_devices_have_ids_on_the_host() {
+    let device = |owner: Value| {
+        let mut entry = json!({"type": "c", "path": "/a", "major": 1, "minor": 1});
+        entry.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+        let map = json!([{"containerID": 1, "hostID": 100_000, "size": 10}]);
+        let (rootfs, _) = good(|c| {
+            c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]);
+            c["linux"]["uidMappings"] = map.clone();
+            c["linux"]["gidMappings"] = map;
+            c["linux"]["devices"] = json!([entry]);
+        });
+        rootfs.devices[6].on_host
+    };
+    assert_eq!(device(json!({"uid": 1, "gid": 10})), Some((100_000, 100_009)));
+    assert_eq!(device(json!({"uid": 0, "gid": 1})), None);
+    assert_eq!(device(json!({"uid": 1, "gid": 11})), None);
+    assert_eq!(device(json!({})), Some((0, 0)), "nobody is root there");
+}
+
+#[test]
 fn masked_and_readonly_paths() {
     for field in ["maskedPaths", "readonlyPaths"] {
         error(

@@ -120,6 +120,9 @@ fn explain(node: &Node, file: &File, done: rustix::io::Result<()>) -> Result<()>
         Errno::BUSY if file.name.starts_with("memory.") => {
             error.hint("the limit is below the present use")
         }
+        Errno::OPNOTSUPP if file.name.contains(".bfq.") => {
+            error.hint("weights of a device need bfq in its /sys/block/NAME/queue/scheduler")
+        }
         _ => match value_hint(&file.name) {
             Some(hint) => error.hint(hint),
             None => error,
@@ -166,14 +169,23 @@ fn any_order(cgroup: &Cgroup, files: &[File]) -> Result<()> {
 }
 
 fn first_of(cgroup: &Cgroup, files: &[File]) -> Result<()> {
-    for (i, file) in files.iter().enumerate() {
+    let mut refused = (Errno::NOENT, None);
+    for file in files {
         let node = node_for(cgroup, file.controller, &file.field)?;
         match try_one(node, file)? {
-            Err(Errno::NOENT | Errno::OPNOTSUPP) if i + 1 < files.len() => {}
+            // What is said by a file that is there is told, and not that another is missing.
+            Err(errno @ (Errno::NOENT | Errno::OPNOTSUPP)) => {
+                if refused.0 == Errno::NOENT {
+                    refused = (errno, Some((node, file)));
+                }
+            }
             done => return explain(node, file, done),
         }
     }
-    Ok(())
+    match refused {
+        (errno, Some((node, file))) => explain(node, file, Err(errno)),
+        _ => Ok(()),
+    }
 }
 
 /// A rootless caller can neither change device rules nor, without power over

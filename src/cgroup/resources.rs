@@ -276,6 +276,11 @@ fn check_cpu(cpu: &Cpu, findings: &mut Findings) {
     {
         wrong("burst", format!("{burst} is more than cpu.quota, {quota}"));
     }
+    for (field, time) in [("quota", cpu.quota), ("realtimeRuntime", cpu.realtime_runtime)] {
+        if let Some(time) = time.filter(|time| *time < -1) {
+            wrong(field, format!("{time} is neither a time nor -1"));
+        }
+    }
     if let Some(idle) = cpu.idle.filter(|idle| !(0..=1).contains(idle)) {
         wrong("idle", format!("{idle} is neither 0 nor 1"));
     }

@@ -1,5 +1,6 @@
 //! What `create` decides before it makes anything, and what `plan` shows.
 
+use super::kill::{STOP_SIGNAL, parse_signal};
 use super::seccomp;
 use crate::cgroup::{Cgroup, Write};
 use crate::plan::{self, Findings, Options, Plan};
@@ -57,6 +58,12 @@ impl Decided {
         if let Some(process) = &plan.process {
             let (apparmor, selinux) = (&process.apparmor_profile, &process.selinux_label);
             findings.keep(lsm::check(apparmor.as_deref(), selinux.as_deref()));
+        }
+        if let Some(name) = spec.annotations.get(STOP_SIGNAL).filter(|name| !name.is_empty())
+            && parse_signal(name).is_err()
+        {
+            let without = "`kill` without a signal will fail";
+            findings.warn(format!("annotations.{STOP_SIGNAL}: unknown signal {name:?}: {without}"));
         }
         let filter = spec.seccomp().and_then(|profile| seccomp::plan(profile, findings));
         let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));

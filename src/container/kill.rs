@@ -1,7 +1,7 @@
 //! `kill`: sends a signal to the container's process.
 
 use super::{Container, Runtime, not_running};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec::Status;
 use crate::store::Record;
 use crate::sys::signal::{RTMAX, RTMIN, from_number};
@@ -47,7 +47,7 @@ const NAMES: [(&str, i32); 34] = [
 ];
 
 /// The annotation that names the default signal (config.md, "Annotations").
-const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
+pub(super) const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
 /// A signal by number (`9`), name (`KILL`) or full name (`SIGKILL`), in any
 /// case; `RTMIN+1` and `RTMAX-1` too. `0` is no signal: it only asks whether
@@ -85,8 +85,11 @@ pub fn parse_signal(text: &str) -> Result<Option<Signal>> {
 /// "container not running", which engines match.
 pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Result<()> {
     let container = Container::find(runtime, id)?;
-    let annotated = container.record.annotations.get(STOP_SIGNAL).map(String::as_str);
-    let signal = parse_signal(signal.or(annotated).unwrap_or("TERM"))?;
+    let annotated = container.record.annotations.get(STOP_SIGNAL).filter(|name| !name.is_empty());
+    let signal = match (signal, annotated) {
+        (None, Some(name)) => parse_signal(name).at(|| format!("annotations.{STOP_SIGNAL}"))?,
+        (given, _) => parse_signal(given.unwrap_or("TERM"))?,
+    };
     let (status, pidfd) = container.status_and_init()?;
     let record = &container.record;
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {

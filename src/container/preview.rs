@@ -7,7 +7,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Result, printable};
 use crate::plan::findings::{Finding, Severity};
 use crate::plan::mounts::{self, Kind};
-use crate::plan::rootfs::{Device, DeviceKind};
+use crate::plan::rootfs::{Device, DeviceKind, Rootfs};
 use crate::plan::{self, Findings, Hook, IdMaps, Options, Plan, Process, capabilities, scheduling};
 use crate::security::seccomp::{self, Filter};
 use crate::spec::{self, IdMapping, Spec};
@@ -50,6 +50,7 @@ impl Preview {
         let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
         look::document(&bundle, &decided, driver, &mut findings);
         look::host(runtime, &decided.plan, driver, &mut findings);
+        look_below_root(&decided.plan.rootfs, &mut findings);
         let rows =
             [["uid".into(), uid.as_raw().into()], ["rootless".into(), driver.rootless.into()]];
         let rows = rows.map(|row| row.to_vec()).to_vec();
@@ -92,6 +93,27 @@ impl Preview {
         document.insert("plan".into(), plan);
         document.into()
     }
+}
+
+/// root.readonly is about one mount: what the host has mounted below comes with its own flags.
+fn look_below_root(rootfs: &Rootfs, findings: &mut Findings) {
+    let root = std::fs::canonicalize(&rootfs.path);
+    let table = std::fs::read_to_string("/proc/self/mountinfo");
+    let (Ok(root), Ok(table), true) = (root, table, rootfs.readonly) else { return };
+    // proc_pid_mountinfo(5): the fifth field, with spaces as \040.
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| point.replace("\\040", " "));
+    for point in points.filter(|point| is_below(point, &root)).take(MOST_POINTS) {
+        findings.advise(format!("root.readonly: {point} is another mount, and stays as it is"));
+    }
+}
+
+/// All mounts of the host are below a root of `/`.
+const MOST_POINTS: usize = 5;
+
+fn is_below(point: &str, root: &Path) -> bool {
+    let point = Path::new(point);
+    point != root && point.starts_with(root)
 }
 
 impl fmt::Display for Preview {

@@ -95,6 +95,9 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     // Modes are given exactly below.
     rustix::process::umask(Mode::empty());
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
+    if let Some(text) = root.warning() {
+        wire.send(&ToParent::Warning(text.into()))?;
+    }
     run_hooks(plan, &root, &init.hook_env, wire)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(shared.proc, &plan.sysctl)?;

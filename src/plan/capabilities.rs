@@ -85,8 +85,8 @@ pub fn list(mask: u64) -> String {
     names(mask).collect::<Vec<_>>().join(", ")
 }
 
-/// Turns the names into masks. What the kernel could not be asked for is a warning, as
-/// config.md wants it; what the kernel would refuse is an error.
+/// Turns the names into masks. What the kernel would not grant is a warning, as config.md
+/// wants it, and is left out.
 ///
 /// Without `process.capabilities` the process has none: that is what the peers
 /// do, and what a configuration that is silent should mean.
@@ -111,27 +111,13 @@ pub fn plan<'a>(sets: Option<&'a spec::Capabilities>, findings: &mut Findings) -
         inheritable: mask("inheritable", &sets.inheritable),
         ambient: mask("ambient", &sets.ambient),
     };
-    refuse_unbounded(wanted, findings);
     grant(wanted, findings)
 }
 
-/// capset(2) takes nothing into the inheritable set that the bounding set does not have.
-fn refuse_unbounded(wanted: Capabilities, findings: &mut Findings) {
-    let beyond = wanted.inheritable & !wanted.bounding;
-    if beyond != 0 {
-        findings.error(
-            Error::new(format!(
-                "process.capabilities.inheritable: cannot grant {}: not in process.capabilities.bounding",
-                list(beyond)
-            ))
-            .hint("capset(2) takes nothing beyond the bounding set"),
-        );
-    }
-}
-
-/// As far as it goes: the effective set is a part of the permitted one, the ambient set
-/// of the permitted and the inheritable one (capabilities(7)). What is permitted beyond the
-/// bounding set stays, as execve(2) is called with it, and takes it away.
+/// As far as it goes: the inheritable set is a part of the bounding one, the effective set of
+/// the permitted one, the ambient set of the permitted and the inheritable one
+/// (capabilities(7), capset(2)). What is permitted beyond the bounding set stays, as execve(2)
+/// is called with it, and takes it away.
 fn grant(wanted: Capabilities, findings: &mut Findings) -> Capabilities {
     let mut part = |set: &str, wanted: u64, of: &str, whole: u64| {
         let beyond = wanted & !whole;
@@ -143,11 +129,13 @@ fn grant(wanted: Capabilities, findings: &mut Findings) -> Capabilities {
         }
         wanted & whole
     };
+    let inheritable = part("inheritable", wanted.inheritable, "bounding", wanted.bounding);
     part("permitted", wanted.permitted, "bounding", wanted.bounding);
     let effective = part("effective", wanted.effective, "permitted", wanted.permitted);
     let ambient = part("ambient", wanted.ambient, "permitted", wanted.permitted);
     let ambient = part("ambient", ambient, "inheritable", wanted.inheritable);
-    Capabilities { effective, ambient, ..wanted }
+    let ambient = part("ambient", ambient, "bounding", wanted.bounding);
+    Capabilities { effective, inheritable, ambient, ..wanted }
 }
 
 #[cfg(test)]
@@ -157,50 +145,54 @@ mod tests {
     const KILL: u64 = 1 << 5;
     const RAW: u64 = 1 << 13;
 
-    fn planned(sets: [&[&str]; 5]) -> (Capabilities, Vec<String>, Vec<String>) {
+    fn planned(sets: [&[&str]; 5]) -> (Capabilities, Vec<String>) {
         let [bounding, effective, permitted, inheritable, ambient] =
             sets.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         let sets = spec::Capabilities { bounding, effective, permitted, inheritable, ambient };
         let mut findings = Findings::default();
         let plan = plan(Some(&sets), &mut findings);
-        let errors = findings.errors().iter().map(ToString::to_string).collect();
-        (plan, findings.warnings().to_vec(), errors)
+        assert!(findings.errors().is_empty());
+        (plan, findings.warnings().to_vec())
     }
 
     #[test]
     fn what_cannot_be_granted_is_told_and_left_out() {
         let both: &[&str] = &["CAP_KILL", "CAP_NET_RAW"];
         let one: &[&str] = &["CAP_KILL"];
-        let (plan, warnings, errors) = planned([both, both, one, both, both]);
+        let (plan, warnings) = planned([both, both, one, both, both]);
         assert_eq!((plan.effective, plan.permitted, plan.ambient), (KILL, KILL, KILL));
         assert_eq!((plan.bounding, plan.inheritable), (KILL | RAW, KILL | RAW));
         let why = "cannot grant CAP_NET_RAW: not in process.capabilities.permitted";
         let field = |set: &str| format!("process.capabilities.{set}: {why}");
         assert_eq!(warnings, [field("effective"), field("ambient")]);
-        assert!(errors.is_empty());
-        let (plan, warnings, errors) = planned([one, both, both, &[], &[]]);
+        let (plan, warnings) = planned([one, both, both, &[], &[]]);
         assert_eq!((plan.effective, plan.permitted), (KILL | RAW, KILL | RAW));
         let why = "permitted: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
         assert_eq!(warnings, [format!("process.capabilities.{why}")]);
-        assert!(errors.is_empty());
-        let (plan, warnings, _) = planned([both, &[], both, one, both]);
+        let (plan, warnings) = planned([both, &[], both, one, both]);
         assert_eq!((plan.permitted, plan.ambient), (KILL | RAW, KILL));
         assert!(warnings[0].ends_with("not in process.capabilities.inheritable"), "{warnings:?}");
         assert_eq!(warnings.len(), 1);
     }
 
     #[test]
-    fn what_the_kernel_would_refuse_is_an_error() {
-        let (_, _, errors) = planned([&["CAP_KILL"], &[], &[], &["CAP_KILL", "CAP_NET_RAW"], &[]]);
-        assert_eq!(errors.len(), 1);
-        let wanted = "process.capabilities.inheritable: cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
-        assert!(errors[0].starts_with(wanted), "{errors:?}");
+    fn what_is_inheritable_beyond_the_bounding_set_is_left_out() {
+        let both: &[&str] = &["CAP_KILL", "CAP_NET_RAW"];
+        let (plan, warnings) = planned([&["CAP_KILL"], &[], &["CAP_KILL"], both, &["CAP_KILL"]]);
+        assert_eq!((plan.inheritable, plan.ambient), (KILL, KILL));
+        let why = "cannot grant CAP_NET_RAW: not in process.capabilities.bounding";
+        assert_eq!(warnings, [format!("process.capabilities.inheritable: {why}")]);
+        let (plan, warnings) = planned([&[], &[], &["CAP_KILL"], &["CAP_KILL"], &["CAP_KILL"]]);
+        assert_eq!((plan.inheritable, plan.ambient), (0, 0));
+        let fields: Vec<_> = warnings.iter().map(|text| text.split(':').next().unwrap()).collect();
+        let sets = ["inheritable", "permitted", "ambient"];
+        assert_eq!(fields, sets.map(|set| format!("process.capabilities.{set}")));
     }
 
     #[test]
     fn an_unknown_name_is_told_once() {
         let names: &[&str] = &["CAP_X", "CAP_KILL", "CAP_X", "CAP_KILL"];
-        let (plan, warnings, _) = planned([names, names, names, &[], &[]]);
+        let (plan, warnings) = planned([names, names, names, &[], &[]]);
         assert_eq!((plan.bounding, plan.effective), (KILL, KILL));
         assert_eq!(warnings, ["process.capabilities.bounding: ignoring unknown \"CAP_X\""]);
     }

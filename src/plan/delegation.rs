@@ -24,7 +24,8 @@ pub fn plan(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Opti
     }
 }
 
-fn host_id(line: &IdMapping, id: u32) -> Option<u32> {
+/// The id on the host that a line of a map has for `id`.
+pub(super) fn host_id(line: &IdMapping, id: u32) -> Option<u32> {
     let offset = id.checked_sub(line.container_id).filter(|offset| *offset < line.size)?;
     line.host_id.checked_add(offset)
 }

@@ -133,7 +133,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         process,
         hostname: in_uts("hostname", spec.hostname.as_deref(), &namespaces, findings),
         domainname: in_uts("domainname", spec.domainname.as_deref(), &namespaces, findings),
-        sysctl: sysctl::plan(&linux.sysctl, &namespaces, findings),
+        sysctl: sysctl::plan(&linux.sysctl, spec.domainname.as_deref(), &namespaces, findings),
         time_offsets: namespaces::time_offsets(&linux.time_offsets, &namespaces, findings),
         hooks: hooks::plan(spec.hooks.as_ref(), findings),
         annotations: spec.annotations.clone(),

@@ -140,6 +140,8 @@ const GROUPS: usize = 65_536;
 /// config.md, "Process": the size is ignored without a terminal.
 fn terminal(size: Option<spec::ConsoleSize>, findings: &mut Findings) -> Terminal {
     let Some(size) = size else { return Terminal { size: None } };
+    let caller = "in the foreground the caller's terminal has the say";
+    findings.advise(format!("process.consoleSize: {caller}"));
     let mut one = |field: &str, value: Option<u64>| {
         let field = format!("process.consoleSize.{field}");
         match value.map(u16::try_from) {

@@ -3,13 +3,14 @@
 //! "Mounts") and config-linux.md.
 
 use super::Findings;
+use super::delegation::host_id;
 use super::findings::missing;
 use super::mounts::{self, Kind, Mount, UserNamespace};
 use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::nearest::nearest;
-use crate::spec::{self, Linux, Spec};
+use crate::spec::{self, IdMapping, Linux, Spec};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,21 @@ pub struct Device {
     pub uid: u32,
     /// Group inside the container.
     pub gid: u32,
+    /// Which of these three the configuration names.
+    pub asked: Asked,
+    /// Both ids on the host; `None` if the user namespace does not map one that is named.
+    pub on_host: Option<(u32, u32)>,
+}
+
+/// What a configuration says of a device beyond type and numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `fileMode`
+    pub mode: bool,
+    /// `uid`
+    pub uid: bool,
+    /// `gid`
+    pub gid: bool,
 }
 
 /// Type and numbers of a device.
@@ -112,6 +128,14 @@ impl Device {
     pub fn field(&self) -> String {
         self.index.map_or_else(|| "default devices".into(), |i| format!("linux.devices[{i}]"))
     }
+
+    /// Whether a node of this mode and owner has all that the configuration names.
+    pub fn is_like(&self, mode: u32, uid: u32, gid: u32) -> bool {
+        let Asked { mode: of_mode, uid: of_uid, gid: of_gid } = self.asked;
+        !(of_mode && mode & 0o7777 != self.mode
+            || of_uid && uid != self.uid
+            || of_gid && gid != self.gid)
+    }
 }
 
 /// Devices that every container has (config-linux.md, "Default Devices").
@@ -123,6 +147,10 @@ const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
 ];
+
+/// mknod(2) cuts off what is above (linux/kdev_t.h).
+const LAST_MAJOR: u32 = (1 << 12) - 1;
+const LAST_MINOR: u32 = (1 << 20) - 1;
 
 /// Mode of a device that names none.
 const DEFAULT_MODE: u32 = 0o666;
@@ -140,7 +168,7 @@ pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
         propagation: propagation(linux, findings),
         mount_namespace: has_namespace(linux, "mount"),
         user_namespace: userns != UserNamespace::Host,
-        devices: devices(&linux.devices, findings),
+        devices: devices(&linux.devices, userns, findings),
         populate_dev: !mounts.iter().any(covers_dev),
         mounts,
         masked_paths: masked(&linux.masked_paths, findings),
@@ -149,6 +177,7 @@ pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
     };
     check_mount_namespace(&rootfs, findings);
     check_default_filesystems(&rootfs, findings);
+    check_sharing(&rootfs, findings);
     rootfs
 }
 
@@ -276,7 +305,11 @@ fn masked(list: &[String], findings: &mut Findings) -> Vec<String> {
     absolute(field, list, findings)
 }
 
-fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
+fn devices(
+    list: &[spec::Device],
+    userns: UserNamespace<'_>,
+    findings: &mut Findings,
+) -> Vec<Device> {
     let mut planned: Vec<Device> = Vec::with_capacity(DEFAULT_DEVICES.len() + list.len());
     planned.extend(DEFAULT_DEVICES.iter().map(|&(path, major, minor)| Device {
         index: None,
@@ -285,6 +318,8 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
         mode: DEFAULT_MODE,
         uid: 0,
         gid: 0,
+        asked: Asked::default(),
+        on_host: None,
     }));
     let mut by_path: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_kind: BTreeMap<DeviceKind, Vec<usize>> = BTreeMap::new();
@@ -293,9 +328,11 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
         by_kind.entry(device.kind).or_default().push(at);
     }
     for (index, entry) in list.iter().enumerate() {
-        let Some(device) = findings.keep(device(index, entry)) else { continue };
+        let Some(device) = findings.keep(device(index, entry, userns)) else { continue };
         // /dev/ptmx is always that of the container's own devpts.
         if device.path == "/dev/ptmx" {
+            let own = "is left out: /dev/ptmx is that of the container's own devpts";
+            findings.advise(format!("linux.devices[{index}]: {own}"));
             continue;
         }
         let twins = by_kind.entry(device.kind).or_default();
@@ -336,7 +373,7 @@ fn devices(list: &[spec::Device], findings: &mut Findings) -> Vec<Device> {
     planned
 }
 
-fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
+fn device(index: usize, entry: &spec::Device, userns: UserNamespace<'_>) -> Result<Device, Error> {
     let field = format!("linux.devices[{index}]");
     let fail = |name: &str, what: String| Err(Error::new(format!("{field}.{name}: {what}")));
     let path = &entry.path;
@@ -349,12 +386,15 @@ fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
     if path.split('/').any(|part| part == "..") || clean(path) == "/" {
         return fail("path", format!("{path:?} must name a file in the container"));
     }
-    let number = |name: &str, value: Option<i64>| {
+    let number = |name: &str, value: Option<i64>, last: u32| {
         let value = value.ok_or_else(|| Error::new(format!("{field}.{name}: required")))?;
-        u32::try_from(value)
-            .map_err(|_| Error::new(format!("{field}.{name}: {value} is out of range")))
+        let number = u32::try_from(value).ok().filter(|number| *number <= last);
+        number.ok_or_else(|| {
+            Error::new(format!("{field}.{name}: {value} is out of range, 0 to {last}"))
+        })
     };
-    let numbers = || Ok((number("major", entry.major)?, number("minor", entry.minor)?));
+    let major = || number("major", entry.major, LAST_MAJOR);
+    let numbers = || Ok((major()?, number("minor", entry.minor, LAST_MINOR)?));
     let kind = match entry.kind.as_str() {
         "c" | "u" => numbers().map(|(major, minor)| DeviceKind::Char(major, minor))?,
         "b" => numbers().map(|(major, minor)| DeviceKind::Block(major, minor))?,
@@ -362,11 +402,31 @@ fn device(index: usize, entry: &spec::Device) -> Result<Device, Error> {
         "" => return Err(missing(format!("{field}.type"), "one of c, b, u, p")),
         other => return fail("type", format!("{other:?} is none of c, b, u, p")),
     };
+    for (name, id) in [("uid", entry.uid), ("gid", entry.gid)] {
+        if id == Some(u32::MAX) {
+            return fail(name, format!("{} is not an id", u32::MAX));
+        }
+    }
     let mode = entry.file_mode.unwrap_or(DEFAULT_MODE);
     // Engines pass st_mode as they found it, with the type's bits.
     let mode = mode & 0o7777;
     let (uid, gid) = (entry.uid.unwrap_or(0), entry.gid.unwrap_or(0));
-    Ok(Device { index: Some(index), path: clean(path), kind, mode, uid, gid })
+    let asked = Asked {
+        mode: entry.file_mode.is_some(),
+        uid: entry.uid.is_some(),
+        gid: entry.gid.is_some(),
+    };
+    let on_host = match userns {
+        UserNamespace::New(uids, gids) => on_host(uids, entry.uid).zip(on_host(gids, entry.gid)),
+        UserNamespace::Host | UserNamespace::Joined => Some((uid, gid)),
+    };
+    Ok(Device { index: Some(index), path: clean(path), kind, mode, uid, gid, asked, on_host })
+}
+
+/// The host's id for one that is named, or else for root; the host's root if there is no other.
+fn on_host(map: &[IdMapping], id: Option<u32>) -> Option<u32> {
+    let found = map.iter().find_map(|line| host_id(line, id.unwrap_or(0)));
+    found.or_else(|| id.is_none().then_some(0))
 }
 
 /// Without a mount namespace every mount is made in the runtime's.
@@ -389,6 +449,22 @@ fn check_mount_namespace(rootfs: &Rootfs, findings: &mut Findings) {
     }
 }
 
+/// Nothing is shared with the host that the root is not to share.
+fn check_sharing(rootfs: &Rootfs, findings: &mut Findings) {
+    if rootfs.propagation.is_some_and(|propagation| propagation.flag == SHARED) {
+        return;
+    }
+    for mount in &rootfs.mounts {
+        let last = mount.propagation.last().map(|propagation| propagation.flag);
+        if matches!(mount.kind, Kind::Bind(_)) && last == Some(SHARED) {
+            findings.advise(format!(
+                "{}.options: what is mounted in it does not reach the host, as linux.rootfsPropagation is not shared",
+                mount.field()
+            ));
+        }
+    }
+}
+
 /// config-linux.md, "Default Filesystems": these SHOULD be there. An engine that
 /// leaves one out may mean it, so it is no more than told.
 fn check_default_filesystems(rootfs: &Rootfs, findings: &mut Findings) {
@@ -403,5 +479,11 @@ fn check_default_filesystems(rootfs: &Rootfs, findings: &mut Findings) {
         if rootfs.mount_namespace && !rootfs.mounts.iter().any(there) {
             findings.advise(format!("default filesystems: no {kind} is mounted on {path}"));
         }
+    }
+    let on_dev = |mount: &Mount| is_under("/dev", &mount.destination);
+    if !rootfs.mounts.iter().any(on_dev) {
+        findings.advise(
+            "default devices: nothing is mounted on /dev: they stay in the root filesystem",
+        );
     }
 }

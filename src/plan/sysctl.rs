@@ -20,9 +20,11 @@ const IPC: [&str; 8] = [
 /// Checks every key; returns paths below `/proc/sys` with their values.
 pub fn plan(
     sysctl: &BTreeMap<String, String>,
+    domainname: Option<&str>,
     namespaces: &Namespaces,
     findings: &mut Findings,
 ) -> Vec<(String, String)> {
+    let domainname = domainname.filter(|name| !name.is_empty());
     let mut writes = Vec::with_capacity(sysctl.len());
     for (key, value) in sysctl {
         let path = path(key);
@@ -31,6 +33,11 @@ pub fn plan(
             findings.error(Error::new(format!("{field}: is not the name of a kernel parameter")));
         } else if path == "kernel/hostname" {
             findings.error(Error::new(format!("{field}: use the field hostname instead")));
+        } else if let Some(name) = domainname.filter(|name| is_another(&path, value, name)) {
+            findings.error(
+                Error::new(format!("{field}: {value:?} is another than domainname, {name:?}"))
+                    .hint("name it once"),
+            );
         } else {
             match namespace(&path) {
                 Some(kind) if namespaces.has(kind) => {}
@@ -47,6 +54,11 @@ pub fn plan(
         writes.push((path, value.clone()));
     }
     writes
+}
+
+/// Whether a parameter would replace `domainname`, which is the same to the kernel.
+fn is_another(path: &str, value: &str, domainname: &str) -> bool {
+    path == "kernel/domainname" && value.trim_end() != domainname
 }
 
 /// The kind of namespace that each key belongs to, with its field.

@@ -2,17 +2,17 @@
 //! a single name that is never followed: /dev of the image may be a link to
 //! anywhere (CVE-2026-41579).
 
-use super::mount;
 use super::root::{Links, Node, Root};
 use super::sources::{Sources, explain_missing, host_device};
+use super::{mount, nodes};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::paths::is_under;
-use crate::plan::rootfs::{Device, DeviceKind};
+use crate::plan::rootfs::{Asked, Device, DeviceKind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, openat,
-    readlinkat, statat, symlinkat, unlinkat,
+    readlinkat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -27,8 +27,16 @@ const LINKS: &[(&str, &str)] = &[
 /// Makes the devices and populates /dev, unless /dev is the host's.
 pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &mut Root) -> Result<()> {
     let mut parent: Option<(&str, OwnedFd)> = None;
+    let mut unlike = Vec::new();
+    if let Some(nodes) = &sources.nodes {
+        nodes.show(root.fd())?;
+    }
     for (index, device) in plan.devices.iter().enumerate() {
+        let field = || format!("{}: {}", device.field(), device.path);
         if !plan.populate_dev && is_under(&device.path, "/dev") {
+            if device.index.is_some() && !is_there(root, device) {
+                unlike.push(format!("{}: is not made where /dev is bound, and not there", field()));
+            }
             continue;
         }
         let (directory, name) = device.path.rsplit_once('/').unwrap_or(("", ""));
@@ -37,10 +45,30 @@ pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &mut Root) -> Resul
             Some((path, fd)) if path == directory => fd,
             _ => open_dir(root, directory)?,
         };
-        let host = sources.devices.get(index).and_then(Option::as_ref);
-        one(plan, device, host, dir.as_fd(), name)
-            .at(|| format!("{}: {}", device.field(), device.path))?;
+        let own = sources.nodes.as_ref().filter(|nodes| nodes.has(index));
+        let mut place = Place {
+            plan,
+            device,
+            dir: dir.as_fd(),
+            name,
+            root: root.fd(),
+            host: sources.devices.get(index).and_then(Option::as_ref),
+            own: own.map(|nodes| nodes.tree(index)).transpose()?,
+            may_make: sources.nodes.is_some(),
+            laid: None,
+        };
+        let made = place.fill().at(field)?;
+        if let Some(node) = place.laid.take() {
+            root.lay(&device.path, node);
+        }
+        unlike.extend(made.map(|words| format!("{}: {words}", field())));
         parent = Some((directory, dir));
+    }
+    if let Some(nodes) = &sources.nodes {
+        nodes.hide()?;
+    }
+    if !unlike.is_empty() {
+        root.warning = Some(unlike.join("; "));
     }
     if plan.populate_dev {
         let dir = match parent {
@@ -54,35 +82,179 @@ pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &mut Root) -> Resul
     Ok(())
 }
 
+/// Whether a device is to be seen where none is made.
+fn is_there(root: &Root, device: &Device) -> bool {
+    let found = root.open(&device.path, Links::Follow).and_then(fstat);
+    found.is_ok_and(|stat| matches(device, &stat))
+}
+
 fn open_dir(root: &Root, path: &str) -> Result<OwnedFd> {
     let path = if path.is_empty() { "/" } else { path };
     Ok(root.ensure(path, Links::Follow, || Ok(Node::Dir))?.fd)
 }
 
-fn one(
-    plan: &Rootfs,
-    device: &Device,
-    host: Option<&OwnedFd>,
-    dir: BorrowedFd<'_>,
-    name: &str,
-) -> Result<()> {
-    if plan.user_namespace && device.kind != DeviceKind::Fifo {
-        return bind(device, host, dir, name).map_err(explain_missing);
+/// A device and where it is wanted.
+struct Place<'a> {
+    plan: &'a Rootfs,
+    device: &'a Device,
+    dir: BorrowedFd<'a>,
+    name: &'a str,
+    root: BorrowedFd<'a>,
+    /// The host's node, if it was taken.
+    host: Option<&'a OwnedFd>,
+    /// One that was made for the container.
+    own: Option<OwnedFd>,
+    /// Whether the caller may make any.
+    may_make: bool,
+    /// What has been laid upon a node that was there.
+    laid: Option<OwnedFd>,
+}
+
+impl Place<'_> {
+    /// Puts the device there. What is returned is to be told: how it differs from what is
+    /// asked, if that cannot be had.
+    fn fill(&mut self) -> Result<Option<String>> {
+        let (device, dir, name) = (self.device, self.dir, self.name);
+        if self.is_bound() {
+            return self.bind().map_err(explain_missing);
+        }
+        let (kind, numbers) = kind_and_numbers(device);
+        self.may_make = true;
+        match mknodat(dir, name, kind, Mode::from_raw_mode(device.mode), numbers) {
+            Ok(()) => {
+                own(device, dir, name)?;
+                if device.mode & SET_IDS == 0 || (device.uid, device.gid) == (0, 0) {
+                    return Ok(None);
+                }
+                // chown(2) has taken them away.
+                self.exists()
+            }
+            Err(Errno::EXIST) => self.exists(),
+            // Inside someone else's user namespace, or a cgroup around us denies it.
+            Err(Errno::PERM) => {
+                // Or it is the file system that takes none.
+                if device.asked != Asked::default() && self.plan.is_mounted() {
+                    self.own = self.make_own()?;
+                }
+                self.may_make = self.own.is_some();
+                self.bind().map_err(|error| {
+                    let needs = "needs CAP_MKNOD and a device cgroup around us that allows it";
+                    Error::os("mknodat", Errno::PERM)
+                        .hint(format!("{needs}; in its place: {error}"))
+                })
+            }
+            Err(errno) => Err(Error::os("mknodat", errno)),
+        }
     }
-    let (kind, numbers) = kind_and_numbers(device);
-    match mknodat(dir, name, kind, Mode::from_raw_mode(device.mode), numbers) {
-        Ok(()) => own(device, dir, name),
-        Err(Errno::EXIST) => check_existing(device, dir, name),
-        // Inside someone else's user namespace, or a cgroup around us denies it.
-        Err(Errno::PERM) => bind(device, None, dir, name).map_err(|error| {
-            let needs = "needs CAP_MKNOD and a device cgroup around us that allows it";
-            Error::os("mknodat", Errno::PERM).hint(format!("{needs}; in its place: {error}"))
-        }),
-        Err(errno) => Err(Error::os("mknodat", errno)),
+
+    /// Whether it is none that the new process could make.
+    fn is_bound(&self) -> bool {
+        self.plan.user_namespace && self.device.kind != DeviceKind::Fifo
+    }
+
+    /// What is there already must be that device (config-linux.md, "Devices").
+    fn exists(&mut self) -> Result<Option<String>> {
+        let there = open_node(self.dir, self.name)?;
+        let stat = fstat(&there).call(|| "fstat".into())?;
+        if !matches(self.device, &stat) {
+            return Err(exists(&stat));
+        }
+        if is_like(self.device, &stat) { Ok(None) } else { self.cover(&there, &stat) }
+    }
+
+    /// A node that is there may be the host's, or the image's: it is not changed, but one of
+    /// the container's own is laid upon it.
+    fn cover(&mut self, there: &OwnedFd, stat: &Stat) -> Result<Option<String>> {
+        if !self.plan.is_mounted() {
+            return self.unlike(stat);
+        }
+        let tree = match self.own.take() {
+            Some(tree) => tree,
+            None if !self.may_make || self.is_bound() => return self.unlike(stat),
+            None => match self.make_own()? {
+                Some(tree) => tree,
+                None => {
+                    self.may_make = false;
+                    return self.unlike(stat);
+                }
+            },
+        };
+        mount::attach(tree.as_fd(), there.as_fd()).call(|| "bind a node of its own".into())?;
+        self.laid = Some(tree);
+        Ok(None)
+    }
+
+    /// A node of the container's own; `None` if the caller may make none.
+    fn make_own(&self) -> Result<Option<OwnedFd>> {
+        match nodes::one(self.plan, self.device, self.root) {
+            Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
+    /// Binds a node on an empty file.
+    fn bind(&mut self) -> Result<Option<String>> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let target = match openat(self.dir, self.name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(made) => made,
+            Err(Errno::EXIST) => {
+                let there = open_node(self.dir, self.name)?;
+                let stat = fstat(&there).call(|| "fstat".into())?;
+                if matches(self.device, &stat) {
+                    let is_like = is_like(self.device, &stat);
+                    return if is_like { Ok(None) } else { self.cover(&there, &stat) };
+                }
+                // Left by an earlier container in the same root.
+                let empty = stat.st_size == 0
+                    && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                if !empty {
+                    return Err(exists(&stat));
+                }
+                there
+            }
+            Err(errno) => return Err(Error::os("make its mount point", errno)),
+        };
+        let found = match self.own.as_ref().or(self.host) {
+            Some(_) => None,
+            None => host_device(self.device)?,
+        };
+        let Some(tree) = self.own.as_ref().or(self.host).or(found.as_ref()) else {
+            return Ok(None);
+        };
+        mount::attach(tree.as_fd(), target.as_fd()).call(|| "bind a device".into())?;
+        if self.device.asked == Asked::default() {
+            return Ok(None);
+        }
+        let stat = fstat(tree).call(|| "fstat".into())?;
+        if is_like(self.device, &stat) { Ok(None) } else { self.unlike(&stat) }
+    }
+
+    /// runtime.md, "Create": what cannot be applied is an error. But a caller who may make no
+    /// node is told: engines write there whose the process is, and what they see.
+    fn unlike(&self, stat: &Stat) -> Result<Option<String>> {
+        let Device { mode, uid, gid, asked, .. } = self.device;
+        let (has, of_uid, of_gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
+        let mode = if asked.mode { *mode } else { has };
+        let uid = if asked.uid { *uid } else { of_uid };
+        let gid = if asked.gid { *gid } else { of_gid };
+        let words = format!(
+            "is a node of mode {has:04o} and owner {of_uid}:{of_gid}, not {mode:04o} and {uid}:{gid}"
+        );
+        if self.may_make {
+            let why = match self.plan.user_namespace {
+                true => "the user namespace does not map this owner, so no other node can be made",
+                false => "without mounts no other node can be laid upon it",
+            };
+            return Err(Error::new(words).hint(why));
+        }
+        Ok(Some(format!("{words}: the caller may make no other")))
     }
 }
 
-fn kind_and_numbers(device: &Device) -> (FileType, u64) {
+/// Set-user-ID and set-group-ID (inode(7)).
+const SET_IDS: u32 = 0o6000;
+
+pub(super) fn kind_and_numbers(device: &Device) -> (FileType, u64) {
     match device.kind {
         DeviceKind::Char(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
         DeviceKind::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
@@ -103,6 +275,7 @@ fn own(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
     chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
         .call(|| format!("fchownat {}:{}", device.uid, device.gid))
+        .map_err(nodes::explain_unmapped)
 }
 
 fn open_node(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
@@ -116,13 +289,8 @@ fn matches(device: &Device, stat: &Stat) -> bool {
         && (kind == FileType::Fifo || stat.st_rdev == numbers)
 }
 
-/// What is there already must be that device (config-linux.md, "Devices").
-fn check_existing(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call(|| "fstatat".into())?;
-    if matches(device, &stat) {
-        return Ok(());
-    }
-    Err(exists(&stat))
+fn is_like(device: &Device, stat: &Stat) -> bool {
+    device.is_like(stat.st_mode, stat.st_uid, stat.st_gid)
 }
 
 fn exists(stat: &Stat) -> Error {
@@ -132,35 +300,6 @@ fn exists(stat: &Stat) -> Error {
     };
     let hint = format!("a {what} is there already that is not this device");
     Error::os("mknodat", Errno::EXIST).hint(hint)
-}
-
-/// Binds the host's node on an empty file.
-fn bind(device: &Device, host: Option<&OwnedFd>, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let target = match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
-        Ok(made) => made,
-        Err(Errno::EXIST) => {
-            let there = open_node(dir, name)?;
-            let stat = fstat(&there).call(|| "fstat".into())?;
-            if matches(device, &stat) {
-                return Ok(());
-            }
-            // Left by an earlier container in the same root.
-            let empty =
-                stat.st_size == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            if !empty {
-                return Err(exists(&stat));
-            }
-            there
-        }
-        Err(errno) => return Err(Error::os("make its mount point", errno)),
-    };
-    let own = match host {
-        Some(_) => None,
-        None => host_device(device)?,
-    };
-    let Some(tree) = host.or(own.as_ref()) else { return Ok(()) };
-    mount::attach(tree.as_fd(), target.as_fd()).call(|| "bind the host's device".into())
 }
 
 fn links(root: &Root, dev: BorrowedFd<'_>) -> Result<()> {

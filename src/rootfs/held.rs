@@ -199,6 +199,15 @@ impl Root {
         }
     }
 
+    /// Takes a node that was laid upon the mount at `path` for that mount.
+    pub(super) fn lay(&mut self, path: &str, node: OwnedFd) {
+        let held = self.held.get_mut().iter_mut();
+        let mut there = held.filter(|one| one.covered.is_none() && one.destination == path);
+        if let Some(one) = there.next_back() {
+            (one.handle, one.place) = (Handle::Mount(node), None);
+        }
+    }
+
     /// Whether every destination leads to its mount, but for those that a later mount
     /// hides: they must still lie beneath it. A hook may have laid a mount upon one, but for
     /// [`KERNELS`].

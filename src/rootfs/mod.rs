@@ -25,6 +25,7 @@ mod inside;
 mod look;
 mod mask;
 mod mount;
+mod nodes;
 mod pivot;
 mod room;
 mod root;

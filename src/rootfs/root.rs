@@ -24,6 +24,8 @@ pub struct Root {
     pub(super) scarce: bool,
     /// A procfs that is not the container's, if one mount covers another.
     pub(super) proc: RefCell<Option<OwnedFd>>,
+    /// What the caller of the runtime is to be told about the tree.
+    pub(super) warning: Option<String>,
 }
 
 /// What to do with symbolic links on the way.
@@ -61,7 +63,13 @@ const MAX_RETRIES: u32 = 1000;
 
 impl Root {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, held: RefCell::default(), scarce: false, proc: RefCell::default() }
+        Self {
+            fd,
+            held: RefCell::default(),
+            scarce: false,
+            proc: RefCell::default(),
+            warning: None,
+        }
     }
 
     /// The root that this process has: for one that has entered it.
@@ -96,6 +104,11 @@ impl Root {
     /// Those of openat2(2).
     pub fn existing(&self, path: &str) -> rustix::io::Result<OwnedFd> {
         self.open(path, Links::Follow)
+    }
+
+    /// What is not as the configuration says, and is to be told.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// The root directory itself.

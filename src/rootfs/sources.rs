@@ -2,6 +2,7 @@
 
 use super::bind::{self, Source, Tree};
 use super::inside::Inside;
+use super::nodes::{self, Nodes};
 use super::room::Room;
 use super::{Context, host, mount};
 use crate::error::{At, Context as _, Error, Result};
@@ -30,6 +31,8 @@ pub struct Sources {
     pub(super) mounts: Vec<Taken>,
     /// One entry a device, where devices have to be bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
+    /// Nodes of the container's own for devices that are listed, if they can be made.
+    pub(super) nodes: Option<Nodes>,
     /// The runtime's mount namespace, if the child takes some of them from there.
     pub(super) host: Option<OwnedFd>,
     /// User namespaces that carry id mappings.
@@ -96,6 +99,7 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         rootfs: None,
         mounts: Vec::with_capacity(plan.mounts.len()),
         devices: Vec::new(),
+        nodes: None,
         host: None,
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
@@ -127,9 +131,13 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     {
         sources.host = Some(host::mount_namespace(proc)?);
     }
+    if plan.user_namespace {
+        sources.nodes = nodes::of_listed(plan, context)?;
+    }
     if plan.user_namespace && plan.populate_dev {
-        for device in &plan.devices {
-            let taken = take_device(device);
+        for (index, device) in plan.devices.iter().enumerate() {
+            let has_own = sources.nodes.as_ref().is_some_and(|nodes| nodes.has(index));
+            let taken = if has_own { Ok(None) } else { take_device(device) };
             sources.devices.push(taken.at(|| format!("{}: {}", device.field(), device.path))?);
         }
     }
