@@ -15,14 +15,20 @@ _pinnace_value() {
         compopt -o filenames 2>/dev/null || :
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
-    CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
+    CONTAINER* | \[CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word") ;;
     esac
 }
 
 _pinnace() {
     local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local i command='' valued help line kind option global=()
+    local i command='' valued help line kind option count=0 global=() kinds
+    # Of --name=value bash makes three words.
+    if [[ $word == '=' ]]; then
+        word=''
+    elif [[ $before == '=' ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]-}
+    fi
     valued=" $("$program" --help 2>/dev/null | sed -n 's/^  \(--[a-z-]*\) [A-Z].*/\1/p' | tr '\n' ' ')"
     # The command is the first word that is no option and no option's value.
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -31,7 +37,7 @@ _pinnace() {
             i=$((i + 1))
         elif [[ ${COMP_WORDS[i]} == -* ]]; then
             global+=("${COMP_WORDS[i]}")
-        else
+        elif [[ ${COMP_WORDS[i]} != help ]]; then
             command=${COMP_WORDS[i]}
             break
         fi
@@ -54,12 +60,29 @@ _pinnace() {
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(grep -oE -- '^  -.*' <<<"$help" | sed 's/^  //; s/  .*//' |
             grep -oE -- '-[-a-zA-Z0-9]+')" -- "$word")
+        return
     elif [ -z "$command" ]; then
         mapfile -t COMPREPLY < <(compgen -W "$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$help")" -- "$word")
-    else
-        kind=$(sed -n 's/^  \([A-Z[][^ ]*\).*/\1/p' <<<"$help" | head -n 1)
-        [ -z "$kind" ] || _pinnace_value "$kind" "$word" '' "$program" "${global[@]}"
+        return
     fi
+    # The name of a new container is nobody's yet.
+    [[ $command != create && $command != run ]] || return 0
+    valued=" $(sed -n 's/^  \(-[a-z], \)\{0,1\}\(--[a-z0-9-]*\) [A-Z[].*/\1\2/p' <<<"$help" | tr '\n,' '  ') "
+    for ((i++; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -*) [[ $valued != *" ${COMP_WORDS[i]} "* ]] || i=$((i + 1)) ;;
+        *) count=$((count + 1)) ;;
+        esac
+    done
+    mapfile -t kinds < <(sed -n 's/^  \([A-Z[].*\)/\1/p' <<<"$help" | sed 's/  .*//')
+    for kind in "${kinds[@]}"; do
+        case $kind in
+        # Several, or the word at this place.
+        CONTAINER... | \[CONTAINER...\]) _pinnace_value "$kind" "$word" '' "$program" "${global[@]}" ;;
+        \[SIGNAL\]) [ "$count" = 0 ] || mapfile -O "${#COMPREPLY[@]}" -t COMPREPLY < <(compgen -A signal -X '!SIG*' -- "$word") ;;
+        *) [ "$count" != 0 ] || _pinnace_value "$kind" "$word" '' "$program" "${global[@]}" ;;
+        esac
+    done
 }
 
 complete -F _pinnace pinnace

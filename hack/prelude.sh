@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck disable=SC2034 # hack/install
+own_path=$PATH
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ] && PATH=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH
 

@@ -43,6 +43,7 @@ mod net_devices;
 mod odd_values;
 mod options;
 mod plan;
+mod people;
 mod process;
 mod reliable;
 mod resources;

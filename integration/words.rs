@@ -1,7 +1,9 @@
 //! Messages that a stranger can act on: each names the field, the rule and the way out, on
 //! one line, and shows no more than a part of a long value.
 
-use crate::harness::{Bundle, Call, Output, by_systemd, deviates, is_pinnace, json, runtime};
+use crate::harness::{
+    Bundle, Call, Output, by_systemd, deviates, is_pinnace, json, runtime, until,
+};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +13,7 @@ const BOTH: [&str; 2] = ["runc", "crun"];
 
 /// One line that has all the words, and is no longer than such a line can be.
 #[track_caller]
-fn says(out: &Output, words: &[&str]) {
+pub fn says(out: &Output, words: &[&str]) {
     let line = out.fails();
     if !is_pinnace() {
         return;
@@ -174,7 +176,15 @@ fn without_a_cgroup_it_is_said_that_the_container_has_none_and_why() {
         assert!(!out.stderr.contains("this host has no"), "{out:?}");
     }
     says(&c.call(["pause", &c.id]).run(), &["no cgroup", why]);
-    says(&c.call(["ps", &c.id]).run(), &["no cgroup", why]);
+    says(&c.call(["events", "--stats", &c.id]).run(), &["no cgroup", why]);
+    // Its processes are those of its pid namespace; the shell makes a child.
+    let init = c.pid().as_raw_pid();
+    until("ps shows both", || {
+        let out = c.call(["ps", "--format=json", &c.id]).run();
+        let pids: Vec<i32> = serde_json::from_str(out.ok()).unwrap();
+        assert!(pids.len() <= 2 && pids.contains(&init), "{pids:?}");
+        pids.len() == 2
+    });
     c.stop();
 }
 

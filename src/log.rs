@@ -65,9 +65,20 @@ impl Log {
     /// that was asked for.
     ///
     /// # Errors
-    /// Those of open(2); a link that somebody else may have planted.
+    /// Those of open(2); a link that somebody else may have planted; a kind of log as crun has
+    /// them in front of the name.
     pub fn open(path: Option<&str>, format: Format, level: Option<Level>) -> Result<Self, Error> {
-        let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
+        let path = path.filter(|path| !path.is_empty());
+        if let Some(path) = path
+            && let Some((kind @ ("file" | "journald" | "syslog"), name)) = path.split_once(':')
+        {
+            let error = Error::new(format!("--log: {path:?} is not the name of a file"));
+            return Err(error.hint(match kind {
+                "file" => format!("give the path alone: --log {name}"),
+                _ => format!("{kind} is not written to; a file of that name is ./{path}"),
+            }));
+        }
+        let file = path.map(open).transpose()?;
         let usual = match (&file, format) {
             (Some(_), Format::Json) => Level::Error,
             _ => Level::Warning,

@@ -27,7 +27,7 @@ fn a_mistake_is_one_line_on_stderr() {
             1,
             "pinnace: --nonsense: unknown flag or argument (`pinnace list --help` lists",
         ),
-        ("list --root /x", 1, "--root: unknown flag or argument (it stands before the command)"),
+        ("list --root /x", 1, "--root: unknown flag or argument (it stands before the command: "),
         (
             "list --format xml",
             1,
@@ -66,7 +66,10 @@ fn what_was_asked_for_is_on_stdout() {
         ("-v", 0, "spec: 1.3.0"),
         ("create --help", 0, "  -b, --bundle DIR "),
         ("exec -h", 0, "Usage: pinnace exec [OPTION]... CONTAINER [COMMAND]..."),
-        ("kill --help", 0, "Usage: pinnace kill [OPTION]... CONTAINER [SIGNAL]"),
+        ("kill --help", 0, "Usage: pinnace kill [OPTION]... CONTAINER... [SIGNAL]"),
+        ("help kill", 0, "Usage: pinnace kill [OPTION]... CONTAINER... [SIGNAL]"),
+        ("version", 0, "pinnace version "),
+        ("-V", 0, "spec: 1.3.0"),
     ] {
         let output = pinnace(line);
         let text = String::from_utf8(output.stdout).unwrap();
@@ -127,6 +130,9 @@ fn r324_r471_bash_completes_commands_options_and_choices() {
         ("exec -u ''", ""),
         ("exec --cap ''", ""),
         ("update --memory ''", ""),
+        ("help cr", "create"),
+        ("list --format = ''", "table json"),
+        ("list --format = j", "json"),
     ] {
         let found = script(&format!(
             "set -- \"$1\" {line}; source hack/completion.bash
@@ -138,5 +144,57 @@ fn r324_r471_bash_completes_commands_options_and_choices() {
             if exact { found.trim() == wanted } else { found.starts_with(wanted) },
             "{line}: {found}"
         );
+    }
+}
+
+#[test]
+fn r324_r471_bash_completes_what_stands_at_a_place() {
+    for (line, wanted) in [
+        ("kill we", "web web-2"),
+        ("kill web we", "web web-2"),
+        ("kill web SIGTER", "SIGTERM"),
+        ("kill SIGTER", ""),
+        ("kill --regex web SIGKI", "SIGKILL"),
+        ("delete web we", "web web-2"),
+        ("delete --force we", "web web-2"),
+        ("state we", "web web-2"),
+        ("state web we", ""),
+        ("exec --cwd / we", "web web-2"),
+        ("exec --cwd /tmp web we", ""),
+        ("--root /tmp ps we", "web web-2"),
+        // The name of a new one is nobody's yet.
+        ("run we", ""),
+        ("create --bundle / we", ""),
+    ] {
+        let found = script(&format!(
+            "fake() {{ case \"$*\" in *list\\ --quiet) printf '%s\\n' web web-2 other ;; *) \"$own\" \"$@\" ;; esac; }}
+             own=$1; set -- fake {line}; source hack/completion.bash
+             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+             _pinnace; echo \"${{COMPREPLY[*]-}}\""
+        ));
+        assert_eq!(found.trim(), wanted, "{line}");
+    }
+}
+
+#[test]
+fn the_licence_is_there_and_in_the_package() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("LICENSE")).unwrap();
+    for words in ["Apache License", "Version 2.0, January 2004", "END OF TERMS AND CONDITIONS"] {
+        assert!(text.contains(words), "{words}");
+    }
+    let listed = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--allow-dirty", "--offline"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let files: Vec<&str> = listed.lines().collect();
+    for file in ["LICENSE", "README.md", "Cargo.lock", "src/main.rs", "docs/pinnace.8", "hack/man"]
+    {
+        assert!(files.contains(&file), "{file}: {listed}");
+    }
+    for place in ["tests/", "integration/", "docs/bench", ".ci/", "hack/bench", "hack/fuzz"] {
+        assert!(!files.iter().any(|file| file.starts_with(place)), "{place}: {listed}");
     }
 }

@@ -6,7 +6,7 @@
 
 use super::apply::write_file;
 use super::node::{Node, keyed, open_dir, read};
-use super::{Cgroup, freeze, owner, plan, procs, remove};
+use super::{Cgroup, DENIED, Rules, freeze, owner, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::near;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -26,7 +26,7 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
         Cgroup::V2(v2) if part(&v2.node) && !v2.node.ours => match make(&mut v2.node) {
             Err(error) if spared(&error) => v2.exists = false,
             made => {
-                complete = made?;
+                complete = made.map_err(|error| explain(rules, error))?;
                 v2.node.ours = complete;
             }
         },
@@ -40,7 +40,9 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
                     Ok(true) => done.push(place),
                     Ok(false) => complete = false,
                     Err(error) if spared(&error) => gone.push(place),
-                    Err(error) => return Err(take_back(&mut v1.nodes, &done, error)),
+                    Err(error) => {
+                        return Err(take_back(&mut v1.nodes, &done, explain(rules, error)));
+                    }
                 }
             }
             done.iter().for_each(|place| v1.nodes[*place].ours = true);
@@ -49,6 +51,15 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
     }
     inherit(cgroup)?;
     Ok(complete)
+}
+
+/// Who has named a cgroup that may not be made, and what helps.
+fn explain(rules: Rules, error: Error) -> Error {
+    if !matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+        return error;
+    }
+    let error = error.hint(DENIED);
+    if rules.default_path { error } else { error.at("linux.cgroupsPath") }
 }
 
 /// A directory that was there is left there by `delete` (runtime.md, "Delete"), unless it is

@@ -23,8 +23,9 @@ pub trait Arguments: Default {
 /// One argument.
 pub struct Argument<'a> {
     /// As the help shows it: `-b, --bundle DIR`, `--force`; `CONTAINER`,
-    /// `[SIGNAL]` and `CONTAINER [COMMAND]...` are positions, and the last of
-    /// these takes all words from there on, whatever they look like.
+    /// `[SIGNAL]`, `CONTAINER...` and `CONTAINER [COMMAND]...` are positions. The last of
+    /// these takes all words from there on, whatever they look like; the one before it all
+    /// that are no options.
     usage: &'static str,
     help: &'static str,
     /// Allowed values, the default first; empty: any.
@@ -71,7 +72,8 @@ impl<'a> Argument<'a> {
         (self.usage.starts_with('-') && letter != b'-').then_some(letter)
     }
 
-    fn long(&self) -> Option<&'static str> {
+    /// The long name of an option.
+    pub fn long(&self) -> Option<&'static str> {
         let (_, name) = self.usage.split_once("--")?;
         name.split(' ').next()
     }
@@ -81,7 +83,12 @@ impl<'a> Argument<'a> {
     }
 
     fn takes_rest(&self) -> bool {
-        self.is_position() && self.usage.ends_with("...")
+        self.is_position() && self.usage.ends_with("]...")
+    }
+
+    fn repeats(&self) -> bool {
+        let name = self.usage.strip_suffix(']').unwrap_or(self.usage);
+        self.is_position() && !self.takes_rest() && name.ends_with("...")
     }
 
     fn is_required(&self) -> bool {
@@ -96,7 +103,7 @@ impl<'a> Argument<'a> {
     /// For messages.
     fn name(&self) -> &'static str {
         let at = self.usage.find("--").unwrap_or(0);
-        self.usage[at..].split(' ').next().unwrap_or_default()
+        self.usage[at..].split(' ').next().unwrap_or_default().trim_end_matches('.')
     }
 
     fn set(&mut self, word: OsString) -> Result<()> {
@@ -120,13 +127,6 @@ pub fn unknown(word: &OsStr) -> Error {
     Error::new(format!("{}: unknown flag or argument", name.unwrap_or(&shown)))
 }
 
-/// Whether `word` is one of the options, by its long name.
-pub fn knows(list: &[Argument<'_>], word: &OsStr) -> bool {
-    let text = word.to_string_lossy();
-    let name = text.trim_start_matches('-').split('=').next();
-    list.iter().any(|argument| argument.long() == name)
-}
-
 /// Puts the words into their places.
 ///
 /// # Errors
@@ -136,7 +136,7 @@ pub fn parse(list: &mut [Argument<'_>], words: &mut Words) -> Result<Stop> {
     while let Some(word) = words.next() {
         let text = word.as_bytes();
         if options_ended || text.len() < 2 || text[0] != b'-' {
-            let place = list.iter_mut().find(|a| a.is_position() && !a.given);
+            let place = list.iter_mut().find(|a| a.is_position() && (!a.given || a.repeats()));
             let Some(place) = place else { return Ok(Stop::Word(word)) };
             place.set(word)?;
             if place.takes_rest() {
@@ -366,6 +366,29 @@ mod tests {
             /// All the rest
             rest: Vec<String> = "[COMMAND]...",
         }
+    }
+    arguments! {
+        /// For the tests.
+        pub struct Several {
+            /// A flag
+            force: bool = "-f, --force",
+            /// Names
+            ids: Vec<String> = "ID...",
+        }
+    }
+
+    #[test]
+    fn a_position_that_repeats_leaves_options_alone() {
+        let mut several = Several::default();
+        let words = ["a", "b", "-f", "c", "--", "-d"].map(OsString::from);
+        let mut list = several.list();
+        let stop = parse(&mut list, &mut Vec::from(words).into_iter()).unwrap();
+        assert_eq!(stop, Stop::End);
+        finish(list).unwrap();
+        assert!(several.force);
+        assert_eq!(several.ids, ["a", "b", "c", "-d"]);
+        let mut none = Several::default();
+        assert_eq!(finish(none.list()).unwrap_err().to_string(), "ID is missing");
     }
 
     fn read(line: &str) -> std::result::Result<String, String> {

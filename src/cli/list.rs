@@ -40,7 +40,7 @@ impl Verb for List {
                 Ok(())
             })?;
             // `null` for none, as Go prints a nil slice and runc's callers read it.
-            all.push_str(if all.is_empty() { "null" } else { "]" });
+            all.push_str(if all.is_empty() { "null\n" } else { "]\n" });
             unknown
         } else {
             let mut rows = vec![HEAD.map(str::to_owned)];

@@ -13,6 +13,7 @@ mod features;
 mod global;
 mod kill;
 mod list;
+mod mistakes;
 mod pause;
 mod plan;
 mod ps;
@@ -29,7 +30,6 @@ pub use usage::main;
 use crate::container::Runtime;
 use crate::error::{Error, Result};
 use arguments::{Arguments, Stop, Words};
-use global::Global;
 
 /// A command: its arguments are in a table, and with them it runs.
 trait Verb: Arguments + 'static {
@@ -71,11 +71,9 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     let wrong = |error: Error| error.hint(help());
     match arguments::parse(&mut list, words).map_err(wrong)? {
         Stop::End => arguments::finish(list).map_err(wrong)?,
-        Stop::Word(word) => return Err(wrong(arguments::unknown(&word))),
-        Stop::Unknown(word) => {
-            let is_global = arguments::knows(&Global::default().list(), &word);
-            let hint = if is_global { "it stands before the command".into() } else { help() };
-            return Err(arguments::unknown(&word).hint(hint));
+        Stop::Word(word) | Stop::Unknown(word) => {
+            let meant = mistakes::argument(entry.name, &word, &list, &help());
+            return Err(arguments::unknown(&word).hint(meant));
         }
         Stop::Help => {
             let name = format!("pinnace {}", entry.name);

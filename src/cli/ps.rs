@@ -28,6 +28,8 @@ impl Verb for Ps {
             print(&format!("[{}]\n", pids.join(",")))?;
             return Ok(0);
         }
+        // ps(1) does not know the word that ends our own options.
+        let options = options.strip_prefix(&["--".to_owned()]).unwrap_or(options);
         let default = ["-ef".to_owned()];
         let options = if options.is_empty() { &default[..] } else { options };
         // A caller who ignores SIGCHLD would have the kernel reap it.
@@ -35,7 +37,8 @@ impl Verb for Ps {
         let output = Command::new("ps").args(options).output().call(|| "run ps".into())?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::new(format!("ps {}: {}", options.join(" "), said.trim())));
+            return Err(Error::new(format!("ps {}: {}", options.join(" "), said.trim()))
+                .hint("options for ps(1) stand behind CONTAINER, those of pinnace before it"));
         }
         print(&select(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
         Ok(0)

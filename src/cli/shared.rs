@@ -3,7 +3,7 @@
 
 use super::arguments::arguments;
 use crate::container::{self, Runtime, Settings};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, VALUE};
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -60,40 +60,88 @@ impl Creation {
     }
 }
 
-/// Does something to the container `id`, or to all in whose id that pattern is
-/// found: to each of them, whatever happens to another.
+/// The containers in whose name one of the patterns is found. That there is none is no error,
+/// but told.
+///
+/// # Errors
+/// As [`container::matching`].
+pub fn matching(runtime: &Runtime, patterns: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for pattern in patterns {
+        ids.extend(container::matching(runtime, pattern)?);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        let patterns = patterns.join(" or ");
+        runtime.log.warning(&format!("--regex: no container's name has {patterns:?} in it"));
+    }
+    Ok(ids)
+}
+
+/// Does something to each of the containers, whatever happens to another. Where they `are_named`
+/// by the caller, one that does not exist is a failure; else it has gone meanwhile, which is no
+/// more than asked for.
 ///
 /// # Errors
 /// The only one, or all in one.
-pub fn to_each(
-    runtime: &Runtime,
-    id: &str,
-    is_regex: bool,
-    act: impl Fn(&str) -> Result<()>,
-) -> Result<()> {
-    if !is_regex {
-        return act(id);
-    }
-    let ids = container::matching(runtime, id)?;
-    // Whoever has gone meanwhile is no more than asked for.
-    let gone = |error: &Error| error.get_kind() == Kind::NoContainer;
-    let failed = ids.iter().filter_map(|id| act(id).err().filter(|error| !gone(error)));
+pub fn to_each(ids: &[String], are_named: bool, act: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let fails = |error: &Error| are_named || error.get_kind() != Kind::NoContainer;
+    let failed = ids.iter().filter_map(|id| Some((id.clone(), act(id).err().filter(fails)?)));
     together(failed.collect(), ids.len())
 }
 
-/// What has failed of something that was done with each of `of` containers.
+/// What has failed of something that was done with each of `of` containers; by their ids.
 ///
 /// # Errors
-/// The only one, or all in one.
-pub fn together(mut failed: Vec<Error>, of: usize) -> Result<()> {
-    match failed.len() {
-        0 => Ok(()),
-        1 => Err(failed.remove(0)),
-        count => {
-            let all: Vec<_> = failed.iter().map(ToString::to_string).collect();
-            Err(Error::new(format!("{count} of {of} containers: {}", all.join("; "))))
+/// The only one, or all in one: what is the same for several is told once.
+pub fn together(mut failed: Vec<(String, Error)>, of: usize) -> Result<()> {
+    if failed.len() < 2 {
+        return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    let kind = match failed.iter().all(|(_, error)| error.get_kind() == Kind::NoContainer) {
+        true => Kind::NoContainer,
+        false => Kind::Other,
+    };
+    let count = failed.len();
+    // What is compared, the first message, and whose are the same.
+    let mut told: Vec<(String, String, Vec<String>)> = Vec::new();
+    for (id, error) in failed {
+        let text = error.to_string();
+        let bare = without(&id, &text);
+        match told.iter_mut().find(|(known, ..)| *known == bare) {
+            Some((.., others)) => others.push(id),
+            None => told.push((bare, text, Vec::new())),
         }
     }
+    let mut texts = Vec::new();
+    for (_, text, others) in told {
+        texts.push(text);
+        if !others.is_empty() {
+            texts.push(format!("the same of {}", listed(&others)));
+        }
+    }
+    Err(Error::new(format!("{count} of {of} containers: {}", texts.join("; "))).kind(kind))
+}
+
+/// A message in which the id does not matter, to be compared.
+fn without(id: &str, text: &str) -> String {
+    let is_part_of_id = |c: char| c.is_ascii_alphanumeric() || "_+.-".contains(c);
+    let words = text.split(|c| !is_part_of_id(c));
+    words.map(|word| if word == id { "*" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// As many ids as one value of a message may be long.
+fn listed(ids: &[String]) -> String {
+    let mut text = String::new();
+    for (i, id) in ids.iter().enumerate() {
+        if text.len() + id.len() > VALUE - 100 {
+            return format!("{text} and {} more", ids.len() - i);
+        }
+        text.push_str(if i == 0 { "" } else { ", " });
+        text.push_str(id);
+    }
+    text
 }
 
 /// How many descriptors the process gets, socket activation included
@@ -123,4 +171,32 @@ pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
         return Err(Error::new(format!("{option}: file descriptor {} is not open", 3 + open)));
     }
     Ok((total, env))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_for_many_is_told_once() {
+        let failed = |ids: &[&str]| -> Vec<(String, Error)> {
+            let error = |id: &&str| Error::new(format!("cannot delete container {id}: running"));
+            ids.iter().map(|id| ((*id).to_owned(), error(id).hint("use --force"))).collect()
+        };
+        let told = |failed, of| together(failed, of).unwrap_err().to_string();
+        assert!(together(Vec::new(), 3).is_ok());
+        assert_eq!(told(failed(&["a"]), 3), "cannot delete container a: running (use --force)");
+        let mut some = failed(&["a", "b", "container"]);
+        some.insert(1, ("x".into(), Error::new("open x: denied")));
+        assert_eq!(
+            told(some, 5),
+            "4 of 5 containers: cannot delete container a: running (use --force); \
+             the same of b; open x: denied; \
+             cannot delete container container: running (use --force)"
+        );
+        let ids: Vec<String> = (0..5000).map(|n| format!("web-{n}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let line = told(failed(&ids), 5000);
+        assert!(line.len() < 600 && line.ends_with(" more"), "{line}");
+    }
 }

@@ -4,6 +4,7 @@ use super::Verb;
 use super::arguments::arguments;
 use crate::container::Runtime;
 use crate::error::{Context, Error, Result};
+use rustix::io::Errno;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -30,9 +31,12 @@ impl Verb for Spec {
         let path = self.config.unwrap_or_else(in_bundle);
         let call = || format!("write {}", path.display());
         // Never over somebody's work.
-        let mut file = std::fs::File::create_new(&path)
-            .call(call)
-            .map_err(|error| error.hint("an existing file is not overwritten"))?;
+        let mut file =
+            std::fs::File::create_new(&path).call(call).map_err(|error| match error.errno() {
+                Some(Errno::EXIST) => error.hint("an existing file is not overwritten"),
+                Some(Errno::NOENT) => error.hint("the directory must be there"),
+                _ => error,
+            })?;
         // Half of it would keep a later call from writing the whole.
         file.write_all(text.as_bytes()).call(call).map_err(|error| {
             error.and(std::fs::remove_file(&path).call(|| format!("remove {}", path.display())))

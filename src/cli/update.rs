@@ -81,6 +81,10 @@ impl Verb for Update {
             let (path, rule) = (&unknown.path, unknown.rule());
             runtime.log.warning(&format!("--resources {file}: {path}: {rule}"));
         }
+        if self.schemata.is_empty() && self.given.iter().all(Vec::is_empty) {
+            let told = "update: no option is given: no limit is changed";
+            runtime.log.warning(&format!("{told} (`pinnace update --help` lists them)"));
+        }
         if !self.schemata.is_empty() {
             change.rdt["schemata"] = self.schemata.into();
         }

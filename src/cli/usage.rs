@@ -4,8 +4,8 @@
 use super::arguments::{self, Arguments, Stop, Words, columns};
 use super::denied::explain;
 use super::global::Global;
-use super::{COMMANDS, Entry, Parsed, Ready};
-use crate::error::{Context, Error, Result};
+use super::{COMMANDS, Entry, Parsed, Ready, mistakes};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::OCI_VERSION;
 use crate::sys::exe;
 use crate::sys::process::{close_on_exec_from, count_inherited};
@@ -14,7 +14,7 @@ use crate::sys::start::stdout_was_closed;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 /// Runs the program; returns its exit status.
 pub fn main(args: Vec<OsString>) -> i32 {
@@ -84,9 +84,9 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     let word = match arguments::parse(&mut list, &mut words).map_err(wrong)? {
         Stop::Help => return Ok(Request::Print(help(), 0)),
         Stop::Word(word) => Some(word),
+        Stop::Unknown(word) if word == "-V" => return Ok(Request::Print(version(), 0)),
         Stop::Unknown(word) => {
-            return Err(arguments::unknown(&word)
-                .hint("`pinnace --help` lists what stands before a command"));
+            return Err(arguments::unknown(&word).hint(mistakes::global(&word)));
         }
         Stop::End => None,
     };
@@ -94,13 +94,19 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     if global.version {
         return Ok(Request::Print(version(), 0));
     }
-    let Some(word) = word else { return Ok(Request::Print(help(), 1)) };
-    if word == "help" {
-        return Ok(Request::Print(help(), 0));
+    let Some(mut word) = word else { return Ok(Request::Print(help(), 1)) };
+    if word == "version" {
+        return Ok(Request::Print(version(), 0));
     }
-    let entry = COMMANDS.iter().find(|entry| word == entry.name).ok_or_else(|| {
-        wrong(Error::new(format!("unknown command {:?}", word.to_string_lossy())))
-    })?;
+    if word == "help" {
+        let name = words.next().filter(|name| !name.as_bytes().starts_with(b"-"));
+        let Some(name) = name else { return Ok(Request::Print(help(), 0)) };
+        (word, words) = (name, vec![OsString::from("--help")].into_iter());
+    }
+    let entry = COMMANDS
+        .iter()
+        .find(|entry| word == entry.name)
+        .ok_or_else(|| mistakes::command(&word, &mut COMMANDS.iter().map(|entry| entry.name)))?;
     Ok(match (entry.parse)(entry, &mut words)? {
         Parsed::Help(text) => Request::Print(text, 0),
         Parsed::Ready(verb) => Request::Run(entry, verb),
@@ -116,7 +122,11 @@ fn run(global: &Global, entry: &Entry, verb: Ready, inherited_fds: u32) -> i32 {
         }
     };
     verb(&runtime).unwrap_or_else(|error| {
-        runtime.log.error(&explain(error));
+        let error = match error.get_kind() {
+            Kind::NoContainer => error.hint(runtime.store.elsewhere()),
+            _ => explain(error),
+        };
+        runtime.log.error(&error);
         entry.failure
     })
 }

@@ -58,7 +58,8 @@ impl Bundle {
         };
         // The kernel knows its whole path, without links.
         let absolute = readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())
-            .call(|| format!("--bundle: readlink {shown}"))?;
+            .call(|| format!("--bundle: readlink {shown}"))
+            .map_err(|error| error.hint("is /proc mounted?"))?;
         let absolute = PathBuf::from(OsString::from_vec(absolute.into_bytes()));
         if absolute.to_str().is_none() {
             return Err(Error::new(format!("--bundle: {shown} is not a path in UTF-8")));

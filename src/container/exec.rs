@@ -92,6 +92,9 @@ pub fn exec(
         .map_err(|error| serve::look_again(error, &request.id, process))
 }
 
+/// Its init is a copy of the runtime until then, which only root may look into.
+const UNSTARTED: &str = "an ordinary user may enter a container once it has been started";
+
 /// In a container that was running a moment ago.
 fn exec_in(
     runtime: &Runtime,
@@ -101,7 +104,12 @@ fn exec_in(
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let proc = lsm::open_proc()?;
-    let join = join_init(&container.record, init, proc.as_fd())?;
+    let join = join_init(&container.record, init, proc.as_fd()).map_err(|error| {
+        match (status, error.errno()) {
+            (Status::Created, Some(Errno::ACCESS)) => error.hint(UNSTARTED),
+            _ => error,
+        }
+    })?;
     let text = container.dir.config()?;
     let mut config: Further = spec::parse("config.json", &text)?;
     let own = own_process(&mut config);

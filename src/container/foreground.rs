@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::isatty;
+use rustix::termios::{LocalModes, SpecialCodeIndex, isatty, tcgetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What fits into any pipe that poll(2) calls writable (pipe(7), `PIPE_BUF`).
@@ -54,6 +54,8 @@ impl AsFd for Stdout {
 struct Pipe {
     pending: Vec<u8>,
     closed: bool,
+    /// What was read last.
+    last: Option<u8>,
 }
 
 /// Our side while the process runs. All signals are blocked by now.
@@ -68,6 +70,9 @@ pub struct Foreground<'a> {
     /// Puts the user's terminal back when dropped.
     raw: Option<Raw>,
     input: Pipe,
+    /// Once all input has been read that was no terminal's: whether the process read whole lines
+    /// when it was told so.
+    told_end: Option<bool>,
     output: Pipe,
     /// Where `output` goes, if there is any.
     stdout: Stdout,
@@ -107,6 +112,7 @@ impl<'a> Foreground<'a> {
             relay,
             raw,
             input,
+            told_end: None,
             output,
             stdout: own,
             asked: false,
@@ -222,11 +228,16 @@ impl<'a> Foreground<'a> {
         if output_ready {
             self.output.write_to(self.stdout.as_fd(), self.stdout.most);
         }
+        let mut may_be_end = input_ready;
         if self.output.pending.is_empty() {
-            self.output.read_from(master.as_fd());
+            may_be_end |= self.output.read_from(master.as_fd());
         }
         if input_ready {
             self.input.read_from(stdin());
+        }
+        if may_be_end && self.input.closed && self.raw.is_none() {
+            let told = self.told_end;
+            self.told_end = tell_end(master.as_fd(), &mut self.input, told);
         }
         self.input.write_to(master.as_fd(), CHUNK);
     }
@@ -268,6 +279,23 @@ impl<'a> Foreground<'a> {
     }
 }
 
+/// A terminal has no end: that of the input is told by its character for it (termios(3), VEOF),
+/// twice after half a line, which the first one only hands over. A program that reads by single
+/// characters from then on does not see it, so it is told again when it has changed to that, or
+/// back, and prints something. Returns whether it read whole lines when it was `told`.
+fn tell_end(master: BorrowedFd<'_>, input: &mut Pipe, told: Option<bool>) -> Option<bool> {
+    let Ok(modes) = tcgetattr(master) else { return told };
+    let by_lines = modes.local_modes.contains(LocalModes::ICANON);
+    let end = modes.special_codes[SpecialCodeIndex::VEOF];
+    // 0 is none (`_POSIX_VDISABLE`).
+    if told == Some(by_lines) || end == 0 {
+        return told;
+    }
+    let is_half = told.is_none() && input.last.is_some_and(|last| last != b'\n');
+    input.pending.extend(std::iter::repeat_n(end, if is_half { 2 } else { 1 }));
+    Some(by_lines)
+}
+
 impl Pipe {
     /// Takes what is there; false if there is nothing.
     fn read_from(&mut self, fd: BorrowedFd<'_>) -> bool {
@@ -277,7 +305,10 @@ impl Pipe {
         let mut buffer = [0; CHUNK];
         match rustix::io::read(fd, &mut buffer) {
             Ok(0) => self.closed = true,
-            Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
+            Ok(count) => {
+                self.pending.extend_from_slice(&buffer[..count]);
+                self.last = buffer[..count].last().copied();
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // EIO: nobody holds the other side of the terminal any more.
             Err(_) => self.closed = true,

@@ -18,15 +18,15 @@ pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
 
 /// Shows the state of each container to `each`, by id, with the uid of who made
 /// it. One that is deleted meanwhile is left out. Nothing of a container is kept: there may
-/// be many. Returns why others are not shown: one whose record is damaged, or that cannot be
-/// looked at, hides no other.
+/// be many. Returns, by id, why others are not shown: one whose record is damaged, or that
+/// cannot be looked at, hides no other.
 ///
 /// # Errors
 /// If the state root cannot be read, and those of `each`.
 pub fn list(
     runtime: &Runtime,
     mut each: impl FnMut(State<'_>, u32) -> Result<()>,
-) -> Result<Vec<Error>> {
+) -> Result<Vec<(String, Error)>> {
     let mut unknown = Vec::new();
     for id in runtime.store.ids()? {
         let looked = runtime.store.glance(&id).and_then(|record| {
@@ -36,7 +36,7 @@ pub fn list(
         match looked {
             Ok((record, status)) => each(state_of(&record, status), record.owner)?,
             Err(error) if error.get_kind() == Kind::NoContainer => {}
-            Err(error) => unknown.push(error),
+            Err(error) => unknown.push((id, error)),
         }
     }
     Ok(unknown)

@@ -85,7 +85,9 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!("{field}: {helper}: {}", said.trim()))
+    // It names itself in most of its messages.
+    let said = said.trim().trim_start_matches(helper).trim_start_matches(':').trim_start();
+    Err(Error::new(format!("{field}: {helper}: {said}"))
         .hint("/etc/subuid and /etc/subgid say which ids a user may map"))
 }
 

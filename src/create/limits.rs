@@ -62,6 +62,9 @@ pub fn set_oom_score(pid: Pid, process: &Process, rootless: bool) -> Result<()> 
         Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => {
             Ok(())
         }
+        Err(error) if error.errno() == Some(Errno::ACCESS) => {
+            Err(error.hint("below what the runtime has itself only root may go"))
+        }
         written => written,
     }
 }

@@ -4,12 +4,14 @@
 
 mod empty;
 mod id;
+mod named;
 mod pid_file;
 mod process_id;
 mod record;
 mod trust;
 
 pub use id::check as check_id;
+pub use named::NamedBy;
 pub use pid_file::{check_pid_file, write_pid_file};
 pub use process_id::ProcessId;
 pub use record::{Glance, Record};
@@ -48,8 +50,7 @@ pub const START: &str = "start";
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
-    /// Whether the caller has named it. One that is not there is a typing error then.
-    is_named: bool,
+    named_by: NamedBy,
     /// Whether it is there, once it has been looked at.
     is_there: OnceCell<bool>,
 }
@@ -69,17 +70,23 @@ impl Store {
     ///
     /// # Errors
     /// For `/`, which would make every directory a container.
-    pub fn new(root: &Path, is_named: bool) -> Result<Self> {
-        let root = std::path::absolute(root).call(|| "--root".into())?;
+    pub fn new(root: &Path, named_by: NamedBy) -> Result<Self> {
+        let root = std::path::absolute(root).call(|| named_by.name().into())?;
         if root == Path::new("/") {
-            return Err(Error::new("--root: / cannot be the state directory"));
+            let name = named_by.name();
+            return Err(Error::new(format!("{name}: / cannot be the state directory")));
         }
-        Ok(Self { root, is_named, is_there: OnceCell::new() })
+        Ok(Self { root, named_by, is_there: OnceCell::new() })
     }
 
     /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// For who has not found a container: where else it may be.
+    pub fn elsewhere(&self) -> String {
+        self.named_by.elsewhere(&self.root)
     }
 
     /// Takes the id: making the directory is what makes it unique. Until
@@ -93,7 +100,7 @@ impl Store {
         id::check(id)?;
         let path = self.root.join(id);
         if !self.is_there()? {
-            self.make()?;
+            self.make().map_err(|error| self.named_by.explain(error))?;
         }
         for _ in 0..TRIES {
             match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -101,7 +108,9 @@ impl Store {
                     return Err(Error::new(format!("container with id {id:?} already exists"))
                         .hint(format!("`pinnace delete {id}` removes it")));
                 }
-                made => made.call(|| format!("--root: mkdir {}", path.display()))?,
+                made => made
+                    .call(|| format!("mkdir {}", path.display()))
+                    .map_err(|error| self.named_by.explain(error))?,
             }
             match self.open(id, true) {
                 // Somebody has deleted the empty directory before we had locked it.
@@ -132,7 +141,7 @@ impl Store {
 
     /// Makes the state root, and what is missing above it.
     fn make(&self) -> Result<()> {
-        let call = || format!("--root: mkdir {}", self.root.display());
+        let call = || format!("mkdir {}", self.root.display());
         // Sticky, or a cleaner of $XDG_RUNTIME_DIR takes it away.
         let make = || rustix::fs::mkdir(&self.root, Mode::from_raw_mode(0o1711));
         let made = match (make(), self.root.parent()) {
@@ -159,7 +168,7 @@ impl Store {
         if let Some(is_there) = self.is_there.get() {
             return Ok(*is_there);
         }
-        let is_there = trust::root(&self.root)?;
+        let is_there = trust::root(&self.root).map_err(|error| self.named_by.explain(error))?;
         Ok(*self.is_there.get_or_init(|| is_there))
     }
 
@@ -229,18 +238,19 @@ impl Store {
     /// If the state root cannot be read. The default one, if it is missing, holds nothing;
     /// a missing one that the caller has named is [`Kind::NoContainer`].
     pub fn ids(&self) -> Result<Vec<String>> {
-        let call = || format!("--root: read {}", self.root.display());
+        let call = || format!("read {}", self.root.display());
         if !self.is_there()? {
-            return match self.is_named {
-                true => Err(Error::os(call(), Errno::NOENT)
+            return match self.named_by {
+                NamedBy::Option => Err(Error::os(call(), Errno::NOENT)
+                    .at("--root")
                     .hint("no container has been created with this --root")
                     .kind(Kind::NoContainer)),
-                false => Ok(Vec::new()),
+                _ => Ok(Vec::new()),
             };
         }
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.call(call)?,
+            entries => entries.call(call).map_err(|error| self.named_by.explain(error))?,
         };
         let mut ids = Vec::new();
         for entry in entries {

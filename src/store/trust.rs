@@ -22,7 +22,7 @@ pub(super) fn root(path: &Path) -> Result<bool> {
     let found = if path == Path::new(DEFAULT) {
         match stat(path) {
             Err(Errno::NOENT) => None,
-            found => Some(found.call(|| format!("--root: stat {DEFAULT}"))?),
+            found => Some(found.call(|| format!("stat {DEFAULT}"))?),
         }
     } else {
         walk(path)?
@@ -30,9 +30,9 @@ pub(super) fn root(path: &Path) -> Result<bool> {
     let Some(found) = found else { return Ok(false) };
     let way = "`chown` or `chmod go-w` it if all that is in it is yours, or give another --root";
     if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
-        return Err(Error::new(format!("--root: {} is no directory", path.display())));
+        return Err(Error::new(format!("{} is no directory", path.display())));
     }
-    private(path, &found).map_err(|error| error.at("--root").hint(way))?;
+    private(path, &found).map_err(|error| error.hint(way))?;
     Ok(true)
 }
 
@@ -72,7 +72,7 @@ fn bits(found: &Stat) -> RawMode {
 /// Whoever owns `/` has everything. In a user namespace without the host's root that
 /// shows as the overflow id, and so do `/run` and `/tmp`.
 fn owns_the_host(uid: u32, gid: u32) -> Result<(bool, bool)> {
-    let host = stat("/").call(|| "--root: stat /".into())?;
+    let host = stat("/").call(|| "stat /".into())?;
     Ok((uid == host.st_uid, gid == host.st_gid))
 }
 
@@ -82,7 +82,7 @@ fn owns_the_host(uid: u32, gid: u32) -> Result<(bool, bool)> {
 /// caller alone where umask 002 is usual.
 fn check_above(path: &Path, found: &Stat) -> Result<()> {
     let refuse = |what: String| {
-        let error = format!("--root: {} {what}, who could replace what is in it", path.display());
+        let error = format!("{} {what}, who could replace what is in it", path.display());
         Err(Error::new(error).hint("give a --root below directories of root or of your own"))
     };
     let (uid, gid) = (found.st_uid, found.st_gid);
@@ -105,7 +105,7 @@ fn check_above(path: &Path, found: &Stat) -> Result<()> {
 fn walk(path: &Path) -> Result<Option<Stat>> {
     let look = |path: &Path| match lstat(path) {
         Err(Errno::NOENT) => Ok(None),
-        found => found.map(Some).call(|| format!("--root: stat {}", path.display())),
+        found => found.map(Some).call(|| format!("stat {}", path.display())),
     };
     let mut at = PathBuf::from("/");
     let mut found = None;
@@ -127,15 +127,15 @@ fn walk(path: &Path) -> Result<Option<Stat>> {
         }
         let (owner, group) = (next_found.st_uid, next_found.st_gid);
         if !is_caller_or_root(owner) && !owns_the_host(owner, group)?.0 {
-            return Err(Error::new(format!("--root: {} is a link of uid {owner}", next.display()))
+            return Err(Error::new(format!("{} is a link of uid {owner}", next.display()))
                 .hint("give a --root without links of others"));
         }
         links += 1;
         if links > LINKS {
-            return Err(Error::os(format!("--root: {}", path.display()), Errno::LOOP));
+            return Err(Error::os(path.display().to_string(), Errno::LOOP));
         }
-        let target = readlinkat(CWD, &next, Vec::new())
-            .call(|| format!("--root: readlink {}", next.display()))?;
+        let target =
+            readlinkat(CWD, &next, Vec::new()).call(|| format!("readlink {}", next.display()))?;
         let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
         if target.is_absolute() {
             (at, found) = (PathBuf::from("/"), None);

@@ -48,7 +48,8 @@ impl Own {
     /// A `/proc` that is not mounted.
     pub fn open() -> Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let file = open(SELF, flags, Mode::empty()).call(|| format!("open {SELF}"))?;
+        let file = open(SELF, flags, Mode::empty()).call(|| format!("open {SELF}"));
+        let file = file.map_err(|error| error.hint("is /proc mounted?"))?;
         let place = place(&file);
         Ok(Self(file, place))
     }
