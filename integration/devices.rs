@@ -1,6 +1,7 @@
 //! Device nodes: the defaults, those of `linux.devices`, and the links of /dev.
 
 use crate::harness::{Bundle, Value, deviates, json};
+use crate::security::rootless::{Rootless, rootless};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -518,4 +519,19 @@ fn r150_r151_a_caller_who_may_make_no_node_is_told_how_it_differs() {
     let told =
         "linux.devices[0]: /dev/zero: is a node of mode 0666 and owner 0:0, not 0600 and 1:0";
     assert!(out.stderr.contains("warning") && out.stderr.contains(told), "{out:?}");
+}
+
+#[test]
+fn r150_r151_r156_a_user_without_privileges_is_told_how_a_node_differs() {
+    let script = "stat -c '%t:%T %a' /dev/zero; head -c 1 /dev/zero | od -An -tx1";
+    let c = rootless(Bundle::sh(script))
+        .set("/linux/devices/-", zero("/dev/zero", 0o600, 1, 0))
+        .container();
+    let user = Rootless::new(&c);
+    let out = user.call(&["run", "--bundle", c.bundle.path().to_str().unwrap(), &c.id]).run();
+    deviates!(["runc", "crun"], "R150: silent");
+    assert_eq!(out.ok(), "1:5 666\n 00\n");
+    let told = "linux.devices[0]: /dev/zero: is a node of mode 0666 and owner 65534:65534, not 0600 \
+                and 1:0: the caller may make no other";
+    assert!(out.stderr.contains(told), "{out:?}");
 }

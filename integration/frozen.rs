@@ -143,6 +143,22 @@ fn what_is_created_below_a_frozen_cgroup_is_refused_at_once() {
     }
 }
 
+/// The container's own, which is empty.
+#[test]
+fn r169_a_frozen_cgroup_is_refused() {
+    needs!(is_for_these_tests(), "pinnace, and the cgroupfs driver");
+    for above in Above::all() {
+        let path = format!("/{}", above.name);
+        let c = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
+        above.freeze();
+        let out = c.create();
+        above.thaw();
+        let words = format!("{} exists and is frozen", above.dir().display());
+        assert!(out.fails().contains(&words), "{out:?}");
+        assert!(leftovers_of(&c).is_empty(), "{:?}", leftovers_of(&c));
+    }
+}
+
 /// An empty one that is there already, too.
 #[test]
 fn a_cgroup_that_is_there_below_a_frozen_one_is_refused_at_once() {

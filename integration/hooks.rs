@@ -240,6 +240,13 @@ fn r121_without_args_the_path_is_argv_0() {
     let c = bundle.set("/hooks/createRuntime", json!([{"path": hook}])).container();
     c.run().ok();
     assert_eq!(read(&log), format!("{} 0\n", hook.display()));
+    // A script's name is from the kernel, busybox's is argv[0]: it is what it is called.
+    let bundle = Bundle::sh("true");
+    let hook = bundle.dir().join("false");
+    std::os::unix::fs::symlink(bundle.rootfs("bin/busybox"), &hook).unwrap();
+    let out = bundle.set("/hooks/createRuntime", json!([{"path": hook}])).container().create();
+    assert!(!out.fails().contains("applet not found"), "{out:?}");
+    out.fails_with(&["exit status 1", "exit code 1", "failed with 1", "exited with status 1"]);
 }
 
 #[test]

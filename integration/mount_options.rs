@@ -129,7 +129,7 @@ fresh_mounts! {
     r037_nostrictatime: ["strictatime", "nostrictatime"] => "relatime", not "crun";
     r038_nosuid: ["nosuid"] => "nosuid";
     r039_nosymfollow: ["nosymfollow"] => "nosymfollow", not ["runc", "crun"];
-    r045_relatime: ["relatime"] => "relatime";
+    r045_relatime: ["noatime", "relatime"] => "relatime !noatime", not ["runc", "crun"];
     r056_ro: ["ro"] => "ro !rw";
     r067_rw: ["ro", "rw"] => "rw !ro", not "crun";
     r071_strictatime: ["strictatime"] => "!relatime !noatime";
@@ -230,7 +230,7 @@ recursive_options! {
     r060_rrw: MountFlags::RDONLY, "rrw" => "rw";
     r063_rstrictatime: MountFlags::empty(), "rstrictatime" => "!relatime !noatime", not "crun";
     r064_rsuid: MountFlags::NOSUID, "rsuid" => "!nosuid";
-    r065_rsymfollow: MountFlags::empty(), "rsymfollow" => "!nosymfollow", not "crun";
+    r065_rsymfollow: MountFlags::NOSYMFOLLOW, "rsymfollow" => "!nosymfollow", not "crun";
 }
 
 #[test]
@@ -291,13 +291,15 @@ fn r056_r059_ro_and_rro_in_either_order() {
 }
 
 #[test]
-fn r040_r057_propagation_types_are_made_in_their_order() {
+fn r040_r057_r062_r070_propagation_types_are_made_in_their_order() {
     for (options, top, below) in [
         (&["private", "rprivate"][..], "", ""),
         (&["rprivate", "private"], "", ""),
         (&["rslave", "private"], "", "master"),
         (&["rprivate", "shared"], "shared", ""),
         (&["rshared", "private"], "", "shared master"),
+        (&["rshared", "slave"], "master", "shared master"),
+        (&["rshared", "rslave"], "master", "master"),
     ] {
         let tree = Tree::new(MountFlags::empty());
         tree.propagation(MountPropagationFlags::SHARED);

@@ -337,23 +337,6 @@ fn newuidmap_is_named_once() {
     assert_eq!(out.stderr.matches("newgidmap:").count(), 1, "{out:?}");
 }
 
-/// It said yes to what `run` refuses.
-#[test]
-fn plan_is_made_for_the_user_who_asks() {
-    deviates!(BOTH, "no such command");
-    let plan = |bundle: Bundle| {
-        let c = bundle.container();
-        let bundle = c.bundle.path();
-        let user = Rootless::new(&c);
-        user.call(&["plan", "--bundle", bundle.to_str().unwrap()]).run()
-    };
-    let out = plan(Bundle::sleeper());
-    assert_eq!(out.code, 1, "{out:?}");
-    assert!(out.stdout.contains("`pinnace spec --rootless`"), "{out:?}");
-    let out = plan(rootless(Bundle::sleeper()));
-    assert!(out.ok().contains("1000"), "{out:?}");
-}
-
 #[test]
 fn r314_a_kind_of_log_is_no_file() {
     deviates!(BOTH, "R314: a file of that name; kinds");

@@ -307,6 +307,8 @@ fn r091_a_capability_that_the_runtime_lacks_only_warns() {
     let out = status(Bundle::sh("").capability("CAP_SYS_RESOURCE"));
     deviates!(["runc", "crun"], "R091: EPERM fails the create");
     assert_eq!(caps(&out), [NONE, THREE, THREE, THREE, NONE]);
+    let told = "process.capabilities: cannot grant CAP_SYS_RESOURCE: not the runtime's own";
+    assert!(out.stderr.contains(told), "{out:?}");
 }
 
 #[test]
@@ -455,6 +457,21 @@ fn r225_sysctl_with_slashes() {
         .set("/linux/sysctl", json!({"net/ipv4/conf/lo/log_martians": "1"}))
         .run();
     assert_eq!(out.ok(), "1\n");
+}
+
+/// Behind a first dot a slash is the dot of a name, and the other way round (sysctl(8)).
+#[test]
+fn r225_sysctl_of_an_interface_with_a_dot() {
+    let script = "pid=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
+                  nsenter -t $pid -n ip link add a.b type veth peer name c.d";
+    let bundle = Bundle::sh("cd /proc/sys/net/ipv4/conf; cat a.b/log_martians c.d/arp_ignore");
+    let hook = bundle.script("hook", script);
+    let hook = json!([{"path": hook, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]);
+    let sysctl =
+        json!({"net.ipv4.conf.a/b.log_martians": "1", "net/ipv4/conf/c.d/arp_ignore": "2"});
+    let out = bundle.set("/hooks/createRuntime", hook).set("/linux/sysctl", sysctl).run();
+    deviates!(["runc", "crun"], "R225: every dot is a slash");
+    assert_eq!(out.ok(), "1\n2\n");
 }
 
 /// With the host's own value, so that a runtime that writes it does no harm.

@@ -93,6 +93,9 @@ fn r262_r309_a_failed_create_leaves_the_root_file_system_as_it_was() {
         let c = bundle.container();
         let before = tree(&c.bundle.rootfs(""));
         let out = c.create();
+        if ["/linux/maskedPaths", "/process/ioPriority"].contains(&at) {
+            deviates!("runc", "R099, R251: not checked");
+        }
         out.fails();
         let mut after = tree(&c.bundle.rootfs(""));
         after.retain(|path, seen| before.get(path) != Some(&*seen));

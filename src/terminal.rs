@@ -3,7 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{Magic, is_on};
 use crate::sys::resolve;
-use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -60,17 +60,14 @@ fn missing(error: Error) -> Error {
     error.at("process.terminal").hint("mounts needs a devpts at /dev/pts")
 }
 
-/// Makes `slave` the stdio of this process.
+/// Makes `slave` the stdio of this process, whose owner it gets as any other.
 ///
 /// # Errors
-/// `EINVAL` for an owner that the user namespace does not map.
-pub fn become_stdio(slave: &OwnedFd, size: Option<(u16, u16)>, owner: u32) -> Result<()> {
+/// Those of dup2(2), which has none in practice.
+pub fn become_stdio(slave: &OwnedFd, size: Option<(u16, u16)>) -> Result<()> {
     if let Some((rows, columns)) = size {
         set_size(slave.as_fd(), rows, columns)?;
     }
-    // The group stays what devpts' gid= option made it.
-    rustix::fs::fchown(slave, Some(Uid::from_raw(owner)), None)
-        .call(|| format!("chown the terminal to {owner}"))?;
     rustix::stdio::dup2_stdin(slave).call(|| "dup2 the terminal to 0".into())?;
     rustix::stdio::dup2_stdout(slave).call(|| "dup2 the terminal to 1".into())?;
     rustix::stdio::dup2_stderr(slave).call(|| "dup2 the terminal to 2".into())

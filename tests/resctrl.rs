@@ -192,6 +192,14 @@ fn r218_a_record_removes_what_it_names() {
     let groups: Groups = serde_json::from_str(&text).unwrap();
     groups.remove().unwrap();
     assert!(!tree.path().join("box").exists());
+    let class = tree.path().join("gold");
+    fill(&class);
+    let groups = create(r#"{"closID": "gold", "enableMonitoring": true}"#, tree.path()).unwrap();
+    let text = serde_json::to_string(&groups).unwrap();
+    let groups: Groups = serde_json::from_str(&text).unwrap();
+    assert!(class.join("mon_groups/box").is_dir());
+    groups.remove().unwrap();
+    assert!(!class.join("mon_groups/box").exists() && class.is_dir());
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod pty;
 mod runtime;
 mod steps;
 
-pub use agent::let_through;
+pub use agent::{let_through, next_call, resume};
 pub use bundle::Bundle;
 pub use call::{Call, Output, Running, exits, until, wait_for};
 pub use cgroup::{Hierarchy, is_cgroup};

@@ -23,7 +23,8 @@ impl Tree {
         }
         fs::create_dir_all(&tree.top)?;
         let mut copy = Command::new("cp");
-        copy.arg("-a").arg("--");
+        // With new times: cargo would take a mutant of the last run for what an older file makes.
+        copy.arg("-r").arg("--");
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             let name = entry.file_name();

@@ -309,8 +309,9 @@ impl Last<'_> {
     }
 }
 
-/// Lets the user of the container reopen its stdio, as runc does. What is not
-/// ours to give (a read-only file system, a file of someone else) is left.
+/// Lets the user of the container reopen its stdio, as runc does, and its terminal. The
+/// group stays: that of a terminal is devpts' gid= option. What is not ours to give (a
+/// read-only file system, a file of someone else) is left.
 fn own_stdio(process: &Process) -> Result<()> {
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let stat = match rustix::fs::fstat(fd) {

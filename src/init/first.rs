@@ -92,8 +92,6 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
         init.context.attach_at = Some(Path::new("/"));
     }
     enter_cgroups(&mut init, wire)?;
-    // Modes are given exactly below.
-    rustix::process::umask(Mode::empty());
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
     if let Some(text) = root.warning() {
         wire.send(&ToParent::Warning(text.into()))?;

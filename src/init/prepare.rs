@@ -97,7 +97,7 @@ impl Shared<'_> {
 pub fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
-    terminal::become_stdio(&pty.slave, settings.size, process.uid)?;
+    terminal::become_stdio(&pty.slave, settings.size)?;
     wire.send(&ToParent::Console(pty.master))?;
     Ok(Some(pty.slave))
 }

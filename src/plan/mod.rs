@@ -224,9 +224,6 @@ fn in_uts(
                 .hint("add {\"type\": \"uts\"} to linux.namespaces"),
         );
     }
-    if name.contains('\0') {
-        findings.error(Error::new(format!("{field}: contains a NUL character")));
-    }
     if name.len() > 64 {
         findings.error(Error::new(format!("{field}: longer than 64 bytes (sethostname(2))")));
     }

@@ -273,7 +273,7 @@ fn own(device: &Device, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         return Err(Error::new("is another file than the one that was just made"));
     }
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+    chownat(node.as_fd(), "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
         .call(|| format!("fchownat {}:{}", device.uid, device.gid))
         .map_err(nodes::explain_unmapped)
 }

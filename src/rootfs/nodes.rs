@@ -89,14 +89,14 @@ impl Nodes {
     fn make(&mut self, index: usize, device: &Device, (uid, gid): (u32, u32)) -> Result<()> {
         let (kind, numbers) = kind_and_numbers(device);
         let (name, mode) = (index.to_string(), Mode::from_raw_mode(device.mode));
+        let (dir, name) = (self.tmpfs.as_fd(), name.as_str());
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        mknodat(&self.tmpfs, &name, kind, mode, numbers).call(|| "mknodat".into())?;
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        chownat(&self.tmpfs, &name, Some(uid), Some(gid), nofollow)
+        mknodat(dir, name, kind, mode, numbers).call(|| "mknodat".into())?;
+        chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .call(|| format!("fchownat {}:{}", device.uid, device.gid))
             .map_err(explain_unmapped)?;
         // Neither umask(2) nor chown(2) takes bits away.
-        chmodat(&self.tmpfs, &name, mode, AtFlags::empty())
+        chmodat(dir, name, mode, AtFlags::empty())
             .call(|| format!("fchmodat {:04o}", device.mode))?;
         self.made.push(index);
         Ok(())

@@ -17,7 +17,7 @@ pub use process_id::ProcessId;
 pub use record::{Glance, Record};
 pub use trust::DEFAULT as DEFAULT_ROOT;
 
-use crate::error::{At as _, Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file::{self, Magic, is_on};
 use crate::sys::lock::lock_exclusive;
 use empty::empty;
@@ -135,8 +135,8 @@ impl Store {
         let may = Access::WRITE_OK | Access::EXEC_OK;
         // The real ids are the effective ones: nobody gives this program others.
         access(place, may)
-            .call(|| format!("--root: {does} {}", self.root.display()))
-            .or_hint("--root DIR names another directory for the state of containers")
+            .call(|| format!("{does} {}", self.root.display()))
+            .map_err(|error| self.named_by.explain(error))
     }
 
     /// Makes the state root, and what is missing above it.
@@ -284,7 +284,8 @@ pub fn is_damaged(error: &Error) -> bool {
 fn explain(error: Error, id: &str) -> Error {
     let error = file::explain(error);
     match is_damaged(&error) {
-        true => error.hint(format!(
+        // Beside what the reader of JSON advises: nobody has written it by hand.
+        true => error.also(format!(
             "the record of container {id} is damaged; `pinnace delete --force {id}` ends and \
              removes what can still be found of it"
         )),

@@ -35,7 +35,9 @@ fn r273_r274_r275_r276_r277_features() {
 #[test]
 fn r278_r279_features_of_cgroups() {
     let cgroup = features()["linux"]["cgroup"].clone();
-    assert!(cgroup["v1"] == true && cgroup["v2"] == true && cgroup["rdma"] == true);
+    for known in ["v1", "v2", "rdma", "systemdUser"] {
+        assert_eq!(cgroup[known], true, "{known}");
+    }
     // As the option says when it is given.
     let out = Command::new(env!("CARGO_BIN_EXE_pinnace"))
         .args(["--systemd-cgroup", "features"])
@@ -66,7 +68,12 @@ fn r280_r281_r282_features_of_seccomp() {
         assert_eq!(seen, wanted, "{ours}");
     }
     let known = listed(&seccomp["knownFlags"]);
-    assert!(listed(&seccomp["supportedFlags"]).iter().all(|flag| known.contains(flag)));
+    let supported = listed(&seccomp["supportedFlags"]);
+    assert!(supported.iter().all(|flag| known.contains(flag)));
+    // Linux 4.17 and later have these.
+    for flag in ["TSYNC", "LOG", "SPEC_ALLOW"] {
+        assert!(supported.contains(&format!("SECCOMP_FILTER_FLAG_{flag}").as_str()), "{flag}");
+    }
 }
 
 /// `enabled` says what a configuration with the property meets.
@@ -85,15 +92,25 @@ fn r283_r284_r285_r286_r287_r288_features_do_not_lie() {
     let devices = taken(json!({"netDevices": {"eth0": {}}}));
     assert_eq!(linux["netDevices"]["enabled"] == true, devices);
     assert_eq!(linux["intelRdt"]["enabled"] == true, taken(json!({"intelRdt": {}})));
-    let modes = listed(&linux["memoryPolicy"]["modes"]);
-    let policy = json!({"memoryPolicy": {"mode": "MPOL_DEFAULT"}});
-    assert_eq!(modes.contains(&"MPOL_DEFAULT"), taken(policy));
+    for known in ["schemata", "monitoring"] {
+        assert_eq!(linux["intelRdt"][known], true, "{known}");
+    }
+    let defs = std::fs::read(fixtures().join("defs-linux.json")).unwrap();
+    let defs: Value = serde_json::from_slice(&defs).unwrap();
+    for (ours, theirs) in [("modes", "MemoryPolicyMode"), ("flags", "MemoryPolicyFlag")] {
+        let mut wanted = listed(&defs["definitions"][theirs]["enum"]);
+        let mut seen = listed(&linux["memoryPolicy"][ours]);
+        wanted.sort_unstable();
+        seen.sort_unstable();
+        assert_eq!(seen, wanted, "{ours}");
+    }
+    assert!(taken(json!({"memoryPolicy": {"mode": "MPOL_DEFAULT"}})));
 }
 
 #[test]
 fn r289_r290_features_of_annotations() {
     let document = features();
-    assert!(document["annotations"].as_object().unwrap().values().all(Value::is_string));
+    assert_eq!(document["annotations"], json!({"org.pinnace.version": env!("CARGO_PKG_VERSION")}));
     // What the systemd driver passes on to the unit, and the groups of the caller;
     // nothing else has an effect beyond the state.
     let unsafe_ones = json!(["org.systemd.property.", "run.oci.keep_original_groups"]);
@@ -103,7 +120,12 @@ fn r289_r290_features_of_annotations() {
 #[test]
 fn r255_r258_r259_the_state_is_valid_in_every_status() {
     let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-    for status in [Status::Creating, Status::Created, Status::Running, Status::Stopped] {
+    for (status, word) in [
+        (Status::Creating, "creating"),
+        (Status::Created, "created"),
+        (Status::Running, "running"),
+        (Status::Stopped, "stopped"),
+    ] {
         let state = State {
             oci_version: OCI_VERSION,
             id: "x",
@@ -117,5 +139,8 @@ fn r255_r258_r259_the_state_is_valid_in_every_status() {
         };
         let document = serde_json::to_value(state).unwrap();
         assert_eq!(Schemas::default().check("state-schema.json", &document), [""; 0]);
+        let wanted = json!({"ociVersion": OCI_VERSION, "id": "x", "pid": 1, "status": word,
+            "bundle": "/bundle", "annotations": {"a": "b"}});
+        assert_eq!(document, wanted);
     }
 }

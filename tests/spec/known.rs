@@ -1,5 +1,6 @@
 //! The table of known keys is the spec's own schema, key for key.
 
+use super::engines::configurations;
 use super::leaves::{IGNORED, maximal};
 use pinnace::spec::known::{keys, unknown};
 use serde_json::Value;
@@ -86,5 +87,15 @@ fn a_slip_in_any_key_is_told_with_its_path_and_the_key() {
             assert!(one.path.ends_with(&slip), "{slip}: {one:?}");
             assert_eq!(one.near.as_deref(), Some(name), "{slip}: {one:?}");
         }
+    }
+}
+
+/// What engines write has no unknown keys: whoever looks at it is not told of any.
+#[test]
+fn engines_write_no_unknown_keys() {
+    let all = configurations();
+    assert!(all.len() > 5, "{}", all.len());
+    for (name, text) in all {
+        assert_eq!(unknown(&text, ""), [], "{name}");
     }
 }
