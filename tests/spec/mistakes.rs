@@ -40,7 +40,8 @@ fn told(text: &[u8]) -> Vec<String> {
     };
     let document = preview(&spec).to_json();
     let findings = document["findings"].as_array().unwrap().iter();
-    let findings = findings.filter(|finding| finding["field"] != "default filesystems");
+    let is_default = |field: &Value| field == "default filesystems" || field == "default devices";
+    let findings = findings.filter(|finding| !is_default(&finding["field"]));
     let findings = findings.map(|finding| {
         format!("{}: {}", finding["field"].as_str().unwrap(), finding["rule"].as_str().unwrap())
     });
