@@ -35,8 +35,8 @@ fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
         Verb::Create | Verb::RunDetached if [Verb::DeleteForce, Verb::Delete].contains(&other) => {
             &["already exists", "was deleted meanwhile", "init was killed"]
         }
-        Verb::Exec | Verb::ExecDetached if other == Verb::Kill => {
-            &["not running", "stopped", "init was killed"]
+        Verb::Exec | Verb::ExecDetached if [Verb::Kill, Verb::DeleteForce].contains(&other) => {
+            &["does not exist", "not running", "stopped", "init was killed"]
         }
         Verb::Create | Verb::Run | Verb::RunDetached => &["already exists"],
         Verb::Start => &[
