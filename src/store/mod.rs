@@ -387,7 +387,7 @@ impl Dir {
         let call = || format!("fstatfs {}", self.path.display());
         match is_on(&self.fd, Magic::Tmpfs).call(call)? {
             true => ProcessId::until_reboot(pid, pidfd),
-            false => ProcessId::of(pid),
+            false => ProcessId::across_reboots(pid, pidfd),
         }
     }
 

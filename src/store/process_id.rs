@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A pid with a mark that tells its process from others: the inode of its pidfd,
-/// which no other process gets until the next boot (pidfs, Linux 6.9), or else the
-/// time at which it began.
+/// which no other process gets until the next boot (pidfs, Linux 6.9), the time at
+/// which it began, or both. All that is there must fit: two processes may begin in one
+/// clock tick, and inode numbers begin anew with each boot.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct ProcessId {
     /// pid in the runtime's pid namespace.
@@ -61,6 +62,15 @@ impl ProcessId {
         }
     }
 
+    /// The same for a record that outlives this boot.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn across_reboots(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Self> {
+        let inode = inode_of(pidfd).call(|| "fstat a pidfd".into())?;
+        Ok(Self { inode, ..Self::of(pid)? })
+    }
+
     /// Whether it still runs: neither gone, nor a zombie, nor another one.
     ///
     /// # Errors
@@ -78,10 +88,7 @@ impl ProcessId {
     /// # Errors
     /// As [`Self::is_alive`]: only a process that has ended is `None`.
     pub fn open(&self) -> Result<Option<OwnedFd>> {
-        self.open_if(|pidfd| match self.inode {
-            Some(inode) => has_inode(pidfd, inode),
-            None => self.has_state(|_| true),
-        })
+        self.open_if(|pidfd| Ok(self.has_inode(pidfd)? && self.has_state(|_| true)?))
     }
 
     /// As [`Self::open`], but not for a zombie.
@@ -89,9 +96,8 @@ impl ProcessId {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_alive(&self) -> Result<Option<OwnedFd>> {
-        self.open_if(|pidfd| match self.inode {
-            Some(inode) => Ok(has_inode(pidfd, inode)? && !has_ended(pidfd)?),
-            None => self.has_state(is_running),
+        self.open_if(|pidfd| {
+            Ok(self.has_inode(pidfd)? && self.has_state(is_running)? && !has_ended(pidfd)?)
         })
     }
 
@@ -111,10 +117,18 @@ impl ProcessId {
         }
     }
 
-    /// Whether the process of that start time is there, in a state that fits.
+    /// Whether the process of that start time is there, in a state that fits. Without a
+    /// start time in the mark, the inode alone tells the process.
     fn has_state(&self, fits: impl FnOnce(char) -> bool) -> Result<bool> {
+        let Some(wanted) = self.start_time else { return Ok(self.inode.is_some()) };
         let Some((state, start)) = self.stat()? else { return Ok(false) };
-        Ok(Some(start) == self.start_time && fits(state))
+        Ok(start == wanted && fits(state))
+    }
+
+    /// Whether the pidfd has the inode of the mark, if the mark has one.
+    fn has_inode(&self, pidfd: &OwnedFd) -> Result<bool> {
+        let Some(wanted) = self.inode else { return Ok(true) };
+        Ok(fstat(pidfd).call(|| "fstat a pidfd".into())?.st_ino == wanted)
     }
 
     /// What procfs shows of the pid. That it shows nothing does not mean that there is no
@@ -147,10 +161,6 @@ fn is_running(state: char) -> bool {
 /// Before pidfs all pidfds have one inode in common.
 fn inode_of(pidfd: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
     Ok(if is_on(pidfd, Magic::Pidfs)? { Some(fstat(pidfd)?.st_ino) } else { None })
-}
-
-fn has_inode(pidfd: &OwnedFd, inode: u64) -> Result<bool> {
-    Ok(fstat(pidfd).call(|| "fstat a pidfd".into())?.st_ino == inode)
 }
 
 /// A pidfd is readable once its process has ended, reaped or not.
@@ -188,17 +198,24 @@ mod tests {
     }
 
     #[test]
-    fn another_mark_is_another_process() {
+    fn r271_another_mark_is_another_process() {
         let pid = std::process::id() as i32;
         let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
         let by_time = ProcessId::of(pid).unwrap();
         let by_inode = ProcessId::until_reboot(pid, pidfd.as_fd()).unwrap();
-        for me in [by_time, by_inode] {
+        let by_both = ProcessId::across_reboots(pid, pidfd.as_fd()).unwrap();
+        let next = |mark: Option<u64>| mark.map(|mark| mark + 1);
+        for me in [by_time, by_inode, by_both] {
             assert!(me.is_alive().unwrap() && me.open().unwrap().is_some(), "{me:?}");
             assert!(me.open_alive().unwrap().is_some(), "{me:?}");
-            let next = |mark: Option<u64>| mark.map(|mark| mark + 1);
-            let other = ProcessId { start_time: next(me.start_time), inode: next(me.inode), pid };
-            assert!(!other.is_alive().unwrap() && other.open().unwrap().is_none(), "{other:?}");
+            // Each part alone tells another process: one of the same clock tick, one of another boot.
+            let later = ProcessId { start_time: next(me.start_time), ..me };
+            let beside = ProcessId { inode: next(me.inode), ..me };
+            for other in [later, beside] {
+                let same = (other.start_time, other.inode) == (me.start_time, me.inode);
+                assert_eq!(other.is_alive().unwrap(), same, "{other:?}");
+                assert_eq!(other.open().unwrap().is_some(), same, "{other:?}");
+            }
         }
     }
 
@@ -207,8 +224,11 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id() as i32;
         let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
-        let marks =
-            [ProcessId::of(pid).unwrap(), ProcessId::until_reboot(pid, pidfd.as_fd()).unwrap()];
+        let marks = [
+            ProcessId::of(pid).unwrap(),
+            ProcessId::until_reboot(pid, pidfd.as_fd()).unwrap(),
+            ProcessId::across_reboots(pid, pidfd.as_fd()).unwrap(),
+        ];
         assert!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).is_ok());
         for mark in marks {
             assert!(!mark.is_alive().unwrap() && mark.open().unwrap().is_some(), "{mark:?}");
