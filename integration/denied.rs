@@ -232,7 +232,6 @@ fn kill_and_delete() {
 fn looks() {
     for args in [
         |c: &Container| words(&["state", &c.id]),
-        |_: &Container| words(&["list"]),
         |c: &Container| words(&["ps", "--format", "json", &c.id]),
         |c: &Container| words(&["events", "--stats", &c.id]),
         |_: &Container| words(&["features"]),
@@ -243,6 +242,12 @@ fn looks() {
         let args: fn(&Container) -> Vec<String> = args;
         try_each(Bundle::sleeper(), &Verb { args, before: running, is_done: printed });
     }
+    let list = Verb {
+        args: |_| words(&["list"]),
+        before: running,
+        is_done: |c, out| out.stdout.contains(&c.id),
+    };
+    try_each(Bundle::sleeper(), &list);
     let spec = Verb {
         args: |c| words(&["spec", "--bundle", c.bundle.dir().to_str().unwrap()]),
         before: |c| drop(fs::remove_file(c.bundle.dir().join("config.json"))),

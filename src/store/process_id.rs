@@ -97,7 +97,11 @@ impl ProcessId {
     /// As [`Self::open`].
     pub fn open_alive(&self) -> Result<Option<OwnedFd>> {
         self.open_if(|pidfd| {
-            Ok(self.has_inode(pidfd)? && self.has_state(is_running)? && !has_ended(pidfd)?)
+            Ok(self.has_inode(pidfd)?
+                && match self.start_time {
+                    Some(_) => self.has_state(is_running)?,
+                    None => !has_ended(pidfd)?,
+                })
         })
     }
 

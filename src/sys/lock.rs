@@ -64,8 +64,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Sets the timer of SIGALRM; returns what was left of the one before.
 fn set_timer(value: Duration, interval: Duration) -> Result<Duration, Errno> {
     let time = |time: Duration| libc::timeval {
-        tv_sec: time.as_secs() as libc::time_t,
-        tv_usec: time.subsec_micros() as libc::suseconds_t,
+        tv_sec: time.as_secs() as _,
+        tv_usec: time.subsec_micros() as _,
     };
     let new = libc::itimerval { it_value: time(value), it_interval: time(interval) };
     let mut old = libc::itimerval { it_value: time(Duration::ZERO), ..new };
