@@ -8,6 +8,7 @@
 use crate::error::{Context, Error, Result};
 use crate::plan::IntelRdt;
 use crate::plan::intel_rdt::Class;
+use crate::sys::mountinfo;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,7 @@ pub struct Groups {
 /// # Errors
 /// If it is not.
 pub fn mount_point() -> Result<PathBuf> {
-    let path = "/proc/self/mountinfo";
-    let table = std::fs::read_to_string(path).call(|| format!("read {path}"))?;
-    find(&table).ok_or_else(|| {
+    find(&mountinfo::read()?).ok_or_else(|| {
         Error::new("linux.intelRdt: no resctrl file system is mounted").hint(
             "mount -t resctrl resctrl /sys/fs/resctrl, on a machine and a kernel with Intel RDT",
         )
@@ -39,12 +38,9 @@ pub fn mount_point() -> Result<PathBuf> {
 
 /// The mount point of the last resctrl in a `mountinfo` table,
 /// `proc_pid_mountinfo(5)`.
-pub fn find(table: &str) -> Option<PathBuf> {
-    let is_one = |line: &&str| {
-        line.split_once(" - ").is_some_and(|(_, end)| end.split(' ').next() == Some("resctrl"))
-    };
-    let line = table.lines().rfind(is_one)?;
-    Some(PathBuf::from(line.split(' ').nth(4)?.replace("\\040", " ")))
+#[must_use]
+pub fn find(table: &[u8]) -> Option<PathBuf> {
+    Some(mountinfo::rows(table).rfind(|row| row.kind == b"resctrl")?.point())
 }
 
 impl Groups {

@@ -228,8 +228,8 @@ fn r212_the_mount_is_found_by_its_type() {
     let table = "22 1 0:21 / /sys rw - sysfs sysfs rw\n\
                  30 22 0:30 / /sys/fs/resctrl rw,relatime shared:9 - resctrl resctrl rw\n\
                  31 22 0:31 / /resctrl rw - tmpfs resctrl rw\n";
-    assert_eq!(find(table), Some(PathBuf::from("/sys/fs/resctrl")));
-    assert_eq!(find("22 1 0:21 / /sys rw - sysfs sysfs rw\n"), None);
+    assert_eq!(find(table.as_bytes()), Some(PathBuf::from("/sys/fs/resctrl")));
+    assert_eq!(find(b"22 1 0:21 / /sys rw - sysfs sysfs rw\n"), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
 use crate::error::{Context, Error, Result};
 use crate::spec::Resources;
 use crate::sys::file::CGROUPS;
+use crate::sys::mountinfo;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::cell::OnceCell;
@@ -185,13 +186,12 @@ fn beside_own(own: &[u8], below: &str) -> Result<String> {
 
 /// Where a hierarchy is mounted: where everybody has it, or else where the mount
 /// table says.
-fn mount_point(name: Option<&str>, table: &mut Option<String>) -> Result<Option<String>> {
+fn mount_point(name: Option<&str>, table: &mut Option<Vec<u8>>) -> Result<Option<String>> {
     if let Some(usual) = usual_place(name)? {
         return Ok(Some(usual));
     }
     if table.is_none() {
-        let text = std::fs::read_to_string("/proc/self/mountinfo");
-        *table = Some(text.call(|| "read /proc/self/mountinfo".into())?);
+        *table = Some(mountinfo::read()?);
     }
     Ok(in_table(name, table.as_deref().unwrap_or_default()))
 }
@@ -204,22 +204,15 @@ fn usual_place(name: Option<&str>) -> Result<Option<String>> {
     Ok((magic(&path)? == Some(want)).then_some(path))
 }
 
-/// proc_pid_mountinfo(5): `id parent dev root mountpoint options ... - type source super`.
-fn in_table(name: Option<&str>, table: &str) -> Option<String> {
-    table.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let point = left.split(' ').nth(4)?;
-        let mut right = right.split(' ');
-        let fstype = right.next()?;
-        let options = right.nth(1).unwrap_or_default();
+fn in_table(name: Option<&str>, table: &[u8]) -> Option<String> {
+    mountinfo::rows(table).find_map(|row| {
+        let has =
+            |word: &str| row.options.split(|byte| *byte == b',').any(|o| o == word.as_bytes());
         let fits = match name {
-            None => fstype == "cgroup2",
-            Some(name) => {
-                fstype == "cgroup"
-                    && name.split(',').all(|word| options.split(',').any(|o| o == word))
-            }
+            None => row.kind == b"cgroup2",
+            Some(name) => row.kind == b"cgroup" && name.split(',').all(has),
         };
-        (fits && !point.contains('\\')).then(|| point.to_owned())
+        fits.then(|| row.point().into_os_string().into_string().ok())?
     })
 }
 
@@ -261,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_mount_table_is_understood() {
-        let table = "31 23 0:28 / /cg rw - tmpfs tmpfs rw\n\
+        let table = b"31 23 0:28 / /cg rw - tmpfs tmpfs rw\n\
             32 31 0:29 / /cg/both rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
             33 31 0:30 / /cg/sd rw - cgroup none rw,xattr,name=systemd\n\
             34 31 0:31 / /cg/u rw - cgroup2 cgroup2 rw\n";

@@ -11,6 +11,7 @@ use crate::plan::rootfs::{Device, DeviceKind, Rootfs};
 use crate::plan::{self, Findings, Hook, IdMaps, Options, Plan, Process, capabilities, scheduling};
 use crate::security::seccomp::{self, Filter};
 use crate::spec::{self, IdMapping, Spec};
+use crate::sys::mountinfo;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -97,24 +98,22 @@ impl Preview {
 
 /// root.readonly is about one mount: what the host has mounted below comes with its own flags.
 fn look_below_root(rootfs: &Rootfs, findings: &mut Findings) {
-    let root = std::fs::canonicalize(&rootfs.path);
-    let table = std::fs::read_to_string("/proc/self/mountinfo");
-    let (Ok(root), Ok(table), true) = (root, table, rootfs.readonly) else { return };
-    // proc_pid_mountinfo(5): the fifth field, with spaces as \040.
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let points = points.map(|point| point.replace("\\040", " "));
-    for point in points.filter(|point| is_below(point, &root)).take(MOST_POINTS) {
+    if !rootfs.readonly {
+        return;
+    }
+    let (Ok(root), Ok(table)) = (std::fs::canonicalize(&rootfs.path), mountinfo::read()) else {
+        return;
+    };
+    let points = mountinfo::rows(&table).map(|row| row.point());
+    for point in points.filter(|point| *point != root && point.starts_with(&root)).take(MOST_POINTS)
+    {
+        let point = point.display();
         findings.advise(format!("root.readonly: {point} is another mount, and stays as it is"));
     }
 }
 
 /// All mounts of the host are below a root of `/`.
 const MOST_POINTS: usize = 5;
-
-fn is_below(point: &str, root: &Path) -> bool {
-    let point = Path::new(point);
-    point != root && point.starts_with(root)
-}
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::mount_id;
+use crate::sys::mountinfo;
 use rustix::fd::{AsFd as _, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -37,8 +38,5 @@ fn open(path: &Path) -> rustix::io::Result<Option<OwnedFd>> {
 
 /// Whether a mount with this id is in our mount namespace (`proc_pid_mountinfo(5)`).
 fn is_listed(id: u64) -> Result<bool> {
-    let file = "/proc/self/mountinfo";
-    let table = std::fs::read_to_string(file).call(|| format!("read {file}"))?;
-    let first = |line: &str| line.split(' ').next().and_then(|field| field.parse().ok());
-    Ok(table.lines().any(|line| first(line) == Some(id)))
+    Ok(mountinfo::rows(&mountinfo::read()?).any(|row| row.id == id))
 }

@@ -6,17 +6,17 @@
 //! So what lies on a held mount is found beneath its descriptor, and at the end every
 //! destination must still lead to its mount (CVE-2023-27561, CVE-2023-28642).
 
-use super::pivot::id_point_and_kind;
 use super::root::{Found, Links, Root, open_from};
 use super::{bind, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
-use crate::sys::file::read_at;
 use crate::sys::mount::{Place, place};
+use crate::sys::mountinfo;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, ResolveFlags, readlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 /// What stands at a destination.
@@ -243,11 +243,9 @@ impl Root {
         let mut kept = self.proc.borrow_mut();
         let proc = kept_procfs(&mut kept, proc)?;
         let top = path_of(found, proc)?;
-        let table = read_at(proc, "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
-        let table = String::from_utf8_lossy(&table);
-        Ok(table.lines().filter_map(id_point_and_kind).any(|(_, point, kind)| {
-            bind::KERNELS.iter().any(|(name, _)| *name == kind)
-                && lies_under(point.as_bytes(), String::from_utf8_lossy(&top).as_bytes())
+        Ok(mountinfo::rows(&mountinfo::read_at(proc)?).any(|row| {
+            bind::KERNELS.iter().any(|(name, _)| name.as_bytes() == row.kind)
+                && lies_under(row.point().as_os_str().as_bytes(), &top)
         }))
     }
 

@@ -4,8 +4,8 @@
 use crate::error::{Context, Error, Result};
 use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
-use crate::sys::file::read_at;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
+use crate::sys::mountinfo;
 use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -340,10 +340,8 @@ fn change_classic(mount: BorrowedFd<'_>, change: &Change<'_>, errno: Errno) -> R
 
 /// Whether mounts lie on an attached mount (`proc_pid_mountinfo(5)`).
 fn has_mounts_below(mount: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<bool> {
-    let id = sys::mount_id(mount).call(|| "statx".into())?.to_string();
-    let table = read_at(proc, "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
-    let table = String::from_utf8_lossy(&table);
-    Ok(table.lines().any(|line| line.split(' ').nth(1) == Some(&id)))
+    let id = sys::mount_id(mount).call(|| "statx".into())?;
+    Ok(mountinfo::rows(&mountinfo::read_at(proc)?).any(|row| row.parent == id))
 }
 
 fn attributes_of(flags: StatVfsMountFlags) -> u64 {

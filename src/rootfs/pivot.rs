@@ -5,13 +5,14 @@ use super::root::Root;
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::options::{PRIVATE, Reach, SHARED, UNBINDABLE};
-use crate::sys::file::read_at;
 use crate::sys::mount::{Change, mount_id};
+use crate::sys::mountinfo;
 use crate::sys::resolve;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat};
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
+use std::path::Path;
 
 /// Makes the tree the root of this process and its mount namespace. `no_pivot`
 /// is for a host whose root cannot be left (initramfs): it is weaker, and so
@@ -50,14 +51,10 @@ fn remove_kernel_views() -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Kept, for /proc is one of those that go.
     let proc = openat(CWD, "/proc", flags, Mode::empty()).call(|| "open /proc".into())?;
-    let table =
-        read_at(proc.as_fd(), "self/mountinfo").call(|| "read /proc/self/mountinfo".into())?;
-    let table = String::from_utf8_lossy(&table);
-    for line in table.lines().rev() {
-        let Some((id, point, kind)) = id_point_and_kind(line) else { continue };
-        let ours = std::path::Path::new(&point).starts_with(&here);
-        if !ours && (kind == "proc" || kind == "sysfs") {
-            remove(id, &point, proc.as_fd())
+    for row in mountinfo::rows(&mountinfo::read_at(proc.as_fd())?).rev() {
+        let point = row.point();
+        if !point.starts_with(&here) && (row.kind == b"proc" || row.kind == b"sysfs") {
+            remove(row.id, &point, proc.as_fd())
                 .map_err(|error: Error| error.hint("--no-pivot must hide the host's"))?;
         }
     }
@@ -66,33 +63,22 @@ fn remove_kernel_views() -> Result<()> {
 
 /// Unmounts the mount with this id at `point`, which is opened once: the path of a mount may
 /// lead through a directory of anybody.
-fn remove(id: u64, point: &str, proc: BorrowedFd<'_>) -> Result<()> {
+fn remove(id: u64, point: &Path, proc: BorrowedFd<'_>) -> Result<()> {
+    let shown = point.display();
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mount = resolve::open(CWD, point, flags, links).call(|| format!("openat2 {point}"))?;
-    if mount_id(mount.as_fd()).call(|| format!("statx {point}"))? != id {
-        return Err(Error::new(format!("umount {point}: another mount lies upon it")));
+    let mount = resolve::open(CWD, point, flags, links).call(|| format!("openat2 {shown}"))?;
+    if mount_id(mount.as_fd()).call(|| format!("statx {shown}"))? != id {
+        return Err(Error::new(format!("umount {shown}: another mount lies upon it")));
     }
     let private = Change { propagation: PRIVATE, ..Change::default() };
-    mount::change(mount.as_fd(), &private).at(|| format!("make {point} private"))?;
+    mount::change(mount.as_fd(), &private).at(|| format!("make {shown} private"))?;
     let here =
         openat(CWD, ".", flags | OFlags::DIRECTORY, Mode::empty()).call(|| "open .".into())?;
     fchdir(proc).call(|| "fchdir to /proc".into())?;
     unmount(format!("self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH)
-        .call(|| format!("umount {point}"))?;
+        .call(|| format!("umount {shown}"))?;
     fchdir(&here).call(|| "fchdir back".into())
-}
-
-/// First, fifth and first field after the dash (`proc_pid_mountinfo(5)`), with the
-/// octal escapes undone.
-pub(super) fn id_point_and_kind(line: &str) -> Option<(u64, String, &str)> {
-    let id = line.split(' ').next()?.parse().ok()?;
-    let point = line.split(' ').nth(4)?;
-    let kind = line.split_once(" - ")?.1.split(' ').next()?;
-    let point = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(point.to_owned(), |text, (escape, letter)| text.replace(escape, letter));
-    Some((id, point, kind))
 }
 
 /// pivot_root(2) refuses a shared root, and nothing can be bound from an

@@ -10,6 +10,7 @@ pub mod file;
 pub mod keyring;
 pub mod lock;
 pub mod mount;
+pub mod mountinfo;
 pub mod namespace;
 pub mod netdevice;
 pub mod netlink;

@@ -10,7 +10,9 @@ use rustix::fs::{
     readlinkat,
 };
 use rustix::io::{Errno, Result};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
@@ -21,10 +23,11 @@ const MAX_LINKS: u32 = 40;
 /// Those of openat2(2).
 pub fn open(
     dir: BorrowedFd<'_>,
-    path: &str,
+    path: impl AsRef<OsStr>,
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd> {
+    let path = path.as_ref();
     match openat2(dir, path, flags, Mode::empty(), resolve) {
         Err(errno) if may_deny(errno) => Walk::new(dir, resolve)?.open(path.as_bytes(), flags),
         opened => opened,
