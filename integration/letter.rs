@@ -95,14 +95,16 @@ fn what_is_legal_and_perhaps_not_meant_is_told_by_plan() {
     assert!(!plan(Bundle::sh("true")).ok().contains("they stay in the root filesystem"));
 }
 
-/// It is another file system, and comes into the container as it is.
+/// It is another file system, and comes into the container as it is. A mount point whose name is
+/// no text is in nobody's way.
 #[test]
 fn r004_a_mount_below_a_readonly_root_is_told_by_plan() {
     deviates!(["runc", "crun"], "no such command");
     for readonly in [true, false] {
         let c = Bundle::sh("true").set("/root/readonly", json!(readonly)).container();
         let (bundle, point) = (c.bundle.path(), c.bundle.rootfs("tmp"));
-        let script = "mount -t tmpfs none \"$1\" && exec \"$0\" plan --bundle \"$2\"";
+        let script = "mount -t tmpfs none \"$1\" && odd=\"$1/$(printf 'b \\377')\" && mkdir \"$odd\" && \
+            mount -t tmpfs none \"$odd\" && exec \"$0\" plan --bundle \"$2\"";
         let program = runtime().path.clone();
         let out = Call::new("/usr/bin/unshare")
             .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script])
