@@ -87,8 +87,9 @@ fn is_in_force(node: &Node, file: &File) -> Result<()> {
 fn try_one(node: &Node, file: &File) -> Result<rustix::io::Result<()>> {
     let dir = node.dir()?;
     let mut done = write_file(dir, &*file.name, &file.text);
-    if done == Err(Errno::NOENT) && node.controllers.is_some() {
-        // Beside v1 the controllers are enabled when one is wanted.
+    if done == Err(Errno::NOENT) && node.unified() {
+        // Beside v1 the controllers are enabled when one is wanted; systemd leaves out those that
+        // it does not know, as hugetlb and rdma.
         create::enable(node)?;
         done = write_file(dir, &*file.name, &file.text);
     }

@@ -252,7 +252,7 @@ fn enable_one(dir: BorrowedFd<'_>, controller: &str) {
     write_file(dir, "cgroup.subtree_control", controller).unwrap_or_default();
 }
 
-/// Enables the controllers of a unified hierarchy beside v1 down to our cgroup.
+/// Enables the controllers of a unified hierarchy down to our cgroup, where nobody has done so.
 pub(super) fn enable(node: &Node) -> Result<()> {
     let mut dir = node.root.clone();
     for part in node.path.split('/') {
