@@ -29,14 +29,14 @@ const SECOND: &str = "delete -f,delete,start,kill,pause,create,state,exec,list";
 fn may_say(verb: Verb, other: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Create | Verb::RunDetached if other == Verb::Kill => {
-            &["already exists", "init was killed"]
+            &["already exists", "process was killed"]
         }
         // A container that waits to be started is deleted without force, too.
         Verb::Create | Verb::RunDetached if [Verb::DeleteForce, Verb::Delete].contains(&other) => {
-            &["already exists", "was deleted meanwhile", "init was killed"]
+            &["already exists", "was deleted meanwhile", "process was killed"]
         }
         Verb::Exec | Verb::ExecDetached if [Verb::Kill, Verb::DeleteForce].contains(&other) => {
-            &["does not exist", "not running", "stopped", "init was killed"]
+            &["does not exist", "not running", "stopped", "process was killed"]
         }
         Verb::Create | Verb::Run | Verb::RunDetached => &["already exists"],
         Verb::Start => &[

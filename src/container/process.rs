@@ -158,7 +158,9 @@ impl NewProcess {
                 Some(ToParent::Warning(text)) => meanwhile.log.warning(&text),
                 Some(ToParent::Failed(error)) => return Err(error),
                 Some(other) => {
-                    return Err(Error::new(format!("init said {other:?} before it was ready")));
+                    return Err(Error::new(format!(
+                        "the process said {other:?} before it was ready"
+                    )));
                 }
                 None => return Err(serve::ended_early(&self.child)),
             }

@@ -124,7 +124,8 @@ pub(super) fn ending(signals: Option<&Signals>) -> Result<Option<i32>> {
 
 /// More than [`MESSAGES`].
 pub(super) fn too_much() -> Error {
-    Error::new("init says more than it has to say").hint("has another process taken its place?")
+    Error::new("the process says more than it has to say")
+        .hint("has another process taken its place?")
 }
 
 /// How a process ended that should have said something.
@@ -137,7 +138,7 @@ pub(super) fn ended_early(child: &Child) -> Error {
             killed_by(status.terminating_signal(), "during the set-up").kind(kind)
         }
         Ok(status) => Error::new(format!(
-            "init ended without a word, exit status {}",
+            "the process ended without a word, exit status {}",
             status.and_then(|status| status.exit_status()).unwrap_or(-1)
         )),
         Err(error) => error,
@@ -147,7 +148,7 @@ pub(super) fn ended_early(child: &Child) -> Error {
 /// The error for a process of ours that another has killed; `signal` if it is known.
 pub(super) fn killed_by(signal: Option<i32>, when: &str) -> Error {
     let by = signal.map_or(String::new(), |signal| format!(" by signal {signal}"));
-    let error = Error::new(format!("init was killed{by} {when}")).kind(Kind::Killed);
+    let error = Error::new(format!("the process was killed{by} {when}")).kind(Kind::Killed);
     match signal {
         None | Some(9) => error
             .hint("linux.resources.memory.limit may be too low, or another command has killed it"),

@@ -176,7 +176,7 @@ impl Waiting<'_> {
                     return self.closed();
                 }
                 Ok(Some(other)) => {
-                    Err(Error::new(format!("init said {other:?} while it was started")))
+                    Err(Error::new(format!("the process said {other:?} while it was started")))
                 }
                 Err(error) => Err(error),
             };

@@ -96,11 +96,11 @@ impl Ear {
             if wait(&[wire.as_fd(), self.faults.as_fd()])? {
                 return match wire.receive()? {
                     None if loaded => Ok(()),
-                    None => {
-                        Err(Error::new("init was killed before it had its filter")
-                            .kind(Kind::Killed))
+                    None => Err(Error::new("the process was killed before it had its filter")
+                        .kind(Kind::Killed)),
+                    Some(said) => {
+                        Err(Error::new(format!("the process said {said:?} under its filter")))
                     }
-                    Some(said) => Err(Error::new(format!("init said {said:?} under its filter"))),
                 };
             }
             let word = userfault::hear(self.faults.as_fd(), self.start);
@@ -120,7 +120,7 @@ impl Ear {
                 }
             }
         }
-        Err(Error::new("init says more than it has to say under its filter"))
+        Err(Error::new("the process says more than it has to say under its filter"))
     }
 }
 
