@@ -15,6 +15,9 @@ _pinnace_value() {
         compopt -o filenames 2>/dev/null || :
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
+    *NETWORK*)
+        mapfile -t COMPREPLY < <(compgen -W "$("$@" network ls 2>/dev/null | awk 'NR > 1 {print $1}')" -- "$word")
+        ;;
     CONTAINER* | \[CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word") ;;
     esac
@@ -39,6 +42,11 @@ _pinnace() {
             global+=("${COMP_WORDS[i]}")
         elif [[ ${COMP_WORDS[i]} != help ]]; then
             command=${COMP_WORDS[i]}
+            # A command with commands of its own.
+            if [[ $command == network && ${COMP_WORDS[i + 1]-} != -* ]] && ((i + 1 < COMP_CWORD)); then
+                i=$((i + 1))
+                command+=" ${COMP_WORDS[i]}"
+            fi
             break
         fi
     done
@@ -61,7 +69,7 @@ _pinnace() {
         mapfile -t COMPREPLY < <(compgen -W "$(grep -oE -- '^  -.*' <<<"$help" | sed 's/^  //; s/  .*//' |
             grep -oE -- '-[-a-zA-Z0-9]+')" -- "$word")
         return
-    elif [ -z "$command" ]; then
+    elif grep -q '^Commands:' <<<"$help"; then
         mapfile -t COMPREPLY < <(compgen -W "$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$help")" -- "$word")
         return
     fi

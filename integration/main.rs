@@ -40,6 +40,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod network;
 mod odd_values;
 mod options;
 mod people;

@@ -93,10 +93,17 @@ fn script(line: &str) -> String {
 #[test]
 fn the_manual_page_has_every_command_and_option() {
     let page = script("hack/man \"$1\"");
-    let help = String::from_utf8(pinnace("--help").stdout).unwrap();
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands = commands.map_while(|line| line.split_whitespace().next()).collect::<Vec<_>>();
+    let below = |command: &str| {
+        let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
+        let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let names = lines.map_while(|line| line.split_whitespace().next());
+        names.map(|name| format!("{command} {name}").trim().to_owned()).collect::<Vec<_>>()
+    };
+    let mut commands = below("");
     assert!(commands.len() >= 16, "{commands:?}");
+    let further = below("network");
+    assert_eq!(further.len(), 8, "{further:?}");
+    commands.extend(further);
     for command in commands {
         let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
         let section = page.split(&format!("\n.SS {command} ")).nth(1).unwrap();
@@ -126,6 +133,10 @@ fn r324_r471_bash_completes_commands_options_and_choices() {
         ("create --bundle sr", "src"),
         ("update --cpuset-", "--cpuset-cpus --cpuset-mems"),
         ("state ''", ""),
+        ("network cr", "create"),
+        ("network create --sub", "--subnet --subnet6"),
+        ("network ls --format ''", "table json"),
+        ("run --netw", "--network"),
         // The help's prose is no choice.
         ("exec -u ''", ""),
         ("exec --cap ''", ""),

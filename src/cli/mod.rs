@@ -4,6 +4,7 @@
 //! Only the table of the chosen command is built: the others cost nothing.
 
 mod arguments;
+mod connection;
 mod create;
 mod delete;
 mod denied;
@@ -14,6 +15,7 @@ mod global;
 mod kill;
 mod list;
 mod mistakes;
+mod network;
 mod pause;
 mod plan;
 mod ps;
@@ -83,7 +85,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
 }
 
-static COMMANDS: [Entry; 16] = [
+static COMMANDS: [Entry; 17] = [
     Entry {
         sealed: true,
         ..entry::<create::Create>("create", "Create a container; it waits for `start`")
@@ -108,6 +110,7 @@ static COMMANDS: [Entry; 16] = [
     entry::<pause::Resume>("resume", "Let a paused container go on"),
     entry::<update::Update>("update", "Change the limits of a container"),
     entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
+    network::NETWORK,
     entry::<spec::Spec>("spec", "Write an example config.json"),
     entry::<features::Features>("features", "Print what this runtime supports as JSON"),
 ];

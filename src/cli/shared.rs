@@ -2,6 +2,7 @@
 //! the environment.
 
 use super::arguments::arguments;
+use super::connection::Networking;
 use crate::container::{self, Runtime, Settings};
 use crate::error::{Error, Kind, Result, VALUE};
 use std::ffi::CString;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 arguments! {
     /// Arguments of `create` and `run`.
     pub struct Creation {
+        ..networking: Networking,
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
         /// Read this file instead of the bundle's config.json
@@ -35,13 +37,14 @@ impl Creation {
     /// As the verbs want it.
     ///
     /// # Errors
-    /// A descriptor to be passed on that is not open.
+    /// A descriptor to be passed on that is not open; a word that means nothing.
     pub fn settings(
         self,
         inherited_fds: u32,
         starts_itself: bool,
         relays_terminal: bool,
     ) -> Result<Settings> {
+        let wiring = self.networking.wiring()?;
         let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
@@ -56,6 +59,7 @@ impl Creation {
             extra_env,
             starts_itself,
             relays_terminal,
+            wiring,
         })
     }
 }

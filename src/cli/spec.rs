@@ -2,7 +2,8 @@
 
 use super::Verb;
 use super::arguments::arguments;
-use crate::container::Runtime;
+use super::connection::Networking;
+use crate::container::{Holder, Runtime};
 use crate::error::{Context, Error, Result};
 use rustix::io::Errno;
 use std::io::Write as _;
@@ -14,6 +15,7 @@ const ROOT: &str = include_str!("spec.json");
 arguments! {
     /// Arguments of `spec`.
     pub struct Spec {
+        ..networking: Networking,
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
         /// Write this file instead of the bundle's config.json
@@ -24,12 +26,21 @@ arguments! {
 }
 
 impl Verb for Spec {
-    fn run(self, _runtime: &Runtime) -> Result<i32> {
+    fn run(self, runtime: &Runtime) -> Result<i32> {
+        let wiring = self.networking.wiring()?;
+        if self.rootless && wiring.has_files() {
+            return Err(Error::new("--network bridge: needs root's privileges over the host")
+                .hint("--network host or none do not; pasta(1) connects a user's container"));
+        }
         let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
         let text = if is_unified() { with_cgroup_namespace(&text) } else { text };
-        let in_bundle = || self.bundle.unwrap_or_default().join("config.json");
-        let path = self.config.unwrap_or_else(in_bundle);
+        let bundle = self.bundle.unwrap_or_default();
+        let path = self.config.unwrap_or_else(|| bundle.join("config.json"));
         let call = || format!("write {}", path.display());
+        let text = match wiring.is_empty() {
+            true => text,
+            false => wiring.rewrite(runtime, text.as_bytes(), Holder::Bundle(&bundle))?,
+        };
         // Never over somebody's work.
         let mut file =
             std::fs::File::create_new(&path).call(call).map_err(|error| match error.errno() {

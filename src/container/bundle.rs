@@ -83,4 +83,14 @@ impl Bundle {
         let spec = spec::parse(&name, &text)?;
         Ok(Self { path: absolute, text, spec, name })
     }
+
+    /// Changes what the configuration says; the file stays as it is.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn rewrite(&mut self, change: impl FnOnce(&[u8]) -> Result<String>) -> Result<()> {
+        self.text = change(&self.text)?.into_bytes();
+        self.spec = spec::parse(&self.name, &self.text)?;
+        Ok(())
+    }
 }

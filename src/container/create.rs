@@ -4,7 +4,9 @@ use super::bundle;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{Bundle, Created, Decided, Kept, Runtime, delete, notify, state_of};
+use super::{
+    Bundle, Created, Decided, Holder, Kept, Runtime, Wiring, delete, notify, state_of, wiring,
+};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap};
 use crate::error::{self, Context, Error, Result};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub starts_itself: bool,
     /// Whether the terminal, if any, is relayed by our own process.
     pub relays_terminal: bool,
+    /// What is asked of its network.
+    pub wiring: Wiring,
 }
 
 /// Everything that is decided before the first thing is made.
@@ -101,6 +105,10 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Created> {
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
+    if !settings.wiring.is_empty() {
+        bundle
+            .rewrite(|text| settings.wiring.rewrite(runtime, text, Holder::State(&settings.id)))?;
+    }
     if notify::supervisor().is_some() {
         let state = runtime.store.root().join(&settings.id);
         bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
@@ -237,6 +245,9 @@ fn make(
     dir.save_config(&work.bundle.text)?;
     if notify::supervisor().is_some() {
         notify::prepare(dir)?;
+    }
+    if work.settings.wiring.has_files() {
+        wiring::make_files(dir.path())?;
     }
     dir.save(record)?;
     dir.show()?;

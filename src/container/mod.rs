@@ -15,6 +15,7 @@ mod kill;
 mod list;
 mod look;
 mod lost;
+pub mod network;
 mod notify;
 mod pause;
 mod preview;
@@ -26,6 +27,7 @@ mod serve;
 mod start;
 mod state;
 mod update;
+mod wiring;
 
 pub use bundle::Bundle;
 pub use create::{Settings, create};
@@ -44,6 +46,7 @@ pub use run::{Ending, run};
 pub use start::start;
 pub use state::state_json;
 pub use update::{Change, update};
+pub use wiring::{Holder, Wiring};
 
 use crate::cgroup;
 use crate::error::{Context, Error, Kind, Result};

@@ -208,8 +208,9 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
 
 /// Index and flags of the device of that name.
 fn look_up(socket: &mut Socket, plan: &NetDevice, name: &str) -> Result<Option<(u32, u32)>> {
-    let request = Request::new(RTM_GETLINK, 0, &link(0, 0)).attribute(IFLA_IFNAME, &c_string(name));
-    match socket.ask(&request, || format!("{}: look for {name}", plan.field())) {
+    let mut request = Request::new(RTM_GETLINK, 0, &link(0, 0));
+    request.text(IFLA_IFNAME, name);
+    match socket.ask(&request, &|| format!("{}: look for {name}", plan.field())) {
         Ok(found) => Ok(found.first().map(|link| (link.number(4), link.number(8)))),
         Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
         Err(error) => Err(error),
@@ -219,16 +220,16 @@ fn look_up(socket: &mut Socket, plan: &NetDevice, name: &str) -> Result<Option<(
 /// Moves and renames a device. The new index is returned even if only the
 /// renaming failed: it has moved then.
 fn shift(from: &mut Side, to: &Side, index: u32, name: &str) -> (Option<u32>, Result<()>) {
-    let request = Request::new(RTM_NEWLINK, 0, &link(index, 0))
-        .attribute(IFLA_NET_NS_FD, &to.namespace.as_raw_fd().to_ne_bytes())
-        .attribute(IFLA_IFNAME, &c_string(name));
+    let mut request = Request::new(RTM_NEWLINK, 0, &link(index, 0));
+    request.attribute(IFLA_NET_NS_FD, &to.namespace.as_raw_fd().to_ne_bytes());
+    request.text(IFLA_IFNAME, name);
     // What was said before does not matter.
     if let Err(error) = from.ears.heard() {
         return (None, Err(error));
     }
     let done = from
         .socket
-        .ask(&request, || format!("move to another network namespace as {name:?}"))
+        .ask(&request, &|| format!("move to another network namespace as {name:?}"))
         .map_err(|error| match error.errno() {
             Some(Errno::PERM) => error.hint("needs CAP_NET_ADMIN in both network namespaces"),
             _ => error,
@@ -248,7 +249,7 @@ fn new_index(message: &Message, index: u32) -> Option<u32> {
 /// The addresses to keep: permanent and of global scope (RFC 3549).
 fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<Message>> {
     let list =
-        socket.ask(&Request::list(RTM_GETADDR, &[0; ADDRESS]), || "list addresses".into())?;
+        socket.ask(&Request::list(RTM_GETADDR, &[0; ADDRESS]), &|| "list addresses".into())?;
     let keep = |address: &Message| {
         let scope = address.body.get(3).copied();
         address.number(4) == index
@@ -277,16 +278,16 @@ fn settle(socket: &mut Socket, moved: &Moved, keep_labels: bool, up: bool) -> Re
                 && KEPT_ATTRIBUTES.contains(&kind)
                 && (keep_labels || kind != IFA_LABEL)
             {
-                request = request.attribute(kind, value);
+                request.attribute(kind, value);
             }
         }
         let wishes = flags(address) & KEPT_FLAGS;
-        let request = request.attribute(IFA_FLAGS, &wishes.to_ne_bytes());
-        socket.ask(&request, || "give it its address back".into())?;
+        request.number(IFA_FLAGS, wishes);
+        socket.ask(&request, &|| "give it its address back".into())?;
     }
     if up {
         let request = Request::new(RTM_NEWLINK, 0, &link(moved.index, IFF_UP));
-        socket.ask(&request, || "set it up".into())?;
+        socket.ask(&request, &|| "set it up".into())?;
     }
     Ok(())
 }
@@ -298,8 +299,4 @@ fn link(index: u32, up: u32) -> [u8; LINK] {
     fixed[8..12].copy_from_slice(&up.to_ne_bytes());
     fixed[12..].copy_from_slice(&up.to_ne_bytes());
     fixed
-}
-
-fn c_string(text: &str) -> Vec<u8> {
-    [text.as_bytes(), b"\0"].concat()
 }

@@ -1,7 +1,23 @@
-//! The container's network devices.
+//! The container's network: devices of the host that are moved in, and for who has no engine
+//! bridges with a firewall of their own. `links`, `nft` and `conntrack` speak to the kernel,
+//! `lease` to the disk; `bridges`, `connect` and `manage` tell the story.
 
+mod bridges;
+mod connect;
+mod conntrack;
 pub mod devices;
+mod lease;
+mod links;
+mod manage;
+mod names;
 mod netlink;
+mod nft;
+mod sysctl;
+
+pub use connect::{Member, setup, teardown};
+pub use lease::{Lease, Network};
+pub use manage::{View, create, list, prune, reload, rm};
+pub use names::FILES;
 
 #[cfg(fuzzing)]
 pub use netlink::fuzz;

@@ -1,11 +1,14 @@
-//! The little of rtnetlink(7) that is needed here: one request, one answer.
+//! The little of netlink(7) that is needed here: one request, one answer; several requests in
+//! one write; and batches, which nfnetlink carries out whole or not at all.
 
 use crate::error::{Context, Error, Result, errno};
 use crate::sys::netlink::ask_for_words;
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send,
+    socket_with,
 };
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -18,12 +21,23 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLA_F_NESTED: u16 = 0x8000;
+/// `NLM_F_EXCL | NLM_F_CREATE`.
+pub(super) const CREATE: u16 = 0x200 | 0x400;
+/// linux/netfilter/nfnetlink.h.
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// The kernel's messages are at most half as long (`NLMSG_GOODSIZE`, dumps).
 const BUFFER: usize = 64 * 1024;
 /// How often a list that changed while it was read is read again.
 const TRIES: usize = 16;
+/// What a socket's buffer takes without being asked to (net.core.wmem_default).
+const USUAL_SEND_BUFFER: usize = 200 * 1024;
+
+/// How a call is named when it fails.
+pub(super) type Name<'a> = &'a dyn Fn() -> String;
 
 /// A request: its type, and the fixed part and attributes that follow.
 #[derive(Debug, Clone)]
@@ -60,25 +74,82 @@ impl Request {
         Self { kind, flags: NLM_F_REQUEST | NLM_F_DUMP, body: fixed.to_vec() }
     }
 
+    /// A request that is a part of a batch: only a refusal is answered.
+    pub fn part(kind: u16, flags: u16, fixed: &[u8]) -> Self {
+        Self { kind, flags: flags | NLM_F_REQUEST, body: fixed.to_vec() }
+    }
+
+    /// What follows the header.
+    #[cfg(test)]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// How long it will be.
+    pub fn len(&self) -> usize {
+        HEADER + self.body.len()
+    }
+
     /// Appends an attribute (`struct rtattr`), padded to four bytes.
-    pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let length = 4 + value.len();
-        self.body.extend((length as u16).to_ne_bytes());
-        self.body.extend(kind.to_ne_bytes());
-        self.body.extend(value);
+        self.body.extend_from_slice(&(length as u16).to_ne_bytes());
+        self.body.extend_from_slice(&kind.to_ne_bytes());
+        self.raw(value);
         self.body.resize(self.body.len().next_multiple_of(4), 0);
         self
     }
 
+    /// Appends an attribute that holds others.
+    pub fn nested(&mut self, kind: u16, fill: &dyn Fn(&mut Self)) -> &mut Self {
+        let start = self.body.len();
+        self.attribute(kind | NLA_F_NESTED, &[]);
+        fill(self);
+        // An attribute is shorter than 64 KiB: who fills it sees to that.
+        let length = (self.body.len() - start) as u16;
+        self.body[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        self
+    }
+
+    /// Appends a C string.
+    pub fn text(&mut self, kind: u16, text: &str) -> &mut Self {
+        let mut value = Vec::with_capacity(text.len() + 1);
+        value.extend_from_slice(text.as_bytes());
+        value.push(0);
+        self.attribute(kind, &value)
+    }
+
+    /// Appends a number in the machine's order.
+    pub fn number(&mut self, kind: u16, number: u32) -> &mut Self {
+        self.attribute(kind, &number.to_ne_bytes())
+    }
+
+    /// Appends a number as netfilter has them: big-endian.
+    pub fn be32(&mut self, kind: u16, number: u32) -> &mut Self {
+        self.attribute(kind, &number.to_be_bytes())
+    }
+
+    /// Appends bytes that are part of the fixed structure of a nested attribute.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.body.extend_from_slice(bytes);
+        self
+    }
+
     fn bytes(&self, sequence: u32) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER + self.body.len());
-        bytes.extend(((HEADER + self.body.len()) as u32).to_ne_bytes());
-        bytes.extend(self.kind.to_ne_bytes());
-        bytes.extend(self.flags.to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(&self.body);
+        let mut bytes = Vec::new();
+        self.write(&mut bytes, 0, sequence);
         bytes
+    }
+
+    /// Appends the message; `body` is always a multiple of four bytes long.
+    fn write(&self, bytes: &mut Vec<u8>, flags: u16, sequence: u32) {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(self.len() as u32).to_ne_bytes());
+        header[4..6].copy_from_slice(&self.kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&(self.flags | flags).to_ne_bytes());
+        header[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(&self.body);
     }
 }
 
@@ -108,6 +179,11 @@ impl<'a> Attributes<'a> {
     pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|(found, _)| *found == kind).map(|(_, value)| value)
     }
+
+    /// Those within the first of that type.
+    pub fn within(self, kind: u16) -> Self {
+        Self(self.get(kind).unwrap_or_default())
+    }
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -130,10 +206,23 @@ impl Socket {
     /// # Errors
     /// Those of socket(2) and bind(2).
     pub fn open(groups: u32) -> Result<Self> {
-        let call = || "socket(AF_NETLINK, NETLINK_ROUTE)".to_owned();
         // NETLINK_ROUTE is protocol 0.
+        Self::of(None, groups, "socket(AF_NETLINK, NETLINK_ROUTE)")
+    }
+
+    /// A socket for nf_tables and conntrack.
+    ///
+    /// # Errors
+    /// Those of socket(2): `EPROTONOSUPPORT` of a kernel without netfilter.
+    pub fn netfilter() -> Result<Self> {
+        Self::of(Some(NETFILTER), 0, "socket(AF_NETLINK, NETLINK_NETFILTER)")
+    }
+
+    fn of(protocol: Option<Protocol>, groups: u32, call: &str) -> Result<Self> {
+        let call = || call.to_owned();
         let flags = SocketFlags::CLOEXEC;
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).call(call)?;
+        let fd =
+            socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol).call(call)?;
         ask_for_words(fd.as_fd()).call(call)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups)).call(call)?;
         Ok(Self { fd, sequence: 0 })
@@ -144,12 +233,12 @@ impl Socket {
     ///
     /// # Errors
     /// What the kernel answers.
-    pub fn ask(&mut self, request: &Request, call: impl Fn() -> String) -> Result<Vec<Message>> {
+    pub fn ask(&mut self, request: &Request, call: Name<'_>) -> Result<Vec<Message>> {
         for _ in 0..TRIES {
             self.sequence += 1;
             let bytes = request.bytes(self.sequence);
-            rustix::io::retry_on_intr(|| send(&self.fd, &bytes, SendFlags::empty())).call(&call)?;
-            let answer = self.answer(&call)?;
+            rustix::io::retry_on_intr(|| send(&self.fd, &bytes, SendFlags::empty())).call(call)?;
+            let answer = self.answer(call)?;
             if answer.iter().all(|message| message.flags & NLM_F_DUMP_INTR == 0) {
                 return Ok(answer);
             }
@@ -157,7 +246,87 @@ impl Socket {
         Err(Error::new(format!("{}: the list changes all the time", call())))
     }
 
-    fn answer(&self, call: &impl Fn() -> String) -> Result<Vec<Message>> {
+    /// Sends several requests in one write. Each is carried out, whatever becomes of another.
+    /// The refusal of the first of them that is refused is the error; `call` names it by its
+    /// place.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_all(&mut self, requests: &[Request], call: &dyn Fn(usize) -> String) -> Result<()> {
+        let first = self.sequence + 1;
+        let mut bytes = Vec::new();
+        for request in requests {
+            self.sequence += 1;
+            request.write(&mut bytes, NLM_F_ACK, self.sequence);
+        }
+        self.send_whole(&bytes, &|| call(0))?;
+        let mut left = requests.len();
+        let mut result = Ok(());
+        while left > 0 {
+            for message in self.receive(RecvFlags::empty()).call(|| call(0))? {
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if message.kind == NLMSG_ERROR && place < requests.len() {
+                    left -= 1;
+                    result = result.and(verdict(&message, &|| call(place)));
+                }
+            }
+        }
+        result
+    }
+
+    /// Has a subsystem of nfnetlink carry out all requests, or none.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn batch(&mut self, subsystem: u16, requests: &[Request], call: Name<'_>) -> Result<()> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        // struct nfgenmsg: family, version, and the subsystem as a big-endian number.
+        let [high, low] = subsystem.to_be_bytes();
+        let edge = |kind| Request::part(kind, 0, &[0, 0, high, low]);
+        let begin = self.sequence + 1;
+        let last = begin + requests.len() as u32;
+        self.sequence = last + 1;
+        let mut bytes = Vec::new();
+        edge(NFNL_MSG_BATCH_BEGIN).write(&mut bytes, 0, begin);
+        for (request, sequence) in requests.iter().zip(begin + 1..) {
+            let flags = if sequence == last { NLM_F_ACK } else { 0 };
+            request.write(&mut bytes, flags, sequence);
+        }
+        edge(NFNL_MSG_BATCH_END).write(&mut bytes, 0, self.sequence);
+        self.send_whole(&bytes, call)?;
+        // What there is to answer has been when send(2) returns. A refusal of the whole names
+        // its first message and may be all; else the last message is answered after the others.
+        let mut result = Err(Error::os(call(), Errno::IO).hint("the kernel does not answer"));
+        loop {
+            let messages = match self.receive(RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => return result,
+                messages => messages.call(call)?,
+            };
+            for message in messages {
+                if message.kind != NLMSG_ERROR || !(begin..=last).contains(&message.sequence) {
+                    continue;
+                }
+                match verdict(&message, call) {
+                    Err(refusal) => return self.heard().and(Err(refusal)),
+                    Ok(()) if message.sequence == last => result = Ok(()),
+                    Ok(()) => {}
+                }
+            }
+        }
+    }
+
+    fn send_whole(&self, bytes: &[u8], call: Name<'_>) -> Result<()> {
+        if bytes.len() > USUAL_SEND_BUFFER {
+            // The kernel doubles it, for what it keeps beside the bytes.
+            set_socket_send_buffer_size_force(&self.fd, bytes.len() + BUFFER).call(call)?;
+        }
+        let sent = rustix::io::retry_on_intr(|| send(&self.fd, bytes, SendFlags::empty()));
+        sent.call(call).map(drop)
+    }
+
+    fn answer(&self, call: Name<'_>) -> Result<Vec<Message>> {
         let mut answer = Vec::new();
         loop {
             for message in self.receive(RecvFlags::empty()).call(call)? {
@@ -216,7 +385,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 
 /// `struct nlmsgerr`: 0 or a negative errno, the head of the request, and the
 /// attributes that [`ask_for_words`] has asked for.
-fn verdict(message: &Message, call: &impl Fn() -> String) -> Result<()> {
+fn verdict(message: &Message, call: Name<'_>) -> Result<()> {
     // A verdict without a number is none.
     let code = number(&message.body).map_or(-libc::EIO, u32::cast_signed);
     if code == 0 {
@@ -249,7 +418,8 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_they_are_written() {
-        let request = Request::new(16, 0, &[1; 16]).attribute(3, b"eth0\0").attribute(28, &[7; 4]);
+        let mut request = Request::new(16, 0, &[1; 16]);
+        request.attribute(3, b"eth0\0").attribute(28, &[7; 4]);
         let bytes = request.bytes(9);
         assert_eq!(bytes.len(), 16 + 16 + 12 + 8);
         let all = messages(&bytes);

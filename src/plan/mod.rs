@@ -13,6 +13,7 @@ pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
 pub mod net_devices;
+pub mod network;
 pub mod options;
 pub mod paths;
 pub mod process;
@@ -104,7 +105,7 @@ impl Plan {
         let hooks = &self.hooks;
         let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
         self.namespaces.has(Kind::User)
-            || early.iter().any(|list| !list.is_empty())
+            || !early.iter().all(|list| list.iter().all(Hook::is_own))
             || self.rootfs.mounts.iter().any(Mount::needs_host_paths)
     }
 }

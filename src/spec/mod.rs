@@ -20,7 +20,7 @@ pub use load::{parse, parse_str};
 pub use process::*;
 pub use resources::*;
 pub use seccomp::*;
-pub use state::{ProcessState, State, Status};
+pub use state::{HookState, ProcessState, State, Status};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};

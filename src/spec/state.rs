@@ -61,6 +61,18 @@ pub struct State<'a> {
     pub owner: Option<&'a str>,
 }
 
+/// What a hook of ours needs of the state document of any runtime.
+#[derive(Debug, Deserialize)]
+pub struct HookState {
+    /// Container id.
+    pub id: String,
+    /// pid of the container's process; absent or 0 when stopped.
+    #[serde(default)]
+    pub pid: i32,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+}
+
 /// What a seccomp listener receives beside the fd.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

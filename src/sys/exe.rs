@@ -54,6 +54,37 @@ impl Own {
         Ok(Self(file, place))
     }
 
+    /// Whether a path leads to it, or to the file that it is a sealed mount of.
+    pub fn is_at(&self, path: &std::path::Path) -> bool {
+        let id = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        let own = rustix::fs::fstat(&self.0).map(id);
+        own.is_ok_and(|own| rustix::fs::stat(path).map(id) == Ok(own))
+    }
+
+    /// The path by which it was called, found as a shell does.
+    ///
+    /// # Errors
+    /// If no such path leads to it.
+    pub fn path(&self) -> Result<std::path::PathBuf> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let line = "/proc/self/cmdline";
+        let words = super::file::read_short(line).call(|| format!("read {line}"))?;
+        let word = words.split(|byte| *byte == 0).next().unwrap_or_default();
+        let word = std::path::Path::new(std::ffi::OsStr::from_bytes(word));
+        let dirs = std::env::var_os("PATH").unwrap_or_default();
+        let mut all = std::env::split_paths(&dirs).map(|dir| dir.join(word));
+        let is_path = word.as_os_str().as_bytes().contains(&b'/');
+        // A memfd is another file than the one that it is a copy of.
+        let is_copy = has_seals().unwrap_or(false);
+        let fits = |path: &std::path::PathBuf| self.is_at(path) || (is_copy && path.is_file());
+        let found = if is_path { Some(word.to_owned()) } else { all.find(fits) };
+        let found = found.and_then(|path| std::fs::canonicalize(path).ok());
+        found.filter(fits).ok_or_else(|| {
+            Error::new("the path of this program cannot be found for its hooks")
+                .hint("call it by its path")
+        })
+    }
+
     /// Whether it can be written to by nobody: asked of the kernel, as an
     /// argument or a variable could be anybody's.
     ///

@@ -1,0 +1,8 @@
+//! Bridges of our own: real packets between namespaces.
+
+mod beside;
+mod crash;
+mod life;
+mod modes;
+mod paths;
+mod world;

@@ -1,0 +1,378 @@
+//! Networks: a bridge, its subnets, its place in the firewall.
+
+use super::lease::{Entry, Lease, Network, Store, TAG, hash};
+use super::links::{self, Link};
+use super::netlink::Socket;
+use super::nft::{self, element, foreign};
+use super::sysctl;
+use crate::error::{Error, Result};
+use crate::plan::network::{DEFAULT, Firewall, NewNetwork, Subnet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// IPv6 wants packets of that size to pass (RFC 8200, section 5).
+const LEAST_MTU_OF_IPV6: u32 = 1280;
+/// A bridge has no larger one (`ETH_MAX_MTU`); that of `lo` is one more.
+const LARGEST_MTU: u32 = 65535;
+/// The usual one, where no default route tells another.
+const USUAL_MTU: u32 = 1500;
+
+/// How this network namespace is asked and told.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub route: Socket,
+    pub filter: Socket,
+}
+
+impl Host {
+    /// Opens both sockets.
+    ///
+    /// # Errors
+    /// Those of socket(2).
+    pub fn open() -> Result<Self> {
+        Ok(Self { route: Socket::open(0)?, filter: Socket::netfilter().map_err(nft::explain)? })
+    }
+}
+
+/// The name of a network's bridge: 15 bytes at most.
+fn device(network: &str) -> String {
+    match network {
+        DEFAULT => format!("{DEFAULT}0"),
+        short if short.len() <= 12 => format!("pn-{short}"),
+        long => format!("pn-{:012x}", hash(long.as_bytes()) & 0xffff_ffff_ffff),
+    }
+}
+
+/// A hardware address of its own for each bridge, the same on every start: locally
+/// administered, not that of a group.
+fn mac(bridge: &str) -> [u8; 6] {
+    let [a, b, c, d, ..] = hash(bridge.as_bytes()).to_be_bytes();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// The network of that name, with its bridge up; made if there is none. Returns the index of
+/// the bridge.
+///
+/// # Errors
+/// A bridge of somebody else's, no free subnet, no privilege.
+pub(super) fn raise(host: &mut Host, store: &Store, name: &str) -> Result<(Network, u32)> {
+    let Some(network) = store.network(name)? else {
+        return make(host, store, &NewNetwork::new(name), false);
+    };
+    let found = links::find(&mut host.route, &network.bridge)?;
+    let index = match found {
+        Some(link) if network.adopted || link.alias.starts_with(TAG) => {
+            return check_bridge(&link).map(|()| (network, link.index));
+        }
+        None if network.adopted => {
+            return Err(Error::new(format!(
+                "network {name}: its bridge {} is gone, and was not ours",
+                network.bridge
+            )));
+        }
+        // It was being made by somebody who was killed.
+        Some(link) if is_ours(&link) => link.index,
+        Some(link) => return Err(foreign_device(&link.name)),
+        None => 0,
+    };
+    if index > 0 {
+        host.route.ask(&links::delete(index), &|| format!("remove {}", network.bridge))?;
+    }
+    check_free(host, store, &network.name, &network.subnets)?;
+    let index = build(host, &network)?;
+    Ok((network, index))
+}
+
+/// Whether we have made it. One that was being made by somebody who was killed has no alias
+/// yet, but our hardware address.
+fn is_ours(link: &Link) -> bool {
+    link.kind == "bridge" && (link.alias.starts_with(TAG) || link.mac == mac(&link.name))
+}
+
+fn foreign_device(name: &str) -> Error {
+    Error::new(format!("the device {name} is there, and not ours"))
+        .hint(format!("`ip link del {name}` removes it, `--bridge {name}` uses it as it is"))
+}
+
+fn check_bridge(link: &Link) -> Result<()> {
+    if link.kind == "bridge" {
+        return Ok(());
+    }
+    Err(Error::new(format!("the device {} is no bridge", link.name)))
+}
+
+/// Makes a network. The record comes first: it names what could be left.
+///
+/// # Errors
+/// As [`raise`].
+pub(super) fn make(
+    host: &mut Host,
+    store: &Store,
+    wish: &NewNetwork,
+    kept: bool,
+) -> Result<(Network, u32)> {
+    let bridge = wish.bridge.clone().unwrap_or_else(|| device(&wish.name));
+    let found = links::find(&mut host.route, &bridge)?;
+    if wish.bridge.is_some() {
+        let link =
+            found.ok_or_else(|| Error::new(format!("--bridge: no device is named {bridge}")))?;
+        return adopt(host, store, wish, &link);
+    }
+    if let Some(link) = found {
+        // Ours of a record that is gone may go, too.
+        if !is_ours(&link) {
+            return Err(foreign_device(&bridge));
+        }
+        host.route.ask(&links::delete(link.index), &|| format!("remove {bridge}"))?;
+    }
+    let (used, uplink) = links::used(&mut host.route, false)?;
+    let mtu = match (wish.mtu, uplink) {
+        (Some(mtu), _) => mtu,
+        (None, Some(index)) => {
+            let all = links::all(&mut host.route)?;
+            all.iter()
+                .find(|link| link.index == index)
+                .map_or(USUAL_MTU, |link| link.mtu.min(LARGEST_MTU))
+        }
+        (None, None) => USUAL_MTU,
+    };
+    let others = others(store, &wish.name)?;
+    let mut subnets = vec![match &wish.subnet {
+        Some(subnet) => {
+            check(subnet, &used, &others)?;
+            *subnet
+        }
+        None => free_v4(&used, &others)?,
+    }];
+    if sysctl::has_ipv6()? && mtu >= LEAST_MTU_OF_IPV6 {
+        let (used, _) = links::used(&mut host.route, true)?;
+        subnets.push(match &wish.subnet6 {
+            Some(subnet) => {
+                check(subnet, &used, &others)?;
+                *subnet
+            }
+            None => free_v6(&wish.name, &used, &others)?,
+        });
+    } else if wish.subnet6.is_some() {
+        return Err(Error::new("--subnet6: IPv6 is off on this host, or the MTU is below 1280"));
+    }
+    let gateways = subnets.iter().map(|subnet| subnet.nth(1)).collect();
+    let name = wish.name.clone();
+    let network =
+        Network { name, bridge, subnets, gateways, mtu, kept, adopted: false, inserted: false };
+    store.save(&network)?;
+    match build(host, &network) {
+        Ok(index) => Ok((network, index)),
+        Err(error) => Err(error.and(remove(host, store, &network))),
+    }
+}
+
+/// Uses a bridge as it is: containers get addresses of its first subnets.
+fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Result<(Network, u32)> {
+    check_bridge(link)?;
+    let (mut subnets, mut gateways) = (Vec::new(), Vec::new());
+    for is_ipv6 in [false, true] {
+        let found = links::addresses_of(&mut host.route, link.index, is_ipv6)?;
+        if let Some((address, prefix)) = found.first() {
+            subnets.push(Subnet::new(*address, *prefix));
+            gateways.push(*address);
+        }
+    }
+    if !gateways.first().is_some_and(IpAddr::is_ipv4) {
+        return Err(Error::new(format!("--bridge: {} has no IPv4 address", link.name))
+            .hint("containers get theirs from its subnet"));
+    }
+    let network = Network {
+        name: wish.name.clone(),
+        bridge: link.name.clone(),
+        subnets,
+        gateways,
+        mtu: link.mtu,
+        kept: true,
+        adopted: true,
+        inserted: false,
+    };
+    store.save(&network)?;
+    Ok((network, link.index))
+}
+
+/// Makes the bridge: what routers say is not believed from before it is up.
+fn build(host: &mut Host, network: &Network) -> Result<u32> {
+    let name = &network.bridge;
+    let call = || format!("make the bridge {name}");
+    host.route.ask(&links::bridge(name, mac(name)), &call).map_err(nft::explain)?;
+    let Some(link) = links::find(&mut host.route, name)? else {
+        return Err(Error::new(format!("the bridge {name} is gone again")));
+    };
+    sysctl::ignore_routers(name)?;
+    let alias = format!("{TAG}{}", network.name);
+    let mut all = vec![links::set_up(link.index, &alias, network.mtu)];
+    let ends = network.subnets.iter().zip(&network.gateways);
+    all.extend(ends.map(|(subnet, gateway)| links::address(link.index, *gateway, subnet)));
+    host.route.ask_all(&all, &|place| match place {
+        0 => format!("set {name} up"),
+        n => format!("give {name} an address of {}", network.subnets[n - 1]),
+    })?;
+    Ok(link.index)
+}
+
+/// Networks and their subnets, but for that one.
+fn others(store: &Store, but: &str) -> Result<Vec<(String, Subnet)>> {
+    let mut all = Vec::new();
+    for name in store.names()?.into_iter().filter(|name| name != but) {
+        let Some(network) = store.network(&name)? else { continue };
+        all.extend(network.subnets.iter().map(|subnet| (name.clone(), *subnet)));
+    }
+    Ok(all)
+}
+
+fn check(subnet: &Subnet, used: &[Subnet], others: &[(String, Subnet)]) -> Result<()> {
+    if let Some((name, other)) = others.iter().find(|(_, other)| other.overlaps(subnet)) {
+        return Err(Error::new(format!("subnet {subnet}: network {name} has {other}")));
+    }
+    match used.iter().find(|other| other.overlaps(subnet)) {
+        Some(other) => Err(Error::new(format!(
+            "subnet {subnet}: this host has a route or an address in {other}"
+        ))
+        .hint("--subnet chooses another")),
+        None => Ok(()),
+    }
+}
+
+fn check_free(host: &mut Host, store: &Store, name: &str, subnets: &[Subnet]) -> Result<()> {
+    let others = others(store, name)?;
+    for subnet in subnets {
+        let (used, _) = links::used(&mut host.route, subnet.address.is_ipv6())?;
+        check(subnet, &used, &others).map_err(|error| {
+            error
+                .at(format!("network {name}"))
+                .also("`pinnace network rm` and `create` make it anew")
+        })?;
+    }
+    Ok(())
+}
+
+/// The first /24 of 10.0.0.0/8 from 10.77 on in which nobody has an address or a route.
+fn free_v4(used: &[Subnet], others: &[(String, Subnet)]) -> Result<Subnet> {
+    let candidates = (0..=u16::MAX).map(|n| {
+        let [high, low] = n.wrapping_add(77 << 8).to_be_bytes();
+        Subnet::new(Ipv4Addr::new(10, high, low, 0).into(), 24)
+    });
+    first_free(candidates, used, others)
+}
+
+/// A unique local one (RFC 4193): the same on every start of this machine, as its id tells.
+fn free_v6(name: &str, used: &[Subnet], others: &[(String, Subnet)]) -> Result<Subnet> {
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let global = hash(&machine).to_be_bytes();
+    let first = hash(name.as_bytes()) as u16;
+    let candidates = (0..=u16::MAX).map(|n| {
+        let [a, b, c, d, e, ..] = global;
+        let [f, g] = first.wrapping_add(n).to_be_bytes();
+        let address = Ipv6Addr::from([0xfd, a, b, c, d, e, f, g, 0, 0, 0, 0, 0, 0, 0, 0]);
+        Subnet::new(address.into(), 64)
+    });
+    first_free(candidates, used, others)
+}
+
+fn first_free(
+    mut candidates: impl Iterator<Item = Subnet>,
+    used: &[Subnet],
+    others: &[(String, Subnet)],
+) -> Result<Subnet> {
+    let is_free = |subnet: &Subnet| check(subnet, used, others).is_ok();
+    candidates.find(is_free).ok_or_else(|| {
+        Error::new("no subnet is free: routes or addresses of this host are everywhere")
+            .hint("`pinnace network create --subnet` takes one that you name")
+    })
+}
+
+/// Sees to it that another firewall lets the bridge pass, or says what has to be done.
+///
+/// # Errors
+/// A chain that drops what is forwarded, unless rules may be inserted.
+pub(super) fn pass(
+    host: &mut Host,
+    store: &Store,
+    network: &mut Network,
+    firewall: Firewall,
+) -> Result<()> {
+    if firewall == Firewall::None {
+        return Ok(());
+    }
+    let insert = firewall == Firewall::Insert || network.inserted;
+    if foreign::let_pass(&mut host.filter, &network.bridge, insert)? && !network.inserted {
+        network.inserted = true;
+        store.save(network)?;
+    }
+    Ok(())
+}
+
+/// All that the table is to hold.
+///
+/// # Errors
+/// A record that cannot be read.
+pub(super) fn elements(host: &mut Host, store: &Store) -> Result<Vec<element::Element>> {
+    let mut all = Vec::new();
+    for name in store.names()? {
+        let Some(network) = store.network(&name)? else { continue };
+        all.extend(element::network(&network.bridge, &network.subnets));
+        for (entry, lease) in leases(store, &name)? {
+            if store.is_live(&mut host.route, &name, &entry)? {
+                all.extend(element::ports(&lease.ports, &lease.addresses, &lease.owner(&name)));
+            }
+        }
+    }
+    // Those of one set go into one message.
+    all.sort_by_key(|element| element.set);
+    Ok(all)
+}
+
+/// All leases of a network.
+///
+/// # Errors
+/// Those of the files.
+pub(super) fn leases(store: &Store, network: &str) -> Result<Vec<(Entry, Lease)>> {
+    let mut all = Vec::new();
+    for entry in store.entries(network)? {
+        if let Some(lease) = store.lease(network, &entry)? {
+            all.push((entry, lease));
+        }
+    }
+    Ok(all)
+}
+
+/// Makes the table anew from what is on record: that is how a flushed one heals.
+///
+/// # Errors
+/// Those of the kernel.
+pub(super) fn reload(host: &mut Host, store: &Store) -> Result<()> {
+    let all = elements(host, store)?;
+    match store.names()?.is_empty() {
+        true => nft::drop_table(&mut host.filter),
+        false => nft::replace(&mut host.filter, &all),
+    }
+}
+
+/// Removes a network that has no members: elements first, so that nothing is led to where
+/// nobody is, then the bridge, the record last.
+///
+/// # Errors
+/// Those of the kernel.
+pub(super) fn remove(host: &mut Host, store: &Store, network: &Network) -> Result<()> {
+    nft::remove(&mut host.filter, &element::network(&network.bridge, &network.subnets))?;
+    if network.inserted {
+        foreign::take_back(&mut host.filter, &network.bridge)?;
+    }
+    if !network.adopted
+        && let Some(link) = links::find(&mut host.route, &network.bridge)?
+        && is_ours(&link)
+    {
+        host.route
+            .ask(&links::delete(link.index), &|| format!("remove the bridge {}", network.bridge))?;
+    }
+    store.forget(network)?;
+    match store.names()?.is_empty() {
+        true => nft::drop_table(&mut host.filter),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,496 @@
+//! `network setup` and `network teardown`: a container comes to a network, and goes.
+//!
+//! Under one lock the place is taken: lease, firewall, name files. Then, side by side with
+//! others, the veth is made, with its other end inside. Whoever is killed between leaves a
+//! lease without a device, which is dead: the next that needs what it holds takes it over.
+
+use super::bridges::{self, Host};
+use super::lease::{Entry, Held, Lease, Network, Store, key};
+use super::links::{self, End};
+use super::netlink::Socket;
+use super::nft::{self, Added, element};
+use super::{conntrack, names, sysctl};
+use crate::error::{Context, Error, Result};
+use crate::plan::network::{Protocol, Publish, Wish};
+use crate::sys::namespace::join;
+use crate::sys::process::Namespaces;
+use crate::sys::random;
+use rustix::fs::{Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The container's device.
+const INSIDE: &str = "eth0";
+/// The index of `lo` in every network namespace (linux/loopback: `LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+
+/// Who is connected.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// The container.
+    pub id: &'a str,
+    /// Its bundle: with the id it is one of a kind.
+    pub bundle: &'a str,
+}
+
+/// Connects a network namespace.
+///
+/// # Errors
+/// Whatever fails; nothing is left then.
+pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Result<Lease> {
+    let home = own_namespace()?;
+    let id = |file: BorrowedFd<'_>| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    if id(home.as_fd()).call(|| "stat a namespace".into())?
+        == id(namespace).call(|| "stat a namespace".into())?
+    {
+        return Err(Error::new(
+            "the container has the network of the host: there is nothing to connect",
+        ));
+    }
+    let mut host = Host::open()?;
+    let store = Store::lock()?;
+    check_ports(&wish.publish)?;
+    let (mut network, bridge) = bridges::raise(&mut host, &store, &wish.network)?;
+    let claimed = claim(&mut host, &store, &network, wish, member).and_then(|(lease, held)| {
+        // Until they are there, the ports in the firewall are another's.
+        if let Err(error) = publish(&mut host, &store, &mut network, &lease, wish) {
+            return Err(error.and(store.undo(&network.name, &lease)));
+        }
+        let told = conntrack::forget_ports(&mut host.filter, &lease.ports, &network.subnets);
+        match told.and_then(|()| publish_names(&store, &network, &lease, wish)) {
+            Ok(()) => Ok((lease, held)),
+            Err(error) => Err(error.and(take_back(&mut host, &store, &network, &lease))),
+        }
+    });
+    let (lease, held) = match claimed {
+        Ok(claimed) => claimed,
+        Err(error) => return Err(error.and(leave_empty(&mut host, &store, &network))),
+    };
+    drop(store);
+    let mac = wish.mac.unwrap_or_else(|| mac_of(&lease));
+    let cabled = cable(&mut host, &network, &lease, bridge, mac, (home.as_fd(), namespace));
+    if let Err(error) = cabled {
+        let undone = undo(&mut host, &network, &lease);
+        return Err(error.and(undone));
+    }
+    drop(held);
+    Ok(lease)
+}
+
+fn own_namespace() -> Result<OwnedFd> {
+    let path = "/proc/self/ns/net";
+    open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open {path}"))
+}
+
+/// Takes an address, and writes the lease.
+fn claim(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    wish: &Wish,
+    member: &Member<'_>,
+) -> Result<(Lease, Held)> {
+    let key = key(member.bundle);
+    let mut entries = store.entries(&network.name)?;
+    for at in (0..entries.len()).rev() {
+        let entry = &entries[at];
+        if entry.key != key || (entry.id != member.id && !entry.has_files) {
+            continue;
+        }
+        if !store.is_live(&mut host.route, &network.name, entry)? {
+            bury(host, store, network, entry)?;
+            entries.remove(at);
+        } else if entry.id == member.id {
+            let (id, address) = (&entry.id, entry.address);
+            return Err(Error::new(format!(
+                "{id} is connected to {} already, as {address}",
+                network.name
+            )));
+        } else if store.lease(&network.name, entry)?.is_some_and(|lease| lease.files == wish.files)
+        {
+            return Err(Error::new(format!(
+                "container {} uses the name files of this bundle",
+                entry.id
+            ))
+            .hint("two containers at once need two bundles, or `run --network`"));
+        }
+    }
+    let addresses = choose(host, store, network, wish, member, &entries)?;
+    let [word] = random::words().call(|| "getrandom".into())?;
+    let lease = Lease {
+        id: member.id.to_owned(),
+        key,
+        addresses,
+        device: format!("pn{}", &word[..10]),
+        bundle: member.bundle.to_owned(),
+        ports: wish.publish.clone(),
+        files: wish.files.clone(),
+    };
+    let held = store.take(&network.name, &lease)?;
+    Ok((lease, held))
+}
+
+/// The addresses: those that are wished for, or those of a number that depends on the name, so
+/// that a container finds its own again as long as nobody else has taken it.
+fn choose(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    wish: &Wish,
+    member: &Member<'_>,
+    entries: &[Entry],
+) -> Result<Vec<IpAddr>> {
+    let subnet = network.subnets[0];
+    let wrong = |option: &str, address: IpAddr, subnets: &[_]| {
+        let list: Vec<_> = subnets.iter().map(ToString::to_string).collect();
+        Error::new(format!("{option}: {address} is no address for a container of {}", network.name))
+            .hint(format!(
+                "it has {}, of which {} is the bridge's",
+                list.join(" and "),
+                network.gateways[0]
+            ))
+    };
+    let room = subnet.room();
+    let is_taken = |number: u32| {
+        let address = subnet.nth(number);
+        network.gateways.contains(&address) || entries.iter().any(|entry| entry.address == address)
+    };
+    let number = match wish.ip {
+        Some(address) => {
+            let number = subnet.number_of(address).filter(|number| (1..=room + 1).contains(number));
+            let number = number.filter(|_| !network.gateways.contains(&address));
+            number.ok_or_else(|| wrong("--ip", address, &network.subnets))?
+        }
+        None => {
+            let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
+            let all = (0..room).map(|n| 2 + (first as u32 % room + n) % room);
+            let mut all = all.filter(|number| !is_taken(*number));
+            match all.next() {
+                Some(number) => number,
+                None => first_dead(host, store, network, entries)?,
+            }
+        }
+    };
+    let address = subnet.nth(number);
+    if let Some(entry) = entries.iter().find(|entry| entry.address == address) {
+        if store.is_live(&mut host.route, &network.name, entry)? {
+            return Err(Error::new(format!("--ip: {address} is that of container {}", entry.id)));
+        }
+        bury(host, store, network, entry)?;
+    }
+    let mut addresses = vec![address];
+    match (network.subnets.get(1), wish.ip6) {
+        (Some(subnet), Some(address)) => {
+            if !subnet.contains(address)
+                || network.gateways.contains(&address)
+                || address == subnet.address
+            {
+                return Err(wrong("--ip6", address, &network.subnets));
+            }
+            for (entry, lease) in bridges::leases(store, &network.name)? {
+                if lease.addresses.contains(&address)
+                    && store.is_live(&mut host.route, &network.name, &entry)?
+                {
+                    return Err(Error::new(format!(
+                        "--ip6: {address} is that of container {}",
+                        entry.id
+                    )));
+                }
+            }
+            addresses.push(address);
+        }
+        (Some(subnet), None) => addresses.push(subnet.nth(number)),
+        (None, Some(address)) => {
+            return Err(Error::new(format!(
+                "--ip6: {address}: network {} has no IPv6",
+                network.name
+            )));
+        }
+        (None, None) => {}
+    }
+    Ok(addresses)
+}
+
+/// The number of an address whose owner is dead, of a network without a free one.
+fn first_dead(host: &mut Host, store: &Store, network: &Network, entries: &[Entry]) -> Result<u32> {
+    for entry in entries {
+        if !store.is_live(&mut host.route, &network.name, entry)?
+            && let Some(number) = network.subnets[0].number_of(entry.address)
+        {
+            return Ok(number);
+        }
+    }
+    Err(Error::new(format!(
+        "network {} has no free address: {} containers are in it",
+        network.name,
+        entries.len()
+    ))
+    .hint("`pinnace network create --subnet` makes a larger one"))
+}
+
+/// Removes what a dead lease has left.
+pub(super) fn bury(host: &mut Host, store: &Store, network: &Network, entry: &Entry) -> Result<()> {
+    if let Some(lease) = store.lease(&network.name, entry)? {
+        let elements = element::ports(&lease.ports, &lease.addresses, "");
+        nft::remove(&mut host.filter, &elements)?;
+        conntrack::forget_container(&mut host.filter, &lease.ports, &lease.addresses)?;
+    }
+    store.drop_lease(&network.name, entry)
+}
+
+/// Tells the switches of the kernel and the firewall, that one last.
+fn publish(
+    host: &mut Host,
+    store: &Store,
+    network: &mut Network,
+    lease: &Lease,
+    wish: &Wish,
+) -> Result<()> {
+    sysctl::forward(network.subnets.len() > 1)?;
+    if lease.ports.iter().any(reaches_loopback) {
+        sysctl::set(&format!("ipv4/conf/{}/route_localnet", network.bridge), "1")?;
+    }
+    bridges::pass(host, store, network, wish.firewall)?;
+    // Those of the network are there, as a rule; they tell whether the table is.
+    let mut elements = element::network(&network.bridge, &network.subnets);
+    elements.extend(element::ports(&lease.ports, &lease.addresses, &lease.owner(&network.name)));
+    match nft::add(&mut host.filter, &elements)? {
+        Added::Yes => Ok(()),
+        Added::NoTable | Added::Taken => {
+            check_others(host, store, network, lease)?;
+            bridges::reload(host, store)
+        }
+    }
+}
+
+/// Whether the host reaches it by 127.0.0.0/8.
+fn reaches_loopback(publish: &Publish) -> bool {
+    match publish.address {
+        None => true,
+        Some(IpAddr::V4(address)) => address.is_loopback(),
+        Some(IpAddr::V6(_)) => false,
+    }
+}
+
+/// Looks for the one who has a port: it is in the firewall with another address. Who is dead
+/// has it no more, and no lease either: to bury that later would take the port from us.
+fn check_others(host: &mut Host, store: &Store, network: &Network, lease: &Lease) -> Result<()> {
+    for name in store.names()? {
+        for (entry, other) in bridges::leases(store, &name)? {
+            let is_own = name == network.name && entry.id == lease.id && entry.key == lease.key;
+            let pair =
+                lease.ports.iter().find_map(|port| other.ports.iter().find(|one| one.meets(port)));
+            let Some(port) = pair.filter(|_| !is_own) else { continue };
+            if !store.is_live(&mut host.route, &name, &entry)? {
+                store.drop_lease(&name, &entry)?;
+            } else {
+                return Err(Error::new(format!(
+                    "--publish: {port} is published by container {} (network {name})",
+                    entry.id
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program of the host has one of the ports: it would get nothing any more.
+fn check_ports(ports: &[Publish]) -> Result<()> {
+    for publish in ports {
+        let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let addresses = publish.address.as_ref().map_or(&all[..], std::slice::from_ref);
+        for address in addresses {
+            for port in (0..publish.count).map(|n| publish.host + n) {
+                match try_port(*address, port, publish.protocol) {
+                    Ok(()) | Err(Errno::AFNOSUPPORT) => {}
+                    Err(Errno::ADDRINUSE) => {
+                        return Err(Error::new(format!(
+                            "--publish {publish}: a program of the host has port {port}"
+                        ))
+                        .hint(format!("`ss -lnp sport = :{port}` tells which")));
+                    }
+                    Err(Errno::ADDRNOTAVAIL) if publish.address.is_some() => {
+                        return Err(Error::new(format!(
+                            "--publish {publish}: {address} is no address of this host"
+                        )));
+                    }
+                    // IPv6 is off.
+                    Err(Errno::ADDRNOTAVAIL) => {}
+                    Err(errno) => {
+                        return Err(Error::os(
+                            format!("--publish {publish}: bind {address}"),
+                            errno,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn try_port(address: IpAddr, port: u16, protocol: Protocol) -> rustix::io::Result<()> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = if protocol == Protocol::Tcp { SocketType::STREAM } else { SocketType::DGRAM };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // What is left of connections that have ended is nobody's.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    bind(&socket, &SocketAddr::new(address, port))?;
+    if protocol == Protocol::Tcp { listen(&socket, 1) } else { Ok(()) }
+}
+
+fn publish_names(store: &Store, network: &Network, lease: &Lease, wish: &Wish) -> Result<()> {
+    if let Some(files) = &lease.files {
+        names::write(files, &wish.names, lease)?;
+    }
+    tell_members(store, network)
+}
+
+/// Writes the names of the members into the files of all.
+pub(super) fn tell_members(store: &Store, network: &Network) -> Result<()> {
+    if !store.entries(&network.name)?.iter().any(|entry| entry.has_files) {
+        return Ok(());
+    }
+    let all = bridges::leases(store, &network.name)?;
+    names::members(network, &all.into_iter().map(|(_, lease)| lease).collect::<Vec<_>>())
+}
+
+fn mac_of(lease: &Lease) -> [u8; 6] {
+    match lease.addresses.first() {
+        Some(IpAddr::V4(address)) => {
+            let [a, b, c, d] = address.octets();
+            [0x02, 0x42, a, b, c, d]
+        }
+        _ => [0x02, 0x42, 0, 0, 0, 1],
+    }
+}
+
+/// Makes the veth pair, and what is inside: `lo`, addresses, routes.
+fn cable(
+    host: &mut Host,
+    network: &Network,
+    lease: &Lease,
+    bridge: u32,
+    mac: [u8; 6],
+    (home, namespace): (BorrowedFd<'_>, BorrowedFd<'_>),
+) -> Result<()> {
+    let mut inside = inside(home, namespace)?;
+    let here = End { name: &lease.device, mtu: network.mtu };
+    let there = End { name: INSIDE, mtu: network.mtu };
+    let hairpin = sysctl::read("bridge/bridge-nf-call-iptables")?.is_some_and(|value| value == "1");
+    let all = [
+        links::veth(&here, bridge, &there, mac, namespace),
+        links::port(&lease.device, &lease.owner(&network.name), hairpin),
+    ];
+    host.route
+        .ask_all(&all, &|place| match place {
+            0 => format!("make {} and {INSIDE} of the container", lease.device),
+            _ => format!("name the owner of {}", lease.device),
+        })
+        .map_err(|error| match error.errno() {
+            Some(Errno::EXIST) => {
+                error.hint(format!("the container has a device {INSIDE} already"))
+            }
+            _ => nft::explain(error),
+        })?;
+    let Some(link) = links::find(&mut inside, INSIDE)? else {
+        return Err(Error::new(format!("{INSIDE} is gone again")));
+    };
+    let mut all = vec![links::set_up(LOOPBACK, "", 0)];
+    let ends = || network.subnets.iter().zip(&network.gateways).zip(&lease.addresses);
+    all.extend(ends().map(|((subnet, _), address)| links::address(link.index, *address, subnet)));
+    all.push(links::set_up(link.index, "", 0));
+    all.extend(ends().map(|((_, gateway), _)| links::default_route(link.index, *gateway)));
+    let count = lease.addresses.len();
+    inside.ask_all(&all, &|place| match place {
+        0 => "set lo of the container up".into(),
+        n if n <= count => format!("give {INSIDE} the address {}", lease.addresses[n - 1]),
+        n if n == count + 1 => format!("set {INSIDE} up"),
+        n => format!("route by {}", network.gateways[n - count - 2]),
+    })
+}
+
+/// A socket in the container's namespace. Whatever device is made there from now on believes
+/// no router, and tells its neighbours when it gets an address.
+fn inside(home: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<Socket> {
+    let network = Namespaces(libc::CLONE_NEWNET as u32);
+    join(namespace, network).call(|| "setns to the container's network namespace".into())?;
+    let socket = sysctl::ignore_routers("default")
+        .and_then(|()| sysctl::set("ipv4/conf/default/arp_notify", "1"))
+        .and_then(|_| Socket::open(0));
+    join(home, network).call(|| "setns back to the runtime's network namespace".into())?;
+    socket
+}
+
+/// Takes back what was told, while the lock is held.
+fn take_back(host: &mut Host, store: &Store, network: &Network, lease: &Lease) -> Result<()> {
+    let removed =
+        nft::remove(&mut host.filter, &element::ports(&lease.ports, &lease.addresses, ""));
+    removed.and(store.undo(&network.name, lease)).and_then(|()| tell_members(store, network))
+}
+
+/// Takes back all, when the device could not be made.
+fn undo(host: &mut Host, network: &Network, lease: &Lease) -> Result<()> {
+    let unplugged = unplug(host, lease);
+    let store = Store::lock()?;
+    let taken = take_back(host, &store, network, lease);
+    unplugged.and(taken).and_then(|()| leave_empty(host, &store, network))
+}
+
+fn unplug(host: &mut Host, lease: &Lease) -> Result<()> {
+    let Some(link) = links::find(&mut host.route, &lease.device)? else { return Ok(()) };
+    match host.route.ask(&links::delete(link.index), &|| format!("remove {}", lease.device)) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+/// Removes a network that was made for containers and has none any more.
+pub(super) fn leave_empty(host: &mut Host, store: &Store, network: &Network) -> Result<()> {
+    if network.kept || !store.entries(&network.name)?.is_empty() {
+        return Ok(());
+    }
+    // A change of another command counts: what is on record now, not what was.
+    match store.network(&network.name)? {
+        Some(network) if !network.kept => bridges::remove(host, store, &network),
+        _ => Ok(()),
+    }
+}
+
+/// Disconnects a container. Whatever is not there any more is no error: the namespace may be
+/// gone, and the device with it.
+///
+/// # Errors
+/// Those of the kernel; then it can be repeated.
+pub fn teardown(network: &str, member: &Member<'_>) -> Result<()> {
+    let Some(store) = Store::lock_if_there()? else { return Ok(()) };
+    let Some(network) = store.network(network)? else { return Ok(()) };
+    let key = key(member.bundle);
+    let entries = store.entries(&network.name)?;
+    let entry = entries.iter().find(|entry| entry.id == member.id && entry.key == key);
+    let Some(entry) = entry else { return Ok(()) };
+    let _held = store.hold(&network.name, entry)?;
+    let Some(mut lease) = store.lease(&network.name, entry)? else { return Ok(()) };
+    let mut host = Host::open()?;
+    let elements = element::ports(&lease.ports, &lease.addresses, "");
+    nft::remove(&mut host.filter, &elements)?;
+    conntrack::forget_container(&mut host.filter, &lease.ports, &lease.addresses)?;
+    // Whoever makes the table anew meanwhile must not put them back.
+    lease.ports.clear();
+    let held = store.take(&network.name, &lease)?;
+    drop(store);
+    // The kernel takes its time for this one: others need not wait for it.
+    unplug(&mut host, &lease)?;
+    let store = Store::lock()?;
+    store.drop_lease(&network.name, entry)?;
+    drop(held);
+    tell_members(&store, &network)?;
+    leave_empty(&mut host, &store, &network)
+}
