@@ -33,6 +33,7 @@ const CHANGES: &[&str] = &[
     "ftruncate",
     "mkdir",
     "mkdirat",
+    "pwrite64",
     "rename",
     "renameat",
     "rmdir",
@@ -202,4 +203,82 @@ fn a_teardown_that_is_killed_or_fails_can_be_repeated() {
     }
     lab.world.network(teardown).ok();
     assert!(lab.world.outside.ask(Protocol::Tcp, &format!("{HOST}:8080")).is_err());
+}
+
+/// What was put into another firewall is on record before.
+#[test]
+fn a_setup_that_is_killed_leaves_no_rule_in_another_firewall() {
+    needs_strace!();
+    needs!(Path::new("/usr/sbin/iptables-nft").exists(), "iptables-nft");
+    let lab = Lab::new();
+    let iptables = |words: &str| lab.world.host.call(&format!("/usr/sbin/{words}")).run();
+    let both = || ["iptables-nft -S", "ip6tables-nft -S"].map(|words| iptables(words).stdout);
+    iptables("iptables-nft -P FORWARD DROP").ok();
+    iptables("ip6tables-nft -P FORWARD DROP").ok();
+    let before = both();
+    let setup = format!("{} --firewall insert", lab.setup());
+    for how in ["signal=KILL", "error=ENOSPC"] {
+        lab.each_change(&setup, &mut |call, n| {
+            lab.world.network("teardown --name web").ok();
+            let options = format!("-o /dev/null -e trace={call} -e inject={call}:{how}:when={n}");
+            let out = lab.traced(&options, &setup);
+            lab.lose();
+            lab.world.network("prune").ok();
+            let what = format!("{how} {call} {n}: {out:?}");
+            lab.is_empty(&what);
+            assert_eq!(both(), before, "{what}");
+        });
+    }
+}
+
+/// A neighbour's `hosts` is a file that is being read, by a program that does not wait.
+#[test]
+fn a_setup_that_is_killed_or_fails_leaves_its_neighbours_their_names() {
+    needs_strace!();
+    let lab = Lab::new();
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    for name in ["hosts", "resolv.conf", "hostname"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let words = format!("--files {} --dns 192.0.2.53", dir.path().display());
+    let _db = lab.world.member("db", &words);
+    let setup = lab.setup();
+    for how in ["signal=KILL", "error=ENOSPC", "error=EPERM"] {
+        for call in ["openat", "write", "ftruncate"] {
+            // Of all files only that one.
+            let options = format!("-o /dev/null -P {} -e inject={call}:{how}", hosts.display());
+            let out = lab.traced(&options, &setup);
+            let text = std::fs::read_to_string(&hosts).unwrap();
+            let what = format!("{how} at {call}: {out:?}");
+            assert!(text.contains("localhost") && text.contains(" db\n"), "{what}: {text}");
+            // What cannot be written there hurts nobody else, but reading comes before.
+            assert!(how == "signal=KILL" || call == "openat" || out.code == 0, "{what}");
+            lab.lose();
+            lab.world.network("prune").ok();
+        }
+    }
+    lab.world.network(&setup).ok();
+    assert!(std::fs::read_to_string(&hosts).unwrap().contains(" web\n"));
+}
+
+#[test]
+fn prune_removes_what_a_killed_command_was_writing() {
+    needs_strace!();
+    let lab = Lab::new();
+    lab.world.network("create kept").ok();
+    let before = lab.world.left();
+    let setup = lab.setup().replace("setup", "setup kept");
+    let setup = setup.replace(SETUP, "").trim().to_owned();
+    for (call, n) in lab.calls(&setup) {
+        lab.world.network("teardown kept --name web").ok();
+        if !call.starts_with("rename") {
+            continue;
+        }
+        let options = format!("-o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n}");
+        lab.traced(&options, &setup);
+        assert_ne!(lab.world.left(), before);
+        lab.world.network("prune").ok();
+        assert_eq!(lab.world.left(), before);
+    }
 }

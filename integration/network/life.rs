@@ -87,6 +87,8 @@ fn bad_input_is_told_in_one_line_and_nothing_is_left() {
         ("create a/b", "is no name of a network"),
         ("create x --subnet 10.77.0.0/25", "network pinnace has 10.77.0.0/24"),
         ("create x --subnet 198.51.100.0/25", "has a route or an address in 198.51.100.0/24"),
+        ("create x --subnet 224.1.0.0/24", "has addresses that no container may have"),
+        ("create x --subnet6 fe80::/64", "has addresses that no container may have"),
         ("create x --subnet 10.1.0.0/31", "leaves no address for a container"),
         ("create x --subnet 10.1.0.1/24", "10.1.0.0/24 is meant?"),
         ("create x --bridge br7", "the device br7 is no bridge"),

@@ -2,6 +2,7 @@
 
 mod beside;
 mod crash;
+mod holes;
 mod life;
 mod modes;
 mod paths;

@@ -200,6 +200,10 @@ pub fn udp(socket: &UdpSocket, address: SocketAddr, time: Duration) -> std::io::
     let step = Duration::from_millis(200).min(time);
     socket.set_read_timeout(Some(step))?;
     let mut buffer = [0; 100];
+    // An answer that was late is not one to this question.
+    socket.set_nonblocking(true)?;
+    while socket.recv(&mut buffer).is_ok() {}
+    socket.set_nonblocking(false)?;
     let mut result = Err(std::io::ErrorKind::TimedOut.into());
     for _ in 0..(time.as_millis() / step.as_millis()).max(1) {
         socket.send_to(b"?", address)?;

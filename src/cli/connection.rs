@@ -4,7 +4,7 @@ use super::arguments::arguments;
 use crate::container::Wiring;
 use crate::error::{At as _, Error, Result};
 use crate::plan::network::{Firewall, Mode, Names, Publish, Wish, parse_mac};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 arguments! {
     /// What a bridge may be asked for.
@@ -70,6 +70,12 @@ impl Connection {
         let publish = self.publish.iter().map(|text| Publish::parse(text));
         let publish: Vec<_> = publish.collect::<Result<_>>().at(|| "--publish".into())?;
         for (at, one) in publish.iter().enumerate() {
+            if one.address.is_some_and(|address| address == Ipv6Addr::LOCALHOST) {
+                return Err(Error::new(format!(
+                    "--publish: {one}: the kernel leads nothing from ::1"
+                ))
+                .hint("127.0.0.1 is for this host alone, too"));
+            }
             if let Some(other) = publish[..at].iter().find(|other| one.meets(other)) {
                 return Err(Error::new(format!(
                     "--publish: {other} and {one} are the same port of the host"

@@ -155,7 +155,7 @@ fn document(view: &View) -> Value {
             "ports": lease.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     };
-    let Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted } = network;
+    let Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted, opened } = network;
     json!({
         "name": name,
         "bridge": bridge,
@@ -166,6 +166,7 @@ fn document(view: &View) -> Value {
         "created": kept,
         "adopted": adopted,
         "rulesInserted": inserted,
+        "loopbackOpened": opened,
         "members": members.iter().map(member).collect::<Vec<_>>(),
     })
 }

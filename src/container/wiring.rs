@@ -7,7 +7,7 @@ use crate::net;
 use crate::plan::network::{Mode, Wish};
 use crate::spec::Status;
 use crate::sys::exe::Own;
-use rustix::fs::{Mode as Bits, OFlags, open};
+use rustix::fs::{Mode as Bits, OFlags, fchmod, open};
 use serde_json::{Value, json};
 use std::fs::DirBuilder;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -88,6 +88,7 @@ impl Wiring {
                 Some(json!({"type": "network", "path": path}))
             }
         };
+        disconnect(config);
         let list = list(config, &["linux", "namespaces"])?;
         list.retain(|entry| entry["type"] != "network");
         list.extend(entry);
@@ -141,6 +142,29 @@ impl Wiring {
     }
 }
 
+/// Takes out what [`Wiring::connect`] has put into the configuration of a bundle: what is said
+/// now is instead of that, and none is none.
+fn disconnect(config: &mut Value) {
+    let is_own = |hook: &Value| {
+        let word = |at: usize| hook["args"][at].as_str().unwrap_or_default();
+        [word(0), word(1)] == ["pinnace", "network"] && ["setup", "teardown"].contains(&word(2))
+    };
+    for event in ["/hooks/createRuntime", "/hooks/poststop"] {
+        if let Some(hooks) = config.pointer_mut(event).and_then(Value::as_array_mut) {
+            hooks.retain(|hook| !is_own(hook));
+        }
+    }
+    let is_file = |mount: &Value| {
+        net::FILES.iter().any(|name| {
+            mount["source"] == format!("{FILES}/{name}")
+                && mount["destination"] == format!("/etc/{name}")
+        })
+    };
+    if let Some(mounts) = config.pointer_mut("/mounts").and_then(Value::as_array_mut) {
+        mounts.retain(|mount| !is_file(mount));
+    }
+}
+
 /// Makes the name files, empty; those that are there stay. They must be there before a
 /// container is made, to be mounted.
 ///
@@ -156,7 +180,10 @@ pub(super) fn make_files(above: &Path) -> Result<()> {
     for name in net::FILES {
         let path = dir.join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        open(&path, flags, Bits::from_raw_mode(0o644))
+        let readable = Bits::from_raw_mode(0o644);
+        // Whatever the umask is: not only root reads them.
+        open(&path, flags, readable)
+            .and_then(|file| fchmod(file, readable))
             .call(|| format!("create {}", path.display()))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::links::{self, Link};
 use super::netlink::Socket;
 use super::nft::{self, element, foreign};
 use super::sysctl;
-use crate::error::{Error, Result};
+use crate::error::{At as _, Error, Result};
 use crate::plan::network::{DEFAULT, Firewall, NewNetwork, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -157,8 +157,8 @@ pub(super) fn make(
     }
     let gateways = subnets.iter().map(|subnet| subnet.nth(1)).collect();
     let name = wish.name.clone();
-    let network =
-        Network { name, bridge, subnets, gateways, mtu, kept, adopted: false, inserted: false };
+    let (adopted, inserted, opened) = (false, false, false);
+    let network = Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted, opened };
     store.save(&network)?;
     match build(host, &network) {
         Ok(index) => Ok((network, index)),
@@ -169,11 +169,21 @@ pub(super) fn make(
 /// Uses a bridge as it is: containers get addresses of its first subnets.
 fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Result<(Network, u32)> {
     check_bridge(link)?;
+    for name in store.names()? {
+        // Each network chooses addresses by its own leases, and removes its own elements.
+        if store.network(&name)?.is_some_and(|network| network.bridge == link.name) {
+            return Err(Error::new(format!("--bridge: {} is that of network {name}", link.name)));
+        }
+    }
+    let others = others(store, &wish.name)?;
     let (mut subnets, mut gateways) = (Vec::new(), Vec::new());
     for is_ipv6 in [false, true] {
         let found = links::addresses_of(&mut host.route, link.index, is_ipv6)?;
         if let Some((address, prefix)) = found.first() {
-            subnets.push(Subnet::new(*address, *prefix));
+            let subnet = Subnet::parse(&Subnet::new(*address, *prefix).to_string());
+            let subnet = subnet.at(|| format!("--bridge {}", link.name))?;
+            check(&subnet, &[], &others)?;
+            subnets.push(subnet);
             gateways.push(*address);
         }
     }
@@ -190,6 +200,7 @@ fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Resu
         kept: true,
         adopted: true,
         inserted: false,
+        opened: false,
     };
     store.save(&network)?;
     Ok((network, link.index))
@@ -204,6 +215,8 @@ fn build(host: &mut Host, network: &Network) -> Result<u32> {
         return Err(Error::new(format!("the bridge {name} is gone again")));
     };
     sysctl::ignore_routers(name)?;
+    // It asks for neighbours from its link-local address, which is its own by its hardware address.
+    sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
     let alias = format!("{TAG}{}", network.name);
     let mut all = vec![links::set_up(link.index, &alias, network.mtu)];
     let ends = network.subnets.iter().zip(&network.gateways);
@@ -216,7 +229,7 @@ fn build(host: &mut Host, network: &Network) -> Result<u32> {
 }
 
 /// Networks and their subnets, but for that one.
-fn others(store: &Store, but: &str) -> Result<Vec<(String, Subnet)>> {
+pub(super) fn others(store: &Store, but: &str) -> Result<Vec<(String, Subnet)>> {
     let mut all = Vec::new();
     for name in store.names()?.into_iter().filter(|name| name != but) {
         let Some(network) = store.network(&name)? else { continue };
@@ -300,11 +313,38 @@ pub(super) fn pass(
         return Ok(());
     }
     let insert = firewall == Firewall::Insert || network.inserted;
-    if foreign::let_pass(&mut host.filter, &network.bridge, insert)? && !network.inserted {
+    let bridge = &network.bridge;
+    let has_ipv6 = network.subnets.len() > 1;
+    let chains = foreign::blockers(&mut host.filter, bridge, has_ipv6)?;
+    let Some(first) = chains.first() else { return Ok(()) };
+    if !insert {
+        return Err(first.refusal(bridge));
+    }
+    // On record before it is done: who is killed meanwhile leaves rules that are known of.
+    if !network.inserted {
         network.inserted = true;
         store.save(network)?;
     }
-    Ok(())
+    chains.iter().try_for_each(|chain| chain.insert(&mut host.filter, &network.bridge))
+}
+
+fn loopback_switch(network: &Network) -> String {
+    format!("ipv4/conf/{}/route_localnet", network.bridge)
+}
+
+/// Lets the host reach published ports by 127.0.0.0/8. A bridge that is somebody else's is put
+/// back when the network goes, as nobody guards it then: that is on record before it is done.
+///
+/// # Errors
+/// A switch that cannot be set, a record that cannot be written.
+pub(super) fn open_loopback(store: &Store, network: &mut Network) -> Result<()> {
+    let switch = loopback_switch(network);
+    let is_off = || Ok(sysctl::read(&switch)?.is_some_and(|value| value == "0"));
+    if network.adopted && !network.opened && is_off()? {
+        network.opened = true;
+        store.save(network)?;
+    }
+    sysctl::set(&switch, "1").map(drop)
 }
 
 /// All that the table is to hold.
@@ -359,7 +399,12 @@ pub(super) fn reload(host: &mut Host, store: &Store) -> Result<()> {
 /// # Errors
 /// Those of the kernel.
 pub(super) fn remove(host: &mut Host, store: &Store, network: &Network) -> Result<()> {
-    nft::remove(&mut host.filter, &element::network(&network.bridge, &network.subnets))?;
+    if network.opened {
+        sysctl::set(&loopback_switch(network), "0")?;
+    }
+    let elements = element::network(&network.bridge, &network.subnets);
+    // A set has no values that could differ, and no two networks have one subnet.
+    nft::remove(&mut host.filter, &elements).map(drop)?;
     if network.inserted {
         foreign::take_back(&mut host.filter, &network.bridge)?;
     }

@@ -50,15 +50,17 @@ pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Res
         ));
     }
     let mut host = Host::open()?;
+    let inside = inside(home.as_fd(), namespace).map_err(nft::explain)?;
     let store = Store::lock()?;
     check_ports(&wish.publish)?;
     let (mut network, bridge) = bridges::raise(&mut host, &store, &wish.network)?;
-    let claimed = claim(&mut host, &store, &network, wish, member).and_then(|(lease, held)| {
+    let claimed = claim(&mut host, &store, &network, wish, member, inside.has_ipv6);
+    let claimed = claimed.and_then(|(lease, held)| {
         // Until they are there, the ports in the firewall are another's.
         if let Err(error) = publish(&mut host, &store, &mut network, &lease, wish) {
             return Err(error.and(store.undo(&network.name, &lease)));
         }
-        let told = conntrack::forget_ports(&mut host.filter, &lease.ports, &network.subnets);
+        let told = forget_senders(&mut host, &store, &lease);
         match told.and_then(|()| publish_names(&store, &network, &lease, wish)) {
             Ok(()) => Ok((lease, held)),
             Err(error) => Err(error.and(take_back(&mut host, &store, &network, &lease))),
@@ -70,7 +72,7 @@ pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Res
     };
     drop(store);
     let mac = wish.mac.unwrap_or_else(|| mac_of(&lease));
-    let cabled = cable(&mut host, &network, &lease, bridge, mac, (home.as_fd(), namespace));
+    let cabled = cable(&mut host, &network, &lease, bridge, mac, (inside.route, namespace));
     if let Err(error) = cabled {
         let undone = undo(&mut host, &network, &lease);
         return Err(error.and(undone));
@@ -91,6 +93,7 @@ fn claim(
     network: &Network,
     wish: &Wish,
     member: &Member<'_>,
+    has_ipv6: bool,
 ) -> Result<(Lease, Held)> {
     let key = key(member.bundle);
     let mut entries = store.entries(&network.name)?;
@@ -117,7 +120,11 @@ fn claim(
             .hint("two containers at once need two bundles, or `run --network`"));
         }
     }
-    let addresses = choose(host, store, network, wish, member, &entries)?;
+    let mut addresses = choose(host, store, network, wish, member, &entries)?;
+    if !has_ipv6 {
+        addresses.truncate(1);
+    }
+    check_ipv6(network, wish, &addresses)?;
     let [word] = random::words().call(|| "getrandom".into())?;
     let lease = Lease {
         id: member.id.to_owned(),
@@ -130,6 +137,23 @@ fn claim(
     };
     let held = store.take(&network.name, &lease)?;
     Ok((lease, held))
+}
+
+/// Whether what is asked of IPv6 can be had.
+fn check_ipv6(network: &Network, wish: &Wish, addresses: &[IpAddr]) -> Result<()> {
+    if addresses.len() > 1 {
+        return Ok(());
+    }
+    let published = wish.publish.iter().find(|one| one.address.is_some_and(|to| to.is_ipv6()));
+    let option = match (published, wish.ip6) {
+        (Some(publish), _) => format!("--publish {publish}"),
+        (None, Some(address)) => format!("--ip6: {address}"),
+        (None, None) => return Ok(()),
+    };
+    Err(Error::new(match network.subnets.len() {
+        1 => format!("{option}: network {} has no IPv6", network.name),
+        _ => format!("{option}: IPv6 is off in the container's network namespace"),
+    }))
 }
 
 /// The addresses: those that are wished for, or those of a number that depends on the name, so
@@ -202,13 +226,8 @@ fn choose(
             addresses.push(address);
         }
         (Some(subnet), None) => addresses.push(subnet.nth(number)),
-        (None, Some(address)) => {
-            return Err(Error::new(format!(
-                "--ip6: {address}: network {} has no IPv6",
-                network.name
-            )));
-        }
-        (None, None) => {}
+        // Whoever wishes for one is told.
+        (None, _) => {}
     }
     Ok(addresses)
 }
@@ -232,12 +251,14 @@ fn first_dead(host: &mut Host, store: &Store, network: &Network, entries: &[Entr
 
 /// Removes what a dead lease has left.
 pub(super) fn bury(host: &mut Host, store: &Store, network: &Network, entry: &Entry) -> Result<()> {
+    let mut closed = true;
     if let Some(lease) = store.lease(&network.name, entry)? {
         let elements = element::ports(&lease.ports, &lease.addresses, "");
-        nft::remove(&mut host.filter, &elements)?;
+        closed = nft::remove(&mut host.filter, &elements)?;
         conntrack::forget_container(&mut host.filter, &lease.ports, &lease.addresses)?;
     }
-    store.drop_lease(&network.name, entry)
+    store.drop_lease(&network.name, entry)?;
+    if closed { Ok(()) } else { bridges::reload(host, store) }
 }
 
 /// Tells the switches of the kernel and the firewall, that one last.
@@ -250,19 +271,40 @@ fn publish(
 ) -> Result<()> {
     sysctl::forward(network.subnets.len() > 1)?;
     if lease.ports.iter().any(reaches_loopback) {
-        sysctl::set(&format!("ipv4/conf/{}/route_localnet", network.bridge), "1")?;
+        bridges::open_loopback(store, network)?;
     }
     bridges::pass(host, store, network, wish.firewall)?;
     // Those of the network are there, as a rule; they tell whether the table is.
     let mut elements = element::network(&network.bridge, &network.subnets);
     elements.extend(element::ports(&lease.ports, &lease.addresses, &lease.owner(&network.name)));
-    match nft::add(&mut host.filter, &elements)? {
+    // A port of one address and the same of all are elements of two maps.
+    let (any, one): (Vec<_>, Vec<_>) =
+        lease.ports.iter().cloned().partition(|publish| publish.address.is_none());
+    let one: Vec<_> = one.into_iter().map(|publish| Publish { address: None, ..publish }).collect();
+    let added = match !any.is_empty() && nft::has_one(&mut host.filter, &any)? {
+        true => Added::Taken,
+        false => {
+            let free = element::ports(&one, &lease.addresses, "");
+            nft::add(&mut host.filter, &elements, &free)?
+        }
+    };
+    match added {
         Added::Yes => Ok(()),
         Added::NoTable | Added::Taken => {
             check_others(host, store, network, lease)?;
             bridges::reload(host, store)
         }
     }
+}
+
+/// Forgets what is sent by UDP to ports that are published from now on, and went elsewhere: also
+/// to a container of another network that is dead.
+fn forget_senders(host: &mut Host, store: &Store, lease: &Lease) -> Result<()> {
+    if lease.ports.iter().all(|publish| publish.protocol != Protocol::Udp) {
+        return Ok(());
+    }
+    let subnets: Vec<_> = bridges::others(store, "")?.into_iter().map(|(_, net)| net).collect();
+    conntrack::forget_ports(&mut host.filter, &lease.ports, &subnets)
 }
 
 /// Whether the host reaches it by 127.0.0.0/8.
@@ -350,16 +392,16 @@ fn publish_names(store: &Store, network: &Network, lease: &Lease, wish: &Wish) -
     if let Some(files) = &lease.files {
         names::write(files, &wish.names, lease)?;
     }
-    tell_members(store, network)
+    tell_members(store, network, Some(lease))
 }
 
-/// Writes the names of the members into the files of all.
-pub(super) fn tell_members(store: &Store, network: &Network) -> Result<()> {
+/// Writes the names of the members into the files of all: into those of `own` surely.
+pub(super) fn tell_members(store: &Store, network: &Network, own: Option<&Lease>) -> Result<()> {
     if !store.entries(&network.name)?.iter().any(|entry| entry.has_files) {
         return Ok(());
     }
     let all = bridges::leases(store, &network.name)?;
-    names::members(network, &all.into_iter().map(|(_, lease)| lease).collect::<Vec<_>>())
+    names::members(network, &all.into_iter().map(|(_, lease)| lease).collect::<Vec<_>>(), own)
 }
 
 fn mac_of(lease: &Lease) -> [u8; 6] {
@@ -379,9 +421,8 @@ fn cable(
     lease: &Lease,
     bridge: u32,
     mac: [u8; 6],
-    (home, namespace): (BorrowedFd<'_>, BorrowedFd<'_>),
+    (mut inside, namespace): (Socket, BorrowedFd<'_>),
 ) -> Result<()> {
-    let mut inside = inside(home, namespace)?;
     let here = End { name: &lease.device, mtu: network.mtu };
     let there = End { name: INSIDE, mtu: network.mtu };
     let hairpin = sysctl::read("bridge/bridge-nf-call-iptables")?.is_some_and(|value| value == "1");
@@ -417,23 +458,33 @@ fn cable(
     })
 }
 
-/// A socket in the container's namespace. Whatever device is made there from now on believes
-/// no router, and tells its neighbours when it gets an address.
-fn inside(home: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<Socket> {
+/// The container's namespace.
+struct Inside {
+    route: Socket,
+    has_ipv6: bool,
+}
+
+/// Opens a socket in the container's namespace. Whatever device is made there from now on
+/// believes no router, and tells its neighbours when it gets an address.
+fn inside(home: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<Inside> {
     let network = Namespaces(libc::CLONE_NEWNET as u32);
     join(namespace, network).call(|| "setns to the container's network namespace".into())?;
     let socket = sysctl::ignore_routers("default")
         .and_then(|()| sysctl::set("ipv4/conf/default/arp_notify", "1"))
-        .and_then(|_| Socket::open(0));
+        .and_then(|_| Ok(Inside { route: Socket::open(0)?, has_ipv6: sysctl::has_ipv6()? }));
     join(home, network).call(|| "setns back to the runtime's network namespace".into())?;
     socket
 }
 
 /// Takes back what was told, while the lock is held.
 fn take_back(host: &mut Host, store: &Store, network: &Network, lease: &Lease) -> Result<()> {
-    let removed =
-        nft::remove(&mut host.filter, &element::ports(&lease.ports, &lease.addresses, ""));
-    removed.and(store.undo(&network.name, lease)).and_then(|()| tell_members(store, network))
+    let elements = element::ports(&lease.ports, &lease.addresses, "");
+    let closed = nft::remove(&mut host.filter, &elements);
+    store.undo(&network.name, lease)?;
+    if !closed? {
+        bridges::reload(host, store)?;
+    }
+    tell_members(store, network, None)
 }
 
 /// Takes back all, when the device could not be made.
@@ -480,17 +531,20 @@ pub fn teardown(network: &str, member: &Member<'_>) -> Result<()> {
     let Some(mut lease) = store.lease(&network.name, entry)? else { return Ok(()) };
     let mut host = Host::open()?;
     let elements = element::ports(&lease.ports, &lease.addresses, "");
-    nft::remove(&mut host.filter, &elements)?;
+    let closed = nft::remove(&mut host.filter, &elements)?;
     conntrack::forget_container(&mut host.filter, &lease.ports, &lease.addresses)?;
     // Whoever makes the table anew meanwhile must not put them back.
     lease.ports.clear();
     let held = store.take(&network.name, &lease)?;
+    if !closed {
+        bridges::reload(&mut host, &store)?;
+    }
     drop(store);
     // The kernel takes its time for this one: others need not wait for it.
     unplug(&mut host, &lease)?;
     let store = Store::lock()?;
     store.drop_lease(&network.name, entry)?;
     drop(held);
-    tell_members(&store, &network)?;
+    tell_members(&store, &network, None)?;
     leave_empty(&mut host, &store, &network)
 }

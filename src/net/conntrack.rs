@@ -69,7 +69,7 @@ pub(super) fn forget_ports(
         let is_ours = || subnets.iter().any(|subnet| subnet.contains(back.from));
         let is_meant = |publish: &Publish| {
             publish.protocol.number() == one.protocol
-                && one.port.checked_sub(publish.host).is_some_and(|n| n < publish.count)
+                && publish.has(one.port)
                 && publish.address.is_none_or(|address| address == one.to)
         };
         ports.iter().any(is_meant) && (untranslated || is_ours())

@@ -11,8 +11,10 @@ use crate::error::{Context, Error, Result};
 use crate::plan::network::{Publish, Subnet};
 use crate::sys::file;
 use crate::sys::lock::lock_exclusive;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdir, open, rename, rmdir, unlink};
-use rustix::io::Errno;
+use rustix::fs::{
+    FlockOperation, Mode, OFlags, flock, ftruncate, mkdir, open, readlink, rename, rmdir, unlink,
+};
+use rustix::io::{Errno, pread, pwrite};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -44,6 +46,8 @@ pub struct Network {
     pub adopted: bool,
     /// Whether rules were put into another firewall.
     pub inserted: bool,
+    /// Whether `route_localnet` of a bridge that is somebody else's was switched on.
+    pub opened: bool,
 }
 
 /// A container's place in a network.
@@ -75,7 +79,7 @@ impl Lease {
     }
 
     /// What has to be known of all is in the name: to look for an address opens no file.
-    fn file_name(&self) -> String {
+    pub(super) fn file_name(&self) -> String {
         let address = self.addresses.first().map(ToString::to_string).unwrap_or_default();
         let mark = if self.files.is_some() { NAMED } else { "" };
         format!("{address}@{}@{}{mark}", self.id, self.key)
@@ -100,7 +104,7 @@ pub(super) struct Entry {
 /// Proof that nobody else changes networks now.
 #[derive(Debug)]
 pub(super) struct Store {
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 /// A lease that is being made or taken back: as long as this is held, it is not dead.
@@ -144,12 +148,38 @@ impl Store {
             lock => lock,
         }
         .call(call)?;
+        let busy = || {
+            let who = format!("another command has held {ROOT}/.lock for {PATIENCE} s");
+            Error::new(format!("networks are busy: {who}"))
+        };
         match lock_exclusive(lock.as_fd(), PATIENCE) {
-            Err(Errno::INTR) => Err(Error::new(format!(
-                "networks are busy: another command has held {ROOT}/.lock for {PATIENCE} s"
-            ))),
-            locked => locked.call(|| format!("flock {ROOT}/.lock")).map(|()| Self { _lock: lock }),
+            Err(Errno::INTR) => return Err(busy()),
+            locked => locked.call(|| format!("flock {ROOT}/.lock"))?,
         }
+        let store = Self { lock };
+        store.check_namespace().map(|()| store)
+    }
+
+    /// Leases live by devices of one network namespace: seen from another, all would be dead. The
+    /// lock's file says which it is.
+    fn check_namespace(&self) -> Result<()> {
+        let link = "/proc/self/ns/net";
+        let own = readlink(link, Vec::new()).call(|| format!("readlink {link}"))?.into_bytes();
+        let mut buffer = [0; 64];
+        let count = pread(&self.lock, &mut buffer, 0).call(|| format!("read {ROOT}/.lock"))?;
+        let theirs = &buffer[..count];
+        if theirs == own {
+            return Ok(());
+        }
+        if count > 0 && !self.names()?.is_empty() {
+            let theirs = String::from_utf8_lossy(theirs);
+            return Err(Error::new(format!(
+                "the networks in {ROOT} are of another network namespace ({theirs})"
+            ))
+            .hint("call this there, or remove the directory if that namespace is gone"));
+        }
+        let written = ftruncate(&self.lock, 0).and_then(|()| pwrite(&self.lock, &own, 0));
+        written.call(|| format!("write {ROOT}/.lock")).map(drop)
     }
 
     /// The names of all networks.
@@ -214,6 +244,16 @@ impl Store {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::os(format!("rmdir {}", dir.display()), errno)),
         }
+    }
+
+    /// Removes what somebody was writing who was killed.
+    ///
+    /// # Errors
+    /// Those of readdir(3) and unlink(2).
+    pub fn tidy(&self, network: &str) -> Result<()> {
+        let dir = path(network);
+        let mut all = names(&dir, true)?.into_iter().filter(|name| name.starts_with('.'));
+        all.try_for_each(|name| remove(&dir.join(name)))
     }
 
     /// The leases of a network, by the names of their files.
@@ -358,8 +398,12 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 fn write_network(network: &Network) -> String {
     let mut text = format!("bridge {}\nmtu {}\n", network.bridge, network.mtu);
-    let flags =
-        [("kept", network.kept), ("adopted", network.adopted), ("inserted", network.inserted)];
+    let flags = [
+        ("kept", network.kept),
+        ("adopted", network.adopted),
+        ("inserted", network.inserted),
+        ("opened", network.opened),
+    ];
     // A String takes all that is written to it.
     let mut line = |word: &str, value: &dyn std::fmt::Display| {
         let _cannot_fail = writeln!(text, "{word} {value}").is_err();
@@ -380,6 +424,7 @@ fn read_network(name: &str, text: &str) -> Option<Network> {
         kept: false,
         adopted: false,
         inserted: false,
+        opened: false,
     };
     for (word, value) in lines(text) {
         match word {
@@ -390,6 +435,7 @@ fn read_network(name: &str, text: &str) -> Option<Network> {
             "kept" => network.kept = true,
             "adopted" => network.adopted = true,
             "inserted" => network.inserted = true,
+            "opened" => network.opened = true,
             _ => {}
         }
     }
@@ -404,7 +450,8 @@ fn write_lease(lease: &Lease) -> String {
     };
     lease.addresses.iter().for_each(|address| line("address", address));
     lease.ports.iter().for_each(|port| line("publish", port));
-    lease.files.iter().for_each(|files| line("files", &files.display()));
+    let files = lease.files.iter().map(|files| files.display().to_string().replace('\n', " "));
+    files.for_each(|files| line("files", &files));
     text
 }
 
@@ -464,6 +511,7 @@ mod tests {
             kept: true,
             adopted: false,
             inserted: true,
+            opened: true,
         };
         assert_eq!(read_network("web", &write_network(&network)), Some(network));
         assert_eq!(read_network("web", "bridge x\n"), None);
@@ -485,6 +533,10 @@ mod tests {
             files: Some("/run/x y".into()),
         };
         assert_eq!(read_lease(&entry, &write_lease(&lease)), lease);
+        // The name of a directory is no line of its own.
+        let files = Some("/a\npublish 22:22".into());
+        let odd = write_lease(&Lease { files, ports: Vec::new(), ..lease.clone() });
+        assert!(read_lease(&entry, &odd).ports.is_empty());
         assert_eq!(lease.file_name(), "10.77.0.2@a@01+");
         assert!(read_lease(&entry, "device").device.is_empty());
     }

@@ -116,7 +116,8 @@ pub fn prune() -> Result<Vec<String>> {
                 removed.push(format!("lease of {} in {name}", entry.id));
             }
         }
-        tell_members(&store, &network)?;
+        tell_members(&store, &network, None)?;
+        store.tidy(&name)?;
         leave_empty(&mut host, &store, &network)?;
         match store.network(&name)? {
             Some(network) => devices.push(network.bridge),

@@ -50,15 +50,16 @@ pub(super) fn write(files: &Path, names: &Names, lease: &Lease) -> Result<()> {
 /// Writes the members of a network into the `hosts` of each.
 ///
 /// # Errors
-/// A file that is there and cannot be written.
-pub(super) fn members(network: &Network, leases: &[Lease]) -> Result<()> {
+/// That of `own` cannot be written, or one that is there cannot be read.
+pub(super) fn members(network: &Network, leases: &[Lease], own: Option<&Lease>) -> Result<()> {
     let mut list = format!("{MARK}{}\n", network.name);
     for lease in leases {
         for address in &lease.addresses {
             line(&mut list, format_args!("{address} {}", lease.id));
         }
     }
-    for files in leases.iter().filter_map(|lease| lease.files.as_deref()) {
+    for lease in leases {
+        let Some(files) = &lease.files else { continue };
         let path = files.join(FILES[0]);
         let text = match file::read_short(&path) {
             // Of a container that is going, or of a bundle that is gone; or one that its
@@ -69,8 +70,13 @@ pub(super) fn members(network: &Network, leases: &[Lease]) -> Result<()> {
         let text = String::from_utf8_lossy(&text);
         let Some((head, old)) = text.split_once(MARK) else { continue };
         let new = format!("{head}{list}");
-        if format!("{MARK}{old}") != list {
-            in_place(&path, &new)?;
+        if format!("{MARK}{old}") == list {
+            continue;
+        }
+        match in_place(&path, &new) {
+            // Its container may have filled the disk: that, too, hurts nobody else.
+            Err(_) if own.is_none_or(|own| own.file_name() != lease.file_name()) => {}
+            written => written?,
         }
     }
     Ok(())
@@ -86,13 +92,13 @@ fn in_place(path: &Path, text: &str) -> Result<()> {
     // Whoever may write to the bundle may have put a link there: it is not followed.
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty()).call(call)?;
-    ftruncate(&file, 0).call(call)?;
     let mut left = text.as_bytes();
     while !left.is_empty() {
         let count = rustix::io::retry_on_intr(|| rustix::io::write(&file, left)).call(call)?;
         left = &left[count..];
     }
-    Ok(())
+    // The rest goes last: at no time is a file empty that is being read, or that cannot grow.
+    ftruncate(&file, text.len() as u64).call(call)
 }
 
 /// The host's name servers, as far as a container can reach them.

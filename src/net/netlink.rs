@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, send,
     socket_with,
 };
 use std::os::fd::{AsFd, OwnedFd};
@@ -175,6 +175,11 @@ pub(super) fn number(bytes: &[u8]) -> Option<u32> {
 pub(super) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
+    /// Those that are in the value of another.
+    pub fn of(value: &'a [u8]) -> Self {
+        Self(value)
+    }
+
     /// The value of the first of that type.
     pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|(found, _)| *found == kind).map(|(_, value)| value)
@@ -302,6 +307,8 @@ impl Socket {
         loop {
             let messages = match self.receive(RecvFlags::DONTWAIT) {
                 Err(Errno::AGAIN) => return result,
+                // More refusals than the socket holds: the first of them are there.
+                Err(Errno::NOBUFS) => continue,
                 messages => messages.call(call)?,
             };
             for message in messages {
@@ -360,8 +367,12 @@ impl Socket {
 
     fn receive(&self, flags: RecvFlags) -> rustix::io::Result<Vec<Message>> {
         let mut buffer = vec![0; BUFFER];
-        let (count, _) = rustix::io::retry_on_intr(|| recv(&self.fd, &mut *buffer, flags))?;
-        Ok(messages(&buffer[..count]))
+        let (count, _, from) =
+            rustix::io::retry_on_intr(|| recvfrom(&self.fd, &mut *buffer, flags))?;
+        // Who is privileged in a container's namespace may send to sockets there: the kernel is 0.
+        let from = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
+        let is_kernel = from.is_some_and(|from| from.pid() == 0);
+        Ok(if is_kernel { messages(&buffer[..count]) } else { Vec::new() })
     }
 }
 
@@ -439,6 +450,19 @@ mod tests {
         let (kind, flags, sequence) = (NLMSG_ERROR, 0, 0);
         let empty = Message { kind, flags, sequence, body: Vec::new() };
         assert!(verdict(&empty, &|| "x".into()).is_err());
+    }
+
+    #[test]
+    fn only_the_kernel_is_heard() {
+        use rustix::net::{getsockname, sendto};
+        let (ours, theirs) = (Socket::open(0).unwrap(), Socket::open(0).unwrap());
+        let address = SocketAddrNetlink::try_from(getsockname(&ours.fd).unwrap()).unwrap();
+        let forged = Request::new(NLMSG_DONE, 0, &[0; 4]).bytes(1);
+        // It takes a privilege over the namespace, as a container may have over its own.
+        if sendto(&theirs.fd, &forged, SendFlags::empty(), &address) == Err(Errno::PERM) {
+            return;
+        }
+        assert!(ours.receive(RecvFlags::DONTWAIT).unwrap().is_empty());
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Publish {
     pub fn parse(text: &str) -> Result<Self> {
         Self::read(text).map_err(|why| {
             Error::new(format!("{text:?}: {why}"))
-                .hint("[IP:]HOSTPORT[-LAST]:PORT[/tcp|udp], as 8080:80, 127.0.0.1:8080:80/udp, [::1]:8000-8009:8000")
+                .hint("[IP:]HOSTPORT[-LAST]:PORT[/tcp|udp], as 8080:80, 127.0.0.1:8080:80/udp, [2001:db8::1]:8000-8009:8000")
         })
     }
 
@@ -136,6 +136,11 @@ impl Publish {
             return Err("the container has no port above 65535");
         }
         Ok(Self { address, host, container, count, protocol })
+    }
+
+    /// Whether a port of the host is one of these.
+    pub fn has(&self, port: u16) -> bool {
+        port.checked_sub(self.host).is_some_and(|n| n < self.count)
     }
 
     /// Whether a port of the host is meant by both.
@@ -296,6 +301,16 @@ pub struct Names {
     pub hosts: Vec<(String, IpAddr)>,
 }
 
+/// This host, its loopback, groups (RFC 6890); of IPv6 the same and those of one link.
+const RESERVED: [(IpAddr, u8); 6] = [
+    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
+    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 96),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
+
 /// A range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
@@ -331,6 +346,10 @@ impl Subnet {
         }
         if width(address) - prefix < 2 {
             return Err(wrong("leaves no address for a container"));
+        }
+        if RESERVED.iter().any(|(reserved, prefix)| Self::new(*reserved, *prefix).overlaps(&subnet))
+        {
+            return Err(wrong("has addresses that no container may have"));
         }
         Ok(subnet)
     }
@@ -522,6 +541,11 @@ mod tests {
             "10.77.0.0/",
             "fd00::/127",
             "fd00::1/64",
+            "127.9.0.0/24",
+            "0.0.0.0/4",
+            "224.0.0.0/24",
+            "fe80::/64",
+            "ff00::/64",
             "fd00::/129",
             "10.77.0.0/-1",
         ] {

@@ -1,7 +1,7 @@
 //! Elements: what changes in the table.
 
-use super::super::netlink::Request;
-use super::expression::value;
+use super::super::netlink::{Attributes, Request};
+use super::expression::{NFTA_DATA_VALUE, value};
 use crate::plan::network::{Publish, Subnet, octets};
 use std::net::IpAddr;
 
@@ -114,6 +114,19 @@ pub(in crate::net) fn ports(ports: &[Publish], addresses: &[IpAddr], owner: &str
         }
     }
     all
+}
+
+/// Whether a list of elements has one of the ports, whatever the address.
+pub(super) fn has_port(list: Attributes<'_>, ports: &[Publish]) -> bool {
+    list.into_iter().any(|(_, element)| {
+        let key = Attributes::of(element).within(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE);
+        let Some(&[protocol, _, _, _, high, low, _, _]) = key.and_then(|key| key.last_chunk())
+        else {
+            return false;
+        };
+        let port = u16::from_be_bytes([high, low]);
+        ports.iter().any(|publish| publish.protocol.number() == protocol && publish.has(port))
+    })
 }
 
 /// One port. A register has four bytes, so that is what each field takes.

@@ -6,7 +6,10 @@ use super::super::netlink::{Attributes, Message, Request, Socket};
 use super::element::comment;
 use super::expression::{Meta, REGISTER_1, Step, Verdict};
 use super::table::rule;
-use super::{NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, TABLE, message};
+use super::{
+    NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NO_TABLES, TABLE, explain,
+    message,
+};
 use crate::error::{Error, Result};
 use rustix::io::Errno;
 
@@ -63,6 +66,34 @@ impl Chain {
     fn describe(&self) -> String {
         format!("{} {}", self.table, self.name)
     }
+
+    /// What is to be done about it.
+    pub fn refusal(&self, bridge: &str) -> Error {
+        let (chain, commands) = (self.describe(), self.commands(bridge));
+        Error::new(format!(
+            "another firewall drops what goes through {bridge} (chain {chain})"
+        ))
+        .hint(format!(
+            "let it pass by: {commands}; --firewall insert does that, --firewall none goes on without"
+        ))
+    }
+
+    /// Puts the two rules into it that let a bridge pass.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn insert(&self, socket: &mut Socket, bridge: &str) -> Result<()> {
+        let rule = |key| {
+            let accept = Step::End(Verdict::Accept, "");
+            let steps = [Step::Meta(key, REGISTER_1), Step::Named(bridge), Step::Count, accept];
+            let mut rule = rule(self.family, 0, (&self.table, &self.name), &steps);
+            rule.attribute(NFTA_RULE_USERDATA, &userdata(bridge));
+            rule
+        };
+        let both = [rule(Meta::OutName), rule(Meta::InName)];
+        let call = || format!("nf_tables: insert into {}", self.describe());
+        socket.batch(NFNL_SUBSYS_NFTABLES, &both, &call)
+    }
 }
 
 fn iptables(program: &str, chain: &str, bridge: &str) -> String {
@@ -79,16 +110,26 @@ fn be32(value: Option<&[u8]>) -> Option<u32> {
     Some(u32::from_be_bytes(*value?.first_chunk()?))
 }
 
-/// The chains that would drop what containers send and get.
+/// The chains that would drop what goes through a bridge.
 ///
 /// # Errors
 /// Those of the lists.
-pub(in crate::net) fn blockers(socket: &mut Socket) -> Result<Vec<Chain>> {
+pub(in crate::net) fn blockers(
+    socket: &mut Socket,
+    bridge: &str,
+    has_ipv6: bool,
+) -> Result<Vec<Chain>> {
     let mut found = Vec::new();
-    for family in [NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_INET] {
+    let families = [NFPROTO_IPV4, NFPROTO_INET].into_iter().chain(has_ipv6.then_some(NFPROTO_IPV6));
+    for family in families {
         let request =
             Request::list(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, &[family, 0, 0, 0]);
-        let list = socket.ask(&request, &|| "nf_tables: list chains".into())?;
+        let list = socket.ask(&request, &|| "nf_tables: list chains".into());
+        let list = list.map_err(|error| match error.errno() {
+            // So nfnetlink refuses a list of a subsystem that it has not.
+            Some(Errno::INVAL) => error.hint(NO_TABLES),
+            _ => explain(error),
+        })?;
         let chain = |message: &Message| {
             let attributes = message.attributes(FIXED);
             let table = text(attributes.get(NFTA_CHAIN_TABLE));
@@ -101,7 +142,10 @@ pub(in crate::net) fn blockers(socket: &mut Socket) -> Result<Vec<Chain>> {
             }
             let docker = Chain { name: DOCKER.into(), ..base.clone() };
             let has_docker = list.iter().any(|message| chain(message) == docker);
-            found.push(if has_docker { docker } else { base });
+            let chain = if has_docker { docker } else { base };
+            if rules(socket, family, Some(&chain), bridge)?.len() < 2 {
+                found.push(chain);
+            }
         }
     }
     Ok(found)
@@ -156,42 +200,7 @@ fn userdata(bridge: &str) -> Vec<u8> {
     comment(&format!("pinnace {bridge}"))
 }
 
-/// Sees to it that the bridge may pass: with `insert`, two rules are put into each chain that
-/// would drop it.
-///
-/// # Errors
-/// Without `insert`, the chain and the commands.
-pub(in crate::net) fn let_pass(socket: &mut Socket, bridge: &str, insert: bool) -> Result<bool> {
-    let mut inserted = false;
-    for chain in blockers(socket)? {
-        if rules(socket, chain.family, Some(&chain), bridge)?.len() >= 2 {
-            continue;
-        }
-        if !insert {
-            let commands = chain.commands(bridge);
-            return Err(Error::new(format!(
-                "another firewall drops what goes through {bridge} (chain {})", chain.describe()
-            ))
-            .hint(format!(
-                "let it pass by: {commands}; --firewall insert does that, --firewall none goes on without"
-            )));
-        }
-        let rule = |key| {
-            let accept = Step::End(Verdict::Accept, "");
-            let steps = [Step::Meta(key, REGISTER_1), Step::Named(bridge), Step::Count, accept];
-            let mut rule = rule(chain.family, 0, (&chain.table, &chain.name), &steps);
-            rule.attribute(NFTA_RULE_USERDATA, &userdata(bridge));
-            rule
-        };
-        let both = [rule(Meta::OutName), rule(Meta::InName)];
-        let call = || format!("nf_tables: insert into {}", chain.describe());
-        socket.batch(NFNL_SUBSYS_NFTABLES, &both, &call)?;
-        inserted = true;
-    }
-    Ok(inserted)
-}
-
-/// Takes out the rules that [`let_pass`] has put in, wherever they are.
+/// Takes out the rules that [`Chain::insert`] has put in, wherever they are.
 ///
 /// # Errors
 /// Those of the kernel.

@@ -8,8 +8,9 @@ mod expression;
 pub(super) mod foreign;
 mod table;
 
-use super::netlink::{Request, Socket};
+use super::netlink::{Message, Request, Socket};
 use crate::error::{Error, Result};
+use crate::plan::network::Publish;
 use element::Element;
 use rustix::io::Errno;
 
@@ -26,10 +27,14 @@ const ELEMENTS: usize = 300;
 
 // linux/netfilter/nf_tables.h.
 const NFT_MSG_NEWSETELEM: u16 = 12;
+const NFT_MSG_GETSETELEM: u16 = 13;
 const NFT_MSG_DELSETELEM: u16 = 14;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+/// Length of `struct nfgenmsg`.
+const FIXED: usize = 4;
+const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
 
@@ -69,42 +74,69 @@ pub(super) enum Added {
     Taken,
 }
 
-/// Adds elements; one that is there with the same value stays.
+/// Adds elements; one that is there with the same value stays. None of `free` may be there.
 ///
 /// # Errors
 /// Those of the kernel.
-pub(super) fn add(socket: &mut Socket, elements: &[Element]) -> Result<Added> {
-    let all = messages(elements, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+pub(super) fn add(socket: &mut Socket, elements: &[Element], free: &[Element]) -> Result<Added> {
+    let mut all = messages(free, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL);
+    all.extend(messages(free, NFT_MSG_DELSETELEM, 0));
+    all.extend(messages(elements, NFT_MSG_NEWSETELEM, NLM_F_CREATE));
     let call = || format!("nf_tables: add {} elements to {TABLE}", elements.len());
     match socket.batch(NFNL_SUBSYS_NFTABLES, &all, &call) {
         Ok(()) => Ok(Added::Yes),
         Err(error) => match error.errno() {
             Some(Errno::NOENT) => Ok(Added::NoTable),
-            Some(Errno::EXIST | Errno::BUSY) => Ok(Added::Taken),
+            _ if is_taken(&error) => Ok(Added::Taken),
             _ => Err(explain(error)),
         },
     }
 }
 
-/// Removes elements, each by itself: one that is not there is no error, and keeps no other.
+/// Removes elements that have these values. That one is not there is no error. False if one has
+/// another value: it is another's by now, and all stay.
 ///
 /// # Errors
 /// Those of the kernel.
-pub(super) fn remove(socket: &mut Socket, elements: &[Element]) -> Result<()> {
-    let all = messages(elements, NFT_MSG_DELSETELEM, 0);
+pub(super) fn remove(socket: &mut Socket, elements: &[Element]) -> Result<bool> {
+    // What is added first is there to be removed, or is refused because it is another's.
+    let mut all = messages(elements, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+    all.extend(messages(elements, NFT_MSG_DELSETELEM, 0));
     let call = || format!("nf_tables: remove {} elements of {TABLE}", elements.len());
     match socket.batch(NFNL_SUBSYS_NFTABLES, &all, &call) {
-        Err(error) if error.errno() == Some(Errno::NOENT) => {}
-        removed => return removed.map_err(explain),
+        // There is no table.
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(true),
+        Err(error) if is_taken(&error) => Ok(false),
+        removed => removed.map(|()| true).map_err(explain),
     }
-    for element in elements {
-        let one = messages(std::slice::from_ref(element), NFT_MSG_DELSETELEM, 0);
-        match socket.batch(NFNL_SUBSYS_NFTABLES, &one, &call) {
-            Err(error) if error.errno() == Some(Errno::NOENT) => {}
-            removed => removed.map_err(explain)?,
+}
+
+/// Whether an element was refused because it is there with another value.
+fn is_taken(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY))
+}
+
+/// Whether one of these ports, of all addresses, is published on a single address.
+///
+/// # Errors
+/// Those of the list.
+pub(super) fn has_one(socket: &mut Socket, ports: &[Publish]) -> Result<bool> {
+    for set in [element::ONE4, element::ONE6] {
+        let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM;
+        let mut request = Request::list(kind, &[NFPROTO_INET, 0, 0, 0]);
+        request.text(NFTA_SET_ELEM_LIST_TABLE, TABLE).text(NFTA_SET_ELEM_LIST_SET, set);
+        let list = match socket.ask(&request, &|| format!("nf_tables: list {set}")) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(false),
+            list => list.map_err(explain)?,
+        };
+        let elements = |message: &Message| {
+            element::has_port(message.attributes(FIXED).within(NFTA_SET_ELEM_LIST_ELEMENTS), ports)
+        };
+        if list.iter().any(elements) {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Makes the table anew with all these elements, in one transaction.
@@ -115,7 +147,11 @@ pub(super) fn replace(socket: &mut Socket, elements: &[Element]) -> Result<()> {
     let mut all = table::rebuild();
     all.extend(messages(elements, NFT_MSG_NEWSETELEM, NLM_F_CREATE));
     let call = || format!("nf_tables: make the table {TABLE}");
-    socket.batch(NFNL_SUBSYS_NFTABLES, &all, &call).map_err(explain)
+    socket.batch(NFNL_SUBSYS_NFTABLES, &all, &call).map_err(|error| match error.errno() {
+        // All that it names is in the batch, but for the kinds of expressions.
+        Some(Errno::NOENT) => error.hint("the kernel lacks NAT or fib of nf_tables (CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET)"),
+        _ => explain(error),
+    })
 }
 
 /// Removes the table.
@@ -130,11 +166,14 @@ pub(super) fn drop_table(socket: &mut Socket) -> Result<()> {
     }
 }
 
+/// What to do without.
+const NO_TABLES: &str =
+    "the kernel has no nf_tables (CONFIG_NF_TABLES_INET): --network host and none need it not";
+
 /// Says what a kernel lacks.
 pub(super) fn explain(error: Error) -> Error {
     match error.errno() {
-        Some(Errno::OPNOTSUPP | Errno::PROTONOSUPPORT) => error
-            .hint("the kernel has no nf_tables (CONFIG_NF_TABLES_INET): host and none need it not"),
+        Some(Errno::OPNOTSUPP | Errno::PROTONOSUPPORT) => error.hint(NO_TABLES),
         Some(Errno::PERM) => error.hint(
             "a bridge needs CAP_NET_ADMIN: without it there are --network host, none, and pasta(1)",
         ),

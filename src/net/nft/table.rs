@@ -162,6 +162,10 @@ const RULES: &[(&str, &[Step<'_>])] = &[
     ),
     // With route_localnet a container would reach the host's loopback (CVE-2020-8558).
     ("guard", &[IN, Step::In(BRIDGES), FAMILY, IS_4, ip(TO_4, 1), LOOPBACK, DROP]),
+    // Nor does it pass for a program of the host.
+    ("guard", &[IN, Step::In(BRIDGES), FAMILY, IS_4, ip(12, 1), LOOPBACK, DROP]),
+    // The kernel drops these when they come from a wire, but not what they are translated to.
+    ("pre", &[FAMILY, IS_4, ip(TO_4, 1), LOOPBACK, Step::End(Verdict::Return, "")]),
     // Only what is meant for this host: not a container's own way out (CVE-2025-67499).
     ("pre", &[Step::DestinationType, IS_LOCAL, Step::End(Verdict::Jump, "ports")]),
     ("out", &[Step::DestinationType, IS_LOCAL, Step::End(Verdict::Jump, "ports")]),
