@@ -43,6 +43,7 @@ mod net_devices;
 mod network;
 mod odd_values;
 mod options;
+mod overlay;
 mod people;
 mod plan;
 mod process;

@@ -16,6 +16,7 @@ mod kill;
 mod list;
 mod mistakes;
 mod network;
+mod overlay;
 mod pause;
 mod plan;
 mod ps;

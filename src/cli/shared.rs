@@ -3,6 +3,7 @@
 
 use super::arguments::arguments;
 use super::connection::Networking;
+use super::overlay::Overlaying;
 use crate::container::{self, Runtime, Settings};
 use crate::error::{Error, Kind, Result, VALUE};
 use std::ffi::CString;
@@ -12,6 +13,7 @@ arguments! {
     /// Arguments of `create` and `run`.
     pub struct Creation {
         ..networking: Networking,
+        ..overlaying: Overlaying,
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
         /// Read this file instead of the bundle's config.json
@@ -45,6 +47,7 @@ impl Creation {
         relays_terminal: bool,
     ) -> Result<Settings> {
         let wiring = self.networking.wiring()?;
+        let overlay = self.overlaying.wish()?;
         let (preserve_fds, extra_env) = inherited(self.preserve_fds, inherited_fds)?;
         Ok(Settings {
             id: self.id,
@@ -60,6 +63,7 @@ impl Creation {
             starts_itself,
             relays_terminal,
             wiring,
+            overlay,
         })
     }
 }

@@ -5,7 +5,8 @@ use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
 use super::{
-    Bundle, Created, Decided, Holder, Kept, Runtime, Wiring, delete, notify, state_of, wiring,
+    Bundle, Created, Decided, Holder, Kept, Runtime, Wiring, delete, notify, overlay, state_of,
+    wiring,
 };
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap};
@@ -14,6 +15,7 @@ use crate::hooks::{self, Runner};
 use crate::init::{Init, Shared, StartSocket, first};
 use crate::namespaces::{self, Clocks, Join};
 use crate::net::devices::{self, Found, Handed};
+use crate::plan::overlay::{ASKED, Wish};
 use crate::plan::rootfs::{CgroupView, Hierarchy};
 use crate::plan::{Findings, Hooks, Kind, Options, Plan};
 use crate::resctrl::{self, Groups};
@@ -60,6 +62,8 @@ pub struct Settings {
     pub relays_terminal: bool,
     /// What is asked of its network.
     pub wiring: Wiring,
+    /// The overlay that is asked for.
+    pub overlay: Option<Wish>,
 }
 
 /// Everything that is decided before the first thing is made.
@@ -113,12 +117,16 @@ fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Create
         let state = runtime.store.root().join(&settings.id);
         bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
     }
+    if let Some(wish) = &settings.overlay {
+        bundle.spec.annotations.insert(ASKED.into(), wish.to_text());
+    }
     let settings = &settings;
     let options = Options {
         id: settings.id.clone(),
         bundle: bundle.path.clone(),
         unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: settings.preserve_fds,
+        overlay: settings.overlay.clone(),
     };
     let mut findings = Findings::default();
     let driver = runtime.driver()?;
@@ -251,6 +259,9 @@ fn make(
     }
     dir.save(record)?;
     dir.show()?;
+    if let Some(overlay) = &work.plan.rootfs.overlay {
+        overlay::take(work.runtime, overlay, dir, record)?;
+    }
     let start = if work.settings.starts_itself {
         None
     } else {

@@ -118,6 +118,7 @@ fn exec_in(
         bundle: PathBuf::from(&container.record.bundle),
         unprivileged: !rustix::process::geteuid().is_root(),
         preserve_fds: request.preserve_fds,
+        overlay: None,
     };
     let mut findings = Findings::default();
     let annotations = &container.record.annotations;

@@ -67,7 +67,11 @@ pub fn features() -> Result<Value> {
         "annotations": {
             "org.pinnace.version": env!("CARGO_PKG_VERSION"),
         },
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", plan::process::KEEP_GROUPS],
+        "potentiallyUnsafeConfigAnnotations": [
+            "org.systemd.property.",
+            plan::process::KEEP_GROUPS,
+            plan::overlay::LAYERS,
+        ],
     }))
 }
 

@@ -17,6 +17,7 @@ mod look;
 mod lost;
 pub mod network;
 mod notify;
+mod overlay;
 mod pause;
 mod preview;
 mod process;

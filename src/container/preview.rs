@@ -7,6 +7,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Result, printable};
 use crate::plan::findings::{Finding, Severity};
 use crate::plan::mounts::{self, Kind};
+use crate::plan::overlay::{Overlay, Upper, Wish};
 use crate::plan::rootfs::{Device, DeviceKind, Rootfs};
 use crate::plan::{self, Findings, Hook, IdMaps, Options, Plan, Process, capabilities, scheduling};
 use crate::security::seccomp::{self, Filter};
@@ -42,10 +43,16 @@ impl Preview {
     ///
     /// # Errors
     /// A bundle that cannot be read; whatever else is wrong is a finding.
-    pub fn open(path: &Path, config: Option<&Path>, runtime: &Runtime) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        config: Option<&Path>,
+        overlay: Option<Wish>,
+        runtime: &Runtime,
+    ) -> Result<Self> {
         let bundle = Bundle::open(path, config)?;
         let uid = rustix::process::geteuid();
-        let options = Options { unprivileged: !uid.is_root(), ..Self::options(&bundle.path) };
+        let unprivileged = !uid.is_root();
+        let options = Options { unprivileged, overlay, ..Self::options(&bundle.path) };
         let mut findings = Findings::default();
         let driver = runtime.driver()?;
         let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
@@ -258,8 +265,9 @@ fn tables(spec: &Spec, decided: &Decided) -> Vec<Table> {
     let writes: Vec<String> = decided.writes.iter().map(ToString::to_string).collect();
     let sysctl =
         |(name, value): &(String, String)| vec![name.as_str().into(), value.as_str().into()];
-    let mut all = vec![
-        container(plan),
+    let mut all = vec![container(plan)];
+    all.extend(rootfs.overlay.as_ref().map(overlay));
+    all.extend([
         namespaces(plan),
         id_maps(plan.id_maps.as_ref()),
         list("cgroup", &dirs),
@@ -276,7 +284,7 @@ fn tables(spec: &Spec, decided: &Decided) -> Vec<Table> {
         },
         list("maskedPaths", &rootfs.masked_paths),
         list("readonlyPaths", &rootfs.readonly_paths),
-    ];
+    ]);
     if let Some(process) = &plan.process {
         all.extend([self::process(process), capability_sets(process), rlimits(process)]);
     }
@@ -309,6 +317,19 @@ fn container(plan: &Plan) -> Table {
             ("memoryPolicy", plan.memory_policy.as_ref().map(|p| p.shown.as_str()).into()),
         ],
     )
+}
+
+/// The lowest directory first, as they lie upon each other.
+fn overlay(overlay: &Overlay) -> Table {
+    let row = |layer: &str, path: Value| vec![layer.into(), path];
+    let path = |path: &Path| Value::from(path.display().to_string());
+    let lowers = overlay.lowers.iter().map(|lower| row("lower", path(&lower.path)));
+    let upper = match &overlay.upper {
+        Upper::Dir(dir) => row("upper", path(&dir.join("upper"))),
+        Upper::Tmpfs(None) => row("tmpfs", Value::Null),
+        Upper::Tmpfs(Some(size)) => row("tmpfs", format!("size={size}").into()),
+    };
+    Table { name: "overlay", columns: &["layer", "path"], rows: lowers.chain([upper]).collect() }
 }
 
 fn namespaces(plan: &Plan) -> Table {

@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod net_devices;
 pub mod network;
 pub mod options;
+pub mod overlay;
 pub mod paths;
 pub mod process;
 pub mod rlimits;
@@ -51,6 +52,8 @@ pub struct Options {
     pub unprivileged: bool,
     /// How many fds from 3 on the process inherits.
     pub preserve_fds: u32,
+    /// The overlay that the command line asks for.
+    pub overlay: Option<overlay::Wish>,
 }
 
 /// Everything that `create` will make.
@@ -122,7 +125,8 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     if spec.annotations.contains_key("") {
         findings.error(Error::new("annotations: a key is empty"));
     }
-    let rootfs = rootfs::plan(spec, &options.bundle, findings);
+    let mut rootfs = rootfs::plan(spec, &options.bundle, findings);
+    rootfs.overlay = overlay::plan(spec, options, &rootfs, &namespaces, findings);
     let process = process::plan(spec.process.as_ref(), &spec.annotations, options, findings);
     if let (Some(process), Some(maps)) = (&process, &id_maps) {
         idmap::check_process(process, maps, findings);

@@ -7,6 +7,7 @@ use super::delegation::host_id;
 use super::findings::missing;
 use super::mounts::{self, Kind, Mount, UserNamespace};
 use super::options::{PRIVATE, Propagation, Reach, SHARED, SLAVE, UNBINDABLE};
+use super::overlay::Overlay;
 use super::paths::{clean, is_under};
 use crate::error::Error;
 use crate::nearest::nearest;
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Rootfs {
     /// Absolute path of the root file system on the host.
     pub path: PathBuf,
+    /// What the root is made of, where that directory is not the root itself.
+    pub overlay: Option<Overlay>,
     /// Whether the root mount becomes read-only.
     pub readonly: bool,
     /// Propagation type of the root mount; `None` makes it a slave, as runc does.
@@ -164,6 +167,8 @@ pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
     let mounts = plan_mounts(spec, bundle, userns, findings);
     let rootfs = Rootfs {
         path: root_path(spec, bundle, findings),
+        // By who knows the command line.
+        overlay: None,
         readonly: spec.root.as_ref().is_some_and(|root| root.readonly),
         propagation: propagation(linux, findings),
         mount_namespace: has_namespace(linux, "mount"),
@@ -185,7 +190,7 @@ fn has_namespace(linux: &Linux, kind: &str) -> bool {
     linux.namespaces.iter().any(|namespace| namespace.kind == kind)
 }
 
-fn user_namespace(linux: &Linux) -> UserNamespace<'_> {
+pub(super) fn user_namespace(linux: &Linux) -> UserNamespace<'_> {
     let Some(namespace) = linux.namespaces.iter().find(|n| n.kind == "user") else {
         return UserNamespace::Host;
     };

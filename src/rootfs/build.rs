@@ -4,7 +4,7 @@ use super::bind::{Source, Tree};
 use super::host::Host;
 use super::root::{Found, Links, Node, Root};
 use super::sources::{Sources, clone_root, root_change};
-use super::{Context, bind, cgroup, devices, filesystem, mount};
+use super::{Context, bind, cgroup, devices, filesystem, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Kind, Mount};
@@ -54,7 +54,10 @@ fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> R
     }
     let Tree { fd, unchanged } = match sources.rootfs.take() {
         Some(tree) => tree,
-        None => clone_root(plan)?,
+        None => match &plan.overlay {
+            Some(overlay) => overlay::own_root(plan, overlay, context)?,
+            None => clone_root(plan)?,
+        },
     };
     // The path only says where hooks will see the tree: it is reached by `fd`.
     let path = context.attach_at.unwrap_or(&plan.path);

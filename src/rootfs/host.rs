@@ -9,9 +9,11 @@
 use crate::error::{Context as _, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::namespace::join;
+use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{chroot, fchdir};
 
 /// The way there and back.
@@ -52,4 +54,21 @@ impl Host {
         chroot(".").call(|| "chroot".into())?;
         done
     }
+}
+
+/// Does something in a copy of the mount namespace that we are in, which ends with it: what is
+/// mounted there nobody else sees. The working directory stays.
+pub(super) fn in_a_copy<T>(proc: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = mount_namespace(proc)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path| openat(CWD, path, flags, Mode::empty()).call(|| format!("open {path}"));
+    let (root, here) = (open("/")?, open(".")?);
+    unshare(Kind::Mount.flag()).call(|| "unshare the mount namespace".into())?;
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    let done = mount_change("/", slave).call(|| "make / rslave".into()).and_then(|()| work());
+    join(own.as_fd(), Kind::Mount.flag()).call(|| "setns to our own mount namespace".into())?;
+    fchdir(&root).call(|| "fchdir".into())?;
+    chroot(".").call(|| "chroot".into())?;
+    fchdir(&here).call(|| "fchdir back".into())?;
+    done
 }

@@ -3,10 +3,11 @@
 
 use super::bind::source_error;
 use super::inside::Inside;
-use super::{mount, sources};
+use super::{mount, overlay, sources};
 use crate::error::{At as _, Context as _, Error, Result};
 use crate::nearest::nearest;
 use crate::plan::mounts::{Bind, FileSystem, Kind, Mount};
+use crate::plan::overlay::{Origin, Overlay, Upper};
 use crate::plan::{Findings, Rootfs, options};
 use crate::sys::file::{read_at, read_short};
 use rustix::fs::{CWD, Mode, OFlags, open};
@@ -19,6 +20,9 @@ pub fn look(plan: &Rootfs, findings: &mut Findings) {
     // Of one that is not named it is told.
     if !plan.path.as_os_str().is_empty() {
         findings.keep(root(&plan.path));
+    }
+    if let Some(overlay) = &plan.overlay {
+        look_at_overlay(plan, overlay, findings);
     }
     let inside = Inside::of(&plan.path);
     let mut new = Vec::new();
@@ -35,6 +39,32 @@ pub fn look(plan: &Rootfs, findings: &mut Findings) {
     let missing = if new.is_empty() { None } else { findings.keep(file_systems(&new)) };
     missing.into_iter().flatten().for_each(|error| findings.error(error));
     new.iter().for_each(|(mount, fs)| left_to_the_file_system(mount, fs, findings));
+}
+
+fn look_at_overlay(plan: &Rootfs, overlay: &Overlay, findings: &mut Findings) {
+    // That of a root has been told.
+    let lowers = overlay.lowers.iter().filter(|lower| lower.origin != Origin::Root);
+    lowers.for_each(|lower| {
+        findings.keep(overlay::open_lower(lower));
+    });
+    if overlay.has_own_place() {
+        findings.keep(overlay::own_place(&plan.path));
+    }
+    match known_file_systems().and_then(|list| has(&list, "overlay")) {
+        Ok(true) => {}
+        Ok(false) => findings.error(Error::new("--overlay: this kernel has no overlay")),
+        Err(error) => findings.error(error),
+    }
+    // It is made itself, but not what is above it.
+    let above = |dir: &Path| {
+        let above = dir.parent().unwrap_or(dir);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = open(above, flags, Mode::empty());
+        opened.map(drop).call(|| format!("--overlay-dir: open {}", above.display()))
+    };
+    if let Upper::Dir(dir) = &overlay.upper {
+        findings.keep(above(dir));
+    }
 }
 
 fn root(path: &Path) -> Result<()> {
@@ -56,23 +86,36 @@ fn source(bind: &Bind) -> Result<()> {
 
 /// The errors of types that the kernel neither has nor would find a module for.
 fn file_systems(new: &[(&Mount, &FileSystem)]) -> Result<Vec<Error>> {
-    let path = "/proc/filesystems";
-    let list = read_short(path).call(|| format!("mounts: read {path}"))?;
-    let list = String::from_utf8_lossy(&list);
-    let known: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let list = known_file_systems()?;
     let mut errors = Vec::new();
     for (mount, fs) in new {
         // What follows a dot is for the file system itself, as in fuse.sshfs.
         let name = fs.kind.split('.').next().unwrap_or_default();
-        if known.contains(&name) || is_module(name)? {
+        if has(&list, name)? {
             continue;
         }
         let message =
             format!("{}.type: this kernel has no file system {:?}", mount.field(), fs.kind);
-        let near = nearest(name, known.iter().copied());
-        errors.push(Error::new(message).guess(near).hint(format!("{path} lists them")));
+        let near = nearest(name, types(&list));
+        errors.push(Error::new(message).guess(near).hint(format!("{FILE_SYSTEMS} lists them")));
     }
     Ok(errors)
+}
+
+const FILE_SYSTEMS: &str = "/proc/filesystems";
+
+fn known_file_systems() -> Result<String> {
+    let list = read_short(FILE_SYSTEMS).call(|| format!("mounts: read {FILE_SYSTEMS}"))?;
+    Ok(String::from_utf8_lossy(&list).into_owned())
+}
+
+fn types(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter_map(|line| line.split_whitespace().last())
+}
+
+/// Whether the kernel has a file system, or would load it.
+fn has(list: &str, name: &str) -> Result<bool> {
+    Ok(types(list).any(|known| known == name) || is_module(name)?)
 }
 
 /// Whether the kernel would load a module for a file system.

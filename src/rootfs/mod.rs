@@ -26,6 +26,7 @@ mod look;
 mod mask;
 mod mount;
 mod nodes;
+mod overlay;
 mod pivot;
 mod room;
 mod root;

@@ -129,11 +129,11 @@ pub(super) fn new(fs: &FileSystem, attributes: u64, label: Option<&str>) -> Resu
 }
 
 /// The low bits of `MOUNT_ATTR_*`, all that fsmount(2) knows.
-fn attr_flags(attributes: u64) -> MountAttrFlags {
+pub(super) fn attr_flags(attributes: u64) -> MountAttrFlags {
     MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or(u32::MAX))
 }
 
-fn configure(
+pub(super) fn configure(
     context: BorrowedFd<'_>,
     fs: &FileSystem,
     attributes: u64,
@@ -182,7 +182,7 @@ fn super_flag(flag: Super, on: bool) -> Option<&'static str> {
 }
 
 /// The kernel's own words from the log of a file-system context.
-fn explain(context: BorrowedFd<'_>, error: Error) -> Error {
+pub(super) fn explain(context: BorrowedFd<'_>, error: Error) -> Error {
     let mut line = [0u8; 512];
     let Ok(length) = rustix::io::read(context, &mut line) else { return error };
     let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
@@ -193,7 +193,7 @@ fn explain(context: BorrowedFd<'_>, error: Error) -> Error {
     }
 }
 
-fn explain_missing(error: Error, kind: &str) -> Error {
+pub(super) fn explain_missing(error: Error, kind: &str) -> Error {
     match error.errno() {
         Some(Errno::NODEV) => error.hint(format!("the kernel has no file system {kind:?}")),
         _ => error,

@@ -4,7 +4,7 @@ use super::bind::{self, Source, Tree};
 use super::inside::Inside;
 use super::nodes::{self, Nodes};
 use super::room::Room;
-use super::{Context, host, mount};
+use super::{Context, host, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
@@ -107,7 +107,10 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     if !plan.is_mounted() {
         return Ok(sources);
     }
-    sources.rootfs = open_root(plan)?;
+    sources.rootfs = match &plan.overlay {
+        Some(overlay) => overlay::open_root(plan, overlay, context)?,
+        None => open_root(plan)?,
+    };
     let proc = context.proc.filter(|_| may_go_back(plan, &sources));
     // One that only the child makes.
     let mut after_the_childs = false;
@@ -292,18 +295,21 @@ fn take_idmap(
     if known.is_some() {
         return Ok(known);
     }
-    let fd = match &idmap.maps {
-        Maps::Given(uids, gids) => {
-            user_namespace(&map_lines(uids), &map_lines(gids)).at(|| "id mapping".into())?
-        }
-        Maps::JoinedUserNamespace => context
-            .joined_user_namespace
-            .ok_or_else(|| Error::new("id mapping: no user namespace to take it from"))?
-            .try_clone_to_owned()
-            .call(|| "id mapping: dup".into())?,
-    };
+    let fd = idmap_file(&idmap.maps, context).at(|| "id mapping".into())?;
     sources.idmaps.push((idmap.maps.clone(), fd));
     Ok(Some(sources.idmaps.len() - 1))
+}
+
+/// The user namespace whose mapping a mount takes.
+pub(super) fn idmap_file(maps: &Maps, context: &Context<'_>) -> Result<OwnedFd> {
+    match maps {
+        Maps::Given(uids, gids) => user_namespace(&map_lines(uids), &map_lines(gids)),
+        Maps::JoinedUserNamespace => context
+            .joined_user_namespace
+            .ok_or_else(|| Error::new("no user namespace to take it from"))?
+            .try_clone_to_owned()
+            .call(|| "dup".into()),
+    }
 }
 
 /// Lines of `uid_map` (`user_namespaces(7)`).

@@ -271,6 +271,19 @@ fn missing(id: &str) -> Error {
     Error::new(format!("container {id:?} does not exist")).kind(Kind::NoContainer)
 }
 
+/// Whether nobody but the caller and root can write to a directory, or put another in its place.
+///
+/// # Errors
+/// Who can, or that it is none.
+pub fn check_owners(path: &Path) -> Result<()> {
+    let hint = "it must be the caller's or root's, and so must be what is above it";
+    // What is said of a state root helps nobody here.
+    match trust::root(path).map_err(|error| Error::new(error.parts().0).hint(hint))? {
+        true => Ok(()),
+        false => Err(Error::os(path.display().to_string(), Errno::NOENT)),
+    }
+}
+
 /// Whether a file has been read, or can never be, and is not what we have written.
 pub fn is_damaged(error: &Error) -> bool {
     error.get_kind() != Kind::NoContainer

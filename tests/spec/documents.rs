@@ -111,9 +111,10 @@ fn r283_r284_r285_r286_r287_r288_features_do_not_lie() {
 fn r289_r290_features_of_annotations() {
     let document = features();
     assert_eq!(document["annotations"], json!({"org.pinnace.version": env!("CARGO_PKG_VERSION")}));
-    // What the systemd driver passes on to the unit, and the groups of the caller;
-    // nothing else has an effect beyond the state.
-    let unsafe_ones = json!(["org.systemd.property.", "run.oci.keep_original_groups"]);
+    // What the systemd driver passes on to the unit, the groups of the caller, and an image's
+    // layers; nothing else has an effect beyond the state.
+    let unsafe_ones =
+        json!(["org.systemd.property.", "run.oci.keep_original_groups", "run.pinnace.layers"]);
     assert_eq!(document["potentiallyUnsafeConfigAnnotations"], unsafe_ones);
 }
 
