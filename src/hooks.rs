@@ -84,23 +84,28 @@ pub fn look(hooks: &Hooks, findings: &mut Findings) {
     }
 }
 
-/// Runs the hooks of one kind in order; the first failure ends it.
+/// Runs the hooks of one kind in order; the first failure ends it. Returns what each has said.
 ///
 /// # Errors
 /// A hook that cannot be started, fails, or takes too long.
-pub fn run_all(kind: &str, hooks: &[Hook], state: &State<'_>, runner: Runner<'_>) -> Result<()> {
-    for (i, hook) in hooks.iter().enumerate() {
+pub fn run_all(
+    kind: &str,
+    hooks: &[Hook],
+    state: &State<'_>,
+    runner: Runner<'_>,
+) -> Result<Vec<String>> {
+    let one = |(i, hook): (usize, &Hook)| {
         run(hook, state, runner)
-            .map_err(|error| error.at(format!("hooks.{kind}[{i}]")).kind(Kind::Hook))?;
-    }
-    Ok(())
+            .map_err(|error| error.at(format!("hooks.{kind}[{i}]")).kind(Kind::Hook))
+    };
+    hooks.iter().enumerate().map(one).collect()
 }
 
-/// Runs one hook to its end.
+/// Runs one hook to its end. Returns what it has said.
 ///
 /// # Errors
 /// If it cannot be started, fails, or takes too long.
-pub fn run(hook: &Hook, state: &State<'_>, runner: Runner<'_>) -> Result<()> {
+pub fn run(hook: &Hook, state: &State<'_>, runner: Runner<'_>) -> Result<String> {
     if hook.timeout.is_none() || matches!(runner, Runner::Init(..)) {
         return follow(hook, state, runner, None);
     }
@@ -115,7 +120,7 @@ fn follow(
     state: &State<'_>,
     runner: Runner<'_>,
     mut tree: Option<&mut Tree>,
-) -> Result<()> {
+) -> Result<String> {
     let document =
         serde_json::to_vec(state).map_err(|error| Error::new(format!("state: {error}")))?;
     let path = hook.path.display();
@@ -146,7 +151,9 @@ fn follow(
                 return Err(error);
             }
             match status {
-                Some(status) if status.exit_status() == Some(0) => Ok(()),
+                Some(status) if status.exit_status() == Some(0) => {
+                    Ok(String::from_utf8_lossy(&running.collected).into_owned())
+                }
                 status => Err(Error::new(format!("{path}: {}{output}", describe(status)))),
             }
         }

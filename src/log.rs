@@ -3,7 +3,7 @@
 //! | | without `--log` | `--log FILE` | and `--log-format json` |
 //! |---|---|---|---|
 //! | the error that ends the command | stderr | the file and stderr | the file and stderr |
-//! | warnings | stderr | the file | the file, by `--log-level warning` |
+//! | warnings, published ports | stderr | the file | the file, by `--log-level warning` |
 //! | what a fault is looked for by | stderr, by `--debug` | the file, by `--debug` | the same |
 //!
 //! The stderr of `create`, `run` and `exec` is the container's own (containerd's shim and
@@ -96,13 +96,22 @@ impl Log {
 
     /// Something that the spec asks to log and to go on with.
     pub fn warning(&self, message: &str) {
+        self.tell("warning", "warning: ", message);
+    }
+
+    /// Something that nobody should have to guess, and that is no fault.
+    pub fn notice(&self, message: &str) {
+        self.tell("info", "", message);
+    }
+
+    fn tell(&self, level: &str, mark: &str, message: &str) {
         if self.level < Level::Warning {
             return;
         }
         let message = brief(message);
         match &self.file {
-            Some(_) => self.line("warning", &message),
-            None => to_stderr(&format!("pinnace: warning: {message}\n")),
+            Some(_) => self.line(level, &message),
+            None => to_stderr(&format!("pinnace: {mark}{message}\n")),
         }
     }
 

@@ -159,16 +159,32 @@ fn a_setup_that_is_killed_leaves_nothing_that_the_next_does_not_take() {
     });
 }
 
+/// What calls fail with: each in its turn, so that a test ends in time.
+const ERRORS: [&str; 8] =
+    ["EIO", "EPERM", "ENOMEM", "ENOSPC", "EAGAIN", "EINTR", "ENOBUFS", "EMFILE"];
+
+/// The error of the next call. Another beginning can be had, to see all of them.
+fn turns() -> impl FnMut() -> &'static str {
+    let first = std::env::var("PINNACE_TEST_TURN").ok().and_then(|turn| turn.parse().ok());
+    let mut all = ERRORS.into_iter().cycle().skip(first.unwrap_or(0) % ERRORS.len());
+    move || all.next().unwrap()
+}
+
 #[test]
 fn a_setup_of_which_a_call_fails_leaves_nothing() {
     needs_strace!();
     let lab = Lab::new();
     let setup = lab.setup();
+    let mut next = turns();
     lab.each(&setup, &mut |call, n| {
-        lab.world.network("teardown --name web").ok();
-        let options = format!("-o /dev/null -e trace={call} -e inject={call}:error=EIO:when={n}");
+        // The one of which the calls were counted, or one that did without.
+        if lab.spare.ip("-o link show").contains("eth0") {
+            lab.world.network("teardown --name web").ok();
+        }
+        let how = format!("error={}", next());
+        let options = format!("-o /dev/null -e trace={call} -e inject={call}:{how}:when={n}");
         let out = lab.traced(&options, &setup);
-        let what = format!("{call} {n}: {out:?}");
+        let what = format!("{call} {n} {how}: {out:?}");
         let has_device = lab.spare.ip("-o link show").contains("eth0");
         if out.code == 0 {
             assert!(has_device, "{what}");
@@ -186,9 +202,12 @@ fn a_teardown_that_is_killed_or_fails_can_be_repeated() {
     let lab = Lab::new();
     let (setup, teardown) = (lab.setup(), "teardown --name web");
     lab.world.network(&setup).ok();
-    for how in ["signal=KILL", "error=EIO"] {
-        let each = if how == "signal=KILL" { Lab::each_change } else { Lab::each };
+    let mut next = turns();
+    for is_killed in [true, false] {
+        let each = if is_killed { Lab::each_change } else { Lab::each };
         each(&lab, teardown, &mut |call, n| {
+            let how =
+                if is_killed { "signal=KILL".to_owned() } else { format!("error={}", next()) };
             lab.world.network("prune").ok();
             lab.world.network(&setup).ok();
             let options = format!("-o /dev/null -e trace={call} -e inject={call}:{how}:when={n}");

@@ -1,7 +1,8 @@
 //! What somebody hostile, or somebody who has mistyped, could once do.
 
-use super::world::{BOTH, HOST, Namespace, OUTSIDE, Protocol, World, udp};
+use super::world::{BOTH, HOST, HOST6, Namespace, OUTSIDE, Protocol, World, udp};
 use crate::harness::{Bundle, deviates, needs, runtime};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,6 +115,103 @@ fn a_port_of_one_address_is_also_one_of_all() {
         world.network("prune").ok();
         assert_eq!(world.left(), NOTHING);
     }
+}
+
+/// The address that all addresses of a family are written as is of that family.
+#[test]
+fn a_port_of_one_family_is_not_one_of_the_other() {
+    needs_networks!();
+    let world = World::new();
+    let four = world.member("four", "-p 0.0.0.0:8080:80 -p 0.0.0.0:8080:80/udp");
+    let (by_four, by_six) = (format!("{HOST}:8080"), format!("[{HOST6}]:8080"));
+    for protocol in BOTH {
+        four.serve(protocol, "0.0.0.0:80");
+        four.serve_v6(protocol, 80);
+        assert!(world.outside.ask(protocol, &by_four).is_ok());
+        assert!(world.host.ask(protocol, "127.0.0.1:8080").is_ok());
+        world.outside.gets_nothing(protocol, &by_six);
+    }
+    // The other family's is free, for whoever wants it, and is no way to the first.
+    let six = world.member("six", "other -p [::]:8080:80 -p [::]:8080:80/udp");
+    for protocol in BOTH {
+        six.serve_v6(protocol, 80);
+        assert!(world.outside.ask(protocol, &by_six).is_ok());
+        assert!(world.outside.ask(protocol, &by_four).is_ok());
+        four.gets_nothing(protocol, &format!("[{}]:80", world.addresses("other", "six")[1]));
+    }
+    let spare = World::namespace();
+    for (port, owner) in [
+        ("8080", ":8080:80/tcp is published by container "),
+        ("127.0.0.1:8080", "0.0.0.0:8080:80/tcp is published by container four"),
+        ("[2001:db8::1]:8080", "[::]:8080:80/tcp is published by container six"),
+    ] {
+        let out = world.connect(&spare, "x", &format!("-p {port}:80"));
+        assert!(out.fails().contains(owner), "{port}: {out:?}");
+    }
+    world.network("teardown --name four").ok();
+    world.outside.gets_nothing(Protocol::Tcp, &by_four);
+    assert!(world.outside.ask(Protocol::Tcp, &by_six).is_ok());
+    world.connect(&spare, "x", "-p 127.0.0.1:8080:80").ok();
+    let words = "-p [::]:8081:80 -p 0.0.0.0:8081:80 -p [::]:8080:81";
+    assert!(world.connect(&World::namespace(), "y", words).fails().contains("container six"));
+}
+
+#[test]
+fn two_of_one_hardware_address_are_refused() {
+    needs_networks!();
+    let world = World::new();
+    let web = world.member("web", "--mac 02:00:00:00:00:05 --ip 10.77.0.9");
+    let _db = world.member("db", "--ip 10.77.0.10");
+    let bridge = world.host.ip("-o link show dev pinnace0");
+    let bridge = bridge.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let spare = World::namespace();
+    let before = (world.left(), world.ruleset());
+    for (mac, owner) in [
+        ("02:00:00:00:00:05", "container web"),
+        // That of its address, without a word.
+        ("02:42:0a:4d:00:0a", "container db"),
+        ("02:42:0a:4d:00:0b", "whoever has the address 10.77.0.11"),
+        (&bridge, "the bridge pinnace0"),
+    ] {
+        let out = world.connect(&spare, "x", &format!("--ip 10.77.0.12 --mac {mac}"));
+        assert!(out.fails().contains(&format!("--mac: {mac} is that of {owner}")), "{out:?}");
+        assert_eq!((world.left(), world.ruleset()), before);
+    }
+    // Another network is another wire, and who is dead has none any more.
+    world.connect(&spare, "x", "other --mac 02:00:00:00:00:05").ok();
+    world.network("teardown other --name x").ok();
+    world.connect(&spare, "x", "--ip 10.77.0.12 --mac 02:42:0a:4d:00:0c").ok();
+    world.network("teardown --name x").ok();
+    web.ip("link del eth0");
+    world.connect(&spare, "x", "--mac 02:00:00:00:00:05").ok();
+}
+
+/// One that is open would send to where nobody is until it has tried for a quarter of an hour.
+#[test]
+fn connections_to_a_port_are_forgotten_with_its_container() {
+    needs_networks!();
+    let entries = "/proc/net/nf_conntrack";
+    needs!(Path::new(entries).exists(), entries);
+    let world = World::new();
+    let web = world.member("web", "-p 8080:80 --ip 10.77.0.9");
+    let listener = web.within(|| std::net::TcpListener::bind("0.0.0.0:80")).unwrap();
+    let target = format!("{HOST}:8080");
+    let client = world.outside.within(|| std::net::TcpStream::connect(&target)).unwrap();
+    let _server = listener.accept().unwrap();
+    let count = || {
+        let all = world.host.call(&format!("/bin/cat {entries}")).run();
+        all.ok().lines().filter(|line| line.contains("10.77.0.9")).count()
+    };
+    assert_eq!(count(), 1);
+    world.network("teardown --name web").ok();
+    assert_eq!(count(), 0);
+    // The next who has the port says at once that it knows nothing of it.
+    let new = world.member("new", "-p 8080:80 --ip 10.77.0.10");
+    new.serve(Protocol::Tcp, "0.0.0.0:80");
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    (&client).write_all(b"?").unwrap();
+    let error = (&client).read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
 }
 
 fn until_alone(world: &World) {

@@ -2,8 +2,11 @@
 
 mod beside;
 mod crash;
+mod firewalls;
 mod holes;
 mod life;
+mod mended;
 mod modes;
 mod paths;
+mod said;
 mod world;

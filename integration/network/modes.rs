@@ -123,6 +123,54 @@ fn a_word_that_means_nothing_is_an_error_before_anything_is_made() {
     }
 }
 
+/// What the host has mounted is neither copied nor listed, with a hook of ours or without.
+#[test]
+fn four_thousand_mounts_of_the_host_are_left_alone() {
+    needs_networks!();
+    needs!(Path::new("/usr/bin/strace").exists(), "strace");
+    let world = World::new();
+    // Each doubles what is there.
+    let script = "mount -t tmpfs none /mnt && mkdir /mnt/a && mount -t tmpfs none /mnt/a && \
+        for n in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+        mkdir /mnt/a/$n && mount --rbind /mnt/a /mnt/a/$n || exit 1; done; wc -l </proc/self/mounts";
+    let mounted = world.host.program(["/bin/sh", "-c", script]).run();
+    let count: usize = mounted.ok().trim().parse().unwrap();
+    assert!(count > 4000, "{count}");
+    let trace_of = |bundle: Bundle, options: &[&str]| {
+        let c = bundle.container();
+        let bundle = c.bundle.path();
+        let traces = c.bundle.dir().join("traces");
+        std::fs::create_dir(&traces).unwrap();
+        let traced = "trace=clone,clone3,setns,unshare,open,openat,openat2";
+        let file = traces.join("of");
+        let by = ["/usr/bin/strace", "-qqff", "-e", traced, "-o", file.to_str().unwrap()];
+        let words = [&["run", "--bundle", bundle.to_str().unwrap()], options, &[&c.id]].concat();
+        let out = world.under(&by, &c, &words);
+        assert_eq!(out.code, 0, "{out:?}");
+        // Each process has its own file.
+        let files = std::fs::read_dir(traces).unwrap();
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect::<Vec<_>>()
+    };
+    let copies = |trace: &String| {
+        let mut is_bare = false;
+        trace.lines().any(|line| {
+            is_bare |= line.contains("setns(") && line.contains("CLONE_NEWNS");
+            line.contains("CLONE_NEWNS") && !is_bare
+        })
+    };
+    let plain = || Bundle::new(["true"]);
+    needs!(!trace_of(plain(), &[]).iter().any(copies), "a bare mount namespace");
+    let hook = serde_json::json!({"path": "/bin/true"});
+    assert!(trace_of(plain().set("/hooks/createRuntime/-", hook), &[]).iter().any(copies));
+    let traces =
+        trace_of(plain(), &["--network", "bridge", "--dns", "192.0.2.53", "-p", "8080:80"]);
+    assert!(!traces.iter().any(copies), "{traces:#?}");
+    let listed = |trace: &String| trace.contains("mountinfo") || trace.contains("/mounts");
+    assert!(!traces.iter().any(listed), "{traces:#?}");
+    assert!(traces.iter().any(|trace| trace.contains("CLONE_NEWNET")), "{traces:#?}");
+    assert_eq!(world.left(), [""; 0]);
+}
+
 /// A copy of the host's mounts costs time for each of them; our own hook looks at none.
 #[test]
 fn a_bridge_needs_no_copy_of_the_hosts_mounts() {

@@ -18,7 +18,7 @@ static COMMANDS: [Entry; 8] = [
     entry::<Inspect>("network inspect", "Show a network, its members and their ports"),
     entry::<Remove>("network rm", "Remove a network that nobody uses"),
     entry::<Prune>("network prune", "Remove what crashes have left, and networks without members"),
-    entry::<Reload>("network reload", "Put the firewall's rules back after it was flushed"),
+    entry::<Reload>("network reload", "Put back the firewall's rules, bridges and their members"),
     entry::<Setup>("network setup", "Connect a container; a createRuntime hook, or with --netns"),
     entry::<Teardown>(
         "network teardown",
@@ -78,6 +78,9 @@ arguments! {
     }
 }
 
+/// What that means.
+const SWITCHED: &str = "switched on: this host routes between its other devices, too, from now on";
+
 impl Verb for Create {
     fn run(self, _runtime: &Runtime) -> Result<i32> {
         check_name(&self.name)?;
@@ -103,8 +106,11 @@ impl Verb for Create {
             bridge: self.bridge,
             name: self.name,
         };
-        network::create_network(&wish, Firewall::parse(&self.firewall))?;
-        Ok(0)
+        let network = network::create_network(&wish, Firewall::parse(&self.firewall))?;
+        match network.switched.as_slice() {
+            [] => Ok(0),
+            switched => print(&format!("{}: {}\n", joined(switched), SWITCHED)).map(|()| 0),
+        }
     }
 }
 
@@ -155,7 +161,7 @@ fn document(view: &View) -> Value {
             "ports": lease.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     };
-    let Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted, opened } = network;
+    let Network { name, bridge, subnets, gateways, mtu, .. } = network;
     json!({
         "name": name,
         "bridge": bridge,
@@ -163,10 +169,11 @@ fn document(view: &View) -> Value {
         "subnets": subnets.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "gateways": texts(gateways),
         "mtu": mtu,
-        "created": kept,
-        "adopted": adopted,
-        "rulesInserted": inserted,
-        "loopbackOpened": opened,
+        "created": network.kept,
+        "adopted": network.adopted,
+        "rulesInserted": network.inserted,
+        "loopbackOpened": network.opened,
+        "switchedOn": network.switched,
         "members": members.iter().map(member).collect::<Vec<_>>(),
     })
 }
@@ -201,6 +208,10 @@ impl Verb for Inspect {
         let mut text = String::new();
         for View { network, is_up, members } in &views {
             let yes = |is_so: bool| if is_so { "yes" } else { "no" }.to_owned();
+            let switched = match network.switched.as_slice() {
+                [] => "nothing".to_owned(),
+                switched => joined(switched),
+            };
             let ipv6 = if network.subnets.len() > 1 { "yes" } else { "no: off on this host" };
             let rows = [
                 ("network", network.name.clone()),
@@ -212,6 +223,7 @@ impl Verb for Inspect {
                 ("mtu", network.mtu.to_string()),
                 ("stays without members", yes(network.kept)),
                 ("rules in another firewall", yes(network.inserted)),
+                ("switched on for this host", switched),
             ];
             text.push_str(&table(&rows.map(|(name, value)| vec![name.to_owned(), value])));
             let mut rows = vec![
@@ -325,7 +337,7 @@ impl Verb for Setup {
 /// What is reachable from where is nobody's guess.
 fn published(lease: &Lease) -> String {
     let line = |port: &Publish| {
-        let open = if port.address.is_none() { " from everywhere" } else { "" };
+        let open = if port.single().is_none() { " from everywhere" } else { "" };
         format!("{}: {port} published{open}, to {}\n", lease.id, joined(&lease.addresses))
     };
     lease.ports.iter().map(line).collect()

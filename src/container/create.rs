@@ -1,6 +1,5 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::bundle;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
@@ -8,6 +7,7 @@ use super::{
     Bundle, Created, Decided, Holder, Kept, Runtime, Wiring, delete, notify, overlay, state_of,
     wiring,
 };
+use super::{bundle, network};
 use crate::cgroup::{Cgroup, CgroupMount, Write};
 use crate::create::{Birth, idmap};
 use crate::error::{self, Context, Error, Result};
@@ -308,7 +308,7 @@ fn make(
         patience,
         on_hooks: &mut || {
             *ran_hooks = true;
-            run_hooks(hooks, record, signals)
+            run_hooks(log, hooks, record, signals)
         },
         on_listener: &mut |listener| {
             seccomp::notify(receiver.as_ref(), record, Status::Creating, pid, listener)
@@ -328,13 +328,15 @@ fn make(
 }
 
 /// Those that run in the runtime's own namespaces.
-fn run_hooks(hooks: &Hooks, record: &Record, signals: &Signals) -> Result<()> {
+fn run_hooks(log: &log::Log, hooks: &Hooks, record: &Record, signals: &Signals) -> Result<()> {
     let by = Runner::Runtime(Some(signals));
     // They are of a time when they ran in `start`, and saw a container that was created.
     let state = state_of(record, Status::Created);
     hooks::run_all("prestart", &hooks.prestart, &state, by)?;
     let state = state_of(record, Status::Creating);
-    hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)
+    let said = hooks::run_all("createRuntime", &hooks.create_runtime, &state, by)?;
+    network::tell(log, &hooks.create_runtime, &said);
+    Ok(())
 }
 
 /// Moves a process that was not born in its cgroup.

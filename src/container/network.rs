@@ -1,13 +1,16 @@
 //! `network`: connects containers to bridges and looks after those.
 
 use crate::error::{Context, Error, Result};
+use crate::log::Log;
 use crate::net;
+use crate::plan::hooks::Hook;
 use crate::plan::network::Wish;
 use crate::spec::HookState;
 use crate::store;
 use crate::sys::file;
 use crate::sys::signal;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::termios::isatty;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +40,12 @@ fn find(subject: Subject) -> Result<Found> {
             Ok(Found { id, bundle: String::new(), namespace: Some(path) })
         }
         Subject::Hook => {
+            if isatty(rustix::stdio::stdin()) {
+                return Err(Error::new(
+                    "the state of a container is read from standard input, which is a terminal",
+                )
+                .hint("a runtime gives it to its hooks; --netns PATH --name NAME do without"));
+            }
             let text = file::read_stream(rustix::stdio::stdin())
                 .call(|| "read the state on stdin".into())?;
             let state: HookState = serde_json::from_slice(&text).map_err(|error| {
@@ -82,6 +91,15 @@ pub fn teardown(network: &str, subject: Subject) -> Result<()> {
     let found = find(subject)?;
     let member = net::Member { id: &found.id, bundle: &found.bundle };
     undisturbed(|| net::teardown(network, &member))
+}
+
+/// Tells what our own hooks have said of a container that they have connected.
+pub(super) fn tell(log: &Log, hooks: &[Hook], said: &[String]) {
+    for (hook, text) in hooks.iter().zip(said) {
+        if !text.is_empty() && hook.is_own() {
+            text.lines().for_each(|line| log.notice(line));
+        }
+    }
 }
 
 /// No signal but SIGKILL ends it half way.

@@ -278,7 +278,7 @@ pub(super) fn after(
 ) -> Result<()> {
     let state = state_of(record, Status::Running);
     let ran = hooks::run_all("poststart", &hooks.poststart, &state, Runner::Runtime(signals));
-    ran.map_err(|error| give_up(error, (dir, record), init, hooks, runtime, signals))
+    ran.map(drop).map_err(|error| give_up(error, (dir, record), init, hooks, runtime, signals))
 }
 
 /// After a failed hook the life cycle goes on at step 12: the container is

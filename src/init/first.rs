@@ -240,7 +240,7 @@ fn container_hooks(
         annotations: &plan.annotations,
         owner: None,
     };
-    hooks::run_all(kind, list, &state, by)
+    hooks::run_all(kind, list, &state, by).map(drop)
 }
 
 fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {

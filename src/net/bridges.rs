@@ -2,11 +2,12 @@
 
 use super::lease::{Entry, Lease, Network, Store, TAG, hash};
 use super::links::{self, Link};
-use super::netlink::Socket;
-use super::nft::{self, element, foreign};
+use super::netlink::{Request, Socket};
+use super::nft::{self, element, foreign, legacy};
 use super::sysctl;
 use crate::error::{At as _, Error, Result};
-use crate::plan::network::{DEFAULT, Firewall, NewNetwork, Subnet};
+use crate::plan::network::{DEFAULT, Firewall, NewNetwork, Publish, Subnet};
+use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IPv6 wants packets of that size to pass (RFC 8200, section 5).
@@ -44,7 +45,7 @@ fn device(network: &str) -> String {
 
 /// A hardware address of its own for each bridge, the same on every start: locally
 /// administered, not that of a group.
-fn mac(bridge: &str) -> [u8; 6] {
+pub(super) fn mac(bridge: &str) -> [u8; 6] {
     let [a, b, c, d, ..] = hash(bridge.as_bytes()).to_be_bytes();
     [0x02, 0x42, a, b, c, d]
 }
@@ -55,13 +56,18 @@ fn mac(bridge: &str) -> [u8; 6] {
 /// # Errors
 /// A bridge of somebody else's, no free subnet, no privilege.
 pub(super) fn raise(host: &mut Host, store: &Store, name: &str) -> Result<(Network, u32)> {
-    let Some(network) = store.network(name)? else {
+    let Some(mut network) = store.network(name)? else {
         return make(host, store, &NewNetwork::new(name), false);
     };
     let found = links::find(&mut host.route, &network.bridge)?;
     let index = match found {
         Some(link) if network.adopted || link.alias.starts_with(TAG) => {
-            return check_bridge(&link).map(|()| (network, link.index));
+            check_bridge(&link)?;
+            if !link.is_up && !network.adopted {
+                let call = || format!("set {} up", link.name);
+                host.route.ask(&links::set_up(link.index, "", 0), &call)?;
+            }
+            return Ok((network, link.index));
         }
         None if network.adopted => {
             return Err(Error::new(format!(
@@ -79,7 +85,84 @@ pub(super) fn raise(host: &mut Host, store: &Store, name: &str) -> Result<(Netwo
     }
     check_free(host, store, &network.name, &network.subnets)?;
     let index = build(host, &network)?;
+    let living = living(host, store, name)?;
+    rejoin(host, store, &mut network, index, &living)?;
     Ok((network, index))
+}
+
+/// The addresses that the bridge is to have; none if it is somebody else's.
+pub(super) fn addresses(network: &Network, index: u32) -> Vec<Request> {
+    let ends = network.subnets.iter().zip(&network.gateways).filter(|_| !network.adopted);
+    // One that is there stays; IPv6 may have been switched off since.
+    let address = |(subnet, gateway): (&Subnet, &IpAddr)| {
+        links::address(index, *gateway, subnet).excuse(&[Errno::EXIST, Errno::ACCESS])
+    };
+    ends.map(address).collect()
+}
+
+/// Puts back what somebody has taken away: the bridge, its addresses, its living members.
+///
+/// # Errors
+/// A bridge of somebody else's that is gone.
+pub(super) fn mend(host: &mut Host, store: &Store, network: &Network) -> Result<()> {
+    let living = living(host, store, &network.name)?;
+    if living.is_empty() && (network.adopted || !network.kept) {
+        return Ok(());
+    }
+    let (mut network, index) = raise(host, store, &network.name)?;
+    let name = network.bridge.clone();
+    let call = |_| format!("give {name} its addresses");
+    host.route.ask_all(&addresses(&network, index), &call)?;
+    rejoin(host, store, &mut network, index, &living)
+}
+
+/// Makes the devices of members ports of a bridge again.
+fn rejoin(
+    host: &mut Host,
+    store: &Store,
+    network: &mut Network,
+    index: u32,
+    members: &[Lease],
+) -> Result<()> {
+    let hairpin = sysctl::filters_bridges()?;
+    for lease in members {
+        let alias = lease.owner(&network.name);
+        let all = [links::join(&lease.device, index), links::port(&lease.device, &alias, hairpin)];
+        let call = |_| format!("make {} a port of {}", lease.device, network.bridge);
+        match host.route.ask_all(&all, &call) {
+            // It has just ended, or its device is still being made.
+            Err(error) if error.errno() == Some(Errno::NODEV) => {}
+            done => done?,
+        }
+    }
+    match members.iter().flat_map(|lease| &lease.ports).any(Publish::reaches_loopback) {
+        true => open_loopback(store, network),
+        false => Ok(()),
+    }
+}
+
+fn living(host: &mut Host, store: &Store, network: &str) -> Result<Vec<Lease>> {
+    let mut living = Vec::new();
+    for (entry, lease) in leases(store, network)? {
+        if store.is_live(&mut host.route, network, &entry)? {
+            living.push(lease);
+        }
+    }
+    Ok(living)
+}
+
+/// Lets the host forward packets; what that has switched on, for the host's other devices too, is
+/// on record.
+///
+/// # Errors
+/// A switch that cannot be set, a record that cannot be written.
+pub(super) fn forward(store: &Store, network: &mut Network) -> Result<()> {
+    let switched = sysctl::forward(network.subnets.len() > 1)?;
+    if switched.is_empty() {
+        return Ok(());
+    }
+    network.switched.extend(switched.into_iter().map(str::to_owned));
+    store.save(network)
 }
 
 /// Whether we have made it. One that was being made by somebody who was killed has no alias
@@ -158,7 +241,9 @@ pub(super) fn make(
     let gateways = subnets.iter().map(|subnet| subnet.nth(1)).collect();
     let name = wish.name.clone();
     let (adopted, inserted, opened) = (false, false, false);
-    let network = Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted, opened };
+    let switched = Vec::new();
+    let network =
+        Network { name, bridge, subnets, gateways, mtu, kept, adopted, inserted, opened, switched };
     store.save(&network)?;
     match build(host, &network) {
         Ok(index) => Ok((network, index)),
@@ -201,6 +286,7 @@ fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Resu
         adopted: true,
         inserted: false,
         opened: false,
+        switched: Vec::new(),
     };
     store.save(&network)?;
     Ok((network, link.index))
@@ -315,10 +401,16 @@ pub(super) fn pass(
     let insert = firewall == Firewall::Insert || network.inserted;
     let bridge = &network.bridge;
     let has_ipv6 = network.subnets.len() > 1;
-    let chains = foreign::blockers(&mut host.filter, bridge, has_ipv6)?;
-    let Some(first) = chains.first() else { return Ok(()) };
-    if !insert {
-        return Err(first.refusal(bridge));
+    let mut chains = foreign::blockers(&mut host.filter, bridge, has_ipv6)?;
+    let older = legacy::blockers(bridge, has_ipv6)?;
+    chains.extend(older);
+    let closed: Vec<_> =
+        chains.iter().filter(|chain| !insert || !chain.takes_rules()).cloned().collect();
+    if !closed.is_empty() {
+        return Err(foreign::refusal(&closed, bridge));
+    }
+    if chains.is_empty() {
+        return Ok(());
     }
     // On record before it is done: who is killed meanwhile leaves rules that are known of.
     if !network.inserted {

@@ -5,7 +5,8 @@
 //! lease without a device, which is dead: the next that needs what it holds takes it over.
 
 use super::bridges::{self, Host};
-use super::lease::{Entry, Held, Lease, Network, Store, key};
+use super::claim::claim;
+use super::lease::{Entry, Lease, Network, Store, key, mac_of};
 use super::links::{self, End};
 use super::netlink::Socket;
 use super::nft::{self, Added, element};
@@ -14,7 +15,6 @@ use crate::error::{Context, Error, Result};
 use crate::plan::network::{Protocol, Publish, Wish};
 use crate::sys::namespace::join;
 use crate::sys::process::Namespaces;
-use crate::sys::random;
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -71,7 +71,7 @@ pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Res
         Err(error) => return Err(error.and(leave_empty(&mut host, &store, &network))),
     };
     drop(store);
-    let mac = wish.mac.unwrap_or_else(|| mac_of(&lease));
+    let mac = lease.mac.unwrap_or_else(|| mac_of(lease.addresses[0]));
     let cabled = cable(&mut host, &network, &lease, bridge, mac, (inside.route, namespace));
     if let Err(error) = cabled {
         let undone = undo(&mut host, &network, &lease);
@@ -84,169 +84,6 @@ pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Res
 fn own_namespace() -> Result<OwnedFd> {
     let path = "/proc/self/ns/net";
     open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open {path}"))
-}
-
-/// Takes an address, and writes the lease.
-fn claim(
-    host: &mut Host,
-    store: &Store,
-    network: &Network,
-    wish: &Wish,
-    member: &Member<'_>,
-    has_ipv6: bool,
-) -> Result<(Lease, Held)> {
-    let key = key(member.bundle);
-    let mut entries = store.entries(&network.name)?;
-    for at in (0..entries.len()).rev() {
-        let entry = &entries[at];
-        if entry.key != key || (entry.id != member.id && !entry.has_files) {
-            continue;
-        }
-        if !store.is_live(&mut host.route, &network.name, entry)? {
-            bury(host, store, network, entry)?;
-            entries.remove(at);
-        } else if entry.id == member.id {
-            let (id, address) = (&entry.id, entry.address);
-            return Err(Error::new(format!(
-                "{id} is connected to {} already, as {address}",
-                network.name
-            )));
-        } else if store.lease(&network.name, entry)?.is_some_and(|lease| lease.files == wish.files)
-        {
-            return Err(Error::new(format!(
-                "container {} uses the name files of this bundle",
-                entry.id
-            ))
-            .hint("two containers at once need two bundles, or `run --network`"));
-        }
-    }
-    let mut addresses = choose(host, store, network, wish, member, &entries)?;
-    if !has_ipv6 {
-        addresses.truncate(1);
-    }
-    check_ipv6(network, wish, &addresses)?;
-    let [word] = random::words().call(|| "getrandom".into())?;
-    let lease = Lease {
-        id: member.id.to_owned(),
-        key,
-        addresses,
-        device: format!("pn{}", &word[..10]),
-        bundle: member.bundle.to_owned(),
-        ports: wish.publish.clone(),
-        files: wish.files.clone(),
-    };
-    let held = store.take(&network.name, &lease)?;
-    Ok((lease, held))
-}
-
-/// Whether what is asked of IPv6 can be had.
-fn check_ipv6(network: &Network, wish: &Wish, addresses: &[IpAddr]) -> Result<()> {
-    if addresses.len() > 1 {
-        return Ok(());
-    }
-    let published = wish.publish.iter().find(|one| one.address.is_some_and(|to| to.is_ipv6()));
-    let option = match (published, wish.ip6) {
-        (Some(publish), _) => format!("--publish {publish}"),
-        (None, Some(address)) => format!("--ip6: {address}"),
-        (None, None) => return Ok(()),
-    };
-    Err(Error::new(match network.subnets.len() {
-        1 => format!("{option}: network {} has no IPv6", network.name),
-        _ => format!("{option}: IPv6 is off in the container's network namespace"),
-    }))
-}
-
-/// The addresses: those that are wished for, or those of a number that depends on the name, so
-/// that a container finds its own again as long as nobody else has taken it.
-fn choose(
-    host: &mut Host,
-    store: &Store,
-    network: &Network,
-    wish: &Wish,
-    member: &Member<'_>,
-    entries: &[Entry],
-) -> Result<Vec<IpAddr>> {
-    let subnet = network.subnets[0];
-    let wrong = |option: &str, address: IpAddr, subnets: &[_]| {
-        let list: Vec<_> = subnets.iter().map(ToString::to_string).collect();
-        Error::new(format!("{option}: {address} is no address for a container of {}", network.name))
-            .hint(format!(
-                "it has {}, of which {} is the bridge's",
-                list.join(" and "),
-                network.gateways[0]
-            ))
-    };
-    let room = subnet.room();
-    let is_taken = |number: u32| {
-        let address = subnet.nth(number);
-        network.gateways.contains(&address) || entries.iter().any(|entry| entry.address == address)
-    };
-    let number = match wish.ip {
-        Some(address) => {
-            let number = subnet.number_of(address).filter(|number| (1..=room + 1).contains(number));
-            let number = number.filter(|_| !network.gateways.contains(&address));
-            number.ok_or_else(|| wrong("--ip", address, &network.subnets))?
-        }
-        None => {
-            let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
-            let all = (0..room).map(|n| 2 + (first as u32 % room + n) % room);
-            let mut all = all.filter(|number| !is_taken(*number));
-            match all.next() {
-                Some(number) => number,
-                None => first_dead(host, store, network, entries)?,
-            }
-        }
-    };
-    let address = subnet.nth(number);
-    if let Some(entry) = entries.iter().find(|entry| entry.address == address) {
-        if store.is_live(&mut host.route, &network.name, entry)? {
-            return Err(Error::new(format!("--ip: {address} is that of container {}", entry.id)));
-        }
-        bury(host, store, network, entry)?;
-    }
-    let mut addresses = vec![address];
-    match (network.subnets.get(1), wish.ip6) {
-        (Some(subnet), Some(address)) => {
-            if !subnet.contains(address)
-                || network.gateways.contains(&address)
-                || address == subnet.address
-            {
-                return Err(wrong("--ip6", address, &network.subnets));
-            }
-            for (entry, lease) in bridges::leases(store, &network.name)? {
-                if lease.addresses.contains(&address)
-                    && store.is_live(&mut host.route, &network.name, &entry)?
-                {
-                    return Err(Error::new(format!(
-                        "--ip6: {address} is that of container {}",
-                        entry.id
-                    )));
-                }
-            }
-            addresses.push(address);
-        }
-        (Some(subnet), None) => addresses.push(subnet.nth(number)),
-        // Whoever wishes for one is told.
-        (None, _) => {}
-    }
-    Ok(addresses)
-}
-
-/// The number of an address whose owner is dead, of a network without a free one.
-fn first_dead(host: &mut Host, store: &Store, network: &Network, entries: &[Entry]) -> Result<u32> {
-    for entry in entries {
-        if !store.is_live(&mut host.route, &network.name, entry)?
-            && let Some(number) = network.subnets[0].number_of(entry.address)
-        {
-            return Ok(number);
-        }
-    }
-    Err(Error::new(format!(
-        "network {} has no free address: {} containers are in it",
-        network.name,
-        entries.len()
-    ))
-    .hint("`pinnace network create --subnet` makes a larger one"))
 }
 
 /// Removes what a dead lease has left.
@@ -269,8 +106,8 @@ fn publish(
     lease: &Lease,
     wish: &Wish,
 ) -> Result<()> {
-    sysctl::forward(network.subnets.len() > 1)?;
-    if lease.ports.iter().any(reaches_loopback) {
+    bridges::forward(store, network)?;
+    if lease.ports.iter().any(Publish::reaches_loopback) {
         bridges::open_loopback(store, network)?;
     }
     bridges::pass(host, store, network, wish.firewall)?;
@@ -279,8 +116,8 @@ fn publish(
     elements.extend(element::ports(&lease.ports, &lease.addresses, &lease.owner(&network.name)));
     // A port of one address and the same of all are elements of two maps.
     let (any, one): (Vec<_>, Vec<_>) =
-        lease.ports.iter().cloned().partition(|publish| publish.address.is_none());
-    let one: Vec<_> = one.into_iter().map(|publish| Publish { address: None, ..publish }).collect();
+        lease.ports.iter().cloned().partition(|publish| publish.single().is_none());
+    let one: Vec<_> = one.into_iter().map(of_family).collect();
     let added = match !any.is_empty() && nft::has_one(&mut host.filter, &any)? {
         true => Added::Taken,
         false => {
@@ -297,6 +134,15 @@ fn publish(
     }
 }
 
+/// The same ports of all addresses of the family.
+fn of_family(publish: Publish) -> Publish {
+    let all: IpAddr = match publish.address {
+        Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    Publish { address: Some(all), ..publish }
+}
+
 /// Forgets what is sent by UDP to ports that are published from now on, and went elsewhere: also
 /// to a container of another network that is dead.
 fn forget_senders(host: &mut Host, store: &Store, lease: &Lease) -> Result<()> {
@@ -305,15 +151,6 @@ fn forget_senders(host: &mut Host, store: &Store, lease: &Lease) -> Result<()> {
     }
     let subnets: Vec<_> = bridges::others(store, "")?.into_iter().map(|(_, net)| net).collect();
     conntrack::forget_ports(&mut host.filter, &lease.ports, &subnets)
-}
-
-/// Whether the host reaches it by 127.0.0.0/8.
-fn reaches_loopback(publish: &Publish) -> bool {
-    match publish.address {
-        None => true,
-        Some(IpAddr::V4(address)) => address.is_loopback(),
-        Some(IpAddr::V6(_)) => false,
-    }
 }
 
 /// Looks for the one who has a port: it is in the firewall with another address. Who is dead
@@ -404,16 +241,6 @@ pub(super) fn tell_members(store: &Store, network: &Network, own: Option<&Lease>
     names::members(network, &all.into_iter().map(|(_, lease)| lease).collect::<Vec<_>>(), own)
 }
 
-fn mac_of(lease: &Lease) -> [u8; 6] {
-    match lease.addresses.first() {
-        Some(IpAddr::V4(address)) => {
-            let [a, b, c, d] = address.octets();
-            [0x02, 0x42, a, b, c, d]
-        }
-        _ => [0x02, 0x42, 0, 0, 0, 1],
-    }
-}
-
 /// Makes the veth pair, and what is inside: `lo`, addresses, routes.
 fn cable(
     host: &mut Host,
@@ -425,15 +252,16 @@ fn cable(
 ) -> Result<()> {
     let here = End { name: &lease.device, mtu: network.mtu };
     let there = End { name: INSIDE, mtu: network.mtu };
-    let hairpin = sysctl::read("bridge/bridge-nf-call-iptables")?.is_some_and(|value| value == "1");
-    let all = [
+    let mut all = vec![
         links::veth(&here, bridge, &there, mac, namespace),
-        links::port(&lease.device, &lease.owner(&network.name), hairpin),
+        links::port(&lease.device, &lease.owner(&network.name), sysctl::filters_bridges()?),
     ];
+    all.extend(bridges::addresses(network, bridge));
     host.route
         .ask_all(&all, &|place| match place {
             0 => format!("make {} and {INSIDE} of the container", lease.device),
-            _ => format!("name the owner of {}", lease.device),
+            1 => format!("name the owner of {}", lease.device),
+            _ => format!("give {} its addresses", network.bridge),
         })
         .map_err(|error| match error.errno() {
             Some(Errno::EXIST) => {

@@ -70,7 +70,7 @@ pub(super) fn forget_ports(
         let is_meant = |publish: &Publish| {
             publish.protocol.number() == one.protocol
                 && publish.has(one.port)
-                && publish.address.is_none_or(|address| address == one.to)
+                && publish.is_for(one.to)
         };
         ports.iter().any(is_meant) && (untranslated || is_ours())
     })

@@ -8,7 +8,7 @@
 use super::links;
 use super::netlink::Socket;
 use crate::error::{Context, Error, Result};
-use crate::plan::network::{Publish, Subnet};
+use crate::plan::network::{Publish, Subnet, mac_text, parse_mac};
 use crate::sys::file;
 use crate::sys::lock::lock_exclusive;
 use rustix::fs::{
@@ -48,6 +48,8 @@ pub struct Network {
     pub inserted: bool,
     /// Whether `route_localnet` of a bridge that is somebody else's was switched on.
     pub opened: bool,
+    /// Switches of the whole host that were switched on for it, and stay on.
+    pub switched: Vec<String>,
 }
 
 /// A container's place in a network.
@@ -67,6 +69,8 @@ pub struct Lease {
     pub ports: Vec<Publish>,
     /// Where its name files are.
     pub files: Option<PathBuf>,
+    /// Its hardware address, if it was chosen.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl Lease {
@@ -411,6 +415,7 @@ fn write_network(network: &Network) -> String {
     network.subnets.iter().for_each(|subnet| line("subnet", subnet));
     network.gateways.iter().for_each(|gateway| line("gateway", gateway));
     flags.iter().filter(|(_, is_so)| *is_so).for_each(|(word, _)| line(word, &"yes"));
+    network.switched.iter().for_each(|name| line("switched", name));
     text
 }
 
@@ -425,6 +430,7 @@ fn read_network(name: &str, text: &str) -> Option<Network> {
         adopted: false,
         inserted: false,
         opened: false,
+        switched: Vec::new(),
     };
     for (word, value) in lines(text) {
         match word {
@@ -436,6 +442,7 @@ fn read_network(name: &str, text: &str) -> Option<Network> {
             "adopted" => network.adopted = true,
             "inserted" => network.inserted = true,
             "opened" => network.opened = true,
+            "switched" => network.switched.push(value.to_owned()),
             _ => {}
         }
     }
@@ -452,6 +459,7 @@ fn write_lease(lease: &Lease) -> String {
     lease.ports.iter().for_each(|port| line("publish", port));
     let files = lease.files.iter().map(|files| files.display().to_string().replace('\n', " "));
     files.for_each(|files| line("files", &files));
+    lease.mac.iter().for_each(|mac| line("mac", &mac_text(*mac)));
     text
 }
 
@@ -465,6 +473,7 @@ fn read_lease(entry: &Entry, text: &str) -> Lease {
         bundle: String::new(),
         ports: Vec::new(),
         files: None,
+        mac: None,
     };
     for (word, value) in lines(text) {
         match word {
@@ -473,6 +482,7 @@ fn read_lease(entry: &Entry, text: &str) -> Lease {
             "address" => lease.addresses.extend(value.parse::<IpAddr>().ok()),
             "publish" => lease.ports.extend(Publish::parse(value).ok()),
             "files" => lease.files = Some(value.into()),
+            "mac" => lease.mac = parse_mac(value).ok(),
             _ => {}
         }
     }
@@ -489,6 +499,17 @@ pub(super) fn hash(text: &[u8]) -> u64 {
     all = (all ^ (all >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     all = (all ^ (all >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     all ^ (all >> 31)
+}
+
+/// The hardware address of whom has this address, if none was chosen: the same on every start.
+pub(super) fn mac_of(address: IpAddr) -> [u8; 6] {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [0x02, 0x42, a, b, c, d]
+        }
+        IpAddr::V6(_) => [0x02, 0x42, 0, 0, 0, 1],
+    }
 }
 
 /// What tells the containers of two runtimes apart that have the same id.
@@ -512,6 +533,7 @@ mod tests {
             adopted: false,
             inserted: true,
             opened: true,
+            switched: vec!["net.ipv4.ip_forward".into()],
         };
         assert_eq!(read_network("web", &write_network(&network)), Some(network));
         assert_eq!(read_network("web", "bridge x\n"), None);
@@ -531,6 +553,7 @@ mod tests {
             bundle: "/a b".into(),
             ports: vec![Publish::parse("[::1]:8000-8001:80/udp").unwrap()],
             files: Some("/run/x y".into()),
+            mac: Some([2, 0, 0, 0, 0, 5]),
         };
         assert_eq!(read_lease(&entry, &write_lease(&lease)), lease);
         // The name of a directory is no line of its own.

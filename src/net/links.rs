@@ -138,6 +138,13 @@ pub(super) fn port(name: &str, alias: &str, hairpin: bool) -> Request {
     request
 }
 
+/// Makes a device a port of a bridge, and sets it up.
+pub(super) fn join(name: &str, bridge: u32) -> Request {
+    let mut request = Request::new(RTM_NEWLINK, 0, &info(0, true));
+    request.text(IFLA_IFNAME, name).number(IFLA_MASTER, bridge);
+    request
+}
+
 /// Removes a device.
 pub(super) fn delete(index: u32) -> Request {
     Request::new(RTM_DELLINK, 0, &info(index, false))
@@ -180,6 +187,7 @@ pub(super) struct Link {
     pub alias: String,
     pub mac: Vec<u8>,
     pub mtu: u32,
+    pub is_up: bool,
 }
 
 impl Link {
@@ -198,6 +206,7 @@ impl Link {
             alias: text(attributes.get(IFLA_IFALIAS)),
             mac: attributes.get(IFLA_ADDRESS).unwrap_or_default().to_vec(),
             mtu: number(IFLA_MTU),
+            is_up: message.number(8) & IFF_UP != 0,
         }
     }
 }

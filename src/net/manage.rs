@@ -32,6 +32,7 @@ pub fn create(wish: &NewNetwork, firewall: Firewall) -> Result<Network> {
     }
     let (mut network, _) = bridges::make(&mut host, &store, wish, true)?;
     let told = bridges::pass(&mut host, &store, &mut network, firewall)
+        .and_then(|()| bridges::forward(&store, &mut network))
         .and_then(|()| bridges::reload(&mut host, &store));
     match told {
         Ok(()) => Ok(network),
@@ -134,7 +135,8 @@ pub fn prune() -> Result<Vec<String>> {
     Ok(removed)
 }
 
-/// Makes the firewall's table anew, after somebody has flushed it.
+/// Makes the firewall's table anew, after somebody has flushed it, and puts back bridges, their
+/// addresses and members.
 ///
 /// # Errors
 /// Those of the kernel.
@@ -143,7 +145,10 @@ pub fn reload() -> Result<()> {
     let store = Store::lock()?;
     let mut result = bridges::reload(&mut host, &store).map_err(nft::explain);
     for name in store.names()? {
-        if let Some(mut network) = store.network(&name)?.filter(|network| network.inserted) {
+        let Some(mut network) = store.network(&name)? else { continue };
+        let mended = bridges::mend(&mut host, &store, &network);
+        result = result.and(mended);
+        if network.inserted {
             let passed = bridges::pass(&mut host, &store, &mut network, Firewall::Insert);
             result = result.and(passed);
         }

@@ -3,6 +3,7 @@
 //! `lease` to the disk; `bridges`, `connect` and `manage` tell the story.
 
 mod bridges;
+mod claim;
 mod connect;
 mod conntrack;
 pub mod devices;

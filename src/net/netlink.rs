@@ -45,6 +45,8 @@ pub(super) struct Request {
     kind: u16,
     flags: u16,
     body: Vec<u8>,
+    /// Refusals that are none ([`Socket::ask_all`]).
+    excused: &'static [Errno],
 }
 
 /// A message of the kernel.
@@ -66,17 +68,22 @@ pub(super) struct Socket {
 impl Request {
     /// A request whose answer is one message, or only that it is done.
     pub fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
-        Self { kind, flags: flags | NLM_F_REQUEST | NLM_F_ACK, body: fixed.to_vec() }
+        Self { kind, flags: flags | NLM_F_REQUEST | NLM_F_ACK, body: fixed.to_vec(), excused: &[] }
     }
 
     /// A request for a list.
     pub fn list(kind: u16, fixed: &[u8]) -> Self {
-        Self { kind, flags: NLM_F_REQUEST | NLM_F_DUMP, body: fixed.to_vec() }
+        Self { kind, flags: NLM_F_REQUEST | NLM_F_DUMP, body: fixed.to_vec(), excused: &[] }
     }
 
     /// A request that is a part of a batch: only a refusal is answered.
     pub fn part(kind: u16, flags: u16, fixed: &[u8]) -> Self {
-        Self { kind, flags: flags | NLM_F_REQUEST, body: fixed.to_vec() }
+        Self { kind, flags: flags | NLM_F_REQUEST, body: fixed.to_vec(), excused: &[] }
+    }
+
+    /// The same, of which such a refusal is none.
+    pub fn excuse(self, excused: &'static [Errno]) -> Self {
+        Self { excused, ..self }
     }
 
     /// What follows the header.
@@ -258,6 +265,9 @@ impl Socket {
     /// # Errors
     /// As [`Self::ask`].
     pub fn ask_all(&mut self, requests: &[Request], call: &dyn Fn(usize) -> String) -> Result<()> {
+        if requests.is_empty() {
+            return Ok(());
+        }
         let first = self.sequence + 1;
         let mut bytes = Vec::new();
         for request in requests {
@@ -272,7 +282,13 @@ impl Socket {
                 let place = message.sequence.wrapping_sub(first) as usize;
                 if message.kind == NLMSG_ERROR && place < requests.len() {
                     left -= 1;
-                    result = result.and(verdict(&message, &|| call(place)));
+                    let excused = requests[place].excused;
+                    result = match verdict(&message, &|| call(place)) {
+                        Err(error) if error.errno().is_some_and(|no| excused.contains(&no)) => {
+                            result
+                        }
+                        verdict => result.and(verdict),
+                    };
                 }
             }
         }

@@ -52,6 +52,14 @@ pub(super) fn has_ipv6() -> Result<bool> {
     Ok(read("ipv6/conf/default/disable_ipv6")?.is_some_and(|off| off == "0"))
 }
 
+/// Whether packets that bridges pass on go through the firewall.
+///
+/// # Errors
+/// Those of read(2).
+pub(super) fn filters_bridges() -> Result<bool> {
+    Ok(read("bridge/bridge-nf-call-iptables")?.is_some_and(|value| value == "1"))
+}
+
 /// Keeps new devices from believing routers (CVE-2020-10749): a neighbour may claim to be one.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ pub mod rlimits;
 pub mod rootfs;
 pub mod scheduling;
 pub mod sections;
+mod subnet;
 pub mod sysctl;
 
 pub use findings::Findings;

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod denied;
 pub mod exe;
 pub mod file;
+pub mod iptables;
 pub mod keyring;
 pub mod lock;
 pub mod mount;

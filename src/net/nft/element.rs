@@ -104,9 +104,9 @@ pub(in crate::net) fn ports(ports: &[Publish], addresses: &[IpAddr], owner: &str
     let mut all = Vec::new();
     for set in [ANY4, ONE4, ANY6, ONE6] {
         for address in addresses.iter().filter(|address| address.is_ipv4() == set.ends_with('4')) {
-            let fits = |publish: &&Publish| match publish.address {
-                None => set.starts_with("any"),
-                Some(one) => set.starts_with("one") && one.is_ipv4() == address.is_ipv4(),
+            let fits = |publish: &&Publish| {
+                publish.has_family(address.is_ipv4())
+                    && publish.single().is_some() == set.starts_with("one")
             };
             for publish in ports.iter().filter(fits) {
                 all.extend((0..publish.count).map(|n| port(set, publish, n, *address, owner)));
@@ -134,7 +134,7 @@ fn port(set: &'static str, publish: &Publish, n: u16, address: IpAddr, owner: &s
     let field = |port: u16| [port.to_be_bytes(), [0; 2]].concat();
     let protocol = [publish.protocol.number(), 0, 0, 0];
     let key = [
-        publish.address.map(octets).unwrap_or_default(),
+        publish.single().map(octets).unwrap_or_default(),
         protocol.to_vec(),
         field(publish.host + n),
     ];

@@ -6,6 +6,7 @@
 pub(super) mod element;
 mod expression;
 pub(super) mod foreign;
+pub(super) mod legacy;
 mod table;
 
 use super::netlink::{Message, Request, Socket};
@@ -116,12 +117,16 @@ fn is_taken(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY))
 }
 
-/// Whether one of these ports, of all addresses, is published on a single address.
+/// Whether one of these ports, of all addresses of a family, is published on one of them.
 ///
 /// # Errors
 /// Those of the list.
 pub(super) fn has_one(socket: &mut Socket, ports: &[Publish]) -> Result<bool> {
-    for set in [element::ONE4, element::ONE6] {
+    for (set, is_ipv4) in [(element::ONE4, true), (element::ONE6, false)] {
+        let ports: Vec<_> = ports.iter().filter(|one| one.has_family(is_ipv4)).cloned().collect();
+        if ports.is_empty() {
+            continue;
+        }
         let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM;
         let mut request = Request::list(kind, &[NFPROTO_INET, 0, 0, 0]);
         request.text(NFTA_SET_ELEM_LIST_TABLE, TABLE).text(NFTA_SET_ELEM_LIST_SET, set);
@@ -130,7 +135,8 @@ pub(super) fn has_one(socket: &mut Socket, ports: &[Publish]) -> Result<bool> {
             list => list.map_err(explain)?,
         };
         let elements = |message: &Message| {
-            element::has_port(message.attributes(FIXED).within(NFTA_SET_ELEM_LIST_ELEMENTS), ports)
+            let list = message.attributes(FIXED).within(NFTA_SET_ELEM_LIST_ELEMENTS);
+            element::has_port(list, &ports)
         };
         if list.iter().any(elements) {
             return Ok(true);

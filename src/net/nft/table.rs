@@ -444,6 +444,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_unspecified_address_is_all_of_its_family() {
+        let addresses = ["10.77.0.2".parse().unwrap(), "fd77::2".parse().unwrap()];
+        let sets = |text: &str| {
+            let all = ports(&[Publish::parse(text).unwrap()], &addresses, "web");
+            all.iter().map(|one| one.set).collect::<Vec<_>>()
+        };
+        assert_eq!(sets("0.0.0.0:80:80"), [ANY4]);
+        assert_eq!(sets("[::]:80:80"), [ANY6]);
+        assert_eq!(sets("[2001:db8::1]:80:80"), [ONE6]);
+        let any = |text: &str| ports(&[Publish::parse(text).unwrap()], &addresses, "web");
+        assert_eq!(any("0.0.0.0:80:80")[..], any("80:80")[..1]);
+    }
+
     /// No attribute is longer than 64 KiB.
     #[test]
     fn many_ports_are_several_messages() {

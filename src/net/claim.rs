@@ -1,0 +1,207 @@
+//! What a member gets: an address that nobody else has, and a lease for it.
+
+use super::bridges::{self, Host};
+use super::connect::{Member, bury};
+use super::lease::{Entry, Held, Lease, Network, Store, key, mac_of};
+use crate::error::{Context, Error, Result};
+use crate::plan::network::{Wish, mac_text};
+use crate::sys::random;
+use std::net::IpAddr;
+
+/// Takes an address, and writes the lease.
+///
+/// # Errors
+/// An address that another has; no address that is free.
+pub(super) fn claim(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    wish: &Wish,
+    member: &Member<'_>,
+    has_ipv6: bool,
+) -> Result<(Lease, Held)> {
+    let key = key(member.bundle);
+    let mut entries = store.entries(&network.name)?;
+    for at in (0..entries.len()).rev() {
+        let entry = &entries[at];
+        if entry.key != key || (entry.id != member.id && !entry.has_files) {
+            continue;
+        }
+        if !store.is_live(&mut host.route, &network.name, entry)? {
+            bury(host, store, network, entry)?;
+            entries.remove(at);
+        } else if entry.id == member.id {
+            let (id, address) = (&entry.id, entry.address);
+            return Err(Error::new(format!(
+                "{id} is connected to {} already, as {address}",
+                network.name
+            )));
+        } else if store.lease(&network.name, entry)?.is_some_and(|lease| lease.files == wish.files)
+        {
+            return Err(Error::new(format!(
+                "container {} uses the name files of this bundle",
+                entry.id
+            ))
+            .hint("two containers at once need two bundles, or `run --network`"));
+        }
+    }
+    let mut addresses = choose(host, store, network, wish, member, &entries)?;
+    if !has_ipv6 {
+        addresses.truncate(1);
+    }
+    check_ipv6(network, wish, &addresses)?;
+    if let Some(mac) = wish.mac {
+        check_mac(host, store, network, mac, addresses[0])?;
+    }
+    let [word] = random::words().call(|| "getrandom".into())?;
+    let lease = Lease {
+        id: member.id.to_owned(),
+        key,
+        addresses,
+        device: format!("pn{}", &word[..10]),
+        bundle: member.bundle.to_owned(),
+        ports: wish.publish.clone(),
+        files: wish.files.clone(),
+        mac: wish.mac,
+    };
+    let held = store.take(&network.name, &lease)?;
+    Ok((lease, held))
+}
+
+/// Whether what is asked of IPv6 can be had.
+fn check_ipv6(network: &Network, wish: &Wish, addresses: &[IpAddr]) -> Result<()> {
+    if addresses.len() > 1 {
+        return Ok(());
+    }
+    let published = wish.publish.iter().find(|one| one.address.is_some_and(|to| to.is_ipv6()));
+    let option = match (published, wish.ip6) {
+        (Some(publish), _) => format!("--publish {publish}"),
+        (None, Some(address)) => format!("--ip6: {address}"),
+        (None, None) => return Ok(()),
+    };
+    Err(Error::new(match network.subnets.len() {
+        1 => format!("{option}: network {} has no IPv6", network.name),
+        _ => format!("{option}: IPv6 is off in the container's network namespace"),
+    }))
+}
+
+/// The addresses: those that are wished for, or those of a number that depends on the name, so
+/// that a container finds its own again as long as nobody else has taken it.
+fn choose(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    wish: &Wish,
+    member: &Member<'_>,
+    entries: &[Entry],
+) -> Result<Vec<IpAddr>> {
+    let subnet = network.subnets[0];
+    let wrong = |option: &str, address: IpAddr, subnets: &[_]| {
+        let list: Vec<_> = subnets.iter().map(ToString::to_string).collect();
+        Error::new(format!("{option}: {address} is no address for a container of {}", network.name))
+            .hint(format!(
+                "it has {}, of which {} is the bridge's",
+                list.join(" and "),
+                network.gateways[0]
+            ))
+    };
+    let room = subnet.room();
+    let is_taken = |number: u32| {
+        let address = subnet.nth(number);
+        network.gateways.contains(&address) || entries.iter().any(|entry| entry.address == address)
+    };
+    let number = match wish.ip {
+        Some(address) => {
+            let number = subnet.number_of(address).filter(|number| (1..=room + 1).contains(number));
+            let number = number.filter(|_| !network.gateways.contains(&address));
+            number.ok_or_else(|| wrong("--ip", address, &network.subnets))?
+        }
+        None => {
+            let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
+            let all = (0..room).map(|n| 2 + (first as u32 % room + n) % room);
+            let mut all = all.filter(|number| !is_taken(*number));
+            match all.next() {
+                Some(number) => number,
+                None => first_dead(host, store, network, entries)?,
+            }
+        }
+    };
+    let address = subnet.nth(number);
+    if let Some(entry) = entries.iter().find(|entry| entry.address == address) {
+        if store.is_live(&mut host.route, &network.name, entry)? {
+            return Err(Error::new(format!("--ip: {address} is that of container {}", entry.id)));
+        }
+        bury(host, store, network, entry)?;
+    }
+    let mut addresses = vec![address];
+    match (network.subnets.get(1), wish.ip6) {
+        (Some(subnet), Some(address)) => {
+            if !subnet.contains(address)
+                || network.gateways.contains(&address)
+                || address == subnet.address
+            {
+                return Err(wrong("--ip6", address, &network.subnets));
+            }
+            for (entry, lease) in bridges::leases(store, &network.name)? {
+                if lease.addresses.contains(&address)
+                    && store.is_live(&mut host.route, &network.name, &entry)?
+                {
+                    return Err(Error::new(format!(
+                        "--ip6: {address} is that of container {}",
+                        entry.id
+                    )));
+                }
+            }
+            addresses.push(address);
+        }
+        (Some(subnet), None) => addresses.push(subnet.nth(number)),
+        // Whoever wishes for one is told.
+        (None, _) => {}
+    }
+    Ok(addresses)
+}
+
+/// The number of an address whose owner is dead, of a network without a free one.
+fn first_dead(host: &mut Host, store: &Store, network: &Network, entries: &[Entry]) -> Result<u32> {
+    for entry in entries {
+        if !store.is_live(&mut host.route, &network.name, entry)?
+            && let Some(number) = network.subnets[0].number_of(entry.address)
+        {
+            return Ok(number);
+        }
+    }
+    Err(Error::new(format!(
+        "network {} has no free address: {} containers are in it",
+        network.name,
+        entries.len()
+    ))
+    .hint("`pinnace network create --subnet` makes a larger one"))
+}
+
+/// Two of one hardware address on a bridge get each other's packets, by turns.
+fn check_mac(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    mac: [u8; 6],
+    own: IpAddr,
+) -> Result<()> {
+    let taken =
+        |whose: String| Err(Error::new(format!("--mac: {} is that of {whose}", mac_text(mac))));
+    if mac == bridges::mac(&network.bridge) {
+        return taken(format!("the bridge {}", network.bridge));
+    }
+    for (entry, lease) in bridges::leases(store, &network.name)? {
+        let theirs = lease.mac.unwrap_or_else(|| mac_of(entry.address));
+        if theirs == mac && store.is_live(&mut host.route, &network.name, &entry)? {
+            return taken(format!("container {}", entry.id));
+        }
+    }
+    // Whoever comes later gets one that says its address.
+    let [.., a, b, c, d] = mac;
+    let address = IpAddr::from([a, b, c, d]);
+    match mac_of(address) == mac && address != own && network.subnets[0].contains(address) {
+        true => taken(format!("whoever has the address {address}")),
+        false => Ok(()),
+    }
+}
