@@ -5,12 +5,14 @@
 //! and `init` on the container's side. ARCHITECTURE.md tells the story;
 //! `tests/layers.rs` keeps the imports pointing down.
 
+pub mod arguments;
 pub mod cgroup;
 pub mod cli;
 pub mod container;
 pub mod create;
 pub mod error;
 pub mod hooks;
+pub mod image;
 pub mod init;
 pub mod log;
 pub mod namespaces;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `error` is open to all.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("arguments", &[]),
     ("error", &[]),
     ("log", &[]),
     ("nearest", &[]),
@@ -65,7 +66,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
-    ("cli", &["log", "nearest", "spec", "plan", "store", "container", "sys"]),
+    // Another program: none of the rooms above may know it.
+    ("image", &["arguments", "nearest", "spec", "sys"]),
+    ("bin", &["image"]),
+    ("cli", &["arguments", "log", "nearest", "spec", "plan", "store", "container", "sys"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -46,7 +46,7 @@ bundle() {
     mkdir -p "$here/$name"
     sed -z -e 's|"ociVersion": "[^"]*"|"ociVersion": "1.0.2"|' -e "s|\"sh\"|$args|" \
         -e 's|"terminal": true|"terminal": false|' -e "s|\"path\": \"rootfs\"|\"path\": \"$rootfs\"|" \
-        "$@" src/cli/spec.json >"$here/$name/config.json"
+        "$@" src/spec/template.json >"$here/$name/config.json"
 }
 # Expressions for it.
 no_network='s/{[[:space:]]*"type": "network"[[:space:]]*},//'

@@ -3,7 +3,6 @@
 //!
 //! Only the table of the chosen command is built: the others cost nothing.
 
-mod arguments;
 mod connection;
 mod create;
 mod delete;
@@ -30,9 +29,9 @@ mod usage;
 
 pub use usage::main;
 
+use crate::arguments::{self, Arguments, Stop, Words};
 use crate::container::Runtime;
 use crate::error::{Error, Result};
-use arguments::{Arguments, Stop, Words};
 
 /// A command: its arguments are in a table, and with them it runs.
 trait Verb: Arguments + 'static {

@@ -3,14 +3,16 @@
 use super::Verb;
 use super::arguments::arguments;
 use super::connection::Networking;
-use crate::container::{Holder, Runtime};
+use crate::container::{Holder, Runtime, Wiring};
 use crate::error::{Context, Error, Result};
+use crate::spec::template;
+use crate::sys::file::read_given;
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::io::Write as _;
-use std::path::PathBuf;
-
-/// As root: what runc's `spec` writes, with today's masked paths.
-const ROOT: &str = include_str!("spec.json");
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 arguments! {
     /// Arguments of `spec`.
@@ -18,6 +20,8 @@ arguments! {
         ..networking: Networking,
         /// Directory of the bundle [default: .]
         bundle: Option<PathBuf> = "-b, --bundle DIR",
+        /// From an image: DIR, DIR:TAG or DIR@sha256:... of a layout, by pinnace-image
+        from_oci: Option<PathBuf> = "--from-oci LAYOUT",
         /// Write this file instead of the bundle's config.json
         config: Option<PathBuf> = "-f, --config FILE",
         /// For a user without root's privileges
@@ -32,8 +36,10 @@ impl Verb for Spec {
             return Err(Error::new("--network bridge: needs root's privileges over the host")
                 .hint("--network host or none do not; pasta(1) connects a user's container"));
         }
-        let text = if self.rootless { rootless()? } else { ROOT.to_owned() };
-        let text = if is_unified() { with_cgroup_namespace(&text) } else { text };
+        if let Some(image) = &self.from_oci {
+            return self.make_of(image, &wiring, runtime);
+        }
+        let text = template::of(self.rootless)?;
         let bundle = self.bundle.unwrap_or_default();
         let path = self.config.unwrap_or_else(|| bundle.join("config.json"));
         let call = || format!("write {}", path.display());
@@ -56,61 +62,37 @@ impl Verb for Spec {
     }
 }
 
-/// Whether this host has cgroup v2 alone (statfs(2), `CGROUP2_SUPER_MAGIC`).
-fn is_unified() -> bool {
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == 0x6367_7270)
-}
-
-/// On v2 the container's own cgroup is the root of what it sees, as with runc.
-fn with_cgroup_namespace(text: &str) -> String {
-    let list = "\t\t\"namespaces\": [\n";
-    let first = format!("{list}\t\t\t{{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}},\n");
-    text.replacen(list, &first, 1)
-}
-
-/// The differences: a user namespace that maps the caller to root, no network
-/// namespace (nobody could configure it), no group for terminals (it is not
-/// mapped), `/sys` bound from the host, no limits.
-fn rootless() -> Result<String> {
-    let uid = rustix::process::geteuid().as_raw();
-    let gid = rustix::process::getegid().as_raw();
-    let changes = [
-        ("\t\t\t{\n\t\t\t\t\"type\": \"network\"\n\t\t\t},\n", String::new()),
-        (
-            "\t\t\"namespaces\": [\n",
-            format!(
-                "\t\t\"uidMappings\": [\n{}\t\t],\n\t\t\"gidMappings\": [\n{}\t\t],\n\
-                 \t\t\"namespaces\": [\n\t\t\t{{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}},\n",
-                mapping(uid),
-                mapping(gid)
-            ),
-        ),
-        ("\t\t\t\t\"mode=0620\",\n\t\t\t\t\"gid=5\"\n", "\t\t\t\t\"mode=0620\"\n".into()),
-        (
-            "\t\t\t\"type\": \"sysfs\",\n\t\t\t\"source\": \"sysfs\",\n\t\t\t\"options\": [\n",
-            "\t\t\t\"type\": \"none\",\n\t\t\t\"source\": \"/sys\",\n\
-             \t\t\t\"options\": [\n\t\t\t\t\"rbind\",\n"
-                .into(),
-        ),
-        (RESOURCES, String::new()),
-    ];
-    let mut text = ROOT.to_owned();
-    for (from, to) in &changes {
-        if !text.contains(from) {
-            return Err(Error::new(format!("spec: the template has no {from:?}")));
+impl Spec {
+    /// Lets `pinnace-image` make the bundle: what strangers have packed is not read here.
+    fn make_of(&self, image: &Path, wiring: &Wiring, runtime: &Runtime) -> Result<i32> {
+        let bundle = self.bundle.clone().unwrap_or_else(|| ".".into());
+        let path = self.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+        let mut command = Command::new(unpacker());
+        command.args(["unpack", "--config"]).arg(&path);
+        if self.rootless {
+            command.arg("--rootless");
         }
-        text = text.replacen(from, to, 1);
+        let status = command.arg("--").args([image, &bundle]).status().map_err(|error| {
+            Error::io("run pinnace-image", &error)
+                .hint("it is installed beside pinnace, or in a directory of PATH")
+        })?;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        if code != 0 || wiring.is_empty() {
+            return Ok(code);
+        }
+        let call = || format!("write {}", path.display());
+        let text = read_given(CWD, &path).call(|| format!("read {}", path.display()))?;
+        let text = wiring.rewrite(runtime, &text, Holder::Bundle(&bundle))?;
+        std::fs::write(&path, text).call(call).map(|()| 0)
     }
-    Ok(text)
 }
 
-const RESOURCES: &str = "\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\
-    \t\t\t\t\t\"allow\": false,\n\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n";
-
-fn mapping(host: u32) -> String {
-    format!(
-        "\t\t\t{{\n\t\t\t\t\"containerID\": 0,\n\t\t\t\t\"hostID\": {host},\n\t\t\t\t\"size\": 1\n\t\t\t}}\n"
-    )
+/// The other program: beside this one, or where a shell finds it.
+fn unpacker() -> PathBuf {
+    let name = Path::new("pinnace-image");
+    let beside = std::fs::read_link("/proc/self/exe").ok();
+    let beside = beside.and_then(|own| Some(own.parent()?.join(name)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -119,9 +101,9 @@ mod tests {
 
     #[test]
     fn both_configurations_are_ours_to_run() {
-        let unified = with_cgroup_namespace(ROOT);
-        assert!(unified.contains("\"cgroup\"\n"));
-        for text in [ROOT.to_owned(), rootless().unwrap(), unified] {
+        let all = template::all();
+        assert!(all[2].contains("\"cgroup\"\n"));
+        for text in all {
             let spec: crate::spec::Spec = crate::spec::parse_str("config.json", &text).unwrap();
             let options = crate::plan::Options {
                 id: "x".into(),

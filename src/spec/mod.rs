@@ -13,6 +13,7 @@ mod process;
 mod resources;
 mod seccomp;
 mod state;
+pub mod template;
 
 pub use hooks::{Hook, Hooks};
 pub use linux::*;

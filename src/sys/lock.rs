@@ -15,9 +15,23 @@ extern "C" fn on_alarm(_signal: libc::c_int) {}
 /// `EINTR` when the time is up; those of flock(2).
 pub fn lock_exclusive(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
     match flock(fd, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => {}
-        result => return result,
+        Err(Errno::WOULDBLOCK) => wait(fd, FlockOperation::LockExclusive, seconds),
+        result => result,
     }
+}
+
+/// The same for a lock that others may share.
+///
+/// # Errors
+/// As [`lock_exclusive`].
+pub fn lock_shared(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
+    match flock(fd, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => wait(fd, FlockOperation::LockShared, seconds),
+        result => result,
+    }
+}
+
+fn wait(fd: BorrowedFd<'_>, how: FlockOperation, seconds: u32) -> Result<(), Errno> {
     let handler: extern "C" fn(libc::c_int) = on_alarm;
     // SAFETY: all-zero is a valid sigaction: default handler, no flags.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -30,7 +44,7 @@ pub fn lock_exclusive(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
     // A mask outlives execve(2): a caller that blocks SIGALRM would have us wait
     // for ever.
     let before = unblock(libc::SIGALRM)?;
-    let result = lock_until(fd, Instant::now() + Duration::from_secs(seconds.into()));
+    let result = lock_until(fd, how, Instant::now() + Duration::from_secs(seconds.into()));
     set_mask(&before)?;
     // SAFETY: puts back what was there.
     unsafe { libc::sigaction(libc::SIGALRM, &raw const old, std::ptr::null_mut()) };
@@ -40,12 +54,12 @@ pub fn lock_exclusive(fd: BorrowedFd<'_>, seconds: u32) -> Result<(), Errno> {
 /// An alarm may be another's: one that was pending when it was blocked, or the one that
 /// our caller has set (execve(2) keeps both). So the clock says when the time is up. It
 /// comes again each second: who is stopped just before flock(2) may miss the first.
-fn lock_until(fd: BorrowedFd<'_>, end: Instant) -> Result<(), Errno> {
+fn lock_until(fd: BorrowedFd<'_>, how: FlockOperation, end: Instant) -> Result<(), Errno> {
     let begin = Instant::now();
     let left = end.saturating_duration_since(begin);
     let callers = set_timer(left.max(SHORTEST), Duration::from_secs(1))?;
     let result = loop {
-        match flock(fd, FlockOperation::LockExclusive) {
+        match flock(fd, how) {
             Err(Errno::INTR) if Instant::now() < end => {}
             result => break result,
         }

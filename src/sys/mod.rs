@@ -9,6 +9,7 @@ pub mod exe;
 pub mod file;
 pub mod iptables;
 pub mod keyring;
+pub mod landlock;
 pub mod lock;
 pub mod mount;
 pub mod mountinfo;

@@ -316,15 +316,15 @@ macro_rules! arguments {
             $($(#[doc = $help])+ $vis $field: $kind,)*
         }
 
-        impl $crate::cli::arguments::Arguments for $name {
-            fn list(&mut self) -> Vec<$crate::cli::arguments::Argument<'_>> {
+        impl $crate::arguments::Arguments for $name {
+            fn list(&mut self) -> Vec<$crate::arguments::Argument<'_>> {
                 #[allow(unused_mut, reason = "a struct may have no arguments")]
                 let mut list = Vec::new();
                 $(list.extend(self.$part.list());)*
-                list.extend([$($crate::cli::arguments::Argument::new(
+                list.extend([$($crate::arguments::Argument::new(
                     $usage,
                     concat!($($help),+),
-                    $crate::cli::arguments::arguments!(@choices $($choices)?),
+                    $crate::arguments::arguments!(@choices $($choices)?),
                     &mut self.$field,
                 )),*]);
                 list
@@ -334,7 +334,7 @@ macro_rules! arguments {
     (@choices) => { &[] };
     (@choices $choices:expr) => { &$choices };
 }
-pub(super) use arguments;
+pub(crate) use arguments;
 
 #[cfg(test)]
 mod tests {

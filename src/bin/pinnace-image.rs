@@ -1,0 +1,5 @@
+//! The `pinnace-image` program: unpacks images into layers and bundles.
+#![cfg_attr(not(test), no_main)]
+
+#[cfg(not(test))]
+pinnace::program!(pinnace::image::cli::main);

@@ -1,0 +1,123 @@
+//! A layer comes into the store: once, whole, or not at all.
+
+use super::copy;
+use super::digest::Digest;
+use super::documents::Descriptor;
+use super::layout::Layout;
+use super::mark::Marker;
+use super::progress::Progress;
+use super::store::{self, Making, Store};
+use super::stream;
+use super::tell::warn;
+use super::unpack::{Made, Settings, unpack};
+use crate::error::{At as _, Context as _, Error, Result};
+use rustix::fs::syncfs;
+use std::os::fd::OwnedFd;
+
+/// Where layers come from, where they go, and who makes them.
+#[derive(Debug)]
+pub struct Unpacker<'a> {
+    /// The layout.
+    pub layout: &'a Layout,
+    /// The store.
+    pub store: &'a Store,
+    /// How.
+    pub settings: Settings,
+    /// Who marks opaque directories.
+    pub marker: &'a Marker<'a>,
+}
+
+impl Unpacker<'_> {
+    /// Has a layer in the store.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it.
+    pub fn ensure(&self, blob: &Descriptor, layer: &Digest, label: &str) -> Result<()> {
+        if self.has(layer)? {
+            return Ok(());
+        }
+        let making = self.store.making(layer)?;
+        // Another one has made it while we waited.
+        if self.has(layer)? {
+            return making.end();
+        }
+        let done = self.make(&making, blob, layer, label).and_then(|(made, root)| {
+            // What is named by its digest must be whole after a crash of the machine, too.
+            syncfs(&root).call(|| "syncfs of the store".into())?;
+            let opaque = self.marker.name().to_owned();
+            let record = store::Layer { bytes: made.bytes, entries: made.entries, opaque };
+            self.store.keep(layer, &making, &record)
+        });
+        let done = done.at(|| format!("layer {}", blob.digest));
+        match (done, making.end()) {
+            (Ok(()), ended) => ended,
+            (Err(error), ended) => Err(error.and(ended)),
+        }
+    }
+
+    fn has(&self, layer: &Digest) -> Result<bool> {
+        if !self.store.has(layer)? {
+            return Ok(false);
+        }
+        if self.store.layer(layer)?.opaque == self.marker.name() {
+            return Ok(true);
+        }
+        Err(Error::new(format!("layer {layer} was unpacked with other privileges"))
+            .hint("--store DIR names another store for these"))
+    }
+
+    /// Unpacks a layer beside the store's, looks whether it is what the store has, and removes
+    /// it. True if the store has it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it; a layer of the store that was changed.
+    pub fn check(&self, blob: &Descriptor, layer: &Digest, label: &str) -> Result<(Made, bool)> {
+        let making = self.store.making(layer)?;
+        let done = self.make(&making, blob, layer, label).and_then(|(made, root)| {
+            if !self.has(layer)? {
+                return Ok((made, false));
+            }
+            let kept = self.store.open_layer(layer)?;
+            match copy::difference(root, kept, self.marker)? {
+                None => Ok((made, true)),
+                Some(path) => {
+                    let place = self.store.path_of(layer);
+                    Err(Error::new(format!("{path} was changed in {}", place.display()))
+                        .hint("`pinnace-image rm` its images, and unpack them again"))
+                }
+            }
+        });
+        let done = done.at(|| format!("layer {}", blob.digest));
+        match (done, making.end()) {
+            (Ok(done), ended) => ended.map(|()| done),
+            (Err(error), ended) => Err(error.and(ended)),
+        }
+    }
+
+    fn make(
+        &self,
+        making: &Making,
+        blob: &Descriptor,
+        layer: &Digest,
+        label: &str,
+    ) -> Result<(Made, OwnedFd)> {
+        let file = self.layout.open_blob(blob)?;
+        let root = making.root()?;
+        let progress = Progress::new(label.to_owned());
+        let (pieces, work) = stream::begin(file, blob, layer.algorithm, &progress)?;
+        let into = root.try_clone().call(|| "dup".into())?;
+        let made = std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, work)
+                .call(|| "make a thread".into())?;
+            let (made, pieces) = unpack(pieces, into, self.settings, self.marker)?;
+            pieces.finish(layer)?;
+            Ok::<_, Error>(made)
+        })?;
+        drop(progress);
+        for (what, (count, first)) in &made.notes {
+            warn(&format!("layer {}: {count} x {what} (the first: {first})", blob.digest.short()));
+        }
+        Ok((made, root))
+    }
+}

@@ -1,0 +1,375 @@
+//! One directory, and what is below it: names are resolved in it whatever links say, and
+//! whoever moves directories meanwhile (openat2(2)).
+
+use crate::error::{Context as _, Error, Result};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, chmodat, mkdirat,
+    openat, openat2, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The longest path (`PATH_MAX`, with its end).
+const PATH: usize = 4095;
+/// The longest name (`NAME_MAX`).
+const NAME: usize = 255;
+/// Directories that are reached through links: each costs a walk that may be long.
+const LINKED: u32 = 65_536;
+/// How often a name is tried while others rename directories.
+const TRIES: u32 = 64;
+
+/// A path as names. None for the directory itself.
+///
+/// # Errors
+/// `..`, and what no file can have as a name.
+pub fn names(path: &[u8]) -> Result<Vec<&[u8]>> {
+    let wrong = |why: &str| Err(Error::new(format!("{}: {why}", shown(path))));
+    if path.len() > PATH {
+        return wrong("a path of more than 4095 bytes");
+    }
+    let names: Vec<_> =
+        path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
+    if names.contains(&&b".."[..]) {
+        return wrong("\"..\" leads out of the image");
+    }
+    if names.iter().any(|name| name.len() > NAME) {
+        return wrong("a name of more than 255 bytes");
+    }
+    Ok(names)
+}
+
+/// A path for a message.
+pub fn shown(path: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(path))
+}
+
+/// How a directory is made where one is missing.
+pub type Make<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<()>;
+
+/// The tree of a layer.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    /// The directory that was used last, by its path.
+    last: Option<(Vec<u8>, OwnedFd)>,
+    linked: u32,
+    removed: u64,
+}
+
+impl Tree {
+    /// The one in that directory.
+    pub fn new(root: OwnedFd) -> Self {
+        Self { root, last: None, linked: 0, removed: 0 }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// The directory of these names; what is missing is made.
+    ///
+    /// # Errors
+    /// A file on the way, a link that leads nowhere.
+    pub fn directory(&mut self, names: &[&[u8]], make: Make<'_>) -> Result<BorrowedFd<'_>> {
+        if names.is_empty() {
+            return Ok(self.root.as_fd());
+        }
+        let path = names.join(&b'/');
+        if self.last.as_ref().is_none_or(|(known, _)| *known != path) {
+            let opened = match self.find(&path)? {
+                Some(found) => found,
+                None => self.walk(names, make)?,
+            };
+            self.last = Some((path, opened));
+        }
+        Ok(self.last.as_ref().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd()))
+    }
+
+    /// As [`Self::directory`], where none is made.
+    ///
+    /// # Errors
+    /// As there; that it is not there.
+    pub fn existing(&mut self, names: &[&[u8]]) -> Result<BorrowedFd<'_>> {
+        let path = names.join(&b'/');
+        self.directory(names, &mut |_, _| Err(Errno::NOENT)).map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => Error::os(format!("open {}", shown(&path)), Errno::NOENT),
+            _ => error,
+        })
+    }
+
+    /// What was known of directories may not be true any more.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// None if it is missing.
+    fn find(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        let call = || format!("open {}", shown(path));
+        match open_in(self.root.as_fd(), path, ResolveFlags::NO_SYMLINKS) {
+            Err(Errno::LOOP) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            opened => return opened.map(Some).call(call),
+        }
+        self.linked += 1;
+        if self.linked > LINKED {
+            return Err(Error::new(format!(
+                "{}: more than {LINKED} directories through links",
+                shown(path)
+            )));
+        }
+        match open_in(self.root.as_fd(), path, ResolveFlags::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            opened => opened.map(Some).call(call),
+        }
+    }
+
+    fn walk(&mut self, names: &[&[u8]], make: Make<'_>) -> Result<OwnedFd> {
+        let open_root = |root: BorrowedFd<'_>| {
+            openat(root, ".", BY_PATH, Mode::empty()).call(|| "open the layer's root".into())
+        };
+        let mut here = open_root(self.root.as_fd())?;
+        for count in 1..=names.len() {
+            let path = names[..count].join(&b'/');
+            let call = || format!("make directory {}", shown(&path));
+            if let Some(found) = self.find(&path)? {
+                here = found;
+                continue;
+            }
+            match make(here.as_fd(), names[count - 1]) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => {
+                    return Err(Error::new(format!(
+                        "{}: no directory, and others are said to be in it",
+                        shown(&path)
+                    )));
+                }
+                Err(errno) => return Err(Error::os(call(), errno)),
+            }
+            let resolve = ResolveFlags::NO_SYMLINKS;
+            here = open_in(here.as_fd(), names[count - 1], resolve).call(call)?;
+        }
+        Ok(here)
+    }
+
+    /// Removes what is at that name, whatever it is. Directories in it come up beside it before they
+    /// are emptied in their turn, so that no depth costs descriptors, memory or trust in `..`.
+    ///
+    /// # Errors
+    /// Those of unlinkat(2) and renameat2(2).
+    pub fn remove(&mut self, parent: BorrowedFd<'_>, leaf: &[u8]) -> Result<()> {
+        self.removed += 1;
+        remove(parent, leaf, self.removed)
+    }
+}
+
+/// What [`Tree::remove`] does; `number` tells its names from others'.
+///
+/// # Errors
+/// As there.
+pub fn remove(parent: BorrowedFd<'_>, leaf: &[u8], number: u64) -> Result<()> {
+    let call = |name: &[u8]| format!("remove {}", shown(name));
+    match unlinkat(parent, leaf, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) => {}
+        Err(errno) => return Err(Error::os(call(leaf), errno)),
+    }
+    let mut doomed = Doomed { parent, number, made: 0 };
+    let mut next = 0;
+    let mut name = leaf.to_vec();
+    loop {
+        doomed.empty(&name).call(|| call(&name))?;
+        if next == doomed.made {
+            return Ok(());
+        }
+        name = doomed.name(next);
+        next += 1;
+    }
+}
+
+/// Directories that are to be emptied and removed, by numbers.
+struct Doomed<'a> {
+    parent: BorrowedFd<'a>,
+    number: u64,
+    made: u64,
+}
+
+impl Doomed<'_> {
+    fn name(&self, count: u64) -> Vec<u8> {
+        format!(".pinnace.{}.{}.{count}", std::process::id(), self.number).into_bytes()
+    }
+
+    fn empty(&mut self, name: &[u8]) -> rustix::io::Result<()> {
+        // More may come while it is read: then it is read again.
+        for _ in 0..TRIES {
+            match unlinkat(self.parent, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            let dir = match openat(self.parent, name, TO_READ, Mode::empty()) {
+                Err(Errno::ACCESS) => {
+                    open_up(self.parent, name)?;
+                    openat(self.parent, name, TO_READ, Mode::empty())?
+                }
+                opened => opened?,
+            };
+            for entry in Dir::read_from(&dir)? {
+                let entry = entry?;
+                match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    inner => self.up(&dir, inner)?,
+                }
+            }
+        }
+        Err(Errno::NOTEMPTY)
+    }
+
+    fn up(&mut self, dir: &OwnedFd, inner: &[u8]) -> rustix::io::Result<()> {
+        let unlink = || match unlinkat(dir, inner, AtFlags::empty()) {
+            Err(Errno::ISDIR) => unlinkat(dir, inner, AtFlags::REMOVEDIR),
+            done => done,
+        };
+        let done = match unlink() {
+            // Of the caller's own, in a directory that even its owner may not change.
+            Err(Errno::ACCESS) => {
+                chmod_open(dir.as_fd())?;
+                unlink()
+            }
+            done => done,
+        };
+        match done {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                let to = self.name(self.made);
+                let rename = || renameat_with(dir, inner, self.parent, &to, RenameFlags::NOREPLACE);
+                match rename() {
+                    Err(Errno::ACCESS) => {
+                        open_up(dir.as_fd(), inner)?;
+                        rename()?;
+                    }
+                    done => done?,
+                }
+                self.made += 1;
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// The owner may change a directory.
+fn open_up(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Errno::ACCESS);
+    }
+    chmodat(parent, name, Mode::RWXU, AtFlags::empty())
+}
+
+fn chmod_open(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::fchmod(dir, Mode::RWXU)
+}
+
+/// A directory, to work in.
+pub const BY_PATH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// A directory, to see what is in it.
+pub const TO_READ: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens a directory below another one, which is `/` for all links.
+fn open_in(root: BorrowedFd<'_>, path: &[u8], more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve =
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV | more;
+    patiently(|| openat2(root, path, BY_PATH, Mode::empty(), resolve))
+}
+
+/// The kernel gives up on a path with `..` while something is renamed (openat2(2), EAGAIN).
+fn patiently<T>(mut open: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    for _ in 1..TRIES {
+        match open() {
+            Err(Errno::AGAIN) => {}
+            done => return done,
+        }
+    }
+    open()
+}
+
+/// A directory below another one, for all to enter.
+///
+/// # Errors
+/// Those of mkdirat(2).
+pub fn make_plain(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))
+}
+
+/// Opens a directory that the caller has named.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_named(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What is at a name; none if nothing is.
+///
+/// # Errors
+/// Those of fstatat(2).
+pub fn look(parent: BorrowedFd<'_>, leaf: &[u8]) -> rustix::io::Result<Option<Stat>> {
+    match statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether it is overlay's word for "not there": a character device 0:0.
+pub fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether it is a directory.
+pub fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// The names in a directory, in order.
+///
+/// # Errors
+/// Those of getdents(2).
+pub fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if !matches!(&name[..], b"." | b"..") {
+            all.push(name);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The extended attributes of a file but for overlay's own, in order.
+///
+/// # Errors
+/// Those of listxattr(2) and getxattr(2).
+pub fn attributes(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut list = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(file, &mut list[..]) {
+        Err(Errno::NOTSUP) => 0,
+        done => done?,
+    };
+    let mut all = Vec::new();
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let is_images = name == b"security.capability" || name.starts_with(b"user.");
+        if !is_images || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        let length = rustix::fs::fgetxattr(file, name, &mut value[..])?;
+        value.truncate(length);
+        all.push((name.to_vec(), value));
+    }
+    all.sort();
+    Ok(all)
+}
