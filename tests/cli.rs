@@ -120,6 +120,33 @@ fn the_manual_page_has_every_command_and_option() {
     }
 }
 
+/// The other program's page and completion are made of its own help.
+#[test]
+fn the_other_program_has_a_page_and_a_completion() {
+    let image = env!("CARGO_BIN_EXE_pinnace-image");
+    let page = script(&format!("hack/man {image}"));
+    assert!(page.starts_with(".TH PINNACE-IMAGE 8"), "{page}");
+    for command in ["unpack", "verify", "ls", "rm", "prune"] {
+        let section = page.split(&format!("\n.SS {command} ")).nth(1);
+        assert!(section.is_some_and(|text| text.contains("\\-\\-store DIR")), "{command}");
+    }
+    assert!(page.contains("\\-\\-platform OS/ARCHITECTURE") && !page.contains("\n@"));
+    for (line, wanted) in [
+        ("un", "unpack"),
+        ("unpack --plat", "--platform"),
+        ("unpack sr", "src"),
+        ("unpack src sr", "src"),
+        ("ls --format ''", "table json"),
+    ] {
+        let found = script(&format!(
+            "set -- {image} {line}; source hack/completion.bash
+             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+             _pinnace; echo \"${{COMPREPLY[*]-}}\""
+        ));
+        assert_eq!(found.trim(), wanted, "{line}");
+    }
+}
+
 #[test]
 fn r324_r471_bash_completes_commands_options_and_choices() {
     for (line, wanted) in [
@@ -136,6 +163,8 @@ fn r324_r471_bash_completes_commands_options_and_choices() {
         ("network cr", "create"),
         ("network create --sub", "--subnet --subnet6"),
         ("network ls --format ''", "table json"),
+        ("spec --from-o", "--from-oci"),
+        ("spec --from-oci sr", "src"),
         ("run --netw", "--network"),
         // The help's prose is no choice.
         ("exec -u ''", ""),

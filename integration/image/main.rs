@@ -1,0 +1,11 @@
+//! `pinnace-image` on real files: layers, bundles, and images that were made to do harm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity, missing_docs)]
+
+mod archive;
+mod attacks;
+mod bundles;
+mod differential;
+mod input;
+mod layers;
+mod store;
+mod world;
