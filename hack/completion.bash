@@ -1,4 +1,4 @@
-# Completion of pinnace's command line for bash. Commands, options and choices are what --help prints, so this needs no
+# Completion of the command lines of pinnace and pinnace-image for bash. Commands, options and choices are what --help prints, so this needs no
 # change when they do. Installed as share/bash-completion/completions/pinnace.
 # shellcheck shell=bash
 
@@ -7,7 +7,7 @@ _pinnace_value() {
     local kind=$1 word=$2 choices=$3
     shift 3
     case $kind in
-    *\ DIR)
+    *\ DIR | *\ LAYOUT | LAYOUT | BUNDLE*)
         compopt -o filenames 2>/dev/null || :
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;
@@ -18,6 +18,7 @@ _pinnace_value() {
     *NETWORK*)
         mapfile -t COMPREPLY < <(compgen -W "$("$@" network ls 2>/dev/null | awk 'NR > 1 {print $1}')" -- "$word")
         ;;
+    IMAGE...) mapfile -t COMPREPLY < <(compgen -W "$("$@" ls 2>/dev/null | awk 'NR > 1 {print $1}')" -- "$word") ;;
     CONTAINER* | \[CONTAINER*) mapfile -t COMPREPLY < <(compgen -W "$("$@" list --quiet 2>/dev/null)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word") ;;
     esac
@@ -86,11 +87,12 @@ _pinnace() {
     for kind in "${kinds[@]}"; do
         case $kind in
         # Several, or the word at this place.
-        CONTAINER... | \[CONTAINER...\]) _pinnace_value "$kind" "$word" '' "$program" "${global[@]}" ;;
+        BUNDLE*) [ "$count" != 1 ] || _pinnace_value "$kind" "$word" '' "$program" ;;
+        IMAGE... | CONTAINER... | \[CONTAINER...\]) _pinnace_value "$kind" "$word" '' "$program" "${global[@]}" ;;
         \[SIGNAL\]) [ "$count" = 0 ] || mapfile -O "${#COMPREPLY[@]}" -t COMPREPLY < <(compgen -A signal -X '!SIG*' -- "$word") ;;
         *) [ "$count" != 0 ] || _pinnace_value "$kind" "$word" '' "$program" "${global[@]}" ;;
         esac
     done
 }
 
-complete -F _pinnace pinnace
+complete -F _pinnace pinnace pinnace-image
