@@ -360,9 +360,9 @@ pub fn list_text(store: &Store, as_json: bool) -> Result<String> {
     Ok(rows.iter().map(line).collect())
 }
 
-/// The bundles of an image that are still there.
+/// The bundles of an image that are still there; one of which that cannot be known is, too.
 fn live(image: &Image) -> Vec<&String> {
-    image.bundles.iter().filter(|config| Path::new(config).exists()).collect()
+    image.bundles.iter().filter(|config| !matches!(std::fs::exists(config), Ok(false))).collect()
 }
 
 /// `rm`: what was removed.
@@ -485,6 +485,11 @@ fn reference_of(reference: &OsStr) -> Result<(PathBuf, Choice)> {
             _ if rest.is_empty() => Err(Error::new(format!("{}: the tag is empty", utf8(text)))),
             _ => Ok((dir, Choice::Tag(rest))),
         };
+    }
+    if let Err(error) = std::fs::metadata(path(text))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(Error::io(format!("open layout {}", utf8(text)), &error));
     }
     let error = Error::new(format!("{}: there is no such directory", utf8(text)));
     let first = text.split(|byte| *byte == b':').next().unwrap_or_default();
