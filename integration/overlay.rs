@@ -85,9 +85,16 @@ fn create(c: &Container, options: &[&str]) -> Output {
 fn layered(bundle: Bundle, more: &[PathBuf]) -> Bundle {
     let base = bundle.dir().join("base");
     fs::rename(bundle.rootfs(""), &base).unwrap();
-    fs::create_dir(bundle.rootfs("")).unwrap();
+    fs::create_dir(place(&bundle)).unwrap();
     let all: Vec<_> = [base].iter().chain(more).map(|path| path.display().to_string()).collect();
-    bundle.set("/annotations/run.pinnace.layers", json!(serde_json::to_string(&all).unwrap()))
+    bundle
+        .set("/annotations/run.pinnace.layers", json!(serde_json::to_string(&all).unwrap()))
+        .set("/root/path", json!("run.pinnace.layers"))
+}
+
+/// Where the root of such a bundle lies.
+fn place(bundle: &Bundle) -> PathBuf {
+    bundle.path().join("run.pinnace.layers")
 }
 
 /// A directory with these files.
@@ -358,6 +365,51 @@ fn a_runtime_that_is_killed_gives_what_is_kept_back() {
     run(&next, &["--overlay-dir", text(&kept)]).ok();
 }
 
+/// A container may leave setuid programs there, and a root that all may write to: those who are
+/// not root on this host get to neither.
+#[test]
+fn what_is_kept_is_out_of_reach_of_others() {
+    needs_overlays!();
+    let c = Bundle::sh("echo x > /x; chmod 4755 /x; chmod 777 /").container();
+    let kept = directory(c.bundle.dir(), "kept", &[]);
+    for mode in [0o755, 0o711, 0o750, 0o710, 0o701] {
+        fs::set_permissions(&kept, fs::Permissions::from_mode(mode)).unwrap();
+        let out = run(&c, &["--overlay-dir", text(&kept)]);
+        assert!(out.fails().contains(&format!("open to others, mode {mode:04o}")), "{out:?}");
+        assert!(out.stderr.contains("chmod 700") && out.stderr.lines().count() == 1, "{out:?}");
+        assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
+        assert!(!c.root().join(&c.id).exists());
+    }
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
+    run(&c, &["--overlay-dir", text(&kept)]).ok();
+    assert_eq!(fs::metadata(kept.join("upper/x")).unwrap().mode() & 0o7777, 0o4755);
+    // Nor later.
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o755)).unwrap();
+    run(&c, &["--overlay-dir", text(&kept)]).fails_with(&["open to others"]);
+}
+
+/// The kernel would have it.
+#[test]
+fn nothing_is_kept_in_a_lower_directory_by_whatever_name() {
+    needs_overlays!();
+    let bundle = Bundle::new(["true"]);
+    let (rootfs, real) = (bundle.rootfs(""), bundle.dir().join("real"));
+    fs::rename(&rootfs, &real).unwrap();
+    symlink(&real, rootfs.to_str().unwrap().trim_end_matches('/')).unwrap();
+    let lower = directory(bundle.dir(), "lower", &[("dir/x", "")]);
+    let link = bundle.dir().join("link");
+    symlink(lower.join("dir"), &link).unwrap();
+    let c = bundle.container();
+    let before = tree(&real) + &tree(&lower);
+    for dir in [real.join("kept"), real.clone(), link.join("kept"), link.clone()] {
+        let out = run(&c, &["--lower", text(&lower), "--overlay-dir", text(&dir)]);
+        assert!(out.fails().contains("which is not to change"), "{out:?}");
+        assert!(out.stderr.lines().count() == 1 && out.stderr.contains(" lies in "), "{out:?}");
+        same(&before, &(tree(&real) + &tree(&lower)));
+        assert!(!c.root().join(&c.id).exists());
+    }
+}
+
 /// What comes from an earlier container is not trusted.
 #[test]
 fn attributes_that_lead_elsewhere_are_not_followed() {
@@ -369,6 +421,7 @@ fn attributes_that_lead_elsewhere_are_not_followed() {
         "kept",
         &[("holder", ""), ("upper/led/own", ""), ("upper/file", "")],
     );
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o700)).unwrap();
     let set = |path: &str, name: &str, value: &[u8]| {
         let path = kept.join("upper").join(path);
         let name = format!("trusted.overlay.{name}");
@@ -389,10 +442,13 @@ fn attributes_that_lead_elsewhere_are_not_followed() {
 fn no_more_can_be_written_than_the_size() {
     needs_overlays!();
     let script = "dd if=/dev/zero of=/big bs=64k count=32 2>/dev/null || echo full; \
-        stat -c %s /big; df -k / | tail -n 1 | awk '{print $2}'";
+        stat -c %s /big; df -k / | tail -n 1 | awk '{print $2}'; df -i / | tail -n 1 | awk '{print $2}'";
     let c = Bundle::sh(script).container();
     let out = run(&c, &["--overlay-size", "1m"]);
-    assert_eq!(out.ok(), "full\n1048576\n1024\n");
+    // An empty file takes memory of the kernel, which is not in the size.
+    assert_eq!(out.ok(), "full\n1048576\n1024\n1024\n");
+    let out = run(&c, &["--overlay-size", "16m"]);
+    assert_eq!(out.ok(), "2097152\n16384\n4096\n");
     assert!(!c.bundle.rootfs("big").exists());
 }
 
@@ -460,19 +516,32 @@ fn no_annotation_shows_the_host_to_an_engines_container() {
     };
     let layers = ("/annotations/run.pinnace.layers", json!("[\"/\"]"));
     let full = Bundle::new(["true"]).set(layers.0, layers.1.clone()).container();
-    refused(&full, "rootfs is not empty");
+    refused(&full, "root.path must be \"run.pinnace.layers\", not \"rootfs\"");
     let bundle = Bundle::new(["true"]);
     let root = directory(bundle.dir(), "elsewhere", &[]);
     let c = bundle.set("/root/path", json!(root)).set(layers.0, layers.1.clone()).container();
-    refused(&c, "root.path must lie in the bundle");
+    refused(&c, "root.path must be \"run.pinnace.layers\"");
+    // What umoci makes of an image without files that has such a label.
+    let bundle = Bundle::new(["cat", "/etc/shadow"]).set(layers.0, layers.1.clone());
+    fs::remove_dir_all(bundle.rootfs("")).unwrap();
+    fs::create_dir(bundle.rootfs("")).unwrap();
+    refused(&bundle.container(), "root.path must be \"run.pinnace.layers\", not \"rootfs\"");
+    // Who writes such a bundle by hand.
+    let c = layered(Bundle::new(["true"]), &[]).container();
+    fs::write(place(&c.bundle).join("x"), "").unwrap();
+    refused(&c, "run.pinnace.layers is not empty");
+    let c = layered(Bundle::new(["true"]), &[])
+        .set("/annotations/run.pinnace.overlay", json!("{}"))
+        .container();
+    refused(&c, "is the runtime's to write");
     let c = Bundle::new(["true"]).set("/annotations/run.pinnace.overlay", json!("{}")).container();
     refused(&c, "is the runtime's to write");
-    // An empty image, which the engine has mounted.
+    // And somebody has mounted something there.
     let c = layered(Bundle::new(["true"]), &[]).container();
     let script = "mount -t tmpfs none \"$0\"; exec \"$@\"";
     let call = Call::new("/usr/bin/unshare")
         .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script])
-        .args([text(&c.bundle.rootfs("")), text(&runtime().path)]);
+        .args([text(&place(&c.bundle)), text(&runtime().path)]);
     let out = call.args(c.global()).args(words(&c, "run", &[])).run();
     assert!(out.fails().contains("is a mount, as of an engine"), "{out:?}");
     run(&c, &[]).ok();
@@ -551,6 +620,27 @@ fn an_ordinary_user_has_overlays_too() {
     same(&before, &tree(&c.bundle.rootfs("")));
     assert_eq!(fs::metadata(kept.join("upper/etc/x")).unwrap().uid(), 1000);
     assert_eq!(on_the_host(&c), Vec::<String>::new());
+}
+
+/// What a mount of the host hides the kernel does not show to an ordinary user.
+#[test]
+fn an_ordinary_user_is_told_of_a_mount_below_a_lower_directory() {
+    needs_overlays!();
+    let c = rootless(Bundle::sh("ls /hidden").file("hidden/secret", "")).container();
+    let user = Rootless::new(&c);
+    let bundle = c.bundle.path();
+    let words = ["run", "--bundle", text(&bundle), "--overlay", "x"];
+    assert_eq!(user.call(&words).run().ok(), "secret\n");
+    let script = "mount -t tmpfs none \"$0\"; exec \"$@\"";
+    let call = Call::new("/usr/bin/unshare")
+        .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script])
+        .args([text(&c.bundle.rootfs("hidden")), "/usr/bin/setpriv", "--reuid=1000"])
+        .args(["--regid=1000", "--clear-groups", "--inh-caps=-all"])
+        .args([text(&c.bundle.dir().join("runtime")), "--root"])
+        .args([text(&c.bundle.dir().join("own-state"))]);
+    let out = call.args(words).run();
+    assert!(out.fails().contains("is something mounted below one of the directories?"), "{out:?}");
+    assert!(out.stdout.is_empty() && out.stderr.lines().count() == 1, "{out:?}");
 }
 
 /// `FSCONFIG_SET_FD`
@@ -690,6 +780,7 @@ fn a_word_that_means_nothing_is_an_error_before_anything_is_made() {
     let file = c.bundle.rootfs("bin/busybox");
     // Somebody's home, say, and a directory that others may change.
     let full = directory(c.bundle.dir(), "full", &[("work/precious", "x")]);
+    fs::set_permissions(&full, fs::Permissions::from_mode(0o700)).unwrap();
     let open = directory(c.bundle.dir(), "open", &[]);
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     for (options, wanted) in [

@@ -4,12 +4,14 @@
 
 use super::Runtime;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::plan::overlay::{Overlay, Upper};
+use crate::plan::overlay::{NOT_TO_CHANGE, Overlay, Upper};
 use crate::store::{Dir, NamedBy, Record, Store, check_owners};
 use crate::sys::file::read_stream;
 use crate::sys::lock::lock_exclusive;
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, ftruncate, mkdirat, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fstat, ftruncate, mkdirat, openat, seek, stat};
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::{ErrorKind::NotFound, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -27,6 +29,7 @@ const PATIENCE: u32 = 10;
 pub(super) fn take(runtime: &Runtime, overlay: &Overlay, dir: &Dir, record: &Record) -> Result<()> {
     let Upper::Dir(path) = &overlay.upper else { return Ok(()) };
     let at = |error: Error| error.at("--overlay-dir");
+    check_apart(path, overlay).map_err(at)?;
     // What is in it may be setuid: nobody else gets there.
     match mkdirat(CWD, path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -35,12 +38,50 @@ pub(super) fn take(runtime: &Runtime, overlay: &Overlay, dir: &Dir, record: &Rec
     check_owners(path).and_then(|()| hold(runtime, path, dir, record)).map_err(at)
 }
 
+/// A lower directory is not to change, and the kernel would have an upper one in it. Here links
+/// are followed, and other mounts of the same directory are known.
+fn check_apart(path: &Path, overlay: &Overlay) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path);
+    let is_missing =
+        |found: &std::io::Result<_>| matches!(found, Err(error) if error.kind() == NotFound);
+    let mut known = real(path);
+    if is_missing(&known) {
+        // It is yet to be made, which tells whether it can be.
+        known = real(path.parent().unwrap_or(path));
+        if is_missing(&known) {
+            return Ok(());
+        }
+    }
+    let known = known.call(|| format!("realpath {}", path.display()))?;
+    let mut above = Vec::new();
+    for dir in known.ancestors() {
+        let found = stat(dir).call(|| format!("stat {}", dir.display()))?;
+        above.push((found.st_dev, found.st_ino));
+    }
+    for lower in &overlay.lowers {
+        // What is wrong with one is told when it is opened.
+        let Ok(found) = stat(&lower.path) else { continue };
+        if above.contains(&(found.st_dev, found.st_ino)) {
+            let message = format!("{} lies in {}", path.display(), lower.path.display());
+            return Err(Error::new(message).hint(NOT_TO_CHANGE));
+        }
+    }
+    Ok(())
+}
+
 /// The file, opened. It also says that the directory is one of ours, in which `work` may be
 /// emptied.
 fn open_holder(path: &Path) -> Result<OwnedFd> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = openat(CWD, path, flags, Mode::empty()).call(|| format!("open {shown}"))?;
+    let mode = Mode::from_raw_mode(fstat(&dir).call(|| format!("fstat {shown}"))?.st_mode);
+    if mode.intersects(Mode::RWXG | Mode::RWXO) {
+        let message = format!("{shown} is open to others, mode {:04o}", mode.as_raw_mode());
+        return Err(
+            Error::new(message).hint("a container may leave setuid programs in it: `chmod 700` it")
+        );
+    }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let call = || format!("open {shown}/{HOLDER}");
     match openat(&dir, HOLDER, flags, Mode::empty()) {
@@ -81,8 +122,8 @@ fn hold(runtime: &Runtime, path: &Path, dir: &Dir, record: &Record) -> Result<()
     let text = format!("{}\n{}", record.created, dir.path().display());
     ftruncate(&fd, 0).call(|| format!("ftruncate {}", file.display()))?;
     seek(&fd, SeekFrom::Start(0)).call(|| format!("lseek {}", file.display()))?;
-    rustix::io::write(&fd, text.as_bytes()).call(|| format!("write {}", file.display()))?;
-    Ok(())
+    // The lock goes with it.
+    File::from(fd).write_all(text.as_bytes()).call(|| format!("write {}", file.display()))
 }
 
 /// Whether that container is still there. Another one of its name was created at another time.

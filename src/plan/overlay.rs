@@ -3,8 +3,8 @@
 //!
 //! Who asks for it is the command line, or an annotation that names the layers of an image. An
 //! engine may pass on annotations that an image has made up, and this one would show it any
-//! directory of the host. So it is obeyed in no engine's bundle: see [`plan`] and
-//! [`Overlay::has_own_place`].
+//! directory of the host. So it is obeyed only beside a `root.path` that no engine writes and no
+//! image decides: see [`PLACE`] and [`Overlay::has_own_place`].
 
 use super::mounts::Maps;
 use super::rootfs::{Rootfs, user_namespace};
@@ -13,10 +13,13 @@ use crate::error::{Error, Result};
 use crate::spec::{Linux, Spec};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// The annotation with the layers of an image: a JSON array of directories, the lowest first.
 pub const LAYERS: &str = "run.pinnace.layers";
+/// The `root.path` of a bundle whose root is layers. That nothing lies there is not enough: of an
+/// image without files, umoci makes an empty `rootfs`, and annotations of the image's labels.
+pub const PLACE: &str = LAYERS;
 /// The annotation in which a container's record keeps what the command line asked for.
 pub const ASKED: &str = "run.pinnace.overlay";
 /// `OVL_MAX_STACK` (fs/overlayfs/params.h).
@@ -118,13 +121,11 @@ pub fn plan(
     findings: &mut Findings,
 ) -> Option<Overlay> {
     let layers = spec.annotations.get(LAYERS);
-    let Some(wish) = options.overlay.clone().or_else(|| layers.map(|_| Wish::default())) else {
-        if spec.annotations.contains_key(ASKED) {
-            let words = format!("annotations.{ASKED}: is the runtime's to write");
-            findings.error(Error::new(words).hint("--overlay asks for an overlay"));
-        }
-        return None;
-    };
+    if options.overlay.is_none() && spec.annotations.contains_key(ASKED) {
+        let words = format!("annotations.{ASKED}: is the runtime's to write");
+        findings.error(Error::new(words).hint("--overlay asks for an overlay"));
+    }
+    let wish = options.overlay.clone().or_else(|| layers.map(|_| Wish::default()))?;
     let mut lowers = Vec::new();
     match layers {
         None => lowers.push(Lower { path: rootfs.path.clone(), origin: Origin::Root }),
@@ -176,20 +177,21 @@ fn parse(text: &str) -> Result<Vec<PathBuf>> {
     Ok(list.into_iter().map(PathBuf::from).collect())
 }
 
-/// An engine gives the root's absolute path, or has mounted something there: the latter is
-/// looked for when the overlay is made.
+/// What lies or is mounted there is looked for when the overlay is made.
 fn check_place(spec: &Spec) -> Result<()> {
     let path = spec.root.as_ref().map_or("", |root| &root.path);
-    let mut parts = Path::new(path).components();
-    if parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+    if path == PLACE {
         return Ok(());
     }
-    Err(Error::new("root.path must lie in the bundle, by a path from there").hint(NOT_OWN))
+    Err(Error::new(format!("root.path must be {PLACE:?}, not {path:?}")).hint(NOT_OWN))
 }
 
 /// The way out of a bundle that has its own root, and layers beside.
 pub const NOT_OWN: &str =
     "layers are for a bundle without files of its own; --lower adds to others";
+
+/// Why what is written lies elsewhere.
+pub const NOT_TO_CHANGE: &str = "that is a lower directory, which is not to change";
 
 /// A layer that comes again hides all of its first time.
 fn without_repeated(mut lowers: Vec<Lower>) -> Vec<Lower> {
@@ -200,13 +202,14 @@ fn without_repeated(mut lowers: Vec<Lower>) -> Vec<Lower> {
     lowers
 }
 
-/// The kernel refuses directories that lie in one another, by ELOOP.
+/// By their names. The kernel allows an upper directory in a lower one, which changes then.
 fn check_apart(dir: &Path, lowers: &[Lower]) -> Result<()> {
     for lower in lowers {
         if dir.starts_with(&lower.path) {
             let (dir, lower) = (dir.display(), lower.path.display());
-            return Err(Error::new(format!("--overlay-dir: {dir} lies in {lower}"))
-                .hint("that is a lower directory, which is not to change"));
+            return Err(
+                Error::new(format!("--overlay-dir: {dir} lies in {lower}")).hint(NOT_TO_CHANGE)
+            );
         }
         if lower.path.starts_with(dir) {
             let (dir, lower) = (dir.display(), lower.path.display());
@@ -263,7 +266,7 @@ mod tests {
         let (overlay, errors) = planned(&config("rootfs", ""), Some(wish.clone()));
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(paths(&overlay.unwrap()), ["/bundle/rootfs", "/a", "/b"]);
-        let text = config("rootfs", &layers(r#"["/x", "/y", "/x"]"#));
+        let text = config(PLACE, &layers(r#"["/x", "/y", "/x"]"#));
         let (overlay, errors) = planned(&text, Some(wish));
         assert_eq!(errors, Vec::<String>::new());
         let overlay = overlay.unwrap();
@@ -277,13 +280,15 @@ mod tests {
         let lower = |lower: &[String]| Wish { lower: lower.to_vec(), ..Wish::default() };
         let dir = |dir: &str| Wish { dir: Some(dir.into()), ..lower(&["/low/x".to_owned()]) };
         let none = || Some(Wish::default());
+        let asked = format!(r#""{ASKED}": "{{}}""#);
         for (root, annotations, wish, wanted) in [
-            ("rootfs", layers("x"), None, "is no JSON array"),
-            ("rootfs", layers("[]"), None, "names no directory"),
-            ("rootfs", layers(r#"["a"]"#), None, "\"a\" must be an absolute path"),
-            ("/rootfs", layers(r#"["/a"]"#), None, "root.path must lie in the bundle"),
-            ("../rootfs", layers(r#"["/a"]"#), none(), "root.path must lie in the bundle"),
-            ("rootfs", format!(r#""{ASKED}": "{{}}""#), None, "is the runtime's to write"),
+            (PLACE, layers("x"), None, "is no JSON array"),
+            (PLACE, layers("[]"), None, "names no directory"),
+            (PLACE, layers(r#"["a"]"#), None, "\"a\" must be an absolute path"),
+            ("/rootfs", layers(r#"["/a"]"#), None, "root.path must be \"run.pinnace.layers\""),
+            ("rootfs", layers(r#"["/a"]"#), none(), "root.path must be \"run.pinnace.layers\""),
+            ("rootfs", asked.clone(), None, "is the runtime's to write"),
+            (PLACE, asked + "," + &layers(r#"["/a"]"#), None, "is the runtime's to write"),
             ("rootfs", String::new(), Some(lower(&many)), "501 lower directories"),
             ("rootfs", String::new(), Some(dir("/bundle/rootfs/x")), "/bundle/rootfs/x lies in"),
             ("rootfs", String::new(), Some(dir("/low")), "/low/x lies in /low"),

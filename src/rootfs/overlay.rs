@@ -37,6 +37,9 @@ use std::path::Path;
 /// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
 const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
+/// Files that even the smallest tmpfs has room for: images have as many mount points and links.
+const LEAST_FILES: u64 = 1024;
+
 /// What a distribution may have set otherwise for the module, and what is meant here.
 ///
 /// `metacopy` and `redirect_dir` would believe attributes of files that come from an image. An
@@ -200,9 +203,14 @@ impl<'a> Making<'a> {
 
     /// Nobody ever walks into it, so its own mode and flags are the strictest.
     fn tmpfs(&self, size: Option<u64>) -> Result<OwnedFd> {
-        let size = size.map(|size| ("size".to_owned(), Some(size.to_string())));
-        let mode = ("mode".to_owned(), Some("0700".to_owned()));
-        let data = size.into_iter().chain([mode]).collect();
+        let option = |name: &str, value: String| (name.to_owned(), Some(value));
+        let mut data = vec![option("mode", "0700".into())];
+        if let Some(size) = size {
+            // An empty file takes no page, but memory of the kernel. So many, one for each page,
+            // tmpfs has without a size.
+            let files = (size / 4096).max(LEAST_FILES);
+            data.extend([option("size", size.to_string()), option("nr_inodes", files.to_string())]);
+        }
         let fs = FileSystem { kind: "tmpfs".into(), data, ..FileSystem::default() };
         mount::new(&fs, NOSUID | NODEV, self.plan.mount_label.as_deref())
     }
@@ -316,7 +324,11 @@ impl<'a> Making<'a> {
     fn explain(&self, error: Error) -> Error {
         match error.errno() {
             Some(Errno::LOOP) => error.hint("one of the directories lies in another"),
-            Some(Errno::INVAL) if error.parts().2.is_empty() => error.hint("dmesg(1) may tell why"),
+            Some(Errno::INVAL) if error.parts().2.is_empty() => error.hint(match self.in_userns {
+                // It hides what lies there (mount_namespaces(7), "locked").
+                true => "is something mounted below one of the directories? dmesg(1) may tell more",
+                false => "dmesg(1) may tell why",
+            }),
             _ => error,
         }
     }
