@@ -133,7 +133,7 @@ fn the_caller_has_the_last_word() {
     assert_eq!(process["user"], json!({"uid": 7, "gid": 8}));
     assert_eq!(process["env"], json!(["PATH=/p", "TERM=xterm"]));
     assert_eq!(process["terminal"], true);
-    assert_eq!(config["root"], json!({"path": "rootfs"}));
+    assert_eq!(config["root"], json!({"path": "run.pinnace.layers"}));
 }
 
 /// `pinnace spec` has the other program do it, with the store of root: one of the test's own is

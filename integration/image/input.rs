@@ -290,15 +290,15 @@ fn what_the_caller_has_is_not_overwritten() {
     fs::write(world.path("bundle/config.json"), "mine").unwrap();
     world.run("unpack layout bundle").fails_with("an existing file is not overwritten");
     assert_eq!(fs::read_to_string(world.path("bundle/config.json")).unwrap(), "mine");
-    assert!(!world.path("bundle/rootfs").exists());
+    assert!(!world.path("bundle/run.pinnace.layers").exists());
     fs::remove_file(world.path("bundle/config.json")).unwrap();
-    fs::create_dir(world.path("bundle/rootfs")).unwrap();
-    fs::write(world.path("bundle/rootfs/file"), "mine").unwrap();
-    world.run("unpack layout bundle").fails_with("make rootfs");
-    assert_eq!(fs::read_to_string(world.path("bundle/rootfs/file")).unwrap(), "mine");
+    fs::create_dir(world.path("bundle/run.pinnace.layers")).unwrap();
+    fs::write(world.path("bundle/run.pinnace.layers/file"), "mine").unwrap();
+    world.run("unpack layout bundle").fails_with("make run.pinnace.layers");
+    assert_eq!(fs::read_to_string(world.path("bundle/run.pinnace.layers/file")).unwrap(), "mine");
     // An error leaves what was there before.
-    fs::remove_file(world.path("bundle/rootfs/file")).unwrap();
+    fs::remove_file(world.path("bundle/run.pinnace.layers/file")).unwrap();
     fs::write(world.path("layout/index.json"), "").unwrap();
     world.run("unpack layout bundle").fails_with("index.json");
-    assert!(world.path("bundle/rootfs").is_dir());
+    assert!(world.path("bundle/run.pinnace.layers").is_dir());
 }

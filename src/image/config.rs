@@ -9,6 +9,9 @@ use std::path::Path;
 
 /// The annotation by which `pinnace` mounts layers: a JSON list of directories, the lowest first.
 pub const LAYERS: &str = "run.pinnace.layers";
+/// The root of a bundle that has its files.
+const ROOTFS: &str = "rootfs";
+
 /// The search path of a container whose image has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What the programs of images expect: podman's default.
@@ -43,6 +46,13 @@ const OBEYED: [&str; 14] = [
     "run.wasmedge.*",
     "nvidia.*",
 ];
+
+/// The name of a bundle's root. That of layers no image decides, so the runtime believes no list of
+/// layers beside another root.
+#[must_use]
+pub fn root_of(copy: bool) -> &'static str {
+    if copy { ROOTFS } else { LAYERS }
+}
 
 /// What the caller wants otherwise than the image.
 #[derive(Debug, Default)]
@@ -79,7 +89,7 @@ pub fn write(
         serde_json::from_str(&text).map_err(|error| Error::new(format!("template: {error}")))?;
     let config = &image.config;
     document["process"] = process(config, user, wishes)?;
-    document["root"] = json!({"path": "rootfs"});
+    document["root"] = json!({"path": root_of(layers.is_none())});
     // The container's id, which is what engines take, is not known yet: nor is a name.
     if let Some(object) = document.as_object_mut() {
         object.remove("hostname");

@@ -29,8 +29,6 @@ use std::path::{Path, PathBuf};
 
 /// The most layers of an overlay (`OVL_MAX_STACK` of the kernel).
 const LAYERS: usize = 500;
-/// The root of a bundle.
-const ROOTFS: &str = "rootfs";
 
 /// What `unpack` is asked for.
 #[derive(Debug)]
@@ -58,6 +56,7 @@ struct Bundle {
     path: PathBuf,
     dir: OwnedFd,
     root: OwnedFd,
+    root_name: &'static str,
     made: bool,
     made_root: bool,
     /// Where config.json comes, its name, and the one that it has before.
@@ -201,7 +200,19 @@ impl Bundle {
         let mut draft = OsString::from(".");
         draft.push(&name);
         draft.push(format!(".{}", std::process::id()));
-        Ok(Self { path, dir, root, made, made_root, config_dir, config: name, draft, config_path })
+        let root_name = config::root_of(wanted.copy);
+        Ok(Self {
+            path,
+            dir,
+            root,
+            root_name,
+            made,
+            made_root,
+            config_dir,
+            config: name,
+            draft,
+            config_path,
+        })
     }
 
     /// The directory, the name and the absolute path of a file that is not there yet.
@@ -237,7 +248,7 @@ impl Bundle {
         let at = || format!("bundle {}", self.path.display());
         remove(self.config_dir.as_fd(), self.draft.as_bytes(), 0).at(at)?;
         if self.made_root {
-            remove(self.dir.as_fd(), ROOTFS.as_bytes(), 0).at(at)?;
+            remove(self.dir.as_fd(), self.root_name.as_bytes(), 0).at(at)?;
         }
         if self.made {
             match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
@@ -252,13 +263,14 @@ impl Bundle {
 
 /// An empty directory for the root, and whether it was made.
 fn make_root(bundle: BorrowedFd<'_>, copy: bool) -> Result<(OwnedFd, bool)> {
-    let call = || "make rootfs".to_owned();
-    let made = match mkdirat(bundle, ROOTFS, Mode::from_raw_mode(0o755)) {
+    let name = config::root_of(copy);
+    let call = || format!("make {name}");
+    let made = match mkdirat(bundle, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
         Err(errno) => return Err(Error::os(call(), errno)),
     };
-    let root = openat(bundle, ROOTFS, tree::TO_READ, Mode::empty()).call(call)?;
+    let root = openat(bundle, name, tree::TO_READ, Mode::empty()).call(call)?;
     if !made && (copy || !list(root.as_fd()).call(call)?.is_empty()) {
         return Err(Error::os(call(), Errno::EXIST).hint("name a bundle that is not there yet"));
     }
