@@ -515,10 +515,12 @@ fn install_tells_where_the_program_will_be_found() {
     fs::create_dir_all(work.join("bin")).unwrap();
     fs::create_dir_all(work.join("docs")).unwrap();
     fs::create_dir_all(work.join("src")).unwrap();
-    for name in ["Cargo.toml", "Cargo.lock", "docs/pinnace.8"] {
-        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), work.join(name)).unwrap();
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["Cargo.toml", "Cargo.lock", "docs/pinnace.8", "docs/pinnace-image.8"] {
+        fs::copy(tree.join(name), work.join(name)).unwrap();
     }
     fs::copy(work.join("runtime"), work.join("bin/pinnace")).unwrap();
+    fs::copy(tree.join("bin/pinnace-image"), work.join("bin/pinnace-image")).unwrap();
     let install = |env: &[(&str, &str)]| {
         let call = Call::new("/bin/bash").args([work.join("hack/install")]);
         env.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
@@ -529,7 +531,12 @@ fn install_tells_where_the_program_will_be_found() {
     out.ok();
     assert!(out.stderr.contains(&format!("installed: {to}/usr/sbin/pinnace")), "{out:?}");
     assert!(!out.stderr.contains("podman"), "{out:?}");
-    for file in ["sbin/pinnace", "share/man/man8/pinnace.8"] {
+    for file in [
+        "sbin/pinnace",
+        "sbin/pinnace-image",
+        "share/man/man8/pinnace.8",
+        "share/man/man8/pinnace-image.8",
+    ] {
         assert!(Path::new(to).join("usr").join(file).exists(), "{file}");
     }
     let out = install(&[("PREFIX", "relative")]);

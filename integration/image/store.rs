@@ -270,6 +270,12 @@ fn a_large_layer_needs_little_memory_and_is_no_secret() {
     let kilobytes: u64 = out.ok().trim().parse().unwrap();
     assert!(kilobytes < 32_768, "{kilobytes} kB");
     assert_eq!(out.stderr, "");
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        // Past libtest's capture, where hack/test counts it.
+        use std::io::Write as _;
+        std::io::stderr().write_all(b"skipped: script(1) makes the terminal\n").unwrap();
+        return;
+    }
     fs::remove_dir_all(world.path("store")).unwrap();
     let line = format!("{} unpack --store store layout other", super::world::program().display());
     let mut command = std::process::Command::new("/usr/bin/script");
