@@ -34,9 +34,13 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
         status = container.status()?;
         if status == Status::Paused {
             // Nobody else is kept from deleting it meanwhile.
-            let thawed = container
-                .own_cgroup()
-                .and_then(|cgroup| cgroup.thaw().and_then(|()| cgroup.must_run()));
+            let thawed = container.own_cgroup().and_then(|cgroup| {
+                // Asked first: what cannot be known then has changed nothing.
+                match cgroup.must_run() {
+                    Err(error) if error.errno().is_some() => Err(error),
+                    above => cgroup.thaw().and(above),
+                }
+            });
             return thawed.map_err(|error| serve::look_again(error, id, container.record.init));
         }
     }
