@@ -16,6 +16,18 @@ fn unpacked(layers: &[Vec<u8>]) -> World {
     world
 }
 
+/// `umoci insert` writes neither padding behind the last file nor an end; Go's readers take that.
+#[test]
+fn an_archive_may_end_with_the_last_byte_of_its_last_file() {
+    let whole = Tar::new().dir("www").file("www/index.html", "hello\n").end();
+    // Two headers, then nothing but the content, part of its padding, all, half of the end.
+    for length in [1024 + 6, 1024 + 100, 1024 + 512, 1024 + 1024] {
+        let world = unpacked(&[whole[..length].to_vec()]);
+        let file = world.layer(0).join("www/index.html");
+        assert_eq!(fs::read_to_string(file).unwrap(), "hello\n", "{length}");
+    }
+}
+
 #[test]
 fn every_kind_of_entry_is_what_it_says() {
     let long = "long/".to_owned() + &"n".repeat(150);

@@ -166,19 +166,30 @@ impl<B: Bytes> Archive<B> {
         self.source
     }
 
+    /// Goes behind the content. The last one may lack its padding: `umoci insert` ends there.
     fn skip(&mut self) -> Result<()> {
-        let mut over = self.left + self.padding;
+        let (left, padding) = (self.left, self.padding);
         (self.left, self.padding) = (0, 0);
+        if self.pass(left)? < left {
+            return Err(truncated());
+        }
+        self.pass(padding)?;
+        Ok(())
+    }
+
+    /// Passes `count` bytes over; less at the end.
+    fn pass(&mut self, count: u64) -> Result<u64> {
+        let mut over = count;
         while over > 0 {
             let some = self.source.fill()?.len();
             if some == 0 {
-                return Err(truncated());
+                break;
             }
             let some = some.min(usize::try_from(over).unwrap_or(usize::MAX));
             self.source.consume(some);
             over -= some as u64;
         }
-        Ok(())
+        Ok(count - over)
     }
 
     /// The next header. Layers that umoci 0.4 makes have no end but that of the file.
