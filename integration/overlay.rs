@@ -114,7 +114,7 @@ fn text(path: &Path) -> &str {
 }
 
 const WRITE: &str = "set -e; echo new > /new; echo changed > /etc/old; rm /etc/gone; \
-    chmod 700 /tmp; chown 7 /bin; mkdir -p /a/b; mv /etc/moved /a/b; mknod /fifo p; ln -s x /tmp/y; \
+    chmod 700 /tmp; chown 7 /bin; mkdir -p /a/b; mv /etc/moved /a/b; mknod /fifo p; busybox ln -s x /tmp/y; \
     cat /new /etc/old /a/b/moved; ls /etc";
 
 fn written() -> Bundle {

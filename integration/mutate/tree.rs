@@ -62,7 +62,7 @@ impl Tree {
         let mut cargo = self.cargo("build");
         cargo.args(["--bin", "pinnace", "--target"]);
         cargo.arg(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
-        executables(cargo)?.remove("pinnace").context("cargo built no program")
+        executables(cargo, false)?.remove("pinnace").context("cargo built no program")
     }
 
     /// Builds test programs without privilege: those named, or all. By the names of their targets.
@@ -75,12 +75,12 @@ impl Tree {
                 name => cargo.args(["--test", name]),
             };
         }
-        executables(cargo)
+        executables(cargo, true)
     }
 }
 
-/// Runs cargo; the programs that it has built, by the names of their targets.
-fn executables(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>> {
+/// Runs cargo; the programs or the tests that it has built, by the names of their targets.
+fn executables(mut cargo: Command, tests: bool) -> Result<BTreeMap<String, PathBuf>> {
     let output =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
     if !output.status.success() {
@@ -93,8 +93,10 @@ fn executables(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>> {
         let message: serde_json::Value = serde_json::from_str(line)?;
         if let (Some(name), Some(program)) =
             (message["target"]["name"].as_str(), message["executable"].as_str())
-            // The library's tests have its name, and so has the program.
-            && (message["profile"]["test"] == false || message["target"]["kind"][0] != "bin")
+            // The library's tests have its name, and so has the program. Cargo builds programs beside
+            // tests, which are none.
+            && message["profile"]["test"] == tests
+            && (message["target"]["kind"][0] != "bin" || !tests)
         {
             found.insert(name.to_owned(), PathBuf::from(program));
         }
