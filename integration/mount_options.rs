@@ -67,7 +67,10 @@ impl Tree {
             fs::create_dir_all(&dir).unwrap();
             mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), None).unwrap();
             fs::create_dir(dir.join("sub")).unwrap();
-            fs::write(dir.join("f"), "f").unwrap();
+            // By a program of its own: a process that another test makes meanwhile would hold our
+            // descriptor until it executes, and a mount with a writer does not become read-only.
+            let write = Call::new("/bin/sh").args(["-c", "printf f >\"$0\""]).args([dir.join("f")]);
+            write.run().ok();
         }
         for dir in [tree.path(), tree.path().join("sub")] {
             rustix::mount::mount_remount(&dir, MountFlags::BIND | flags, "").unwrap();
