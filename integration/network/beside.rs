@@ -58,15 +58,24 @@ fn another_firewall_is_told_of_or_asked_to_let_pass() {
     }
 }
 
+/// The runtimes that are here, ours among them.
+fn runtimes() -> Vec<&'static str> {
+    let all = ["/usr/sbin/runc", "/usr/bin/crun", runtime().path.to_str().unwrap()];
+    let is_here = |program: &&str| {
+        let exists = Path::new(program).exists();
+        if !exists {
+            crate::harness::lacks(program);
+        }
+        exists
+    };
+    all.into_iter().filter(is_here).collect()
+}
+
 /// `spec` writes what any runtime understands.
 #[test]
 fn the_same_bundle_under_other_runtimes() {
     needs_networks!();
-    for program in ["/usr/sbin/runc", "/usr/bin/crun", runtime().path.to_str().unwrap()] {
-        if !Path::new(program).exists() {
-            crate::harness::lacks(program);
-            continue;
-        }
+    for program in runtimes() {
         let world = World::new();
         // crun refuses a hybrid hierarchy.
         world.host.call("/bin/umount /sys/fs/cgroup/unified").run();
@@ -171,11 +180,7 @@ fn podmans_network_works_at_the_same_time() {
 #[test]
 fn a_runtime_that_is_killed_in_a_hook_leaves_what_prune_removes() {
     needs_networks!();
-    for program in ["/usr/sbin/runc", "/usr/bin/crun", runtime().path.to_str().unwrap()] {
-        if !Path::new(program).exists() {
-            crate::harness::lacks(program);
-            continue;
-        }
+    for program in runtimes() {
         let world = World::new();
         world.host.call("/bin/umount /sys/fs/cgroup/unified").run();
         let own = runtime().path.to_str().unwrap();

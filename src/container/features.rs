@@ -70,7 +70,7 @@ pub fn features() -> Result<Value> {
         "potentiallyUnsafeConfigAnnotations": [
             "org.systemd.property.",
             plan::process::KEEP_GROUPS,
-            plan::overlay::LAYERS,
+            spec::LAYERS,
         ],
     }))
 }

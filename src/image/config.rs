@@ -3,12 +3,10 @@
 use super::documents::{Config, Image};
 use super::users::User;
 use crate::error::{Error, Result};
-use crate::spec::template;
+use crate::spec::{LAYERS, template};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The annotation by which `pinnace` mounts layers: a JSON list of directories, the lowest first.
-pub const LAYERS: &str = "run.pinnace.layers";
 /// The root of a bundle that has its files.
 const ROOTFS: &str = "rootfs";
 

@@ -301,17 +301,10 @@ pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    // `ip -d link`, `ip address` and `ip route` show what the kernel makes of these bytes in the
+    // tests of networks.
     use super::*;
-
-    /// The bytes after the header, sixteen a line. `ip -d link`, `ip address` and `ip route`
-    /// show what the kernel makes of them in the tests of networks.
-    #[track_caller]
-    fn golden(request: &Request, wanted: &[&str]) {
-        let line =
-            |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let lines: Vec<_> = request.body().chunks(16).map(line).collect();
-        assert_eq!(lines, wanted);
-    }
+    use crate::net::netlink::golden;
 
     #[test]
     fn a_bridge() {

@@ -439,6 +439,15 @@ pub fn fuzz(bytes: &[u8]) {
     Attributes(bytes).for_each(drop);
 }
 
+/// Compares the bytes after the header, sixteen a line.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn golden(request: &Request, wanted: &[&str]) {
+    let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: Vec<_> = request.body().chunks(16).map(line).collect();
+    assert_eq!(lines, wanted);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,13 +10,11 @@ use super::mounts::Maps;
 use super::rootfs::{Rootfs, user_namespace};
 use super::{Findings, Kind, Namespaces, Options};
 use crate::error::{Error, Result};
-use crate::spec::{Linux, Spec};
+use crate::spec::{LAYERS, Linux, Spec};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The annotation with the layers of an image: a JSON array of directories, the lowest first.
-pub const LAYERS: &str = "run.pinnace.layers";
 /// The `root.path` of a bundle whose root is layers. That nothing lies there is not enough: of an
 /// image without files, umoci makes an empty `rootfs`, and annotations of the image's labels.
 pub const PLACE: &str = LAYERS;

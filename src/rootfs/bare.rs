@@ -47,7 +47,7 @@ const STEPS_UP: usize = 256;
 /// More than any kernel mounts there; a copy of that many costs nothing.
 const FEW: u32 = 8;
 /// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
-const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
+pub(super) const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 impl Bare {
     /// Finds one. `None` where the kernel has none for us: then the host's

@@ -10,6 +10,7 @@
 //! must be in the mount namespace of who makes it: that is the child's own, or a copy of the
 //! parent's that is given up at once.
 
+use super::bare::FIRST_USER_NAMESPACE;
 use super::bind::Tree;
 use super::host::in_a_copy;
 use super::sources::{NO_ROOT, idmap_file};
@@ -33,9 +34,6 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir};
 use std::ffi::CStr;
 use std::path::Path;
-
-/// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
-const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 /// Files that even the smallest tmpfs has room for: images have as many mount points and links.
 const LEAST_FILES: u64 = 1024;

@@ -33,6 +33,10 @@ use std::marker::PhantomData;
 /// The version of the runtime-spec that this runtime implements, and reports.
 pub const OCI_VERSION: &str = "1.3.0";
 
+/// The annotation with the layers of an image, a JSON array of directories, the lowest first. It
+/// is also the `root.path` beside it: `pinnace-image` writes both, `pinnace` believes both alone.
+pub const LAYERS: &str = "run.pinnace.layers";
+
 /// The whole of `config.json` (config.md).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -319,18 +319,10 @@ pub(super) fn rule(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::netlink::golden;
     use crate::net::nft::element::{Element, network, ports};
     use crate::net::nft::{NFT_MSG_NEWSETELEM, messages};
     use crate::plan::network::{Publish, Subnet};
-
-    /// The bytes after the header, sixteen a line.
-    #[track_caller]
-    fn golden(request: &Request, wanted: &[&str]) {
-        let line =
-            |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let lines: Vec<_> = request.body().chunks(16).map(line).collect();
-        assert_eq!(lines, wanted);
-    }
 
     fn one(elements: &[Element], set: &str) -> Request {
         let of_set: Vec<_> =
