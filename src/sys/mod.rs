@@ -24,5 +24,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod start;
+#[cfg(no_unwind)]
+mod unwind;
 pub mod userfault;
 pub mod userns;
