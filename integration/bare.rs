@@ -5,6 +5,7 @@
 use crate::harness::{Bundle, Call, Container, Lacks, Output, is_pinnace, json, needs, runtime};
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Where the mount namespace comes from.
@@ -323,8 +324,8 @@ fn what_needs_the_hosts_mounts_gets_a_copy() {
         let trace = traced_run(Way::Any, Bundle::new(["true"]).set(&hook, json!("/bin/true")));
         assert!(!has_bare(&trace) || !copies(&trace), "{hook}");
     }
-    let mapped = Bundle::new(["true"]).user_namespace();
-    assert!(copies(&traced_run(Way::Any, mapped)), "user namespace");
+    let mapped = traced_run(Way::Any, Bundle::new(["true"]).user_namespace());
+    assert!(!has_bare(&mapped) || !copies(&mapped), "user namespace");
     // Its layers are paths of the host.
     let bundle = Bundle::new(["cat", "/over/file"]);
     let dir = bundle.dir().to_str().unwrap().to_owned();
@@ -344,18 +345,22 @@ fn hooks_find_the_root_at_its_path() {
     let inside = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
         nsenter --mount=/proc/$pid/ns/mnt test -x ROOT/bin/busybox && echo found >> LOG";
     let own = "cat /proc/self/mountinfo | grep -q ' ROOT ' && echo found >> LOG";
-    for (kind, script) in
-        [("prestart", inside), ("createRuntime", inside), ("createContainer", own)]
+    let hooks = [("prestart", inside), ("createRuntime", inside), ("createContainer", own)];
+    for ((kind, script), mapped) in hooks.into_iter().flat_map(|hook| [(hook, false), (hook, true)])
     {
         let bundle = Bundle::new(["true"]);
+        let bundle = if mapped { bundle.user_namespace() } else { bundle };
         let log = bundle.dir().join("log");
+        // Root of the user namespace is nobody here.
+        fs::write(&log, "").unwrap();
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).unwrap();
         let script = script
             .replace("ROOT", bundle.rootfs("").to_str().unwrap().trim_end_matches('/'))
             .replace("LOG", log.to_str().unwrap());
         let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
         let c = bundle.set(&format!("/hooks/{kind}/-"), hook).container();
         c.run().ok();
-        assert_eq!(fs::read_to_string(log).unwrap_or_default(), "found\n", "{kind}");
+        assert_eq!(fs::read_to_string(log).unwrap_or_default(), "found\n", "{kind}, {mapped}");
     }
 }
 

@@ -357,6 +357,58 @@ fn with_a_user_namespace_a_bind_keeps_the_flags_that_no_option_names() {
     }
 }
 
+/// Who has CAP_SYS_ADMIN in the container's user namespace changes its mounts, but not what the
+/// host has set or laid upon them (mount_namespaces(7), "Restrictions on mount namespaces").
+#[test]
+fn what_the_host_has_set_a_user_namespace_cannot_clear() {
+    const SCRIPT: &str = "mount -o remount,bind none /m && echo cleared; \
+        mount -o remount,bind none /m/sub 2>/dev/null && echo cleared; \
+        umount /m/sub && echo bared; cat /proc/self/mountinfo";
+    for (flag, word) in [
+        (MountFlags::RDONLY, "ro"),
+        (MountFlags::NOSUID, "nosuid"),
+        (MountFlags::NODEV, "nodev"),
+        (MountFlags::NOEXEC, "noexec"),
+    ] {
+        for bind in ["bind", "rbind"] {
+            let tree = Tree::new(flag);
+            let bundle = Bundle::sh(SCRIPT).user_namespace().capability("CAP_SYS_ADMIN");
+            let source = if bind == "bind" { tree.path().join("sub") } else { tree.path() };
+            let out = bundle.bind(&source, "/m", &[bind, "rprivate"]).run();
+            deviates!("crun", "its binds are made outside of the user namespace: cleared");
+            mount_at(&out, "/m").shows(word);
+            assert!(!out.ok().contains("cleared"), "{word}, {bind}: {out:?}");
+            assert!(!out.ok().contains("bared"), "{word}, {bind}: {out:?}");
+        }
+    }
+}
+
+/// The same of the mount that the root filesystem lies on, and with hooks that want the host's
+/// mounts.
+#[test]
+fn what_the_host_has_set_on_the_root_a_user_namespace_cannot_clear() {
+    let script = "mount -o remount,bind none / && echo cleared; cat /proc/self/mountinfo";
+    let host = "set -e; runtime=$1 state=$2 bundle=$3 id=$4; \
+        mount --bind \"$bundle/rootfs\" \"$bundle/rootfs\"; \
+        mount -o remount,bind,nosuid,nodev \"$bundle/rootfs\"; \
+        exec \"$runtime\" --root \"$state\" run --bundle \"$bundle\" \"$id\"";
+    for hook in [false, true] {
+        let mut bundle = Bundle::sh(script).user_namespace().capability("CAP_SYS_ADMIN");
+        if hook {
+            bundle = bundle.set("/hooks", json!({"createContainer": [{"path": "/bin/true"}]}));
+        }
+        let c = bundle.container();
+        let out = Call::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sh", "-c", host, "sh"])
+            .args([runtime().path.as_os_str(), c.root().as_os_str()])
+            .args([c.bundle.path().as_os_str()])
+            .args([&c.id])
+            .run();
+        mount_at(&out, "/").shows("nosuid nodev");
+        assert!(!out.ok().contains("cleared"), "{out:?}");
+    }
+}
+
 /// The runtime itself in a user namespace, where the host's flags are locked.
 #[test]
 fn flags_that_are_locked_stay_and_do_no_harm() {

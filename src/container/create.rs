@@ -479,31 +479,39 @@ fn give_birth(
     let view = cgroup_view(&record.cgroup);
     let proc = lsm::open_proc()?;
     let context = rootfs::Context { proc: Some(proc.as_fd()), ..context(work, view.as_ref()) };
-    let sources = rootfs::open(&plan.rootfs, &context)?;
+    let mut sources = rootfs::open(&plan.rootfs, &context)?;
     if !plan.rootfs.mount_namespace {
         record.tree = sources.mount_id()?;
         dir.save(record)?;
     }
     let room = sources.room;
-    let bare = bare(work, &sources, proc.as_fd());
+    let mut bare = bare(work, &sources, proc.as_fd());
     let late = late(work, record);
+    let (cgroup, doors) = (place(work, record)?, record.cgroup.doors());
+    let waits = waits(work, record, &outside(work, record.rdt.as_ref()))?;
+    let hook_env = hooks::environment(&plan.hooks.create_container);
+    // No path of the host's is good from here until the process is made.
+    let back = match plan.rootfs.user_namespace {
+        true => sources.lay(&plan.rootfs, bare.take(), proc.as_fd())?,
+        false => None,
+    };
     // The child makes these itself, once it is in its cgroup or the bare one.
     let special = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
-    let special = if bare.is_some() { special | Kind::Mount.flag().0 } else { special };
+    let begins = if bare.is_some() || back.is_some() { Kind::Mount.flag().0 } else { 0 };
     let clocks = plan
         .namespaces
         .creates(Kind::Time)
         .then_some(Clocks { proc: proc.as_fd(), offsets: &plan.time_offsets });
     let joins_user = plan.namespaces.joins(Kind::User);
     let birth = Birth {
-        create: Namespaces(plan.namespaces.flags().0 & !late.0 & !special),
+        create: Namespaces(plan.namespaces.flags().0 & !late.0 & !special & !begins),
         join: &work.join,
-        cgroup: place(work, record)?,
+        cgroup,
         doors: &[],
         clocks: clocks.filter(|_| joins_user),
+        back: back.as_ref(),
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
-    let waits = waits(work, record, &outside(work, record.rdt.as_ref()))?;
     let shared = Shared {
         waits,
         forks: false,
@@ -520,17 +528,21 @@ fn give_birth(
         sources,
         context,
         bare,
+        is_laid: back.is_some(),
         join: joins_itself.then_some(&work.join),
         late,
         clocks: clocks.filter(|_| !joins_user),
-        doors: record.cgroup.doors(),
+        doors,
         start,
         keyring: record.keyring_name.as_deref(),
         no_pivot: work.settings.no_pivot,
-        hook_env: hooks::environment(&plan.hooks.create_container),
+        hook_env,
     };
-    made.process =
-        Some(NewProcess::spawn(&birth, waits, patience, |wire| first::main(init, wire))?);
+    let born = NewProcess::spawn(&birth, waits, patience, |wire| first::main(init, wire));
+    if let (Err(_), Some(back)) = (&born, &back) {
+        back.go().call(|| "setns back to our own mount namespace".into())?;
+    }
+    made.process = Some(born?);
     room.give_back()
 }
 

@@ -307,7 +307,7 @@ fn make(
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
     let create = Namespaces::default();
-    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None };
+    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None, back: None };
     let shared = |waits: bool| Shared {
         waits,
         forks: outside.forks,

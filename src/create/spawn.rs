@@ -8,6 +8,7 @@ use crate::namespaces::{self, Clocks, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::file::read_short;
+use crate::sys::namespace::WayBack;
 use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now, stat_fields};
 use crate::sys::seccomp::may_deny;
 use crate::sys::start::hide_command_line;
@@ -35,6 +36,8 @@ pub struct Birth<'a> {
     /// A new time namespace that the joined user namespace will own: only the middle process
     /// can open the file for its offsets before it joins.
     pub clocks: Option<Clocks<'a>>,
+    /// From the mount namespace that the new process begins in: its maker goes back.
+    pub back: Option<&'a WayBack>,
 }
 
 impl Birth<'_> {
@@ -63,7 +66,10 @@ pub fn spawn(
     }
     let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, ..CloneArgs::default() };
     match make(args).map_err(|errno| explain(errno, birth))? {
-        Some(made) => Ok((made, parent)),
+        Some(made) => {
+            go_back(birth, Some(&made))?;
+            Ok((made, parent))
+        }
         None => {
             drop(parent);
             if let Err(error) = enter_cgroups(birth.doors) {
@@ -91,6 +97,7 @@ fn spawn_by_middle(
         middle_main(birth, child, &note, body);
     };
     drop(child);
+    go_back(birth, Some(&middle))?;
     let error = match hear(&parent, &middle) {
         Ok(Some(ToParent::Spawned(child))) => match reap(&middle) {
             Ok(()) => return Ok((child, parent)),
@@ -131,6 +138,15 @@ fn make(args: CloneArgs<'_>) -> rustix::io::Result<Option<Child>> {
         (Err(errno), Some(cgroup)) if may_deny(errno) => make_and_move(args, cgroup),
         (made, _) => made,
     }
+}
+
+/// In the maker: the way back, whatever it has made.
+fn go_back(birth: &Birth<'_>, made: Option<&Child>) -> Result<()> {
+    let Some(back) = birth.back else { return Ok(()) };
+    back.go().call(|| "setns back to our own mount namespace".into()).map_err(|error| {
+        let ended = made.map_or(Ok(()), end);
+        error.and(ended)
+    })
 }
 
 /// Makes the process outside of its cgroup. It waits until we have moved it in there.

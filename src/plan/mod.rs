@@ -108,8 +108,7 @@ impl Plan {
     pub fn needs_host_mounts(&self) -> bool {
         let hooks = &self.hooks;
         let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        self.namespaces.has(Kind::User)
-            || !early.iter().all(|list| list.iter().all(Hook::is_own))
+        !early.iter().all(|list| list.iter().all(Hook::is_own))
             || self.rootfs.mounts.iter().any(Mount::needs_host_paths)
     }
 }

@@ -22,20 +22,19 @@ use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::file::{Magic, is_on};
 use crate::sys::namespace::{
-    has_root_of_type, join, next_mount_namespace, owner_of, previous_mount_namespace,
+    WayBack, has_root_of_type, join, next_mount_namespace, owner_of, previous_mount_namespace,
 };
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, makedev, openat, statat};
 use rustix::io::Errno;
-use rustix::process::{chroot, fchdir};
 
 /// A bare mount namespace.
 #[derive(Debug)]
 pub struct Bare {
     file: OwnedFd,
-    /// The runtime's own, if `file` was not made for us alone: to go back to.
-    host: Option<OwnedFd>,
+    /// To the runtime's own, if `file` was not made for us alone.
+    back: Option<WayBack>,
 }
 
 /// From our own mount namespace to the first there is hardly a step for an engine
@@ -54,17 +53,17 @@ impl Bare {
     /// mounts are copied.
     pub fn find(proc: BorrowedFd<'_>) -> Option<Self> {
         if let Ok(file) = mount::namespace_of_root() {
-            return Some(Self { file, host: None });
+            return Some(Self { file, back: None });
         }
-        let host = super::host::mount_namespace(proc).ok()?;
-        let file = match by_id(host.as_fd()) {
+        let back = WayBack::note(proc).ok()?;
+        let file = match by_id(back.namespace()) {
             Ok(Some(file)) => file,
             // Neither no answer nor another one means that the thread has none.
             Ok(None) | Err(_) => of_devtmpfs(proc).ok()??,
         };
         let owner = owner_of(file.as_fd()).ok()?;
         let is_first = fstat(owner).ok()?.st_ino == FIRST_USER_NAMESPACE;
-        is_first.then_some(Self { file, host: Some(host) })
+        is_first.then_some(Self { file, back: Some(back) })
     }
 
     /// In init, which has no mount namespace of its own yet: begins in the bare
@@ -74,11 +73,11 @@ impl Bare {
     /// # Errors
     /// Those of unshare(2); of setns(2), on the way back.
     pub fn enter(self) -> Result<bool> {
-        let entered = match &self.host {
+        let entered = match &self.back {
             None => join(self.file.as_fd(), Kind::Mount.flag()).is_ok(),
-            Some(host) => enter_devtmpfs(self.file.as_fd(), host.as_fd())?,
+            Some(back) => enter_devtmpfs(self.file.as_fd(), back)?,
         };
-        if !(entered && self.host.is_none()) {
+        if !(entered && self.back.is_none()) {
             unshare(Kind::Mount.flag())
                 .call(|| "linux.namespaces: unshare the mount namespace".into())?;
         }
@@ -87,18 +86,14 @@ impl Bare {
 }
 
 /// Enters the kernel's own one. What turns out to be another is left again.
-fn enter_devtmpfs(file: BorrowedFd<'_>, host: BorrowedFd<'_>) -> Result<bool> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, "/", flags, Mode::empty()).call(|| "open /".into())?;
+fn enter_devtmpfs(file: BorrowedFd<'_>, back: &WayBack) -> Result<bool> {
     if join(file, Kind::Mount.flag()).is_err() {
         return Ok(false);
     }
     if is_devtmpfs().unwrap_or(false) {
         return Ok(true);
     }
-    join(host, Kind::Mount.flag()).call(|| "setns to the host's mount namespace".into())?;
-    fchdir(&root).call(|| "fchdir".into())?;
-    chroot(".").call(|| "chroot".into())?;
+    super::host::go_back(back)?;
     Ok(false)
 }
 

@@ -4,7 +4,7 @@ use super::bind::{Source, Tree};
 use super::host::Host;
 use super::root::{Found, Links, Node, Root};
 use super::sources::{Sources, clone_root, root_change};
-use super::{Context, bind, cgroup, devices, filesystem, mount, overlay};
+use super::{Context, bind, cgroup, devices, filesystem, host, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Kind, Mount};
@@ -13,7 +13,6 @@ use crate::sys::mount::Change;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, readlinkat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::umask;
 use std::ffi::CStr;
 
@@ -23,20 +22,25 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
     // Modes are those of the configuration.
     umask(Mode::empty());
     if plan.mount_namespace && context.is_copy {
-        // First, or our mounts reach the host; a slave, not private, so that the
-        // host's unmounts reach us and we pin nothing of it.
-        let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        mount_change("/", flags).call(|| "make / rslave".into())?;
+        // First, or our mounts reach the host.
+        host::make_slave()?;
     }
     let host = match (sources.host.take(), context.proc) {
         (Some(namespace), Some(proc)) => Some(Host::new(namespace, proc)?),
         _ => None,
     };
+    let locks = sources.locks.take();
+    if let Some(locks) = &locks {
+        locks.take_early(&mut sources)?;
+    }
     let mut root = attach_root(plan, &mut sources, context)?;
     root.scarce = sources.room.is_made();
     for (index, mount) in plan.mounts.iter().enumerate() {
         if let Some(host) = &host {
             take_in_turn(plan, index, &mut sources, host)?;
+        }
+        if let (Some(locks), Some(taken)) = (&locks, sources.mounts.get_mut(index)) {
+            locks.take_for(mount, taken).at(|| mount.field())?;
         }
         make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
     }
@@ -209,6 +213,10 @@ fn bind_mount(
     mount::attach_as(fd, target.fd.as_fd(), || {
         format!("bind {} on {}", bind.source.display(), mount.destination)
     })?;
+    if plan.user_namespace {
+        // Where a mount namespace of another owner is copied, nothing stays shared.
+        propagate(mount, fd)?;
+    }
     if tree.unchanged {
         bind::settle(plan, mount, bind, idmap, flags, |changes| {
             changes.iter().try_for_each(|change| mount::change(fd, change))
@@ -224,6 +232,10 @@ pub(super) fn change_attached(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
             mount::change(fd, &Change { attributes, recursive, ..Change::default() })?;
         }
     }
+    propagate(mount, fd)
+}
+
+fn propagate(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
     for propagation in &mount.propagation {
         let recursive = propagation.reach == Reach::All;
         let change = Change { propagation: propagation.flag, recursive, ..Change::default() };

@@ -8,67 +8,71 @@
 
 use crate::error::{Context as _, Result};
 use crate::plan::namespaces::Kind;
-use crate::sys::namespace::join;
+use crate::sys::namespace::{WayBack, join, own_mount_namespace};
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{chroot, fchdir};
 
 /// The way there and back.
 #[derive(Debug)]
 pub(super) struct Host {
     host: OwnedFd,
-    own: OwnedFd,
-    /// setns(2) ends in whatever lies upon the root of a mount namespace.
-    root: OwnedFd,
+    own: WayBack,
 }
 
 /// The mount namespace that we are in.
 pub(super) fn mount_namespace(proc: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    openat(proc, "self/ns/mnt", flags, Mode::empty()).call(|| "open /proc/self/ns/mnt".into())
+    own_mount_namespace(proc).call(|| "open /proc/self/ns/mnt".into())
+}
+
+/// The way back to where we are.
+pub(super) fn way_back(proc: BorrowedFd<'_>) -> Result<WayBack> {
+    WayBack::note(proc).call(|| "open the root, the working directory and /proc/self/ns/mnt".into())
+}
+
+/// Goes back.
+pub(super) fn go_back(way: &WayBack) -> Result<()> {
+    way.go().call(|| "setns back to our own mount namespace".into())
+}
+
+/// Makes a copy of the mount namespace that we are in. What is mounted in it from here on
+/// nobody else sees.
+pub(super) fn enter_copy() -> Result<()> {
+    unshare(Kind::Mount.flag()).call(|| "unshare the mount namespace".into())?;
+    make_slave()
+}
+
+/// Our mounts do not reach the host; a slave, not private, so that the host's unmounts reach
+/// us and we pin nothing of it.
+pub(super) fn make_slave() -> Result<()> {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", slave).call(|| "make / rslave".into())
 }
 
 impl Host {
     /// From a namespace in which nothing has been mounted yet.
     pub(super) fn new(host: OwnedFd, proc: BorrowedFd<'_>) -> Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, "/", flags, Mode::empty()).call(|| "open /".into())?;
-        Ok(Self { host, own: mount_namespace(proc)?, root })
+        Ok(Self { host, own: way_back(proc)? })
     }
 
     /// Does something in the runtime's mount namespace; nothing if a security module
-    /// forbids setns(2), so that ours is a copy. The working directory is the root
-    /// afterwards.
+    /// forbids setns(2), so that ours is a copy.
     pub(super) fn visit(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         match join(self.host.as_fd(), Kind::Mount.flag()) {
             Err(Errno::PERM) => return Ok(()),
             joined => joined.call(|| "setns to the host's mount namespace".into())?,
         }
         let done = work();
-        join(self.own.as_fd(), Kind::Mount.flag())
-            .call(|| "setns to the container's mount namespace".into())?;
-        fchdir(&self.root).call(|| "fchdir".into())?;
-        chroot(".").call(|| "chroot".into())?;
+        go_back(&self.own)?;
         done
     }
 }
 
-/// Does something in a copy of the mount namespace that we are in, which ends with it: what is
-/// mounted there nobody else sees. The working directory stays.
+/// Does something in a copy of the mount namespace that we are in, which ends with it.
 pub(super) fn in_a_copy<T>(proc: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let own = mount_namespace(proc)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path| openat(CWD, path, flags, Mode::empty()).call(|| format!("open {path}"));
-    let (root, here) = (open("/")?, open(".")?);
-    unshare(Kind::Mount.flag()).call(|| "unshare the mount namespace".into())?;
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    let done = mount_change("/", slave).call(|| "make / rslave".into()).and_then(|()| work());
-    join(own.as_fd(), Kind::Mount.flag()).call(|| "setns to our own mount namespace".into())?;
-    fchdir(&root).call(|| "fchdir".into())?;
-    chroot(".").call(|| "chroot".into())?;
-    fchdir(&here).call(|| "fchdir back".into())?;
+    let way = way_back(proc)?;
+    let done = enter_copy().and_then(|()| work());
+    go_back(&way)?;
     done
 }

@@ -22,6 +22,7 @@ mod finish;
 mod held;
 mod host;
 mod inside;
+mod locks;
 mod look;
 mod mask;
 mod mount;

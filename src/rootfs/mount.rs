@@ -75,6 +75,15 @@ pub(super) fn attach_at(tree: BorrowedFd<'_>, path: &Path) -> rustix::io::Result
     move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
+/// Attaches a detached mount to what has this name in `dir`.
+pub(super) fn attach_at_name(
+    tree: BorrowedFd<'_>,
+    dir: BorrowedFd<'_>,
+    name: &str,
+) -> rustix::io::Result<()> {
+    move_mount(tree, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 /// A detached copy of the mounts at `path`.
 pub(super) fn clone_path(
     path: &Path,

@@ -2,6 +2,7 @@
 
 use super::bind::{self, Source, Tree};
 use super::inside::Inside;
+use super::locks::Locks;
 use super::nodes::{self, Nodes};
 use super::room::Room;
 use super::{Context, host, mount, overlay};
@@ -35,6 +36,10 @@ pub struct Sources {
     pub(super) nodes: Option<Nodes>,
     /// The runtime's mount namespace, if the child takes some of them from there.
     pub(super) host: Option<OwnedFd>,
+    /// Where the trees were laid, if the child is to take them from there.
+    pub(super) locks: Option<Locks>,
+    /// Whether nothing else of the host is there.
+    pub(super) is_bare: bool,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
     /// The descriptors' room, to be given back by parent and child.
@@ -56,7 +61,7 @@ pub(super) struct Taken {
     /// Whether the child takes it, in its turn, from the host's mount namespace.
     pub in_turn: bool,
     /// Whether `instead` is still to be taken: see [`cgroup_trees`].
-    missing: bool,
+    pub missing: bool,
     idmap: Option<usize>,
 }
 
@@ -101,6 +106,8 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         devices: Vec::new(),
         nodes: None,
         host: None,
+        locks: None,
+        is_bare: false,
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
     };
