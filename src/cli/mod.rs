@@ -2,6 +2,7 @@
 //! are its `--help`), one call, and what it prints.
 //!
 //! Only the table of the chosen command is built: the others cost nothing.
+#![allow(rustdoc::broken_intra_doc_links)] // a help text is no Markdown: "[IP:]PORT"
 
 mod connection;
 mod create;

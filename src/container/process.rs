@@ -86,7 +86,7 @@ impl NewProcess {
     /// `waits`.
     ///
     /// # Errors
-    /// As [`spawn`].
+    /// As [`spawn()`].
     pub fn spawn(
         birth: &Birth<'_>,
         waits: bool,

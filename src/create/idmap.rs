@@ -28,7 +28,7 @@ pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
     one(pid, "uid_map", "newuidmap", &maps.uids, privileged || is_own(&maps.uids, own_uid))
 }
 
-/// Looks for the helpers that [`write`] would call, for `plan`.
+/// Looks for the helpers that [`write()`] would call, for `plan`.
 pub fn look(maps: &IdMaps, findings: &mut Findings) {
     if rustix::process::geteuid().is_root() {
         return;

@@ -1,5 +1,5 @@
 //! The mounts that the configuration made, held from their making to the end of
-//! [`super::finish`].
+//! [`super::finish()`].
 //!
 //! A path only says where a mount was put. Whoever may write to the root file system
 //! can rename a mount point from another mount namespace, and the mount goes with it.

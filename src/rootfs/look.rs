@@ -1,4 +1,4 @@
-//! What [`super::open`] and [`super::build`] would fail at on this host, for `plan`: all of
+//! What [`super::open`] and [`super::build()`] would fail at on this host, for `plan`: all of
 //! it at once, and nothing is made.
 
 use super::bind::source_error;

@@ -2,11 +2,11 @@
 //!
 //! 1. [`open`], in the parent before clone: everything that needs the host's
 //!    view or its privileges becomes a detached tree, held by a descriptor.
-//! 2. [`build`], in the child: the trees are attached and file systems made,
+//! 2. [`build()`], in the child: the trees are attached and file systems made,
 //!    each on a descriptor found inside the root. `createContainer` hooks run
 //!    after it.
 //! 3. [`enter`]: `pivot_root(2)`. From here the host's tree is gone.
-//! 4. [`finish`]: console, read-only and masked paths, read-only root.
+//! 4. [`finish()`]: console, read-only and masked paths, read-only root.
 //!
 //! What lies in the root is not trusted, and neither is its /proc.
 

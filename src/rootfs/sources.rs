@@ -98,7 +98,7 @@ impl Sources {
 /// container's cgroup must exist if there is a mount of type `cgroup`, but for v1.
 ///
 /// A caller without `CAP_SYS_ADMIN` may make mounts only in the container's
-/// namespaces: what is refused here is left to [`super::build`].
+/// namespaces: what is refused here is left to [`super::build()`].
 pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     let mut sources = Sources {
         rootfs: None,

@@ -1,4 +1,4 @@
-//! The program's entry, by [`program!`]: what Rust's runtime does before
+//! The program's entry, by `program!`: what Rust's runtime does before
 //! `main` without what nobody needs here, a handler for overflows of the stack
 //! with a stack of its own (12 system calls at each start, and a start is most
 //! of what `state` or `kill` cost).
@@ -25,7 +25,7 @@ macro_rules! program {
     };
 }
 
-/// The body of [`program!`].
+/// The body of `program!`.
 ///
 /// # Safety
 /// `argv` must hold `argc` C strings that live as long as the program.
