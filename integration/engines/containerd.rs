@@ -1,6 +1,7 @@
 //! containerd, driven by `ctr`, with a daemon of our own.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ const SOCKET: &str = "/run/engines/containerd/socket";
 /// A running daemon; our containerd namespace is `unique`.
 pub struct Containerd {
     daemon: Child,
+    directory: PathBuf,
     runtime: String,
     unique: String,
 }
@@ -39,6 +41,7 @@ impl Engine for Containerd {
         ("out_of_memory", out_of_memory),
         ("killed_shim", killed_shim),
         ("twenty_at_once", twenty_at_once),
+        ("documented_configuration", documented_configuration),
     ];
 
     fn start(machine: &Machine) -> Result<Self> {
@@ -62,7 +65,8 @@ impl Engine for Containerd {
             .stderr(log)
             .spawn()
             .context("containerd")?;
-        let engine = Self { daemon, runtime: machine.runtime(), unique: machine.unique.clone() };
+        let (runtime, unique) = (machine.runtime(), machine.unique.clone());
+        let engine = Self { daemon, directory, runtime, unique };
         until("containerd answers", || Ok(engine.ctr(&["version"]).run()?.code == 0))?;
         engine.ctr(&["image", "import", &machine.archive.display().to_string()]).ok()?;
         Ok(engine)
@@ -131,6 +135,10 @@ impl Containerd {
         ensure!(output.code == 0 && output.stderr.contains(&words), "expected {code}:\n{output}");
         self.ctr(&["container", "delete", id]).ok().map(drop)
     }
+}
+
+fn documented_configuration(engine: &Containerd) -> Result<()> {
+    crate::documents::containerd(&engine.directory)
 }
 
 fn exit_code_and_output(engine: &Containerd) -> Result<()> {

@@ -15,6 +15,7 @@
 mod buildah;
 mod call;
 mod containerd;
+mod documents;
 mod leftovers;
 mod machine;
 mod podman;

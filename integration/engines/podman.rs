@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::call::{Call, Lacks, Output, at_once, needs, until};
@@ -69,6 +69,7 @@ impl Engine for Podman {
         ("privileged", privileged),
         ("host_namespaces", host_namespaces),
         ("twenty_at_once", twenty_at_once),
+        ("documented_configuration", documented_configuration),
     ];
 
     fn start(machine: &Machine) -> Result<Self> {
@@ -160,6 +161,22 @@ impl Call {
 /// The words of a message, whatever their case.
 pub fn says(output: &Output, words: &str) -> bool {
     output.stderr.to_lowercase().contains(words)
+}
+
+/// Without --runtime, by the settings alone.
+fn documented_configuration(engine: &Podman) -> Result<()> {
+    let at = engine.globals.iter().position(|word| word == "--runtime").context("--runtime")?;
+    let (before, after) = engine.globals.split_at(at);
+    let settings = engine.settings.replace("containers.conf", "documented.conf");
+    fs::write(&settings, crate::documents::podman(&after[1])?)?;
+    let call = Call::new(before.iter().chain(&after[2..]).cloned()).args(&[
+        "info",
+        "--format",
+        "{{.Host.OCIRuntime.Name}} {{.Host.OCIRuntime.Path}}",
+    ]);
+    let told = call.env("CONTAINERS_CONF", &settings).ok()?;
+    ensure!(told.trim() == format!("pinnace {}", after[1]), "{told}");
+    Ok(())
 }
 
 fn exit_code_and_output(engine: &Podman) -> Result<()> {

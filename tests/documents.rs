@@ -1,0 +1,103 @@
+//! What the documents say is so: blocks of configuration parse, and name the program where
+//! `make install` puts it; words of errors are those of the source; links lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PROGRAM: &str = "/usr/local/sbin/pinnace";
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            found.extend(files_below(&path, extension));
+        } else if path.extension().is_some_and(|is| is == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(top())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|is| is == "md"))
+        .collect();
+    all.extend(files_below(&top().join("docs"), "md"));
+    all.push(top().join("integration/README.md"));
+    all
+}
+
+/// The blocks of a document in this language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    text.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn blocks_of_engines_are_what_the_engines_read() {
+    let mut seen = [0; 3];
+    for path in files_below(&top().join("docs/engines"), "md") {
+        let text = fs::read_to_string(&path).unwrap();
+        let at = path.display();
+        for block in blocks(&text, "toml") {
+            let table: toml::Table = block.parse().unwrap_or_else(|e| panic!("{at}: {e}\n{block}"));
+            assert!(!table.is_empty() && block.contains(PROGRAM), "{at}:\n{block}");
+            seen[0] += 1;
+        }
+        for block in blocks(&text, "json") {
+            let read: serde_json::Value = serde_json::from_str(&block).unwrap();
+            assert_eq!(read["runtimes"]["pinnace"]["path"], PROGRAM, "{at}:\n{block}");
+            seen[1] += 1;
+        }
+        for block in blocks(&text, "yaml") {
+            for line in ["apiVersion: node.k8s.io/v1", "kind: RuntimeClass", "handler: pinnace"] {
+                assert!(block.lines().any(|is| is == line), "{at}: {line}\n{block}");
+            }
+            seen[2] += 1;
+        }
+    }
+    assert_eq!(seen, [5, 3, 1], "blocks of TOML, JSON and YAML");
+}
+
+/// The first column of a table row, if that is words in backticks.
+fn quoted(line: &str) -> Option<&str> {
+    line.strip_prefix("| `")?.split("` |").next()
+}
+
+#[test]
+fn words_of_errors_are_those_of_the_source() {
+    // As the compiler joins them: a backslash at the end of a line takes the blanks with it.
+    let sources = files_below(&top().join("src"), "rs");
+    let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let text = fs::read_to_string(top().join("docs/troubleshooting.md")).unwrap();
+    let words: Vec<&str> = text.lines().filter_map(quoted).collect();
+    assert!(words.len() > 20, "{words:?}");
+    for words in words {
+        assert!(sources.contains(words), "no message has {words:?}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut seen = 0;
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if file.is_empty() || file.contains("://") || file.contains(' ') {
+                continue;
+            }
+            assert!(path.parent().unwrap().join(file).exists(), "{}: {link}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
