@@ -1,5 +1,6 @@
 //! `create`: plan everything, then make it, then let init wait.
 
+use super::entry::{Entry, Wanted};
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
@@ -26,7 +27,6 @@ use crate::sys::process::{self, Namespaces};
 use crate::sys::random;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::{log, rootfs, terminal};
-use rustix::io::Errno;
 use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -81,6 +81,14 @@ struct Work<'a> {
     devices: Found,
     /// What is to be made of it; kept in the record from then on.
     rdt: Option<Groups>,
+}
+
+impl Work<'_> {
+    fn cgroup(&self) -> Wanted<'_> {
+        let Self { plan, writes, rootless, moves, .. } = self;
+        let log = &self.runtime.log;
+        Wanted { plan, writes, rootless: *rootless, moves: *moves, log }
+    }
 }
 
 /// What has been made so far, for the way back.
@@ -267,19 +275,22 @@ fn make(
     } else {
         Some(serve::listen(dir, record.start_word.clone())?)
     };
-    if make_groups(work, dir, record)? {
-        dir.save(record)?;
-    }
+    let entry = make_groups(work, dir, record)?;
     let hooks = &work.plan.hooks;
     let patience = Patience::new(Some(signals), &hooks.create_container);
-    give_birth(work, dir, record, start, made, (patience, &caller_mask))?;
+    give_birth(work, (dir, record, entry), start, made, (patience, &caller_mask))?;
     let Made { process, devices, hooks: ran_hooks } = made;
     let process = process.as_mut().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = process.pid();
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: init is process {pid}", record.id));
-    move_in(work, dir, record, pid)?;
-    note_init(work, dir, record, process)?;
+    work.cgroup().move_in(entry, dir, record, pid)?;
+    // Without a cgroup only the record leads to init: one that is stopped does not notice that
+    // we end.
+    if !entry.is_deferred() && !record.cgroup.exists() {
+        record.init = Some(dir.mark(pid, process.pidfd())?);
+        dir.save(record)?;
+    }
     if let Some(maps) = &work.plan.id_maps {
         idmap::write(pid, maps)?;
     }
@@ -288,9 +299,8 @@ fn make(
     let outside = outside(work, rdt.as_ref());
     outside.apply(process.child.pid)?;
     process.let_go()?;
-    if side_by_side(work, record) {
-        make_cgroup(dir, record, Cgroup::create_noted)?;
-        limit(work, &record.cgroup)?;
+    if entry.is_deferred() {
+        work.cgroup().make_all(dir, record)?;
         dir.save(record)?;
     }
     open_doors(work, record, process)?;
@@ -339,76 +349,23 @@ fn run_hooks(log: &log::Log, hooks: &Hooks, record: &Record, signals: &Signals) 
     Ok(())
 }
 
-/// Moves a process that was not born in its cgroup.
-fn move_in(work: &Work<'_>, dir: &Dir, record: &mut Record, pid: i32) -> Result<()> {
-    if record.cgroup.is_unit() {
-        record.cgroup.start_unit(pid)?;
-        limit(work, &record.cgroup)?;
-        dir.save(record)
-    } else if is_outside(work, record)? {
-        record.cgroup.attach(pid)
-    } else {
-        Ok(())
-    }
-}
-
-/// Without a cgroup only the record leads to init: one that is stopped does not notice that
-/// we end.
-fn note_init(work: &Work<'_>, dir: &Dir, record: &mut Record, process: &NewProcess) -> Result<()> {
-    if side_by_side(work, record) || record.cgroup.exists() {
-        return Ok(());
-    }
-    record.init = Some(dir.mark(process.pid(), process.pidfd())?);
-    dir.save(record)
-}
-
 /// What only the runtime may do for init.
 fn outside<'a>(work: &'a Work<'_>, rdt: Option<&'a Groups>) -> Outside<'a> {
     let process = work.plan.process.as_ref();
     Outside { process, groups: rdt, rootless: work.rootless, forks: false }
 }
 
-/// Those that must be there when the process is born. Returns whether anything
-/// was made.
-fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<bool> {
-    let mut made = false;
-    // systemd wants a process to make the cgroup around, so there it comes later.
-    if side_by_side(work, record) {
-        make_cgroup(dir, record, Cgroup::create_birthplace)?;
-        made = record.cgroup.dir()?.is_some();
-    }
-    // Perhaps by what has just been found.
-    if !side_by_side(work, record) && !record.cgroup.is_unit() {
-        make_cgroup(dir, record, Cgroup::create_noted)?;
-        limit(work, &record.cgroup)?;
-        made = true;
-    }
+/// Those that must be there when the process is born, and how it comes in.
+fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry> {
+    let entry = work.cgroup().prepare(dir, record)?;
+    let mut made = !matches!(entry, Entry::Systemd | Entry::TasksFiles { deferred: true });
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
         made = true;
     }
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
-    Ok(made)
-}
-
-/// What else has to be made for it is on record before it is made.
-fn make_cgroup(
-    dir: &Dir,
-    record: &mut Record,
-    make: fn(&mut Cgroup) -> Result<bool>,
-) -> Result<()> {
-    while !make(&mut record.cgroup)? {
-        dir.save(record)?;
-    }
-    Ok(())
-}
-
-/// Whether the cgroup is made while init makes its namespaces: on v1, whose many
-/// directories cost as much as a network namespace, and which init enters by
-/// itself. A rootless caller may get only some of them, and must know first.
-fn side_by_side(work: &Work<'_>, record: &Record) -> bool {
-    record.cgroup.has_doors() && !work.rootless && may_be_born_inside(work, record)
+    if made { dir.save(record).map(|()| entry) } else { Ok(entry) }
 }
 
 /// cgroup v1: init enters through the doors, and binds the trees.
@@ -420,11 +377,6 @@ fn open_doors(work: &Work<'_>, record: &Record, process: &NewProcess) -> Result<
     let view = cgroup_view(&record.cgroup);
     let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context(work, view.as_ref()))?;
     trees.iter().try_for_each(|trees| process.send_fds(trees))
-}
-
-fn limit(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
-    cgroup.apply(&work.writes)?;
-    delegate(work, cgroup)
 }
 
 /// The process waits, and its network namespace is there: its own, or the one
@@ -440,37 +392,17 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
     .map(Some)
 }
 
-/// A limit of no tasks lets nobody be born, but does not keep a process from
-/// being moved in.
-fn may_be_born_inside(work: &Work<'_>, record: &Record) -> bool {
-    let tasks = work.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
-    !record.cgroup.is_unit() && tasks != Some(0) && !work.moves && !record.cgroup.was_there()
-}
-
-/// The cgroup to be born in.
-fn place<'a>(work: &Work<'_>, record: &'a Record) -> Result<Option<BorrowedFd<'a>>> {
-    if may_be_born_inside(work, record) { record.cgroup.dir() } else { Ok(None) }
-}
-
-/// Whether the process is not born where it belongs.
-fn is_outside(work: &Work<'_>, record: &Record) -> Result<bool> {
-    Ok(place(work, record)?.is_none() && record.cgroup.dir()?.is_some())
-}
-
 /// Whether init has to be told that what is done from outside is done before it
 /// can begin: its ids are mapped, its network devices, its class and its cgroup
 /// are there. Otherwise it begins at once.
-fn waits(work: &Work<'_>, record: &Record, outside: &Outside<'_>) -> Result<bool> {
-    let plan = &work.plan;
-    let moved = record.cgroup.is_unit() || is_outside(work, record)?;
+fn waits(plan: &Plan, entry: Entry, outside: &Outside<'_>) -> bool {
     let devices = !plan.net_devices.is_empty();
-    Ok(moved || devices || plan.id_maps.is_some() || outside.must_come_first())
+    entry.is_from_outside() || devices || plan.id_maps.is_some() || outside.must_come_first()
 }
 
 fn give_birth(
     work: &Work<'_>,
-    dir: &Dir,
-    record: &mut Record,
+    (dir, record, entry): (&Dir, &mut Record, Entry),
     start: Option<StartSocket>,
     made: &mut Made,
     (patience, caller_mask): (Patience<'_>, &Mask),
@@ -486,9 +418,9 @@ fn give_birth(
     }
     let room = sources.room;
     let mut bare = bare(work, &sources, proc.as_fd());
-    let late = late(work, record);
-    let (cgroup, doors) = (place(work, record)?, record.cgroup.doors());
-    let waits = waits(work, record, &outside(work, record.rdt.as_ref()))?;
+    let late = late(plan, entry);
+    let (cgroup, doors) = (entry.birthplace(&record.cgroup)?, record.cgroup.doors());
+    let waits = waits(plan, entry, &outside(work, record.rdt.as_ref()));
     let hook_env = hooks::environment(&plan.hooks.create_container);
     // No path of the host's is good from here until the process is made.
     let back = match plan.rootfs.user_namespace {
@@ -560,12 +492,12 @@ fn context<'a>(work: &'a Work<'_>, cgroup: Option<&'a CgroupView>) -> rootfs::Co
 
 /// The dearest namespaces, which init makes while we make the cgroup; but for a
 /// network namespace that is to get devices from us first.
-fn late(work: &Work<'_>, record: &Record) -> Namespaces {
+fn late(plan: &Plan, entry: Entry) -> Namespaces {
     let mut kinds = 0;
-    if side_by_side(work, record) && work.plan.net_devices.is_empty() {
+    if entry.is_deferred() && plan.net_devices.is_empty() {
         kinds = Kind::Network.flag().0 | Kind::Ipc.flag().0;
     }
-    Namespaces(kinds & work.plan.namespaces.flags().0)
+    Namespaces(kinds & plan.namespaces.flags().0)
 }
 
 /// The mount namespace to begin with, if not a copy of the host's.
@@ -642,18 +574,5 @@ fn undo(
             let error = if retries { error.kind(error::Kind::Killed) } else { error };
             error.also(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }
-    }
-}
-
-/// The spec only allows this, so without root's privileges a refusal is no error:
-/// not every user may give a directory away, even to an id of their own.
-fn delegate(work: &Work<'_>, cgroup: &Cgroup) -> Result<()> {
-    let Some(uid) = work.plan.cgroup_owner else { return Ok(()) };
-    match cgroup.delegate(uid) {
-        Err(error) if work.rootless && error.errno() == Some(Errno::PERM) => {
-            work.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
-            Ok(())
-        }
-        done => done.map_err(|error| error.at("linux.cgroupsPath")),
     }
 }

@@ -6,6 +6,7 @@ mod create;
 mod created;
 mod decide;
 mod delete;
+mod entry;
 mod events;
 mod exec;
 mod features;

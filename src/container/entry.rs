@@ -1,0 +1,150 @@
+//! How init comes into its cgroup. It is decided once, as soon as that is there which must be there
+//! before init is made, and from then on `match`ed.
+
+use crate::cgroup::{Cgroup, Write};
+use crate::error::Result;
+use crate::log::Log;
+use crate::plan::Plan;
+use crate::store::{Dir, Record};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+
+/// The way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// systemd makes the cgroup around init, as a unit.
+    Systemd,
+    /// clone3(2) with `CLONE_INTO_CGROUP`; into the hierarchies of v1 beside it, if there are
+    /// any, init goes by their `tasks` files.
+    Clone {
+        /// Whether the directories of v1 are made while init makes its namespaces.
+        deferred: bool,
+    },
+    /// By the `tasks` files of v1 alone: there is no hierarchy of v2, or no cgroup.
+    TasksFiles {
+        /// As above.
+        deferred: bool,
+    },
+    /// We write init's pid to `cgroup.procs`: nobody may be born in there.
+    Moved,
+}
+
+impl Entry {
+    /// Whether init waits until it is moved.
+    pub fn is_from_outside(self) -> bool {
+        matches!(self, Self::Systemd | Self::Moved)
+    }
+
+    /// Whether directories of v1 are still to be made when init exists: they cost as much
+    /// as a network namespace, so both are made at the same time.
+    pub fn is_deferred(self) -> bool {
+        matches!(self, Self::Clone { deferred: true } | Self::TasksFiles { deferred: true })
+    }
+
+    /// The cgroup that init is born in.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    pub fn birthplace(self, cgroup: &Cgroup) -> Result<Option<BorrowedFd<'_>>> {
+        if matches!(self, Self::Clone { .. }) { cgroup.dir() } else { Ok(None) }
+    }
+}
+
+/// What is to be done for a cgroup.
+pub(super) struct Wanted<'a> {
+    pub plan: &'a Plan,
+    pub writes: &'a [Write],
+    pub rootless: bool,
+    /// Whether init is moved in, though it could be born there.
+    pub moves: bool,
+    pub log: &'a Log,
+}
+
+impl Wanted<'_> {
+    /// Makes what must be there when init is made, and decides how it comes in.
+    ///
+    /// # Errors
+    /// Those of making it. What was made is on record.
+    pub fn prepare(&self, dir: &Dir, record: &mut Record) -> Result<Entry> {
+        // systemd wants a process to make the cgroup around, so there it comes later.
+        if record.cgroup.is_unit() {
+            return Ok(Entry::Systemd);
+        }
+        if self.may_defer(record) {
+            make(dir, record, Cgroup::create_birthplace)?;
+        }
+        // Perhaps not any more, by what has just been found.
+        let deferred = self.may_defer(record);
+        if !deferred {
+            self.make_all(dir, record)?;
+        }
+        Ok(match record.cgroup.dir()? {
+            None => Entry::TasksFiles { deferred },
+            Some(_) if self.may_be_born_inside(record) => Entry::Clone { deferred },
+            Some(_) => Entry::Moved,
+        })
+    }
+
+    /// Makes the cgroup, and writes its limits.
+    ///
+    /// # Errors
+    /// Those of making and of writing.
+    pub fn make_all(&self, dir: &Dir, record: &mut Record) -> Result<()> {
+        make(dir, record, Cgroup::create_noted)?;
+        self.limit(&record.cgroup)
+    }
+
+    /// Moves init in, where it did not come in by itself.
+    ///
+    /// # Errors
+    /// Those of systemd, and of the writes.
+    pub fn move_in(&self, entry: Entry, dir: &Dir, record: &mut Record, pid: i32) -> Result<()> {
+        match entry {
+            Entry::Systemd => {
+                record.cgroup.start_unit(pid)?;
+                self.limit(&record.cgroup)?;
+                dir.save(record)
+            }
+            Entry::Moved => record.cgroup.attach(pid),
+            Entry::Clone { .. } | Entry::TasksFiles { .. } => Ok(()),
+        }
+    }
+
+    /// A rootless caller may get only some of the hierarchies, and must know first.
+    fn may_defer(&self, record: &Record) -> bool {
+        record.cgroup.has_doors() && !self.rootless && self.may_be_born_inside(record)
+    }
+
+    /// A limit of no tasks lets nobody be born, but does not keep a process from
+    /// being moved in.
+    fn may_be_born_inside(&self, record: &Record) -> bool {
+        let tasks = self.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
+        tasks != Some(0) && !self.moves && !record.cgroup.was_there()
+    }
+
+    fn limit(&self, cgroup: &Cgroup) -> Result<()> {
+        cgroup.apply(self.writes)?;
+        self.delegate(cgroup)
+    }
+
+    /// The spec only allows this, so without root's privileges a refusal is no error:
+    /// not every user may give a directory away, even to an id of their own.
+    fn delegate(&self, cgroup: &Cgroup) -> Result<()> {
+        let Some(uid) = self.plan.cgroup_owner else { return Ok(()) };
+        match cgroup.delegate(uid) {
+            Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
+                self.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+                Ok(())
+            }
+            done => done.map_err(|error| error.at("linux.cgroupsPath")),
+        }
+    }
+}
+
+/// What else has to be made for it is on record before it is made.
+fn make(dir: &Dir, record: &mut Record, make: fn(&mut Cgroup) -> Result<bool>) -> Result<()> {
+    while !make(&mut record.cgroup)? {
+        dir.save(record)?;
+    }
+    Ok(())
+}
