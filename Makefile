@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak crash mutate fuzz ledger conformance deps install uninstall clean help
+.PHONY: demo build test test-vm engines lint bench soak crash mutate fuzz ledger conformance dist deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -15,6 +15,7 @@ mutate: ;    @hack/mutate $(ARGS)
 fuzz: ;      @hack/fuzz/run $(ARGS)
 ledger: ;    @hack/ledger
 conformance: ; @hack/conformance $(ARGS)
+dist: ;      @hack/dist $(ARGS)
 deps: ;      @hack/deps build test lint engines
 install: ;   @hack/install
 uninstall: ; @hack/install --remove
