@@ -33,7 +33,7 @@ fn documents() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|is| is == "md"))
         .collect();
     all.extend(files_below(&top().join("docs"), "md"));
-    all.push(top().join("integration/README.md"));
+    all.extend(["integration/README.md", "examples/README.md"].map(|name| top().join(name)));
     all
 }
 
@@ -102,4 +102,36 @@ fn links_lead_somewhere() {
         }
     }
     assert!(seen > 30, "{seen}");
+}
+
+/// `plan` finds nothing wrong with them, but for what the host of the test lacks.
+#[test]
+fn examples_are_good_configurations() {
+    let bundle = tempfile::tempdir().unwrap();
+    fs::create_dir_all(bundle.path().join("rootfs/bin")).unwrap();
+    fs::create_dir(bundle.path().join("data")).unwrap();
+    let mut seen = 0;
+    for path in files_below(&top().join("examples"), "json") {
+        fs::copy(&path, bundle.path().join("config.json")).unwrap();
+        let plan = std::process::Command::new(env!("CARGO_BIN_EXE_pinnace"))
+            .args(["plan", "--json", "--bundle"])
+            .arg(bundle.path())
+            .output()
+            .unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+        // What the host is: an empty root file system, an ordinary user, no cgroup.
+        let of_the_host = ["process.args[0]", "linux.resources", "linux.uidMappings", "root"];
+        let wrong: Vec<_> = told["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| {
+                let field = finding["field"].as_str().unwrap_or_default();
+                !of_the_host.iter().any(|of| field.starts_with(of))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", path.display());
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
 }
