@@ -71,7 +71,9 @@ fn r207_devices_outlive_a_reload() {
         Bundle::sleeper()
             .set("/linux/resources/devices", rules)
             .capability("CAP_MKNOD")
-            .capability("CAP_DAC_OVERRIDE"),
+            .capability("CAP_DAC_OVERRIDE")
+            // By dmesg_restrict the log would be denied without it, whatever the rules are.
+            .capability("CAP_SYSLOG"),
     );
     create(&c).ok();
     c.start().ok();

@@ -1,29 +1,17 @@
-//! The only writer: carries out [`Write`]s, and lends [`write_file`] to the few
-//! steps that are no limits (attaching, freezing, killing).
+//! Carries out [`Write`]s.
 
 use super::devices::{self, Exception, Policy};
-use super::node::{Node, open_file};
+use super::node::{Node, open_file, write_file};
 use super::write::{File, Missing, Write};
-use super::{Cgroup, DENIED, create};
+use super::{Cgroup, DENIED, controllers};
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::{self, Insn};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
-use rustix::path::Arg;
 
 /// Name of our device programs, by which an update finds the one to replace.
 const PROGRAM: &str = "pinnace_devices";
-
-/// Opens, writes once, closes: one line a write is what cgroup files want.
-pub(super) fn write_file(
-    dir: BorrowedFd<'_>,
-    name: impl Arg,
-    text: &str,
-) -> rustix::io::Result<()> {
-    let fd = open_file(dir, name, OFlags::WRONLY)?;
-    retry_on_intr(|| rustix::io::write(&fd, text.as_bytes())).map(drop)
-}
 
 pub(super) fn apply(cgroup: &Cgroup, writes: &[Write]) -> Result<()> {
     writes.iter().try_for_each(|write| step(cgroup, write))
@@ -90,7 +78,7 @@ fn try_one(node: &Node, file: &File) -> Result<rustix::io::Result<()>> {
     if done == Err(Errno::NOENT) && node.unified() {
         // Beside v1 the controllers are enabled when one is wanted; systemd leaves out those that
         // it does not know, as hugetlb and rdma.
-        create::enable(node)?;
+        controllers::enable(node)?;
         done = write_file(dir, &*file.name, &file.text);
     }
     // 524 is the kernel's ENOTSUPP, which kmem.limit_in_bytes answers.

@@ -4,12 +4,10 @@
 //! container's own directory from the first; levels above it that are not there, which
 //! is rare, are noted first, and made only once the caller has saved that.
 
-use super::apply::write_file;
-use super::node::{Node, keyed, open_dir, read};
-use super::{Cgroup, DENIED, Rules, freeze, owner, plan, procs, remove};
+use super::node::{Node, keyed, read, write_file};
+use super::{Cgroup, DENIED, Rules, controllers, freeze, owner, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::near;
-use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 
@@ -132,7 +130,7 @@ fn make_levels(node: &mut Node) -> Result<Level> {
     let levels = node.path.split('/').count();
     let pure_v2 = node.unified() && node.controllers.is_none();
     // One mkdir if the levels above are there, as is most common.
-    let above_ready = !pure_v2 || ready(node, &node.level(levels - 1))?;
+    let above_ready = !pure_v2 || controllers::ready(node, &node.level(levels - 1))?;
     let mut last = if above_ready { make_level(node, levels, levels)? } else { Level::Nowhere };
     if last == Level::Nowhere {
         let lacks = lacking(node, levels)?;
@@ -141,7 +139,7 @@ fn make_levels(node: &mut Node) -> Result<Level> {
             return Ok(Level::Unnoted);
         }
         if pure_v2 {
-            enable_in(&node.root)?;
+            controllers::enable_in(&node.root)?;
         }
         for n in 1..=levels {
             // Who has removed more of them meanwhile makes us begin anew.
@@ -152,7 +150,7 @@ fn make_levels(node: &mut Node) -> Result<Level> {
                 }
             }
             if pure_v2 && n < levels {
-                enable_in(&node.level(n))?;
+                controllers::enable_in(&node.level(n))?;
             }
         }
     }
@@ -200,66 +198,6 @@ fn make_level(node: &mut Node, n: usize, levels: usize) -> Result<Level> {
         Err(Errno::NOENT) => Ok(Level::Nowhere),
         Err(errno) => Err(Error::os(format!("mkdir {path}"), errno)),
     }
-}
-
-/// Whether the directory above ours enables everything that the hierarchy has.
-fn ready(node: &Node, above: &str) -> Result<bool> {
-    let have = match read(CWD, format!("{above}/cgroup.subtree_control")) {
-        Ok(have) => have,
-        Err(Errno::NOENT) => return Ok(false),
-        Err(errno) => return Err(Error::os(format!("read {above}/cgroup.subtree_control"), errno)),
-    };
-    Ok(missing(&wanted(&node.root)?, &have).is_empty())
-}
-
-fn wanted(root: &str) -> Result<String> {
-    read(CWD, format!("{root}/cgroup.controllers"))
-        .call(|| format!("read {root}/cgroup.controllers"))
-}
-
-fn missing<'a>(wanted: &'a str, have: &str) -> Vec<&'a str> {
-    wanted
-        .split_ascii_whitespace()
-        .filter(|word| !have.split_ascii_whitespace().any(|h| h == *word))
-        .collect()
-}
-
-/// Enables in one directory all that it can pass on to those below it.
-///
-/// Best effort, as in runc: a controller may refuse (cpu, while real-time tasks
-/// run), the directory may hold processes of its own, or we may lack the right.
-/// Whether that matters shows when a limit is written.
-fn enable_in(dir: &str) -> Result<()> {
-    let all = wanted(dir)?;
-    let file = "cgroup.subtree_control";
-    let fd = open_dir(CWD, dir).call(|| format!("open {dir}"))?;
-    let have = read(fd.as_fd(), file).call(|| format!("read {dir}/{file}"))?;
-    let lacks = missing(&all, &have);
-    if lacks.is_empty() {
-        return Ok(());
-    }
-    let together: Vec<String> = lacks.iter().map(|word| format!("+{word}")).collect();
-    if write_file(fd.as_fd(), file, &together.join(" ")).is_err() {
-        for one in together {
-            enable_one(fd.as_fd(), &one);
-        }
-    }
-    Ok(())
-}
-
-/// Ignores a refusal: see [`enable_in`].
-fn enable_one(dir: BorrowedFd<'_>, controller: &str) {
-    write_file(dir, "cgroup.subtree_control", controller).unwrap_or_default();
-}
-
-/// Enables the controllers of a unified hierarchy down to our cgroup, where nobody has done so.
-pub(super) fn enable(node: &Node) -> Result<()> {
-    let mut dir = node.root.clone();
-    for part in node.path.split('/') {
-        enable_in(&dir)?;
-        dir = format!("{dir}/{part}");
-    }
-    Ok(())
 }
 
 /// A new cpuset has neither CPUs nor memory, and takes no process so

@@ -5,8 +5,7 @@
 //! with pauses that grow, and told again to freeze: a task that was on its way
 //! into the group slips through the first order (cgroup-v1/freezer-subsystem.rst).
 
-use super::apply::write_file;
-use super::node::{Node, is_file_gone, keyed, open_dir, open_file, read, read_fd};
+use super::node::{Node, is_file_gone, keyed, open_dir, open_file, read, read_fd, write_file};
 use super::procs;
 use super::walk::{Step, has_links, walk};
 use super::{Cgroup, DENIED, Home};

@@ -20,9 +20,11 @@
 
 mod apply;
 mod change;
+mod controllers;
 mod create;
 mod devices;
 mod freeze;
+mod kill;
 mod node;
 mod oom;
 mod owner;
@@ -50,8 +52,8 @@ pub use freeze::is_frozen;
 pub use node::Node;
 pub use oom::OomWatch;
 pub use plan::{CgroupMount, SubPath};
-pub use resources::{Home, When, writes};
-pub use write::{File, Missing, Write};
+pub use resources::{Home, writes};
+pub use write::{File, Missing, When, Write};
 
 use crate::error::{Error, Result};
 use crate::plan::Findings;
@@ -405,7 +407,7 @@ impl Cgroup {
     /// Sends a signal to all processes, also to those forked meanwhile. SIGKILL
     /// thaws what is frozen, as nothing frozen can die on v1.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        procs::kill(self, signal)
+        kill::kill(self, signal)
     }
 
     /// What the controllers have counted, as the `data` of runc's `events`.

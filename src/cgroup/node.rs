@@ -265,3 +265,13 @@ pub(super) fn pieces(fd: BorrowedFd<'_>, mut take: impl FnMut(&[u8])) -> rustix:
 pub(super) fn keyed<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
 }
+
+/// Opens, writes once, closes: one line a write is what cgroup files want.
+pub(super) fn write_file(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    text: &str,
+) -> rustix::io::Result<()> {
+    let fd = open_file(dir, name, OFlags::WRONLY)?;
+    retry_on_intr(|| rustix::io::write(&fd, text.as_bytes())).map(drop)
+}

@@ -3,8 +3,7 @@
 //! `memory.oom_control` under v1 (memory.rst, "OOM Control").
 
 use super::Cgroup;
-use super::apply::write_file;
-use super::node::{Node, keyed, open_file};
+use super::node::{Node, keyed, open_file, write_file};
 use crate::error::{Context, Result};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -3,9 +3,9 @@
 //! a process is in it until the very end of its exit: that end is waited for, on
 //! `cgroup.events` under v2, on the processes' pidfds under v1.
 
-use super::apply::{self, write_file};
+use super::apply;
 use super::freeze::{pause, wait_event};
-use super::node::Node;
+use super::node::{Node, write_file};
 use super::walk::{Step, has_children, walk};
 use super::{Cgroup, Unified, owner, procs};
 use crate::error::{Context, Error, Result};

@@ -3,7 +3,7 @@
 //! What that version cannot do is an error with the field's name; a value that
 //! asks for what is so anyway (`swappiness` unset, `kernel: -1`) is not.
 
-use super::write::{File, Write};
+use super::write::{File, When, Write};
 use super::{DENIED, devices, v1, v2};
 use crate::error::{Error, Result};
 use crate::plan::Findings;
@@ -20,16 +20,6 @@ pub enum Home {
     Nowhere,
     /// The host has it, but the container has no cgroup there.
     Denied,
-}
-
-/// Whether the cgroup is new or in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// New: what is not named has the kernel's default, and the devices are
-    /// limited in any case.
-    Create,
-    /// In use: what is not named stays as it is, devices too.
-    Update,
 }
 
 /// All writes, in the order in which they are to be done; good only if no error

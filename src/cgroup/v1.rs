@@ -1,8 +1,7 @@
 //! Resources in the words of cgroup v1
 //! (`Documentation/admin-guide/cgroup-v1/` of the kernel).
 
-use super::resources::When;
-use super::write::{File, Write};
+use super::write::{File, When, Write};
 use crate::error::Error;
 use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, Memory, Network, ThrottleDevice};

@@ -6,6 +6,16 @@ use crate::sys::bpf::Insn;
 use std::borrow::Cow;
 use std::fmt;
 
+/// Whether the cgroup is new or in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// New: what is not named has the kernel's default, and the devices are
+    /// limited in any case.
+    Create,
+    /// In use: what is not named stays as it is, devices too.
+    Update,
+}
+
 /// One line of text for one file of the container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {

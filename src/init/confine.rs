@@ -3,7 +3,6 @@
 //! hook, which comes from the image too, ends in it as well.
 
 use super::identity::{explain_groups, explain_id, set_gid, set_uid};
-use super::prepare::Prepared;
 use super::program;
 use crate::error::{At, Context, Result};
 use crate::plan::Process;
@@ -163,6 +162,15 @@ impl Bound {
         let mut warnings = self.warnings.iter();
         warnings.try_for_each(|text| wire.send(&ToParent::Warning(text.clone())))
     }
+}
+
+/// A process that has become the user.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its program, found as that user.
+    pub program: CString,
+    /// Whether its filter is in force.
+    pub filtered: bool,
 }
 
 impl Last<'_> {

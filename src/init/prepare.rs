@@ -1,7 +1,7 @@
 //! What every process of a container goes through, its first one and those of `exec`
 //! alike. What a process has by the configuration is written here, once.
 
-use super::confine::{self, After, Last, Limits};
+use super::confine::{self, After, Last, Limits, Prepared};
 use super::program;
 use crate::error::{Context, Result};
 use crate::plan::mask::Mask as Cpus;
@@ -100,15 +100,6 @@ pub fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<
     terminal::become_stdio(&pty.slave, settings.size)?;
     wire.send(&ToParent::Console(pty.master))?;
     Ok(Some(pty.slave))
-}
-
-/// A process that has become the user.
-#[derive(Debug)]
-pub struct Prepared {
-    /// Its program, found as that user.
-    pub program: CString,
-    /// Whether its filter is in force.
-    pub filtered: bool,
 }
 
 impl Last<'_> {

@@ -126,7 +126,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
         findings.error(Error::new("annotations: a key is empty"));
     }
     let mut rootfs = rootfs::plan(spec, &options.bundle, findings);
-    rootfs.overlay = overlay::plan(spec, options, &rootfs, &namespaces, findings);
+    rootfs.overlay = overlay::plan(spec, options, &rootfs.path, &namespaces, findings);
     let process = process::plan(spec.process.as_ref(), &spec.annotations, options, findings);
     if let (Some(process), Some(maps)) = (&process, &id_maps) {
         idmap::check_process(process, maps, findings);

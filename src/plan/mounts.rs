@@ -110,6 +110,19 @@ pub enum UserNamespace<'a> {
     Joined,
 }
 
+impl<'a> UserNamespace<'a> {
+    /// What the configuration says.
+    pub fn of(linux: &'a spec::Linux) -> Self {
+        let Some(namespace) = linux.namespaces.iter().find(|n| n.kind == "user") else {
+            return Self::Host;
+        };
+        if namespace.path.as_deref().is_some_and(|path| !path.is_empty()) {
+            return Self::Joined;
+        }
+        Self::New(&linux.uid_mappings, &linux.gid_mappings)
+    }
+}
+
 /// The files below /proc that lxcfs emulates: the only ones that may be mounted
 /// over, as in runc. Anything else could fake a file that a privileged process
 /// writes to (CVE-2019-16884, CVE-2025-52881).

@@ -6,8 +6,7 @@
 //! directory of the host. So it is obeyed only beside a `root.path` that no engine writes and no
 //! image decides: see [`PLACE`] and [`Overlay::has_own_place`].
 
-use super::mounts::Maps;
-use super::rootfs::{Rootfs, user_namespace};
+use super::mounts::{Maps, UserNamespace};
 use super::{Findings, Kind, Namespaces, Options};
 use crate::error::{Error, Result};
 use crate::spec::{LAYERS, Linux, Spec};
@@ -114,7 +113,7 @@ impl Overlay {
 pub fn plan(
     spec: &Spec,
     options: &Options,
-    rootfs: &Rootfs,
+    root: &Path,
     namespaces: &Namespaces,
     findings: &mut Findings,
 ) -> Option<Overlay> {
@@ -126,7 +125,7 @@ pub fn plan(
     let wish = options.overlay.clone().or_else(|| layers.map(|_| Wish::default()))?;
     let mut lowers = Vec::new();
     match layers {
-        None => lowers.push(Lower { path: rootfs.path.clone(), origin: Origin::Root }),
+        None => lowers.push(Lower { path: root.into(), origin: Origin::Root }),
         Some(text) => {
             let field = Origin::Layers.field();
             findings.keep(check_place(spec).map_err(|error| error.at(&field)));
@@ -220,8 +219,7 @@ fn check_apart(dir: &Path, lowers: &[Lower]) -> Result<()> {
 
 /// In a user namespace, that of the container.
 fn idmap(linux: &Linux) -> Option<Maps> {
-    use super::mounts::UserNamespace;
-    match user_namespace(linux) {
+    match UserNamespace::of(linux) {
         UserNamespace::Host => None,
         UserNamespace::New(uids, gids) => Some(Maps::Given(uids.to_vec(), gids.to_vec())),
         UserNamespace::Joined => Some(Maps::JoinedUserNamespace),

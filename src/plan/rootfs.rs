@@ -163,7 +163,7 @@ const DEFAULT_MODE: u32 = 0o666;
 pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
     let none = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
-    let userns = user_namespace(linux);
+    let userns = UserNamespace::of(linux);
     let mounts = plan_mounts(spec, bundle, userns, findings);
     let rootfs = Rootfs {
         path: root_path(spec, bundle, findings),
@@ -188,16 +188,6 @@ pub fn plan(spec: &Spec, bundle: &Path, findings: &mut Findings) -> Rootfs {
 
 fn has_namespace(linux: &Linux, kind: &str) -> bool {
     linux.namespaces.iter().any(|namespace| namespace.kind == kind)
-}
-
-pub(super) fn user_namespace(linux: &Linux) -> UserNamespace<'_> {
-    let Some(namespace) = linux.namespaces.iter().find(|n| n.kind == "user") else {
-        return UserNamespace::Host;
-    };
-    if namespace.path.as_deref().is_some_and(|path| !path.is_empty()) {
-        return UserNamespace::Joined;
-    }
-    UserNamespace::New(&linux.uid_mappings, &linux.gid_mappings)
 }
 
 fn plan_mounts(

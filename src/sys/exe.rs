@@ -14,8 +14,8 @@
 //! with seals: any open for writing is then refused for ever.
 
 use super::denied;
+use super::errno::last_errno;
 use super::mount::{Attributes, Change, RDONLY, mount_setattr};
-use super::process::last_errno;
 use super::signal;
 use crate::error::{Context, Error, Result};
 use rustix::fs::{

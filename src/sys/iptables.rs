@@ -1,6 +1,6 @@
 //! Options of sockets by which iptables-legacy reads its tables (linux/netfilter/x_tables.h).
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};

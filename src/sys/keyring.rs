@@ -1,6 +1,6 @@
 //! Session keyrings: keyctl(2).
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::Errno;
 use std::ffi::{CStr, c_long};
 

@@ -1,7 +1,7 @@
 //! Landlock (landlock(7)): a process gives up the file system but for a few directories, for
 //! ever, without any privilege.
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use super::seccomp::may_deny;
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};

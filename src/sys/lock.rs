@@ -1,6 +1,6 @@
 //! An exclusive flock(2) that gives up after a while.
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use super::signal::{set_mask, unblock};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;

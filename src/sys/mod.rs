@@ -5,6 +5,7 @@
 pub mod alloc;
 pub mod bpf;
 pub mod denied;
+mod errno;
 pub mod exe;
 pub mod file;
 pub mod iptables;

@@ -1,6 +1,7 @@
 //! Namespace files: setns(2), `ioctl_nsfs(2)`.
 
-use super::process::{Namespaces, last_errno};
+use super::errno::last_errno;
+use super::process::Namespaces;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{chroot, fchdir};

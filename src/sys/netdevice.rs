@@ -1,6 +1,6 @@
 //! Flags of network devices: netdevice(7).
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::ffi::CStr;

@@ -1,6 +1,6 @@
 //! Options of netlink sockets: netlink(7).
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};

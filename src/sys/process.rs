@@ -1,6 +1,7 @@
 //! Making processes: clone3(2), execve(2), unshare(2), `_exit`(2).
 
 use super::denied;
+use super::errno::last_errno;
 use super::seccomp::may_deny;
 use crate::error::{self, Context as _};
 use rustix::fs::{FileType, stat};
@@ -487,9 +488,4 @@ pub fn is_program(path: &CStr) -> Result<(), Errno> {
         FileType::RegularFile => Ok(()),
         _ => Err(Errno::ACCESS),
     }
-}
-
-/// The errno of the call that just failed through libc.
-pub(super) fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -1,7 +1,7 @@
 //! `sched_setattr(2)`, `sched_setaffinity(2)`, `ioprio_set(2)` and
 //! `set_mempolicy(2)`.
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::Errno;
 use std::ffi::c_long;
 

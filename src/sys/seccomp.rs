@@ -1,6 +1,6 @@
 //! seccomp(2): a filter's form, and the call that installs one.
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use crate::error::{Error, Result};
 use rustix::io::Errno;
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! Signals: masks, dispositions and signalfd(2).
 
+use super::errno::last_errno;
 use super::file::own_stat;
-use super::process::last_errno;
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::mem::MaybeUninit;

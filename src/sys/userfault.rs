@@ -3,7 +3,7 @@
 //! touch memory: the page that it touches is what it says, the byte that it
 //! then finds there is the answer.
 
-use super::process::last_errno;
+use super::errno::last_errno;
 use rustix::io::{Errno, Result};
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
