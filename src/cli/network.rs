@@ -338,7 +338,8 @@ impl Verb for Setup {
 fn published(lease: &Lease) -> String {
     let line = |port: &Publish| {
         let open = if port.single().is_none() { " from everywhere" } else { "" };
-        format!("{}: {port} published{open}, to {}\n", lease.id, joined(&lease.addresses))
+        let to = lease.addresses.iter().filter(|address| port.has_family(address.is_ipv4()));
+        format!("{}: {port} published{open}, to {}\n", lease.id, joined(&to.collect::<Vec<_>>()))
     };
     lease.ports.iter().map(line).collect()
 }
