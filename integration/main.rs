@@ -59,6 +59,7 @@ mod suites;
 mod syscalls;
 mod systemd;
 mod terminal;
+mod tour;
 mod undone;
 mod warnings;
 mod who;
