@@ -181,6 +181,8 @@ pub(super) struct Doing {
     /// Whether it ends: `PF_EXITING` is set before its files are closed. That is true of
     /// a process of one thread, as ours are before execve(2).
     pub exits: bool,
+    /// Whether SIGKILL awaits it.
+    pub is_to_die: bool,
 }
 
 /// What the flags of a process tell. A zombie still has them.
@@ -190,15 +192,24 @@ pub(super) struct Doing {
 pub(super) fn doing(pid: i32) -> Result<Option<Doing>> {
     const EXITING: u64 = 0x4;
     const FORKED_ONLY: u64 = 0x40;
+    const KILL: u64 = 1 << 8;
     let path = format!("/proc/{pid}/stat");
     let text = match read_short(&path) {
         Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
         text => text.call(|| format!("read {path}"))?,
     };
     let text = String::from_utf8_lossy(&text);
-    let flags = stat_fields(&text).and_then(|mut fields| fields.nth(6)?.parse::<u64>().ok());
-    let flags = flags.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
-    Ok(Some(Doing { executed: flags & FORKED_ONLY == 0, exits: flags & EXITING != 0 }))
+    // proc_pid_stat(5): flags are field 9, pending signals field 31.
+    let numbers = stat_fields(&text).and_then(|mut fields| {
+        let mut number = |skipped| fields.nth(skipped)?.parse::<u64>().ok();
+        Some((number(6)?, number(21)?))
+    });
+    let (flags, pending) = numbers.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
+    Ok(Some(Doing {
+        executed: flags & FORKED_ONLY == 0,
+        exits: flags & EXITING != 0,
+        is_to_die: pending & KILL != 0,
+    }))
 }
 
 /// Whether a process ends that has closed its files.
@@ -223,17 +234,24 @@ pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Err
         _ if matches!(error.get_kind(), Kind::Killed | Kind::NeverRan) => true,
         _ => return error,
     };
+    let doing = init.and_then(|init| doing(init.pid).ok().flatten());
+    let is_dying = doing.is_some_and(|doing| doing.exits || doing.is_to_die);
     let ended = match init.map(|init| init.open_alive()) {
         Some(Ok(Some(init))) => {
             let mut fds = [PollFd::new(&init, PollFlags::IN)];
+            let mut ends_in =
+                |time| retry_on_intr(|| poll(&mut fds, Some(time))).is_ok_and(|ready| ready > 0);
             let lag = if lags { LAG } else { Timespec { tv_sec: 0, tv_nsec: 0 } };
-            retry_on_intr(|| poll(&mut fds, Some(&lag))).is_ok_and(|ready| ready > 0)
+            ends_in(&lag) || (lags && is_dying && ends_in(&DEATH))
         }
         Some(Ok(None)) => true,
         _ => false,
     };
     if ended { super::not_running(id) } else { error }
 }
+
+/// How long a process may take to die, on a machine that has much else to do.
+const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Whether another command has removed the directory that is held here.
 pub(super) fn is_deleted(dir: &Dir) -> bool {
