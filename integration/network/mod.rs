@@ -2,6 +2,7 @@
 
 mod beside;
 mod crash;
+mod edges;
 mod firewalls;
 mod holes;
 mod life;

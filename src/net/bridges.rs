@@ -208,7 +208,8 @@ pub(super) fn make(
         host.route.ask(&links::delete(link.index), &|| format!("remove {bridge}"))?;
     }
     let (used, uplink) = links::used(&mut host.route, false)?;
-    let mtu = match (wish.mtu, uplink) {
+    let (used6, uplink6) = links::used(&mut host.route, true)?;
+    let mtu = match (wish.mtu, uplink.or(uplink6)) {
         (Some(mtu), _) => mtu,
         (None, Some(index)) => {
             let all = links::all(&mut host.route)?;
@@ -227,13 +228,12 @@ pub(super) fn make(
         None => free_v4(&used, &others)?,
     }];
     if sysctl::has_ipv6()? && mtu >= LEAST_MTU_OF_IPV6 {
-        let (used, _) = links::used(&mut host.route, true)?;
         subnets.push(match &wish.subnet6 {
             Some(subnet) => {
-                check(subnet, &used, &others)?;
+                check(subnet, &used6, &others)?;
                 *subnet
             }
-            None => free_v6(&wish.name, &used, &others)?,
+            None => free_v6(&wish.name, &used6, &others)?,
         });
     } else if wish.subnet6.is_some() {
         return Err(Error::new("--subnet6: IPv6 is off on this host, or the MTU is below 1280"));
@@ -266,6 +266,10 @@ fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Resu
         let found = links::addresses_of(&mut host.route, link.index, is_ipv6)?;
         if let Some((address, prefix)) = found.first() {
             let subnet = Subnet::parse(&Subnet::new(*address, *prefix).to_string());
+            if is_ipv6 && subnet.is_err() {
+                // Containers go without.
+                continue;
+            }
             let subnet = subnet.at(|| format!("--bridge {}", link.name))?;
             check(&subnet, &[], &others)?;
             subnets.push(subnet);
@@ -350,13 +354,17 @@ fn check_free(host: &mut Host, store: &Store, name: &str, subnets: &[Subnet]) ->
     Ok(())
 }
 
-/// The first /24 of 10.0.0.0/8 from 10.77 on in which nobody has an address or a route.
+/// The first /24 of 10.0.0.0/8 from 10.77 on in which nobody has an address or a route. A tunnel
+/// may lead to all of that: then of the other private ranges (RFC 1918).
 fn free_v4(used: &[Subnet], others: &[(String, Subnet)]) -> Result<Subnet> {
-    let candidates = (0..=u16::MAX).map(|n| {
+    let ten = (0..=u16::MAX).map(|n| {
         let [high, low] = n.wrapping_add(77 << 8).to_be_bytes();
-        Subnet::new(Ipv4Addr::new(10, high, low, 0).into(), 24)
+        Ipv4Addr::new(10, high, low, 0)
     });
-    first_free(candidates, used, others)
+    let twelve = (16..32).flat_map(|high| (0..=255).map(move |low| (172, high, low)));
+    let sixteen = (0..=255).map(|low| (192, 168, low));
+    let rest = twelve.chain(sixteen).map(|(a, b, c)| Ipv4Addr::new(a, b, c, 0));
+    first_free(ten.chain(rest).map(|first| Subnet::new(first.into(), 24)), used, others)
 }
 
 /// A unique local one (RFC 4193): the same on every start of this machine, as its id tells.

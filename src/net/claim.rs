@@ -4,7 +4,7 @@ use super::bridges::{self, Host};
 use super::connect::{Member, bury};
 use super::lease::{Entry, Held, Lease, Network, Store, key, mac_of};
 use crate::error::{Context, Error, Result};
-use crate::plan::network::{Wish, mac_text};
+use crate::plan::network::{Subnet, Wish, mac_text};
 use crate::sys::random;
 use std::net::IpAddr;
 
@@ -50,6 +50,9 @@ pub(super) fn claim(
         addresses.truncate(1);
     }
     check_ipv6(network, wish, &addresses)?;
+    let number = network.subnets[0].number_of(addresses[0]);
+    let usual = network.subnets.get(1).zip(number).map(|(subnet, number)| subnet.nth(number));
+    let differs = addresses.get(1).is_some_and(|address| Some(*address) != usual);
     if let Some(mac) = wish.mac {
         check_mac(host, store, network, mac, addresses[0])?;
     }
@@ -63,6 +66,7 @@ pub(super) fn claim(
         ports: wish.publish.clone(),
         files: wish.files.clone(),
         mac: wish.mac,
+        differs,
     };
     let held = store.take(&network.name, &lease)?;
     Ok((lease, held))
@@ -154,11 +158,45 @@ fn choose(
             }
             addresses.push(address);
         }
-        (Some(subnet), None) => addresses.push(subnet.nth(number)),
+        (Some(subnet), None) => {
+            addresses.push(free_v6(host, store, network, subnet, number, entries)?);
+        }
         // Whoever wishes for one is told.
         (None, _) => {}
     }
     Ok(addresses)
+}
+
+/// An address of IPv6: the one with the same number, or the next that is free. The bridge of
+/// somebody else has any number, and the subnet may be smaller than the other one.
+fn free_v6(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    subnet: &Subnet,
+    number: u32,
+    entries: &[Entry],
+) -> Result<IpAddr> {
+    let mut taken = network.gateways.clone();
+    for entry in entries.iter().filter(|entry| entry.differs) {
+        if store.is_live(&mut host.route, &network.name, entry)? {
+            taken.extend(store.lease(&network.name, entry)?.into_iter().flat_map(|l| l.addresses));
+        }
+    }
+    let has_number = |entry: &Entry, other: u32| {
+        !entry.differs && network.subnets[0].number_of(entry.address) == Some(other)
+    };
+    let room = subnet.room();
+    let mut all = (0..room).map(|n| 2 + (number.saturating_sub(2) % room + n) % room);
+    let free = all.find(|other| {
+        !taken.contains(&subnet.nth(*other))
+            && (*other == number || !entries.iter().any(|entry| has_number(entry, *other)))
+    });
+    let free = free.map(|number| subnet.nth(number));
+    free.ok_or_else(|| {
+        Error::new(format!("network {} has no free address in {subnet}", network.name))
+            .hint("`pinnace network create --subnet6` makes a larger one")
+    })
 }
 
 /// The number of an address whose owner is dead, of a network without a free one.

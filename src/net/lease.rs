@@ -71,6 +71,8 @@ pub struct Lease {
     pub files: Option<PathBuf>,
     /// Its hardware address, if it was chosen.
     pub mac: Option<[u8; 6]>,
+    /// Whether its address of IPv6 has not the number of the other one.
+    pub differs: bool,
 }
 
 impl Lease {
@@ -85,8 +87,9 @@ impl Lease {
     /// What has to be known of all is in the name: to look for an address opens no file.
     pub(super) fn file_name(&self) -> String {
         let address = self.addresses.first().map(ToString::to_string).unwrap_or_default();
-        let mark = if self.files.is_some() { NAMED } else { "" };
-        format!("{address}@{}@{}{mark}", self.id, self.key)
+        let differs = if self.differs { DIFFERS } else { "" };
+        let named = if self.files.is_some() { NAMED } else { "" };
+        format!("{address}@{}@{}{differs}{named}", self.id, self.key)
     }
 }
 
@@ -96,12 +99,16 @@ pub(super) const TAG: &str = "pinnace:";
 /// How the name of a lease with name files ends.
 const NAMED: &str = "+";
 
+/// What is before it if there is an address of IPv6 with another number.
+const DIFFERS: &str = "=";
+
 /// The name of a lease's file: address, id, key.
 pub(super) struct Entry {
     pub address: IpAddr,
     pub id: String,
     pub key: String,
     pub has_files: bool,
+    pub differs: bool,
     file: String,
 }
 
@@ -268,9 +275,10 @@ impl Store {
         let entry = |file: String| {
             let (address, rest) = file.split_once('@')?;
             let (id, key) = rest.rsplit_once('@')?;
-            let has_files = key.ends_with(NAMED);
-            let (id, key) = (id.to_owned(), key.trim_end_matches(NAMED).to_owned());
-            Some(Entry { address: address.parse().ok()?, id, key, has_files, file })
+            let (has_files, key) = (key.ends_with(NAMED), key.trim_end_matches(NAMED));
+            let (differs, key) = (key.ends_with(DIFFERS), key.trim_end_matches(DIFFERS));
+            let (id, key) = (id.to_owned(), key.to_owned());
+            Some(Entry { address: address.parse().ok()?, id, key, has_files, differs, file })
         };
         Ok(names(&path(network), false)?.into_iter().filter_map(entry).collect())
     }
@@ -474,6 +482,7 @@ fn read_lease(entry: &Entry, text: &str) -> Lease {
         ports: Vec::new(),
         files: None,
         mac: None,
+        differs: entry.differs,
     };
     for (word, value) in lines(text) {
         match word {
@@ -543,6 +552,7 @@ mod tests {
             id: "a".into(),
             key: "01".into(),
             has_files: true,
+            differs: true,
             file: String::new(),
         };
         let lease = Lease {
@@ -554,13 +564,14 @@ mod tests {
             ports: vec![Publish::parse("[::1]:8000-8001:80/udp").unwrap()],
             files: Some("/run/x y".into()),
             mac: Some([2, 0, 0, 0, 0, 5]),
+            differs: true,
         };
         assert_eq!(read_lease(&entry, &write_lease(&lease)), lease);
         // The name of a directory is no line of its own.
         let files = Some("/a\npublish 22:22".into());
         let odd = write_lease(&Lease { files, ports: Vec::new(), ..lease.clone() });
         assert!(read_lease(&entry, &odd).ports.is_empty());
-        assert_eq!(lease.file_name(), "10.77.0.2@a@01+");
+        assert_eq!(lease.file_name(), "10.77.0.2@a@01=+");
         assert!(read_lease(&entry, "device").device.is_empty());
     }
 }
