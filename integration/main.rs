@@ -35,6 +35,7 @@ mod killed;
 mod letter;
 mod lifecycle;
 mod limits;
+mod locks;
 mod masks;
 mod mount_options;
 mod mounts;

@@ -613,6 +613,50 @@ fn r144_time_offsets_without_privileges_in_a_joined_user_namespace() {
     has_offsets(out.ok());
 }
 
+/// What is made there may be faster than its maker can tell of it.
+#[test]
+fn joined_namespaces_on_a_busy_machine() {
+    let holder = Holder::new(&["--user", "--map-root-user"]);
+    let pids = Holder::new(&["--pid", "--fork", "--kill-child"]);
+    let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pids.child.id()));
+    let pids_path = format!("/proc/{}/ns/pid", child.unwrap().trim());
+    let containers: Vec<_> = (0..16)
+        .map(|n| {
+            let bundle = Bundle::new(["true"]).edit(|config| {
+                let hook = json!([{"path": "/bin/true"}]);
+                config["hooks"] = json!({"createRuntime": hook});
+            });
+            match n % 2 {
+                0 => bundle.namespace("user", Some(&holder.path("user"))).edit(|config| {
+                    // The group of terminals is nobody's there.
+                    let mounts = config["mounts"].as_array_mut().unwrap();
+                    mounts.retain(|mount| mount["destination"] != "/dev/pts");
+                }),
+                _ => bundle.namespace("pid", Some(&pids_path)),
+            }
+            .container()
+        })
+        .collect();
+    let run = |c: &Container| {
+        let bundle = c.bundle.path();
+        // All on one processor.
+        Call::new("/usr/bin/taskset")
+            .args(["--cpu-list", "0"])
+            .args([&runtime().path])
+            .args([Path::new("--root"), &c.root(), Path::new("run"), Path::new("--bundle")])
+            .args([bundle.as_path(), Path::new(&c.id)])
+            .run()
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = containers.iter().map(|c| scope.spawn(|| run(c))).collect();
+        for out in all {
+            let out = out.join().unwrap();
+            deviates!("runc", "asks for mappings");
+            assert_eq!(out.code, 0, "{out:?}");
+        }
+    });
+}
+
 fn uptime(text: &str) -> f64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }

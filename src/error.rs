@@ -26,6 +26,15 @@ pub enum Kind {
     Killed,
     /// A process of ours was killed as it was made, and may be made in another way.
     NeverRan,
+    /// A file system was refused for want of another one that the host may show elsewhere.
+    NotShown,
+}
+
+impl Kind {
+    /// Whether another way may lead to where this one has not.
+    pub fn is_of_the_way(self) -> bool {
+        matches!(self, Self::NeverRan | Self::NotShown)
+    }
 }
 
 /// One failure, told once.

@@ -71,8 +71,7 @@ struct Work<'a> {
     runtime: &'a Runtime,
     settings: &'a Settings,
     rootless: bool,
-    /// Whether init is moved into its cgroup, though it could be born there.
-    moves: bool,
+    way: Way,
     bundle: Bundle,
     plan: Plan,
     filter: Option<filters::Filter>,
@@ -85,9 +84,9 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn cgroup(&self) -> Wanted<'_> {
-        let Self { plan, writes, rootless, moves, .. } = self;
+        let Self { plan, writes, rootless, way, .. } = self;
         let log = &self.runtime.log;
-        Wanted { plan, writes, rootless: *rootless, moves: *moves, log }
+        Wanted { plan, writes, rootless: *rootless, moves: way.moves, log }
     }
 }
 
@@ -107,14 +106,34 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     forbid_tracing()?;
     store::check_id(&settings.id)?;
     store::check_pid_file(settings.pid_file.as_deref())?;
-    match attempt(runtime, settings, false) {
-        Err(error) if error.get_kind() == error::Kind::NeverRan => attempt(runtime, settings, true),
+    let usual = Way { moves: false, copies: false };
+    match attempt(runtime, settings, usual) {
+        Err(error) => match error.get_kind() {
+            error::Kind::NeverRan => attempt(runtime, settings, Way { moves: true, ..usual }),
+            error::Kind::NotShown => attempt(runtime, settings, Way { copies: true, ..usual }),
+            _ => Err(error),
+        },
         done => done,
     }
 }
 
-/// Once; `moves` says that init is not to be born in its cgroup.
-fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Created> {
+/// How init is made.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Whether it is moved into its cgroup, though it could be born there.
+    moves: bool,
+    /// Whether it sees the host's mounts, though it could do without.
+    copies: bool,
+}
+
+impl Way {
+    fn is_usual(self) -> bool {
+        !self.moves && !self.copies
+    }
+}
+
+/// Once.
+fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> {
     let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
     if !settings.wiring.is_empty() {
@@ -140,7 +159,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Create
     let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
-    if !moves {
+    if way.is_usual() {
         warnings.iter().for_each(|warning| runtime.log.warning(warning));
     }
     let Decided { mut plan, filter, cgroup, writes } = decided;
@@ -156,19 +175,8 @@ fn attempt(runtime: &Runtime, settings: &Settings, moves: bool) -> Result<Create
         None => None,
     };
     let rootless = driver.rootless;
-    let work = Work {
-        runtime,
-        settings,
-        rootless,
-        moves,
-        bundle,
-        plan,
-        filter,
-        join,
-        writes,
-        devices,
-        rdt,
-    };
+    let work =
+        Work { runtime, settings, rootless, way, bundle, plan, filter, join, writes, devices, rdt };
     make_or_undo(work, cgroup)
 }
 
@@ -207,7 +215,7 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let error = made.process.as_ref().map_or(error.clone(), |made| made.explain(error));
             let kind = error.get_kind();
             let error = undo(&work, &dir, &record, &mut made, error, Some(&signals));
-            if kind == error::Kind::NeverRan && !work.moves {
+            if kind.is_of_the_way() && work.way.is_usual() {
                 signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             }
             Err(error)
@@ -411,25 +419,20 @@ fn give_birth(
     let view = cgroup_view(&record.cgroup);
     let proc = lsm::open_proc()?;
     let context = rootfs::Context { proc: Some(proc.as_fd()), ..context(work, view.as_ref()) };
-    let mut sources = rootfs::open(&plan.rootfs, &context)?;
+    let sources = rootfs::open(&plan.rootfs, &context)?;
     if !plan.rootfs.mount_namespace {
         record.tree = sources.mount_id()?;
         dir.save(record)?;
     }
     let room = sources.room;
-    let mut bare = bare(work, &sources, proc.as_fd());
+    let bare = bare(work, &sources, proc.as_fd());
     let late = late(plan, entry);
     let (cgroup, doors) = (entry.birthplace(&record.cgroup)?, record.cgroup.doors());
-    let waits = waits(plan, entry, &outside(work, record.rdt.as_ref()));
     let hook_env = hooks::environment(&plan.hooks.create_container);
-    // No path of the host's is good from here until the process is made.
-    let back = match plan.rootfs.user_namespace {
-        true => sources.lay(&plan.rootfs, bare.take(), proc.as_fd())?,
-        false => None,
-    };
+    let lays = sources.are_to_be_locked(&plan.rootfs, &context);
     // The child makes these itself, once it is in its cgroup or the bare one.
     let special = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
-    let begins = if bare.is_some() || back.is_some() { Kind::Mount.flag().0 } else { 0 };
+    let begins = if bare.is_some() || lays { Kind::Mount.flag().0 } else { 0 };
     let clocks = plan
         .namespaces
         .creates(Kind::Time)
@@ -441,9 +444,11 @@ fn give_birth(
         cgroup,
         doors: &[],
         clocks: clocks.filter(|_| joins_user),
-        back: back.as_ref(),
+        lays,
     };
     let joins_itself = !birth.needs_middle() && !work.join.is_empty();
+    // Both have the wire, and who has made it speaks first.
+    let waits = birth.needs_middle() || waits(plan, entry, &outside(work, record.rdt.as_ref()));
     let shared = Shared {
         waits,
         forks: false,
@@ -454,13 +459,12 @@ fn give_birth(
         caller_mask,
         extra_env: work.settings.extra_env.clone(),
     };
-    let init = Init {
+    let mut init = Init {
         plan,
         shared: &shared,
         sources,
         context,
         bare,
-        is_laid: back.is_some(),
         join: joins_itself.then_some(&work.join),
         late,
         clocks: clocks.filter(|_| !joins_user),
@@ -470,11 +474,13 @@ fn give_birth(
         no_pivot: work.settings.no_pivot,
         hook_env,
     };
-    let born = NewProcess::spawn(&birth, waits, patience, |wire| first::main(init, wire));
-    if let (Err(_), Some(back)) = (&born, &back) {
-        back.go().call(|| "setns back to our own mount namespace".into())?;
-    }
-    made.process = Some(born?);
+    let begin = || {
+        if lays {
+            init.sources.lay(&plan.rootfs, init.bare.take(), dir.path())?;
+        }
+        Ok(|wire| first::main(init, wire))
+    };
+    made.process = Some(NewProcess::spawn(&birth, waits, patience, begin)?);
     room.give_back()
 }
 
@@ -503,7 +509,8 @@ fn late(plan: &Plan, entry: Entry) -> Namespaces {
 /// The mount namespace to begin with, if not a copy of the host's.
 fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
     let plan = &work.plan;
-    let copies = work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
+    let copies =
+        work.way.copies || work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
     let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
     if may { rootfs::Bare::find(proc) } else { None }
 }
@@ -570,7 +577,7 @@ fn undo(
         Some(reason) => {
             let id = &work.plan.id;
             // Not to be tried again beside it.
-            let retries = error.get_kind() == error::Kind::NeverRan;
+            let retries = error.get_kind().is_of_the_way();
             let error = if retries { error.kind(error::Kind::Killed) } else { error };
             error.also(format!("and then: {reason}; `delete --force {id}` removes the rest"))
         }

@@ -307,7 +307,7 @@ fn make(
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
     let create = Namespaces::default();
-    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None, back: None };
+    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None, lays: false };
     let shared = |waits: bool| Shared {
         waits,
         forks: outside.forks,
@@ -328,7 +328,7 @@ fn make(
             keyring: keyring_of(record),
         };
         let patience = Patience::new(Some(signals), &[]);
-        NewProcess::spawn(birth, waits, patience, |wire| join::main(&exec, wire))
+        NewProcess::spawn(birth, waits, patience, || Ok(|wire| join::main(&exec, wire)))
     };
     let made = match into.is_some() && moves {
         true => None,

@@ -82,19 +82,19 @@ pub(super) struct Meanwhile<'a> {
 }
 
 impl NewProcess {
-    /// Makes it; `body` is what it does, and begins with a wait for [`Self::let_go`] if it
-    /// `waits`.
+    /// Makes it; `begin` returns what it does, which begins with a wait for [`Self::let_go`] if
+    /// it `waits`.
     ///
     /// # Errors
     /// As [`spawn()`].
-    pub fn spawn(
+    pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
         birth: &Birth<'_>,
         waits: bool,
         patience: Patience<'_>,
-        body: impl FnOnce(ChildEnd) -> Infallible,
+        begin: impl FnOnce() -> Result<Body>,
     ) -> Result<Self> {
         let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
-        let (child, wire) = spawn(birth, sync::pair()?, hear, body)?;
+        let (child, wire) = spawn(birth, sync::pair()?, hear, begin)?;
         Ok(Self { child, maker: None, waits, wire, master: None })
     }
 

@@ -1,14 +1,14 @@
 //! One clone3(2); two where the kernel demands it. A pid namespace is joined
 //! only by later children, and a process that enters a user namespace loses
 //! its privileges over everything outside: then a middle process joins, makes
-//! the real one as its sibling, passes the pid back, and ends.
+//! the real one as its sibling, passes the pid back, and ends. So it does where the host's
+//! mounts are laid out for the new process: the runtime itself stays where it is.
 
 use crate::error::{self, Context, Error, Result};
 use crate::namespaces::{self, Clocks, Join};
 use crate::plan::Kind;
 use crate::sync::{ChildEnd, ParentEnd, ToParent};
 use crate::sys::file::read_short;
-use crate::sys::namespace::WayBack;
 use crate::sys::process::{Child, CloneArgs, Namespaces, Note, clone3, exit_now, stat_fields};
 use crate::sys::seccomp::may_deny;
 use crate::sys::start::hide_command_line;
@@ -36,8 +36,9 @@ pub struct Birth<'a> {
     /// A new time namespace that the joined user namespace will own: only the middle process
     /// can open the file for its offsets before it joins.
     pub clocks: Option<Clocks<'a>>,
-    /// From the mount namespace that the new process begins in: its maker goes back.
-    pub back: Option<&'a WayBack>,
+    /// Whether the new process begins in a mount namespace that is made ready before, by the
+    /// `begin` of [`spawn`].
+    pub lays: bool,
 }
 
 impl Birth<'_> {
@@ -45,59 +46,61 @@ impl Birth<'_> {
     /// itself (see [`Join::enter`]).
     pub fn needs_middle(&self) -> bool {
         let new_user = self.create.0 & Kind::User.flag().0 != 0;
-        self.join.has(Kind::User) || (new_user && !self.join.is_empty()) || self.join.has(Kind::Pid)
+        self.lays
+            || self.join.has(Kind::User)
+            || (new_user && !self.join.is_empty())
+            || self.join.has(Kind::Pid)
     }
 }
 
-/// Makes the process; `body` is what it does, and it never returns. `hear` waits
-/// for a middle process's only message, or for its end.
+/// Makes the process. `begin` comes before it, in a middle process if there is one; what it
+/// returns is what the new process does, and that never returns. `hear` waits for a middle
+/// process's only message, or for its end.
 ///
 /// # Errors
 /// Those of clone3(2), and what the middle process met.
-pub fn spawn(
+pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
     birth: &Birth<'_>,
     wire: (ParentEnd, ChildEnd),
     hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
-    body: impl FnOnce(ChildEnd) -> Infallible,
+    begin: impl FnOnce() -> Result<Body>,
 ) -> Result<(Child, ParentEnd)> {
     let (parent, child) = wire;
     if birth.needs_middle() {
-        return spawn_by_middle(birth, parent, child, hear, body);
+        return spawn_by_middle(birth, parent, child, hear, begin);
     }
     let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, ..CloneArgs::default() };
     match make(args).map_err(|errno| explain(errno, birth))? {
-        Some(made) => {
-            go_back(birth, Some(&made))?;
-            Ok((made, parent))
-        }
+        Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
-            if let Err(error) = enter_cgroups(birth.doors) {
-                fail(&child, error);
+            match enter_cgroups(birth.doors).and_then(|()| begin()) {
+                // It cannot return, so there is nothing to match.
+                #[expect(unreachable_code, reason = "the type says that it never returns")]
+                Ok(body) => match body(child) {},
+                Err(error) => fail(&child, error),
             }
-            // `body` cannot return, so there is nothing to match.
-            #[expect(unreachable_code, reason = "the type of `body` says that it never returns")]
-            match body(child) {}
         }
     }
 }
 
-fn spawn_by_middle(
+fn spawn_by_middle<Body: FnOnce(ChildEnd) -> Infallible>(
     birth: &Birth<'_>,
     parent: ParentEnd,
     child: ChildEnd,
     hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
-    body: impl FnOnce(ChildEnd) -> Infallible,
+    begin: impl FnOnce() -> Result<Body>,
 ) -> Result<(Child, ParentEnd)> {
     // It may die before it can tell of the process that it has made.
     let note = Note::new().call(|| "mmap".into())?;
-    let args = CloneArgs { cgroup: birth.cgroup, ..CloneArgs::default() };
+    // Who joins nothing keeps the right to make a process in there, which may have room for one.
+    let cgroup = birth.cgroup.filter(|_| !birth.join.is_empty());
+    let args = CloneArgs { cgroup, ..CloneArgs::default() };
     let Some(middle) = make(args).call(|| "clone3".into())? else {
         drop(parent);
-        middle_main(birth, child, &note, body);
+        middle_main(birth, child, &note, begin);
     };
     drop(child);
-    go_back(birth, Some(&middle))?;
     let error = match hear(&parent, &middle) {
         Ok(Some(ToParent::Spawned(child))) => match reap(&middle) {
             Ok(()) => return Ok((child, parent)),
@@ -138,15 +141,6 @@ fn make(args: CloneArgs<'_>) -> rustix::io::Result<Option<Child>> {
         (Err(errno), Some(cgroup)) if may_deny(errno) => make_and_move(args, cgroup),
         (made, _) => made,
     }
-}
-
-/// In the maker: the way back, whatever it has made.
-fn go_back(birth: &Birth<'_>, made: Option<&Child>) -> Result<()> {
-    let Some(back) = birth.back else { return Ok(()) };
-    back.go().call(|| "setns back to our own mount namespace".into()).map_err(|error| {
-        let ended = made.map_or(Ok(()), end);
-        error.and(ended)
-    })
 }
 
 /// Makes the process outside of its cgroup. It waits until we have moved it in there.
@@ -210,27 +204,28 @@ fn reap(middle: &Child) -> Result<()> {
     }
 }
 
-fn middle_main(
+fn middle_main<Body: FnOnce(ChildEnd) -> Infallible>(
     birth: &Birth<'_>,
     wire: ChildEnd,
     note: &Note,
-    body: impl FnOnce(ChildEnd) -> Infallible,
+    begin: impl FnOnce() -> Result<Body>,
 ) -> ! {
     // Before a pod sees the process that is made here: it is a copy.
     hide_command_line();
     let args = CloneArgs {
         namespaces: birth.create,
+        cgroup: birth.cgroup.filter(|_| birth.join.is_empty()),
         sibling: true,
         noted: Some(note),
-        ..CloneArgs::default()
     };
-    let made = enter_cgroups(birth.doors)
-        .and_then(|()| enter_namespaces(birth))
-        .and_then(|()| clone3(args).map_err(|errno| explain(errno, birth)));
-    let message = match made {
+    let begun = enter_cgroups(birth.doors)
+        .and_then(|()| begin())
+        .and_then(|body| enter_namespaces(birth).map(|()| body));
+    let body = begun.unwrap_or_else(|error| fail(&wire, error));
+    let message = match make(args) {
         Ok(None) => match body(wire) {},
         Ok(Some(child)) => ToParent::Spawned(child),
-        Err(error) => fail(&wire, error),
+        Err(errno) => fail(&wire, explain(errno, birth)),
     };
     // If this cannot be sent, our end tells the parent, which finds the other by the note.
     exit_now(i32::from(wire.send(&message).is_err()));

@@ -35,8 +35,6 @@ pub struct Init<'a> {
     pub context: rootfs::Context<'a>,
     /// The mount namespace to begin with, if none was made with us.
     pub bare: Option<rootfs::Bare>,
-    /// Whether we begin where the trees were laid: see [`rootfs::Sources::lay`].
-    pub is_laid: bool,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// Namespaces that init makes by itself, while the parent makes the cgroup.
@@ -90,7 +88,7 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     name_the_host(plan)?;
     let is_bare = match init.bare.take() {
         Some(bare) => bare.enter()?,
-        None => init.is_laid && init.sources.enter_laid()?,
+        None => init.sources.enter_laid()?,
     };
     if is_bare {
         init.context.attach_at = Some(Path::new("/"));

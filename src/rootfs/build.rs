@@ -42,7 +42,9 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
         if let (Some(locks), Some(taken)) = (&locks, sources.mounts.get_mut(index)) {
             locks.take_for(mount, taken).at(|| mount.field())?;
         }
-        make(plan, mount, index, &mut sources, &mut root, context).at(|| mount.field())?;
+        make(plan, mount, index, &mut sources, &mut root, context)
+            .map_err(|error| mark_hidden(error, plan, mount, context))
+            .at(|| mount.field())?;
     }
     devices::create(plan, &sources, &mut root)?;
     sources.room.give_back()?;
@@ -133,8 +135,24 @@ fn make(
             if !bind {
                 mount::reconfigure(target.as_fd(), file_system, mount.attributes.one)?;
             }
-            change_attached(mount, target.as_fd())
+            change_attached(mount, target.as_fd()).map_err(|error| match error.errno() {
+                Some(Errno::PERM) if plan.user_namespace => {
+                    error.hint("what the host, or an entry before it, has set cannot be cleared in a user namespace")
+                }
+                _ => error,
+            })
         }
+    }
+}
+
+/// A user namespace gets a procfs where a whole one is seen. In a bare mount namespace that can
+/// be the host's own one alone, at /proc; but it may have others.
+fn mark_hidden(error: Error, plan: &Rootfs, mount: &Mount, context: &Context<'_>) -> Error {
+    let is_proc = matches!(&mount.kind, Kind::FileSystem(fs) if fs.kind == "proc");
+    let is_bare = plan.user_namespace && context.attach_at.is_some();
+    match is_proc && is_bare && error.errno() == Some(Errno::PERM) {
+        true => error.kind(crate::error::Kind::NotShown),
+        false => error,
     }
 }
 

@@ -5,24 +5,23 @@
 //! attributes, and what is mounted below, where a mount namespace of another owner is copied
 //! (`mount_namespaces(7)`, "Restrictions on mount namespaces"), and only there: a tree that
 //! is taken by the runtime and attached inside is not locked. So the trees are laid on a tmpfs
-//! in a mount namespace of the runtime's own, which the new process copies.
+//! in a mount namespace of a process that makes the new one, which copies it. The runtime does
+//! not enter it: the way back is not everybody's (`CAP_SYS_CHROOT`, filters).
 
 use super::bare::Bare;
-use super::bind::Source;
-use super::host::{enter_copy, go_back, make_slave, way_back};
-use super::mount;
+use super::bind::{self, Source};
+use super::host::{enter_copy, make_slave};
 use super::sources::{Sources, Taken};
+use super::{Context, mount};
 use crate::error::{At, Context as _, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::namespaces;
-use crate::plan::options::{PRIVATE, UNBINDABLE};
-use crate::sys::mount::{Change, mount_setattr};
-use crate::sys::namespace::WayBack;
+use crate::plan::options::{PRIVATE, Reach, UNBINDABLE};
+use crate::sys::mount::Change;
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
-use rustix::io::Errno;
 use rustix::process::{chroot, fchdir};
 use std::path::Path;
 
@@ -32,46 +31,38 @@ const SHOWN: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
 
 /// Where the trees lie, as the new process sees it.
 #[derive(Debug)]
-pub(super) struct Locks(OwnedFd);
+pub(super) struct Locks {
+    place: OwnedFd,
+    /// Whether nothing else of the host is there.
+    is_bare: bool,
+}
 
 impl Sources {
-    /// Lays the trees out in a mount namespace for the new process to copy, if the container's
-    /// user namespace is another than ours. We are in there afterwards, until we take the way
-    /// back. With `bare` nothing else of the host is in there.
-    ///
-    /// # Errors
-    /// Those of unshare(2), setns(2) and move_mount(2). We are where we were then.
-    pub fn lay(
-        &mut self,
-        plan: &Rootfs,
-        bare: Option<Bare>,
-        proc: BorrowedFd<'_>,
-    ) -> Result<Option<WayBack>> {
-        if !(plan.user_namespace && plan.mount_namespace) || self.rootfs.is_none() {
-            return Ok(None);
-        }
-        let way = way_back(proc)?;
-        match self.lay_here(plan, bare) {
-            Ok(()) => Ok(Some(way)),
-            Err(error) => Err(error.and(go_back(&way))),
-        }
+    /// Whether the trees are to be laid, as the container's user namespace is another than ours
+    /// and owns its mount namespace.
+    pub fn are_to_be_locked(&self, plan: &Rootfs, context: &Context<'_>) -> bool {
+        plan.user_namespace && context.is_copy && self.rootfs.is_some()
     }
 
-    fn lay_here(&mut self, plan: &Rootfs, bare: Option<Bare>) -> Result<()> {
-        let mut shown = Vec::new();
-        self.is_bare = bare.is_some();
-        if let Some(bare) = bare {
-            for (_, path) in SHOWN.iter().filter(|(kind, _)| mounts(plan, kind)) {
-                match mount::clone_path(Path::new(path), true, false) {
-                    Err(Errno::NOENT) => {}
-                    tree => shown.push(tree.call(|| format!("open_tree {path}"))?),
-                }
+    /// Lays the trees out in a mount namespace for the new process to copy. We are in there
+    /// afterwards. With `bare` nothing else of the host is in there. `aside` is a directory
+    /// that nobody looks for in there.
+    ///
+    /// # Errors
+    /// Those of unshare(2), setns(2) and move_mount(2).
+    pub fn lay(&mut self, plan: &Rootfs, bare: Option<Bare>, aside: &Path) -> Result<()> {
+        let bare = bare.and_then(|bare| Some((bare, shown(plan)?)));
+        let (is_bare, shown) = match bare {
+            Some((bare, shown)) => {
+                let is_bare = bare.enter()?;
+                make_slave()?;
+                (is_bare, shown)
             }
-            self.is_bare = bare.enter()?;
-            make_slave()?;
-        } else {
-            enter_copy()?;
-        }
+            None => {
+                enter_copy()?;
+                (false, Vec::new())
+            }
+        };
         let fs = FileSystem {
             kind: "tmpfs".into(),
             // Ids of the container look for the trees.
@@ -79,15 +70,47 @@ impl Sources {
             ..FileSystem::default()
         };
         let tmpfs = mount::new(&fs, 0, None)?;
-        // The container's root will lie on it.
-        let place = if self.is_bare { Path::new("/") } else { plan.path.as_path() };
+        // The container's root will lie on it, unless that is where the host's paths begin.
+        let place = match (is_bare, plan.path.parent()) {
+            (true, _) => Path::new("/"),
+            (false, None) => aside,
+            (false, Some(_)) => plan.path.as_path(),
+        };
         mount::attach_at(tmpfs.as_fd(), place).call(|| "move_mount of a tmpfs".into())?;
         for tree in self.trees().chain(&shown) {
             lay_one(tree.as_fd(), tmpfs.as_fd()).at(|| "a tree of the host".into())?;
         }
-        // Whose root is not the namespace's makes no user namespace.
+        self.settle(plan)?;
         fchdir(&tmpfs).call(|| "fchdir".into())?;
-        if self.is_bare { chroot(".").call(|| "chroot".into()) } else { Ok(()) }
+        if is_bare {
+            // Whose root is not the namespace's makes no user namespace.
+            chroot(".").call(|| "chroot".into())?;
+        }
+        self.locks = Some(Locks { place: tmpfs, is_bare });
+        Ok(())
+    }
+
+    /// Makes the changes that had to wait until a tree is attached. What is locked they could
+    /// not change any more.
+    fn settle(&mut self, plan: &Rootfs) -> Result<()> {
+        for (index, mount) in plan.mounts.iter().enumerate() {
+            let Kind::Bind(of) = &mount.kind else { continue };
+            let waits = self.mounts.get(index).and_then(|taken| match &taken.bind {
+                Some(Source::Tree(tree, flags)) if tree.unchanged => {
+                    Some((tree.fd.as_fd(), *flags))
+                }
+                _ => None,
+            });
+            let Some((fd, flags)) = waits else { continue };
+            bind::settle(plan, mount, of, self.idmap(index), flags, |changes| {
+                changes.iter().try_for_each(|change| mount::change(fd, change))
+            })
+            .at(|| mount.field())?;
+            if let Some(Source::Tree(tree, _)) = &mut self.mounts[index].bind {
+                tree.unchanged = false;
+            }
+        }
+        Ok(())
     }
 
     /// All that the child attaches.
@@ -101,18 +124,18 @@ impl Sources {
         root.chain(binds).chain(instead).chain(self.devices.iter().flatten())
     }
 
-    /// In the new process: copies the mount namespace where the trees were laid. Whether
-    /// nothing else of the host is in there.
+    /// In the new process: copies the mount namespace where the trees were laid, if they were.
+    /// Whether nothing else of the host is in there.
     ///
     /// # Errors
     /// Those of unshare(2).
     pub fn enter_laid(&mut self) -> Result<bool> {
+        let Some(locks) = &mut self.locks else { return Ok(false) };
         unshare(namespaces::Kind::Mount.flag())
             .call(|| "linux.namespaces: unshare the mount namespace".into())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let here = openat(CWD, ".", flags, Mode::empty()).call(|| "open .".into())?;
-        self.locks = Some(Locks(here));
-        Ok(self.is_bare)
+        locks.place = openat(CWD, ".", flags, Mode::empty()).call(|| "open .".into())?;
+        Ok(locks.is_bare)
     }
 }
 
@@ -120,33 +143,36 @@ impl Locks {
     /// Takes the root and the devices, in place of what was laid.
     pub fn take_early(&self, sources: &mut Sources) -> Result<()> {
         if let Some(tree) = &mut sources.rootfs {
-            self.take(&mut tree.fd, false).at(|| "root.path".into())?;
+            self.take(&mut tree.fd, None).at(|| "root.path".into())?;
         }
-        sources.devices.iter_mut().flatten().try_for_each(|tree| self.take(tree, false))
+        sources.devices.iter_mut().flatten().try_for_each(|tree| self.take(tree, None))
     }
 
     /// Takes what a mount is made of, in its turn: mounts are listed in the order in which
     /// they came into being.
     pub fn take_for(&self, mount: &Mount, taken: &mut Taken) -> Result<()> {
         if let Some(Source::Tree(tree, _)) = &mut taken.bind {
-            let unbindable = mount.propagation.iter().any(|one| one.flag == UNBINDABLE);
-            self.take(&mut tree.fd, unbindable)?;
+            let unbindable = mount.propagation.iter().filter(|one| one.flag == UNBINDABLE);
+            // `true` is the larger one.
+            self.take(&mut tree.fd, unbindable.map(|one| one.reach == Reach::All).max())?;
         }
         if taken.missing {
             return Ok(());
         }
-        taken.instead.iter_mut().try_for_each(|tree| self.take(tree, false))
+        taken.instead.iter_mut().try_for_each(|tree| self.take(tree, None))
     }
 
-    /// A copy of the tree that was laid, with all that is locked.
-    fn take(&self, tree: &mut OwnedFd, unbindable: bool) -> Result<()> {
+    /// A copy of the tree that was laid, with all that is locked. `unbindable`: that is its first
+    /// mount, or with `true` also all below.
+    fn take(&self, tree: &mut OwnedFd, unbindable: Option<bool>) -> Result<()> {
         let name = tree.as_raw_fd().to_string();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let laid = openat(&self.0, &name, flags, Mode::empty()).call(|| "open a tree".into())?;
-        if unbindable {
+        let laid =
+            openat(&self.place, &name, flags, Mode::empty()).call(|| "open a tree".into())?;
+        if let Some(recursive) = unbindable {
             // Or there is no copy. It becomes so again once it is attached.
-            let change = Change { propagation: PRIVATE, recursive: true, ..Change::default() };
-            mount_setattr(laid.as_fd(), &change).call(|| mount::describe(&change))?;
+            let change = Change { propagation: PRIVATE, recursive, ..Change::default() };
+            mount::change(laid.as_fd(), &change)?;
         }
         *tree = mount::clone_fd(laid.as_fd(), true).call(|| "open_tree of a tree".into())?;
         Ok(())
@@ -162,6 +188,16 @@ fn lay_one(tree: BorrowedFd<'_>, tmpfs: BorrowedFd<'_>) -> Result<()> {
         mknodat(tmpfs, &name, FileType::RegularFile, Mode::RUSR, 0).call(|| "mknodat".into())?;
     }
     mount::attach_at_name(tree, tmpfs, &name).call(|| "move_mount".into())
+}
+
+/// The host's own file systems that are to be seen; `None` if one of them cannot be taken, and
+/// only a copy of the host's mounts has it.
+fn shown(plan: &Rootfs) -> Option<Vec<OwnedFd>> {
+    let mut trees = Vec::new();
+    for (_, path) in SHOWN.iter().filter(|(kind, _)| mounts(plan, kind)) {
+        trees.push(mount::clone_path(Path::new(path), true, false).ok()?);
+    }
+    Some(trees)
 }
 
 fn mounts(plan: &Rootfs, kind: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
+use crate::plan::paths::is_under;
 use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
 use crate::sys::file::near;
 use crate::sys::mount::{Change, mount_id};
@@ -38,8 +39,6 @@ pub struct Sources {
     pub(super) host: Option<OwnedFd>,
     /// Where the trees were laid, if the child is to take them from there.
     pub(super) locks: Option<Locks>,
-    /// Whether nothing else of the host is there.
-    pub(super) is_bare: bool,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
     /// The descriptors' room, to be given back by parent and child.
@@ -107,7 +106,6 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         nodes: None,
         host: None,
         locks: None,
-        is_bare: false,
         idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
     };
@@ -144,10 +142,11 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     if plan.user_namespace {
         sources.nodes = nodes::of_listed(plan, context)?;
     }
-    if plan.user_namespace && plan.populate_dev {
+    if plan.user_namespace {
         for (index, device) in plan.devices.iter().enumerate() {
             let has_own = sources.nodes.as_ref().is_some_and(|nodes| nodes.has(index));
-            let taken = if has_own { Ok(None) } else { take_device(device) };
+            let is_there = !plan.populate_dev && is_under(&device.path, "/dev");
+            let taken = if has_own || is_there { Ok(None) } else { take_device(device) };
             sources.devices.push(taken.at(|| format!("{}: {}", device.field(), device.path))?);
         }
     }

@@ -229,7 +229,11 @@ impl ChildEnd {
                 packet.extend_from_slice(start(text, PACKET - 64).as_bytes());
             }
             ToParent::Failed(error) => {
-                packet.push(if error.get_kind() == Kind::Hook { b'k' } else { b'e' });
+                packet.push(match error.get_kind() {
+                    Kind::Hook => b'k',
+                    Kind::NotShown => b'n',
+                    _ => b'e',
+                });
                 let (message, errno, hint) = error.parts();
                 packet.extend_from_slice(&errno.to_le_bytes());
                 // The message is cut, never its hint: that is short.
@@ -317,8 +321,12 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
             })
         }
         b'w' => ToParent::Warning(text(body)),
-        b'e' | b'k' => {
-            let kind = if kind == b'k' { Kind::Hook } else { Kind::Other };
+        b'e' | b'k' | b'n' => {
+            let kind = match kind {
+                b'k' => Kind::Hook,
+                b'n' => Kind::NotShown,
+                _ => Kind::Other,
+            };
             let (errno, body) = body.split_first_chunk::<4>()?;
             let (length, words) = body.split_first_chunk::<4>()?;
             let (message, hint) = words.split_at_checked(u32::from_le_bytes(*length) as usize)?;
