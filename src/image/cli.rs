@@ -82,7 +82,7 @@ arguments! {
     /// Arguments of `rm`.
     pub struct Remove {
         ..common: Common,
-        /// Also an image of which there are bundles, which cannot run any more then
+        /// Also an image of which there are bundles, which cannot run any more then; not a running one
         force: bool = "--force",
         /// Names, or the beginning of digests, as `ls` shows them
         images: Vec<String> = "IMAGE...",

@@ -5,6 +5,7 @@ use super::users::User;
 use crate::error::{Error, Result};
 use crate::spec::{LAYERS, template};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The root of a bundle that has its files.
@@ -116,7 +117,7 @@ fn process(config: &Config, user: &User, wishes: &Wishes<'_>) -> Result<Value> {
     let cwd = match config.working_dir.as_str() {
         "" => "/",
         cwd if cwd.starts_with('/') => cwd,
-        cwd => return Err(Error::new(format!("WorkingDir {cwd:?} is no absolute path"))),
+        cwd => return Err(wrong(format!("WorkingDir {cwd:?} is no absolute path"))),
     };
     let rest = if wishes.command.is_empty() { &config.cmd } else { wishes.command };
     let args: Vec<_> = config.entrypoint.iter().chain(rest).collect();
@@ -144,33 +145,43 @@ fn process(config: &Config, user: &User, wishes: &Wishes<'_>) -> Result<Value> {
 /// That of the image, in its order; of a name that is there twice the last one counts. What is
 /// added takes nothing away.
 fn environment(config: &Config, user: &User, wishes: &Wishes<'_>) -> Result<Vec<String>> {
-    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let mut all: Vec<String> = Vec::new();
-    for entry in &config.env {
-        if !entry.contains('=') || entry.starts_with('=') {
-            return Err(Error::new(format!("Env {entry:?} is not NAME=VALUE")));
+    // By their names: a configuration has room for half a million.
+    let mut last = BTreeMap::new();
+    for (at, entry) in config.env.iter().enumerate() {
+        match entry.split_once('=') {
+            Some((name, _)) if !name.is_empty() => {
+                last.insert(name, at);
+            }
+            _ => return Err(wrong(format!("Env {entry:?} is not NAME=VALUE"))),
         }
-        all.retain(|known| name(known) != name(entry));
-        all.push(entry.clone());
     }
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let counts = |at: usize, entry: &str| last.get(name(entry).as_str()) == Some(&at);
+    let env = config.env.iter().enumerate().filter(|(at, entry)| counts(*at, entry));
+    let mut all: Vec<String> = env.map(|(_, entry)| entry.clone()).collect();
     let home = user.home.as_ref().map(|home| format!("HOME={home}"));
     let terminal = wishes.terminal.then(|| "TERM=xterm".to_owned());
     for more in [Some(PATH.to_owned()), terminal, home].into_iter().flatten() {
-        if !all.iter().any(|known| name(known) == name(&more)) {
+        if !last.contains_key(name(&more).as_str()) {
             all.push(more);
         }
     }
     Ok(all)
 }
 
+/// The error of an image whose configuration nobody could run.
+fn wrong(what: String) -> Error {
+    Error::new(what).hint("`umoci config` corrects an image")
+}
+
 /// Data of the container, which goes with it: a tmpfs leaves nothing.
 fn volume(path: &str) -> Result<Value> {
-    let path = path.trim_end_matches('/');
-    if !path.starts_with('/') || path.split('/').any(|name| name == "..") {
-        return Err(Error::new(format!("Volumes: {path:?} is no absolute path")));
+    let destination = path.trim_end_matches('/');
+    if !destination.starts_with('/') || path.split('/').any(|name| name == "..") {
+        return Err(wrong(format!("Volumes: {path:?} is no absolute path of a volume")));
     }
     Ok(json!({
-        "destination": path,
+        "destination": destination,
         "type": "tmpfs",
         "source": "tmpfs",
         "options": ["rw", "nosuid", "nodev", "mode=0755"],

@@ -2,7 +2,9 @@
 //! each with what it hides.
 
 use super::mark::Marker;
-use super::tree::{TO_READ, Tree, attributes, is_directory, is_whiteout, list, look, shown};
+use super::tree::{
+    TO_READ, Tree, attributes, is_directory, is_whiteout, list, look, open_file, shown,
+};
 use crate::error::{At as _, Context as _, Result};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags,
@@ -29,7 +31,12 @@ pub fn merge(
     let mut merge =
         Merge { to: Tree::new(to), marker, is_privileged, directories: BTreeMap::new() };
     for layer in layers {
-        merge.layer(layer)?;
+        merge.layer(layer).map_err(|error| match error.errno() {
+            Some(Errno::ACCESS) => {
+                error.hint("what even its owner may not enter root alone copies")
+            }
+            _ => error,
+        })?;
     }
     merge.finish()
 }
@@ -84,13 +91,13 @@ impl Merge<'_> {
             let opened = openat(dir, &name[..], TO_READ, Mode::empty()).call(|| "open".into())?;
             let hides = self.marker.is_opaque(opened.as_fd()).call(|| "getxattr".into())?;
             if there.as_ref().is_none_or(|there| hides || !is_directory(there)) {
-                self.clear(to, name, path)?;
+                self.clear(to, name, path, there.as_ref())?;
                 mkdirat(to, &name[..], Mode::RWXU).call(|| "mkdirat".into())?;
             }
             return Ok(true);
         }
         if there.is_some() {
-            self.clear(to, name, path)?;
+            self.clear(to, name, path, there.as_ref())?;
         }
         if is_whiteout(&stat) {
             return Ok(false);
@@ -110,10 +117,24 @@ impl Merge<'_> {
         Ok(false)
     }
 
-    fn clear(&mut self, to: &OwnedFd, name: &[u8], path: &[Vec<u8>]) -> Result<()> {
+    fn clear(
+        &mut self,
+        to: &OwnedFd,
+        name: &[u8],
+        path: &[Vec<u8>],
+        there: Option<&Stat>,
+    ) -> Result<()> {
         self.to.remove(to.as_fd(), name)?;
-        self.to.forget();
-        self.directories.retain(|known, _| !known.starts_with(path));
+        if there.is_some_and(is_directory) {
+            self.to.forget();
+            // Those below it stand behind it.
+            let below = self.directories.range(path.to_vec()..).map(|(known, _)| known);
+            let below: Vec<_> =
+                below.take_while(|known| known.starts_with(path)).cloned().collect();
+            for known in below {
+                self.directories.remove(&known);
+            }
+        }
         Ok(())
     }
 
@@ -132,8 +153,7 @@ impl Merge<'_> {
     }
 
     fn regular(&mut self, dir: &OwnedFd, to: &OwnedFd, name: &[u8], stat: &Stat) -> Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let from = openat(dir, name, flags, Mode::empty()).call(|| "open".into())?;
+        let from = open_file(dir.as_fd(), name).call(|| "open".into())?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
@@ -210,6 +230,13 @@ fn times(stat: &Stat) -> Timestamps {
 /// # Errors
 /// Those of reading them.
 pub fn difference(one: OwnedFd, other: OwnedFd, marker: &Marker<'_>) -> Result<Option<String>> {
+    let attributes_of = |dir: &OwnedFd| -> Result<_> {
+        let stat = rustix::fs::fstat(dir).call(|| "fstat".into())?;
+        Ok((stat.st_mode, stat.st_uid, stat.st_gid))
+    };
+    if attributes_of(&one)? != attributes_of(&other)? {
+        return Ok(Some(shown(b"/")));
+    }
     let (mut one, mut other) = (Tree::new(one), Tree::new(other));
     let mut left: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
     while let Some(path) = left.pop() {
@@ -268,8 +295,7 @@ fn is_same(a: &OwnedFd, b: &OwnedFd, name: &[u8]) -> Result<bool> {
             Ok(target(a)? == target(b)?)
         }
         FileType::RegularFile => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let open = |dir| openat(dir, name, flags, Mode::empty()).call(|| "open".into());
+            let open = |dir: &OwnedFd| open_file(dir.as_fd(), name).call(|| "open".into());
             let (a, b) = (open(a)?, open(b)?);
             let same = attributes(a.as_fd()).call(call)? == attributes(b.as_fd()).call(call)?;
             Ok(same && has_same_content(a, b)?)

@@ -9,10 +9,12 @@ use super::progress::Progress;
 use super::store::{self, Making, Store};
 use super::stream;
 use super::tell::warn;
+use super::tree::TO_READ;
 use super::unpack::{Made, Settings, unpack};
 use crate::error::{At as _, Context as _, Error, Result};
-use rustix::fs::syncfs;
+use rustix::fs::{Mode, openat, syncfs};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::sync_channel;
 
 /// Where layers come from, where they go, and who makes them.
 #[derive(Debug)]
@@ -41,12 +43,12 @@ impl Unpacker<'_> {
         if self.has(layer)? {
             return making.end();
         }
-        let done = self.make(&making, blob, layer, label).and_then(|(made, root)| {
-            // What is named by its digest must be whole after a crash of the machine, too.
-            syncfs(&root).call(|| "syncfs of the store".into())?;
+        let done = self.make(&making, blob, layer, label, true).and_then(|(made, root)| {
             let opaque = self.marker.name().to_owned();
-            let record = store::Layer { bytes: made.bytes, entries: made.entries, opaque };
-            self.store.keep(layer, &making, &record)
+            let devices = (made.devices > 0).then_some(self.settings.makes_devices());
+            let (bytes, entries) = (made.bytes, made.entries);
+            let record = store::Layer { bytes, entries, opaque, devices };
+            self.store.keep(layer, &making, &root, &record)
         });
         let done = done.at(|| format!("layer {}", blob.digest));
         match (done, making.end()) {
@@ -59,10 +61,14 @@ impl Unpacker<'_> {
         if !self.store.has(layer)? {
             return Ok(false);
         }
-        if self.store.layer(layer)?.opaque == self.marker.name() {
-            return Ok(true);
-        }
-        Err(Error::new(format!("layer {layer} was unpacked with other privileges"))
+        let known = self.store.layer(layer)?;
+        let what = match known.devices {
+            _ if known.opaque != self.marker.name() => "other privileges",
+            Some(true) if !self.settings.makes_devices() => "its device nodes",
+            Some(false) if self.settings.makes_devices() => "--no-devices",
+            _ => return Ok(true),
+        };
+        Err(Error::new(format!("layer {layer} was unpacked with {what}"))
             .hint("--store DIR names another store for these"))
     }
 
@@ -73,7 +79,7 @@ impl Unpacker<'_> {
     /// Whatever is wrong with it; a layer of the store that was changed.
     pub fn check(&self, blob: &Descriptor, layer: &Digest, label: &str) -> Result<(Made, bool)> {
         let making = self.store.making(layer)?;
-        let done = self.make(&making, blob, layer, label).and_then(|(made, root)| {
+        let done = self.make(&making, blob, layer, label, false).and_then(|(made, root)| {
             if !self.has(layer)? {
                 return Ok((made, false));
             }
@@ -100,16 +106,26 @@ impl Unpacker<'_> {
         blob: &Descriptor,
         layer: &Digest,
         label: &str,
+        is_kept: bool,
     ) -> Result<(Made, OwnedFd)> {
         let file = self.layout.open_blob(blob)?;
         let root = making.root()?;
         let progress = Progress::new(label.to_owned());
-        let (pieces, work) = stream::begin(file, blob, layer.algorithm, &progress)?;
+        let (pace, paces) = sync_channel(1);
+        let (pieces, work) = stream::begin(file, blob, layer.algorithm, &progress, pace)?;
+        // Errors of the disk are told once for each opened directory, and are for the last call.
+        let synced = openat(&root, ".", TO_READ, Mode::empty()).call(|| "open".into())?;
+        let sync = move || paces.iter().for_each(|()| begin_writing(&synced));
         let into = root.try_clone().call(|| "dup".into())?;
         let made = std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .spawn_scoped(scope, work)
                 .call(|| "make a thread".into())?;
+            if is_kept {
+                std::thread::Builder::new()
+                    .spawn_scoped(scope, sync)
+                    .call(|| "make a thread".into())?;
+            }
             let (made, pieces) = unpack(pieces, into, self.settings, self.marker)?;
             pieces.finish(layer)?;
             Ok::<_, Error>(made)
@@ -120,4 +136,9 @@ impl Unpacker<'_> {
         }
         Ok((made, root))
     }
+}
+
+/// Has the disk at work meanwhile. What goes wrong then, the call says that is the last.
+fn begin_writing(store: &OwnedFd) {
+    syncfs(store).ok();
 }

@@ -8,6 +8,7 @@ use super::documents::{
 use crate::error::{At as _, Context as _, Error, Result};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,7 +86,7 @@ impl Layout {
             }
             Choice::Tag(tag) => named(&entries, tag)?,
             Choice::Digest(digest) => {
-                let found = self.by_digest(entries, digest, DEPTH)?;
+                let found = self.by_digest(entries, digest, DEPTH, &mut BTreeSet::new())?;
                 vec![found.ok_or_else(|| {
                     Error::new(format!("{digest}: no image of this layout has that digest"))
                 })?]
@@ -125,16 +126,14 @@ impl Layout {
             Either::Index(entries) => {
                 let fitting = entries
                     .iter()
-                    .filter(|entry| is_image(&entry.media_type) && fits(entry, platform));
+                    .enumerate()
+                    .filter(|(_, entry)| is_image(&entry.media_type) && fits(entry, platform));
                 // The first one is the best one (image-index.md); of ARM the newest counts.
-                let best = fitting.max_by_key(|entry| {
+                let best = fitting.max_by_key(|(at, entry)| {
                     let variant = entry.platform.as_ref().map(|one| variant(&one.variant));
-                    (
-                        variant,
-                        std::cmp::Reverse(entries.iter().position(|one| std::ptr::eq(one, *entry))),
-                    )
+                    (variant, std::cmp::Reverse(*at))
                 });
-                let best = best.ok_or_else(|| no_platform(&at(), platform))?;
+                let (_, best) = best.ok_or_else(|| no_platform(&at(), platform))?;
                 self.resolve(best, platform, depth - 1)
             }
         }
@@ -181,20 +180,25 @@ impl Layout {
         Ok(Found { manifest: entry.digest.clone(), image, layers })
     }
 
-    /// The entry of that digest, here or in an index.
+    /// The entry of that digest, here or in an index. Each index is read once: as each may name another
+    /// one many times, there is no end to the ways through them.
     fn by_digest(
         &self,
         entries: Vec<Descriptor>,
         digest: &Digest,
         depth: u32,
+        seen: &mut BTreeSet<Digest>,
     ) -> Result<Option<Descriptor>> {
         if let Some(found) = entries.iter().find(|entry| entry.digest == *digest) {
             return Ok(Some(found.clone()));
         }
         for entry in entries.iter().filter(|entry| depth > 0 && is_index(&entry.media_type)) {
+            if !seen.insert(entry.digest.clone()) {
+                continue;
+            }
             let document: Document = parse(&self.blob(entry)?).at(|| entry.digest.to_string())?;
             if let Either::Index(below) = document.which().at(|| entry.digest.to_string())?
-                && let Some(found) = self.by_digest(below, digest, depth - 1)?
+                && let Some(found) = self.by_digest(below, digest, depth - 1, seen)?
             {
                 return Ok(Some(found));
             }

@@ -1,9 +1,12 @@
 //! Numbers of headers, and the records of extended headers (pax(1)).
 
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 
 /// The most bytes of one extended attribute (`XATTR_SIZE_MAX`).
 const XATTR: usize = 64 << 10;
+/// The most bytes of the names of all that a file has (`XATTR_LIST_MAX`).
+const XATTR_NAMES: usize = 64 << 10;
 
 /// What an extended header says of the next entry.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct Records {
     /// Instead of the time.
     pub mtime: Option<(i64, u32)>,
     /// Extended attributes.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Records {
@@ -36,6 +39,9 @@ impl Records {
                 .ok_or_else(|| Error::new("an extended header that is not made of records"))?;
             records.take(key, value)?;
             text = rest;
+        }
+        if records.xattrs.keys().map(|name| name.len() + 1).sum::<usize>() > XATTR_NAMES {
+            return Err(Error::new("extended attributes whose names have more than 64 KiB"));
         }
         Ok(records)
     }
@@ -67,8 +73,7 @@ impl Records {
                     if value.len() > XATTR {
                         return Err(Error::new(format!("{} has more than 64 KiB", name())));
                     }
-                    self.xattrs.retain(|(known, _)| known != attribute);
-                    self.xattrs.push((attribute.to_vec(), value.to_vec()));
+                    self.xattrs.insert(attribute.to_vec(), value.to_vec());
                 }
             }
         }
@@ -206,7 +211,7 @@ mod tests {
         let good = read(b"9 path=a\n16 mtime=-1.250\n23 SCHILY.xattr.a.b=c=\n").unwrap();
         assert_eq!(good.path.as_deref(), Some(&b"a"[..]));
         assert_eq!(good.mtime, Some((-2, 750_000_000)));
-        assert_eq!(good.xattrs, [(b"a.b".to_vec(), b"c=".to_vec())]);
+        assert_eq!(good.xattrs, BTreeMap::from([(b"a.b".to_vec(), b"c=".to_vec())]));
         assert_eq!(read(b"9 path=a\n8 path=\n").unwrap(), Records::default());
         for bad in [
             &b"9 path=a"[..],

@@ -12,7 +12,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, XattrFlags, fremovexattr, fsetxattr};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Resource, Rlimit, Signal, WaitId, WaitIdOptions, setrlimit, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getppid, setrlimit, waitid,
+};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
@@ -59,6 +61,9 @@ pub fn run(
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .call(call)?;
+    // A caller who ignores SIGCHLD would have the kernel reap the child.
+    signal::take_over();
+    let parent = rustix::process::getpid();
     let mask = signal::block_all().call(|| "sigprocmask".into())?;
     let Some(child) = clone3(CloneArgs::default()).call(|| "clone3".into())? else {
         drop(ours);
@@ -66,7 +71,7 @@ pub fn run(
             directories.iter().map(|(fd, _)| fd.as_raw_fd()).chain([theirs.as_raw_fd()]).collect();
         let ended = with_only(3, &keep, || {
             signal::set_mask(&mask).call(|| "sigprocmask".into())?;
-            confine(directories)?;
+            confine(directories, parent)?;
             let marker = match is_privileged {
                 true => Marker::Outside(theirs.as_fd()),
                 false => Marker::Own,
@@ -85,9 +90,13 @@ pub fn run(
 }
 
 /// Gives up all that the job does not need, for ever.
-fn confine(directories: &[(BorrowedFd<'_>, Access)]) -> Result<()> {
+fn confine(directories: &[(BorrowedFd<'_>, Access)], parent: Pid) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .call(|| "prctl(PR_SET_PDEATHSIG)".into())?;
+    // It may have ended before that.
+    if getppid() != Some(parent) {
+        return Err(Error::new("the command was killed"));
+    }
     rustix::process::umask(Mode::empty());
     for (resource, most) in [(Resource::Core, 0), (Resource::As, MEMORY)] {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
@@ -146,10 +155,11 @@ fn serve(socket: &OwnedFd, child: &Child) -> Result<i32> {
     let status =
         retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED))
             .call(|| "waitid".into())?;
-    if let Some(number) = ended_by {
+    let status = status.ok_or_else(|| Error::new("waitid: nothing to wait for"))?;
+    // It may have been done before the signal came.
+    if let (Some(number), None) = (ended_by, status.exit_status()) {
         return Ok(128 + number);
     }
-    let status = status.ok_or_else(|| Error::new("waitid: nothing to wait for"))?;
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Ok(code),
         (None, signal) => {

@@ -15,8 +15,8 @@ use super::tree::{self, open_named, remove};
 use crate::error::{At as _, Context as _, Error, Result};
 use crate::sys::lock::{lock_exclusive, lock_shared};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat,
-    renameat, unlinkat,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, fstatvfs, mkdirat,
+    openat, renameat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,10 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT: &str = "/var/lib/pinnace";
 /// How long another one may work on a layer, or add an image, in seconds.
 const PATIENCE: u32 = 600;
+/// What the name of a layer ends with that is none yet, or none any more.
+const DOOMED: &str = ".doomed";
+/// What the name of a record ends with that is being written.
+const NEW: &str = ".new";
 /// The most bytes of a record.
 const RECORD: u64 = 4 << 20;
 
@@ -50,6 +54,9 @@ pub struct Layer {
     pub entries: u64,
     /// The attribute of its opaque directories.
     pub opaque: String,
+    /// If its archive has device nodes: whether they are ones here, too.
+    #[serde(default)]
+    pub devices: Option<bool>,
 }
 
 /// What is known of an image.
@@ -90,17 +97,18 @@ impl Store {
         make_all(path).at(at)?;
         let dir = open_named(path).call(|| "open".into()).at(at)?;
         let stat = fstat(&dir).call(|| "fstat".into()).at(at)?;
-        let user = rustix::process::geteuid();
-        if stat.st_uid != user.as_raw() || stat.st_mode & 0o022 != 0 {
-            return Err(Error::new("others may write to it, or it is not yours")
-                .hint("--store DIR names another directory, or one to be made")
-                .at(at()));
-        }
+        is_own(&stat, 0o022, "others may write to it, or it is not yours").at(at)?;
         for name in ["images", "layers", "layers/sha256", "layers/sha512", "tmp"] {
             match mkdirat(&dir, name, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => continue,
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::os(format!("make {name}"), errno).at(at())),
             }
+            // The store may have been a stranger's, or everybody's, before it was the caller's.
+            let found = openat(&dir, name, tree::TO_READ, Mode::empty());
+            let stat = found.and_then(fstat).call(|| format!("open {name}")).at(at)?;
+            let wrong = format!("others may enter its {name}, or that is not yours");
+            is_own(&stat, 0o077, &wrong).at(at)?;
         }
         let path = std::fs::canonicalize(path).call(|| "resolve".into()).at(at)?;
         Ok(Self { path, dir })
@@ -210,10 +218,31 @@ impl Store {
     ///
     /// # Errors
     /// Those of sync(2) and rename(2).
-    pub fn keep(&self, layer: &Digest, making: &Making, record: &Layer) -> Result<()> {
+    pub fn keep(
+        &self,
+        layer: &Digest,
+        making: &Making,
+        root: &OwnedFd,
+        record: &Layer,
+    ) -> Result<()> {
         self.write(&format!("{}.json", inside(layer)), record)?;
-        renameat(&making.tmp, &making.name, &self.dir, inside(layer))
-            .call(|| format!("put layer {layer} in its place"))
+        // What is named by its digest must be whole after a crash of the machine, too.
+        syncfs(root).call(|| "syncfs of the store".into())?;
+        let call = || format!("put layer {layer} in its place");
+        match renameat(&making.tmp, &making.name, &self.dir, inside(layer)) {
+            Err(Errno::ACCESS) => {}
+            done => return done.call(call),
+        }
+        // A user may move no directory to another one that they may not write to, as `/` of some.
+        let stat = fstat(root).call(call)?;
+        let near = format!("{}{DOOMED}", layer.hex);
+        let above = format!("layers/{}", layer.algorithm.name());
+        let above = openat(&self.dir, &above, tree::TO_READ, Mode::empty()).call(call)?;
+        remove(above.as_fd(), near.as_bytes(), 0)?;
+        fchmod(root, Mode::RWXU).call(call)?;
+        renameat(&making.tmp, &making.name, &above, &near).call(call)?;
+        fchmod(root, Mode::from_raw_mode(stat.st_mode & 0o7777)).call(call)?;
+        renameat(&above, &near, &above, &layer.hex).call(call)
     }
 
     /// All images.
@@ -290,7 +319,9 @@ impl Store {
         let dir = openat(&self.dir, &above, tree::TO_READ, Mode::empty())
             .call(|| format!("open {above}"))?;
         // By another name first: half of a layer is none.
-        let doomed = format!("{}.doomed", layer.hex);
+        let doomed = format!("{}{DOOMED}", layer.hex);
+        // What is left of an earlier one, whose removal was interrupted.
+        remove(dir.as_fd(), doomed.as_bytes(), 0)?;
         match renameat(&dir, &layer.hex, &dir, &doomed) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(Error::os(format!("remove layer {layer}"), errno)),
@@ -299,8 +330,7 @@ impl Store {
         remove(dir.as_fd(), format!("{}.json", layer.hex).as_bytes(), 0)
     }
 
-    /// Removes what crashes have left: layers that nobody makes any more, and those that were
-    /// being removed. Returns how many.
+    /// Removes layers that nobody makes any more. Returns how many.
     ///
     /// # Errors
     /// Those of unlink(2).
@@ -309,7 +339,10 @@ impl Store {
         for name in self.names("tmp")? {
             let Some(layer) = name.strip_suffix(".lock") else { continue };
             let file = self.lock_file(&format!("tmp/{name}"))?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            // One that is removed is no lock: another one may make the layer under a new one.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+                || fstat(&file).call(|| "fstat".into())?.st_nlink == 0
+            {
                 continue;
             }
             let tmp = openat(&self.dir, "tmp", tree::TO_READ, Mode::empty())
@@ -318,20 +351,34 @@ impl Store {
             remove(tmp.as_fd(), name.as_bytes(), 0)?;
             swept += 1;
         }
-        for algorithm in ["sha256", "sha512"] {
-            let above = format!("layers/{algorithm}");
-            let dir = openat(&self.dir, &above, tree::TO_READ, Mode::empty())
+        Ok(swept)
+    }
+
+    /// Removes all else that crashes have left: what was being removed, and records of nothing. Only
+    /// who is alone knows that nobody is about to use it.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub fn tidy(&self, _alone: &Lock) -> Result<u32> {
+        let mut tidied = self.sweep()?;
+        for above in ["tmp", "images", "layers/sha256", "layers/sha512"] {
+            let dir = openat(&self.dir, above, tree::TO_READ, Mode::empty())
                 .call(|| format!("open {above}"))?;
-            for name in self
-                .names(&above)?
-                .iter()
-                .filter(|name| name.ends_with(".doomed") || name.starts_with('.'))
-            {
-                remove(dir.as_fd(), name.as_bytes(), 0)?;
-                swept += 1;
+            let names = self.names(above)?;
+            for name in &names {
+                let has = |other: &str| names.binary_search_by(|name| (**name).cmp(other)).is_ok();
+                let is_left = match name.strip_suffix(".json") {
+                    Some(layer) => above.starts_with("layers/") && !has(layer),
+                    None if above == "tmp" => !name.ends_with(".lock"),
+                    None => name.starts_with('.') || name.ends_with(DOOMED) || name.ends_with(NEW),
+                };
+                if is_left {
+                    remove(dir.as_fd(), name.as_bytes(), 0)?;
+                    tidied += 1;
+                }
             }
         }
-        Ok(swept)
+        Ok(tidied)
     }
 
     fn names(&self, path: &str) -> Result<Vec<String>> {
@@ -372,13 +419,14 @@ impl Store {
 
     fn write(&self, path: &str, record: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(record).map_err(|error| Error::new(error.to_string()))?;
-        let new = format!("{path}.new");
+        let new = format!("{path}{NEW}");
         let call = || format!("write {path} of the store");
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.dir, &new, flags, Mode::RUSR | Mode::WUSR).call(call)?;
-        File::from(file).write_all(text.as_bytes()).call(call)?;
-        renameat(&self.dir, &new, &self.dir, path).call(call)
+        let written = File::from(file).write_all(text.as_bytes()).call(call);
+        let done = written.and_then(|()| renameat(&self.dir, &new, &self.dir, path).call(call));
+        done.map_err(|error| error.and(remove(self.dir(), new.as_bytes(), 0)))
     }
 }
 
@@ -417,6 +465,14 @@ fn inside(layer: &Digest) -> String {
     format!("layers/{}/{}", layer.algorithm.name(), layer.hex)
 }
 
+/// A directory of the caller's, where nobody else has these rights.
+fn is_own(stat: &Stat, rights: u32, otherwise: &str) -> Result<()> {
+    if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & rights == 0 {
+        return Ok(());
+    }
+    Err(Error::new(otherwise).hint("--store DIR names another directory, or one to be made"))
+}
+
 /// The last directory is the caller's alone.
 fn make_all(path: &Path) -> Result<()> {
     let mut missing = vec![path];
@@ -430,7 +486,10 @@ fn make_all(path: &Path) -> Result<()> {
         let mode = if *dir == path { Mode::RWXU } else { Mode::from_raw_mode(0o755) };
         match mkdirat(CWD, *dir, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::os(format!("make {}", dir.display()), errno)),
+            Err(errno) => {
+                return Err(Error::os(format!("make {}", dir.display()), errno)
+                    .hint("--store DIR names another directory"));
+            }
         }
     }
     Ok(())

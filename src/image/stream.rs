@@ -9,7 +9,7 @@ use super::tar::Bytes;
 use crate::error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -18,6 +18,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 const PIECE: usize = 256 << 10;
 /// Pieces that are on their way.
 const PIECES: usize = 8;
+/// How much is to be written before the disk is asked to begin.
+const PACE: usize = 16 << 20;
+/// The most bytes behind the end of an archive: it takes time to sum them, and they say nothing.
+const BEHIND: u64 = 64 << 20;
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,8 @@ fn compression(kind: &str) -> Result<Compression> {
     }
 }
 
-/// Begins to decompress a blob: what comes out, and the work that a second thread does.
+/// Begins to decompress a blob: what comes out, and the work that a second thread does. `pace` is told
+/// each time that much has come out.
 ///
 /// # Errors
 /// A media type that is not known.
@@ -49,13 +54,15 @@ pub fn begin<'a>(
     layer: &'a Descriptor,
     inside: Algorithm,
     progress: &'a Progress,
+    pace: SyncSender<()>,
 ) -> Result<(Pieces<'a>, impl FnOnce() + Send + 'a)> {
     let compression = compression(&layer.media_type)?;
     let (sender, receiver) = sync_channel(PIECES);
     let (back, used) = channel();
     let hasher = Hasher::new(inside);
     let piece = Vec::new();
-    let pieces = Pieces { receiver, back, piece, at: 0, hasher, ended: false, progress };
+    let (at, ended, since) = (0, false, 0);
+    let pieces = Pieces { receiver, back, piece, at, hasher, ended, progress, since, pace };
     let work = move || {
         let sink = Sink { sender, used, made: 0 };
         sink.all_of(file, layer, compression);
@@ -73,6 +80,8 @@ pub struct Pieces<'a> {
     hasher: Hasher,
     ended: bool,
     progress: &'a Progress,
+    since: usize,
+    pace: SyncSender<()>,
 }
 
 impl Bytes for Pieces<'_> {
@@ -87,6 +96,12 @@ impl Bytes for Pieces<'_> {
             }
             self.hasher.update(&self.piece);
             self.progress.add(self.piece.len());
+            self.since += self.piece.len();
+            if self.since >= PACE {
+                self.since = 0;
+                // Who is still at it has not missed anything.
+                self.pace.try_send(()).ok();
+            }
         }
         Ok(&self.piece[self.at..])
     }
@@ -100,12 +115,21 @@ impl Pieces<'_> {
     /// Reads to the end, and checks that it was what the configuration says.
     ///
     /// # Errors
-    /// Another content.
+    /// Another content; too much of it behind the archive.
     pub fn finish(mut self, expected: &Digest) -> Result<()> {
+        let mut behind = 0;
         loop {
             match self.fill()?.len() {
                 0 => break,
-                some => self.consume(some),
+                some => {
+                    behind += some as u64;
+                    self.consume(some);
+                }
+            }
+            if behind > BEHIND {
+                let most = BEHIND >> 20;
+                return Err(Error::new(format!("more than {most} MiB behind the archive's end"))
+                    .hint("no program makes such a layer: the image is damaged, or forged"));
             }
         }
         let found = self.hasher.finish();
@@ -151,31 +175,8 @@ impl Sink {
                 self.copy(reader, "read")
             }
             Compression::Gzip => self.copy(&mut MultiGzDecoder::new(reader), "gzip"),
-            Compression::Zstd => self.frames(reader),
+            Compression::Zstd => self.copy(&mut Frames::new(reader), "zstd"),
         }
-    }
-
-    /// A stream may have many frames, and some that are to be skipped (RFC 8878).
-    fn frames(&mut self, reader: &mut BufReader<Summed>) -> Result<()> {
-        let mut decoder = FrameDecoder::new();
-        while !reader.fill_buf().map_err(wrong)?.is_empty() {
-            let skipped = match StreamingDecoder::new_with_decoder(&mut *reader, &mut decoder) {
-                Ok(mut frame) => {
-                    self.copy(&mut frame, "zstd")?;
-                    continue;
-                }
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                    length,
-                    ..
-                })) => u64::from(length),
-                Err(error) => return Err(Error::new(format!("zstd: {error}"))),
-            };
-            let over = io::copy(&mut reader.by_ref().take(skipped), &mut io::sink());
-            if over.map_err(wrong)? < skipped {
-                return Err(Error::new("zstd: the blob is truncated"));
-            }
-        }
-        Ok(())
     }
 
     fn copy(&mut self, from: &mut impl Read, what: &str) -> Result<()> {
@@ -213,6 +214,59 @@ impl Sink {
         };
         piece.resize(PIECE, 0);
         piece
+    }
+}
+
+/// The frames of a stream as one, without those that are to be skipped (RFC 8878). A stream may
+/// have as many as it has bytes: none may cost more than what is in it.
+struct Frames<R> {
+    source: R,
+    decoder: FrameDecoder,
+    in_frame: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(source: R) -> Self {
+        Self { source, decoder: FrameDecoder::new(), in_frame: false }
+    }
+
+    /// The header of the next frame that is not to be skipped; false at the end.
+    fn begin(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            let skipped = match self.decoder.init(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => u64::from(length),
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            let over = io::copy(&mut self.source.by_ref().take(skipped), &mut io::sink())?;
+            if over < skipped {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.in_frame && !self.begin()? {
+                return Ok(0);
+            }
+            self.in_frame = true;
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+            }
+            let count = self.decoder.read(room)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            self.in_frame = false;
+        }
     }
 }
 

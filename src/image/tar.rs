@@ -4,6 +4,7 @@
 
 use super::pax::{self, Records};
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 
 /// The unit of an archive (tar(5)).
 const BLOCK: usize = 512;
@@ -74,7 +75,9 @@ pub struct Entry {
     /// Major and minor number.
     pub device: (u32, u32),
     /// Extended attributes.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes of the headers before it that are about it.
+    pub before: u64,
 }
 
 /// An archive that is being read.
@@ -300,8 +303,8 @@ impl<B: Bytes> Archive<B> {
         }
         self.left = size;
         self.padding = padding(size);
-        let xattrs = records.xattrs;
-        Ok(Entry { path, kind, mode: mode as u32, uid, gid, mtime, size, link, device, xattrs })
+        let (mode, xattrs, before) = (mode as u32, records.xattrs, before.bytes);
+        Ok(Entry { path, kind, mode, uid, gid, mtime, size, link, device, xattrs, before })
     }
 }
 

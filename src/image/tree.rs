@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const PATH: usize = 4095;
 /// The longest name (`NAME_MAX`).
 const NAME: usize = 255;
-/// Directories that are reached through links: each costs a walk that may be long.
-const LINKED: u32 = 65_536;
+/// Names that are passed on the way to directories behind links: a link may have 2000, and lead to 39
+/// others.
+const LINKED: usize = 1 << 20;
 /// How often a name is tried while others rename directories.
 const TRIES: u32 = 64;
 
@@ -52,14 +53,16 @@ pub struct Tree {
     root: OwnedFd,
     /// The directory that was used last, by its path.
     last: Option<(Vec<u8>, OwnedFd)>,
-    linked: u32,
+    linked: usize,
+    /// Names of the longest link.
+    longest: usize,
     removed: u64,
 }
 
 impl Tree {
     /// The one in that directory.
     pub fn new(root: OwnedFd) -> Self {
-        Self { root, last: None, linked: 0, removed: 0 }
+        Self { root, last: None, linked: 0, longest: 0, removed: 0 }
     }
 
     /// The directory itself.
@@ -98,6 +101,11 @@ impl Tree {
         })
     }
 
+    /// A link with this target comes into the tree: it may be on the way to directories.
+    pub fn will_have_link(&mut self, target: &[u8]) {
+        self.longest = self.longest.max(count(target));
+    }
+
     /// What was known of directories may not be true any more.
     pub fn forget(&mut self) {
         self.last = None;
@@ -111,10 +119,10 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             opened => return opened.map(Some).call(call),
         }
-        self.linked += 1;
+        self.linked += 1 + self.longest + count(path);
         if self.linked > LINKED {
             return Err(Error::new(format!(
-                "{}: more than {LINKED} directories through links",
+                "{}: more than {LINKED} names through links",
                 shown(path)
             )));
         }
@@ -124,30 +132,36 @@ impl Tree {
         }
     }
 
+    /// Makes what is missing of a path. How much is there is found by halves: a path has room for 2048
+    /// names, and to look for each from the root is 2 million steps.
     fn walk(&mut self, names: &[&[u8]], make: Make<'_>) -> Result<OwnedFd> {
-        let open_root = |root: BorrowedFd<'_>| {
-            openat(root, ".", BY_PATH, Mode::empty()).call(|| "open the layer's root".into())
-        };
-        let mut here = open_root(self.root.as_fd())?;
-        for count in 1..=names.len() {
-            let path = names[..count].join(&b'/');
-            let call = || format!("make directory {}", shown(&path));
-            if let Some(found) = self.find(&path)? {
-                here = found;
-                continue;
+        let mut here = openat(self.root.as_fd(), ".", BY_PATH, Mode::empty())
+            .call(|| "open the layer's root".into())?;
+        let (mut there, mut missing) = (0, names.len());
+        // Mostly it is the last one alone.
+        let mut middle = missing - 1;
+        while missing - there > 1 {
+            match self.find(&names[..middle].join(&b'/'))? {
+                Some(found) => (there, here) = (middle, found),
+                None => missing = middle,
             }
+            middle = there + (missing - there) / 2;
+        }
+        for count in missing..=names.len() {
+            let path = || shown(&names[..count].join(&b'/'));
+            let call = || format!("make directory {}", path());
             match make(here.as_fd(), names[count - 1]) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
                     return Err(Error::new(format!(
                         "{}: no directory, and others are said to be in it",
-                        shown(&path)
+                        path()
                     )));
                 }
                 Err(errno) => return Err(Error::os(call(), errno)),
             }
-            let resolve = ResolveFlags::NO_SYMLINKS;
-            here = open_in(here.as_fd(), names[count - 1], resolve).call(call)?;
+            // What is in a new directory was made by us.
+            here = open_in(here.as_fd(), names[count - 1], ResolveFlags::NO_SYMLINKS).call(call)?;
         }
         Ok(here)
     }
@@ -161,6 +175,11 @@ impl Tree {
         self.removed += 1;
         remove(parent, leaf, self.removed)
     }
+}
+
+/// Names that the kernel walks, with those that are `.`.
+fn count(path: &[u8]) -> usize {
+    path.iter().filter(|byte| **byte == b'/').count() + 1
 }
 
 /// What [`Tree::remove`] does; `number` tells its names from others'.
@@ -212,6 +231,8 @@ impl Doomed<'_> {
                     open_up(self.parent, name)?;
                     openat(self.parent, name, TO_READ, Mode::empty())?
                 }
+                // Another one removes it, too.
+                Err(Errno::NOENT) => return Ok(()),
                 opened => opened?,
             };
             for entry in Dir::read_from(&dir)? {
@@ -247,6 +268,7 @@ impl Doomed<'_> {
                         open_up(dir.as_fd(), inner)?;
                         rename()?;
                     }
+                    Err(Errno::NOENT) => return Ok(()),
                     done => done?,
                 }
                 self.made += 1;
@@ -331,6 +353,29 @@ pub fn is_whiteout(stat: &Stat) -> bool {
 /// Whether it is a directory.
 pub fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Opens a file to read it. One that even its owner may not read, as `/etc/shadow` of some, a user
+/// may for the moment in which it is opened.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = || openat(dir, name, flags, Mode::empty());
+    match open() {
+        Err(Errno::ACCESS) => {}
+        opened => return opened,
+    }
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_own = stat.st_uid == rustix::process::geteuid().as_raw();
+    if !is_own || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::ACCESS);
+    }
+    chmodat(dir, name, Mode::RUSR, AtFlags::empty())?;
+    let opened = open();
+    chmodat(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+    opened
 }
 
 /// The names in a directory, in order.

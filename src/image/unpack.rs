@@ -18,6 +18,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 const ENTRIES: u64 = 10_000_000;
 /// The most directories: what is last done to them is kept in memory.
 const DIRECTORIES: usize = 1_000_000;
+/// The most bytes of their paths.
+const PATHS: usize = 128 << 20;
 /// What a file costs beside its content.
 const COST: u64 = 4096;
 
@@ -34,6 +36,13 @@ pub struct Settings {
     pub room: u64,
 }
 
+impl Settings {
+    /// Whether a device of an archive becomes one.
+    pub fn makes_devices(&self) -> bool {
+        self.is_privileged && self.devices
+    }
+}
+
 /// What was left out or changed, how often, and where first.
 pub type Notes = BTreeMap<&'static str, (u64, String)>;
 
@@ -44,6 +53,8 @@ pub struct Made {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Device nodes that the archive has, whether they were made or not.
+    pub devices: u64,
     /// What was left out.
     pub notes: Notes,
 }
@@ -60,13 +71,11 @@ pub fn unpack<B: Bytes>(
 ) -> Result<(Made, B)> {
     let mut archive = Archive::new(source);
     let tree = Tree::new(root);
-    let (made, directories, spent) = (Made::default(), BTreeMap::new(), 0);
-    let mut layer = Layer { tree, settings, marker, directories, made, spent };
+    let (made, directories) = (Made::default(), BTreeMap::new());
+    let mut layer =
+        Layer { tree, settings, marker, directories, paths: 0, made, implied: 0, spent: 0 };
     while let Some(entry) = archive.next_entry()? {
         layer.made.entries += 1;
-        if layer.made.entries > ENTRIES {
-            return Err(Error::new(format!("more than {ENTRIES} entries")));
-        }
         layer.take(&entry, &mut archive).at(|| shown(&entry.path))?;
     }
     layer.finish()?;
@@ -80,7 +89,11 @@ struct Layer<'a> {
     marker: &'a Marker<'a>,
     /// Directories with the mode and the time that they have in the end.
     directories: BTreeMap<Vec<u8>, (u32, (i64, u32))>,
+    /// Bytes of their paths.
+    paths: usize,
     made: Made,
+    /// Directories that no entry has named.
+    implied: u64,
     spent: u64,
 }
 
@@ -101,7 +114,16 @@ impl Layer<'_> {
         .hint("`pinnace-image prune` makes room, --store DIR names another disk"))
     }
 
+    /// One more, of so many bytes.
+    fn count(&mut self, bytes: u64) -> Result<()> {
+        if self.made.entries + self.implied > ENTRIES {
+            return Err(Error::new(format!("more than {ENTRIES} files")));
+        }
+        self.spend(bytes)
+    }
+
     fn take<B: Bytes>(&mut self, entry: &Entry, archive: &mut Archive<B>) -> Result<()> {
+        self.count(COST.saturating_add(entry.before))?;
         let names = names(&entry.path)?;
         let Some((leaf, parents)) = names.split_last() else {
             if entry.kind != Kind::Directory {
@@ -112,7 +134,6 @@ impl Layer<'_> {
         if parents.iter().any(|name| name.starts_with(b".wh.")) {
             return Err(Error::new("a directory whose name begins with .wh. is none of an image"));
         }
-        self.spend(COST)?;
         if let Some(hidden) = leaf.strip_prefix(b".wh.") {
             return self.whiteout(parents, hidden);
         }
@@ -129,14 +150,24 @@ impl Layer<'_> {
     /// to enter; where a whiteout is, lower ones must not show through.
     fn parent(&mut self, parents: &[&[u8]]) -> Result<BorrowedFd<'_>> {
         let marker = self.marker;
-        self.tree.directory(parents, &mut |parent, name| match look(parent, name)? {
-            Some(stat) if is_whiteout(&stat) => {
-                rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-                tree::make_plain(parent, name)?;
-                marker.mark(openat(parent, name, tree::TO_READ, Mode::empty())?)
+        let mut made = 0;
+        self.tree.directory(parents, &mut |parent, name| {
+            made += 1;
+            match look(parent, name)? {
+                Some(stat) if is_whiteout(&stat) => {
+                    rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+                    tree::make_plain(parent, name)?;
+                    marker.mark(openat(parent, name, tree::TO_READ, Mode::empty())?)
+                }
+                _ => tree::make_plain(parent, name),
             }
-            _ => tree::make_plain(parent, name),
-        })
+        })?;
+        if made > 0 {
+            // A path of 4 kB may make 2000 of them: they cost what others cost.
+            self.implied += made;
+            self.count(COST * made)?;
+        }
+        self.tree.existing(parents)
     }
 
     /// `hidden` is not to be seen in lower layers; but what this one has, stays.
@@ -192,10 +223,15 @@ impl Layer<'_> {
             let parent = self.parent(parents)?;
             mkdirat(parent, leaf, Mode::RWXU).call(|| "mkdirat".into())?;
         }
-        if self.directories.len() >= DIRECTORIES {
-            return Err(Error::new(format!("more than {DIRECTORIES} directories")));
+        let path = names.join(&b'/');
+        self.paths += path.len();
+        if self.directories.len() >= DIRECTORIES || self.paths > PATHS {
+            let most = PATHS >> 20;
+            return Err(Error::new(format!(
+                "more than {DIRECTORIES} directories, or {most} MiB of their paths"
+            )));
         }
-        self.directories.insert(names.join(&b'/'), (entry.mode, entry.mtime));
+        self.directories.insert(path, (entry.mode, entry.mtime));
         self.own_at(parents, leaf, entry)?;
         if !entry.xattrs.is_empty() || opaque {
             let parent = self.parent(parents)?;
@@ -263,10 +299,25 @@ impl Layer<'_> {
         }
         self.own(file.as_fd(), b"", entry)?;
         self.attributes(&file, entry)?;
-        if entry.mode & 0o7000 != 0 {
-            fchmod(&file, Mode::from_raw_mode(entry.mode)).call(|| "fchmod".into())?;
+        let mode = self.mode(entry);
+        if mode & 0o7000 != 0 {
+            fchmod(&file, Mode::from_raw_mode(mode)).call(|| "fchmod".into())?;
         }
         futimens(&file, &times(entry.mtime)).call(|| "utimensat".into())
+    }
+
+    /// The caller is the container's root: a program that was to become another one by its set-id bit
+    /// would become root instead.
+    fn mode(&mut self, entry: &Entry) -> u32 {
+        if self.settings.is_privileged {
+            return entry.mode;
+        }
+        let user = if entry.uid == 0 { 0 } else { 0o4000 };
+        let lost = user | if entry.gid == 0 { 0 } else { 0o2000 };
+        if entry.mode & lost != 0 {
+            self.note("set-id bits for owners that are the caller now", &entry.path);
+        }
+        entry.mode & !lost
     }
 
     fn symlink(&mut self, entry: &Entry, parents: &[&[u8]], leaf: &[u8]) -> Result<()> {
@@ -274,6 +325,7 @@ impl Layer<'_> {
             let length = entry.link.len();
             return Err(Error::new(format!("a symbolic link of {length} bytes")));
         }
+        self.tree.will_have_link(&entry.link);
         self.place(parents, leaf, "symlinkat", |parent| symlinkat(&entry.link[..], parent, leaf))?;
         if !entry.xattrs.is_empty() {
             self.note("attributes of symbolic links", &entry.path);
@@ -328,7 +380,8 @@ impl Layer<'_> {
                 .hint("a layer's archive says that by a file .wh.NAME"));
         }
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
-        let may = kind == FileType::Fifo || (self.settings.is_privileged && self.settings.devices);
+        self.made.devices += u64::from(kind != FileType::Fifo);
+        let may = kind == FileType::Fifo || self.settings.makes_devices();
         let (kind, device) = match may {
             true => (kind, makedev(major, minor)),
             false => {

@@ -7,6 +7,7 @@ use super::digest::Digest;
 use super::documents::Platform;
 use super::layer::Unpacker;
 use super::layout::{Choice, Found, Layout};
+use super::mark::Marker;
 use super::merged::Merged;
 use super::sandbox::{self, is_privileged};
 use super::store::{Image, Store};
@@ -29,6 +30,9 @@ use std::path::{Path, PathBuf};
 
 /// The most layers of an overlay (`OVL_MAX_STACK` of the kernel).
 const LAYERS: usize = 500;
+
+/// The most labels that are told one by one.
+const LABELS: usize = 20;
 
 /// What `unpack` is asked for.
 #[derive(Debug)]
@@ -94,6 +98,8 @@ pub fn unpack(store: &Store, reference: &OsStr, bundle: &Path, wanted: &Wanted) 
     });
     match status {
         Ok(0) => Ok(0),
+        // The last step was done before the signal came.
+        Ok(code) if code > 128 && bundle.is_written()? => Ok(0),
         other => {
             if matches!(other, Ok(code) if code > 128) {
                 tell("interrupted: what was begun is removed");
@@ -131,6 +137,7 @@ fn inside(
     let open = |layers: &mut dyn Iterator<Item = &Digest>| -> Result<Vec<OwnedFd>> {
         layers.map(|layer| store.open_layer(layer)).collect()
     };
+    let layers = visible(&layers, open(&mut layers.iter())?, unpacker.marker)?;
     let user = wanted.user.as_ref().unwrap_or(&found.image.config.user);
     let user = users::find(user, &Merged::new(open(&mut layers.iter().rev())?, unpacker.marker))?;
     let paths: Vec<_> = layers.iter().map(|layer| store.path_of(layer)).collect();
@@ -142,8 +149,11 @@ fn inside(
     };
     let listed = if wanted.copy { None } else { Some(&paths[..]) };
     let written = config::write(&found.image, &user, listed, &wishes)?;
-    for label in &written.refused {
+    for label in written.refused.iter().take(LABELS) {
         warn(&format!("label {label:?} is not passed on: a runtime or systemd would obey it"));
+    }
+    if let more @ 1.. = written.refused.len().saturating_sub(LABELS) {
+        warn(&format!("{more} more labels of that kind are not passed on"));
     }
     if wanted.copy {
         let root =
@@ -169,6 +179,17 @@ fn distinct(found: &Found) -> Vec<Digest> {
     }
     layers.reverse();
     layers
+}
+
+/// Those from the uppermost on whose root is opaque: it hides all below it, and overlay does not ask
+/// the root of a layer.
+fn visible(layers: &[Digest], roots: Vec<OwnedFd>, marker: &Marker<'_>) -> Result<Vec<Digest>> {
+    for (number, root) in roots.iter().enumerate().rev() {
+        if marker.is_opaque(root.as_fd()).call(|| "getxattr".into())? {
+            return Ok(layers[number..].to_vec());
+        }
+    }
+    Ok(layers.to_vec())
 }
 
 impl Bundle {
@@ -241,6 +262,14 @@ impl Bundle {
         std::fs::File::from(file).write_all(text.as_bytes()).call(call)?;
         let (dir, flags) = (&self.config_dir, RenameFlags::NOREPLACE);
         renameat_with(dir, &self.draft, dir, &self.config, flags).call(call)
+    }
+
+    /// Whether config.json, which was not there before, is.
+    fn is_written(&self) -> Result<bool> {
+        let call = || format!("look for {}", self.config_path);
+        tree::look(self.config_dir.as_fd(), self.config.as_bytes())
+            .map(|found| found.is_some())
+            .call(call)
     }
 
     /// Removes what was made of it.
@@ -408,6 +437,10 @@ pub fn remove_images(store: &Store, names: &[String], force: bool) -> Result<Str
             return Err(Error::new(format!("{name}: {config} uses it"))
                 .hint("remove the bundle first, or give --force"));
         }
+        if runs(image, &mounted()) {
+            return Err(Error::new(format!("{name}: a container runs of it"))
+                .hint("delete the container first"));
+        }
         store.forget(image)?;
         text += &format!("image {}\n", image.manifest);
     }
@@ -420,11 +453,14 @@ pub fn remove_images(store: &Store, names: &[String], force: bool) -> Result<Str
 /// # Errors
 /// Those of the store.
 pub fn prune(store: &Store) -> Result<String> {
-    let _alone = store.alone()?;
+    let alone = store.alone()?;
     let mut text = String::new();
+    let mounted = mounted();
     for mut image in store.images()? {
         let bundles: Vec<String> = live(&image).into_iter().cloned().collect();
-        if bundles.is_empty() {
+        if bundles.is_empty() && runs(&image, &mounted) {
+            warn(&format!("image {} is mounted, and stays", image.manifest.short()));
+        } else if bundles.is_empty() {
             store.forget(&image)?;
             text += &format!("image {}\n", image.manifest);
         } else if bundles.len() < image.bundles.len() {
@@ -433,11 +469,17 @@ pub fn prune(store: &Store) -> Result<String> {
         }
     }
     text += &remove_unused(store)?;
-    match store.sweep()? {
+    match store.tidy(&alone)? {
         0 => {}
         count => text += &format!("left behind by a crash: {count}\n"),
     }
     Ok(text)
+}
+
+/// Whether a container of it runs. Where layers are ID-mapped, the kernel does not show them, and the
+/// name of the mount is that of the uppermost one.
+fn runs(image: &Image, mounted: &str) -> bool {
+    image.layers.last().is_some_and(|layer| mounted.contains(&layer.hex))
 }
 
 /// Removes the layers that no image has and no container uses.
