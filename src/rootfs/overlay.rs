@@ -281,8 +281,17 @@ impl<'a> Making<'a> {
         if self.in_userns {
             data.push(("userxattr".into(), None));
         }
-        let source = Some("overlay".into());
+        let source = Some(self.source());
         FileSystem { kind: "overlay".into(), source, data, ..FileSystem::default() }
+    }
+
+    /// Of an ID-mapped layer the kernel shows no path, and `pinnace-image` must see which layers are
+    /// in use: by the name of the topmost one, of which it knows the others.
+    fn source(&self) -> String {
+        let top = self.overlay.lowers.last();
+        let top = top.filter(|top| self.idmap.is_some() && top.origin == Origin::Layers);
+        let name = top.and_then(|top| top.path.file_name());
+        name.map_or_else(|| "overlay".into(), |name| name.to_string_lossy().into_owned())
     }
 
     fn finish(&self, context: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
