@@ -67,6 +67,11 @@ impl Spec {
     fn make_of(&self, image: &Path, wiring: &Wiring, runtime: &Runtime) -> Result<i32> {
         let bundle = self.bundle.clone().unwrap_or_else(|| ".".into());
         let path = self.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+        // What is wrong with the network is told before anything is made.
+        if !wiring.is_empty() {
+            let text = template::of(self.rootless)?;
+            wiring.rewrite(runtime, text.as_bytes(), Holder::State("none"))?;
+        }
         let mut command = Command::new(unpacker());
         command.args(["unpack", "--config"]).arg(&path);
         if self.rootless {
@@ -80,10 +85,25 @@ impl Spec {
         if code != 0 || wiring.is_empty() {
             return Ok(code);
         }
+        // A bundle without the network that was asked for is none.
+        Self::connect(&path, &bundle, wiring, runtime).map(|()| 0).map_err(|error| {
+            error.and(std::fs::remove_file(&path).call(|| format!("remove {}", path.display())))
+        })
+    }
+
+    /// Puts the network into a configuration, whole or not at all.
+    fn connect(path: &Path, bundle: &Path, wiring: &Wiring, runtime: &Runtime) -> Result<()> {
         let call = || format!("write {}", path.display());
-        let text = read_given(CWD, &path).call(|| format!("read {}", path.display()))?;
-        let text = wiring.rewrite(runtime, &text, Holder::Bundle(&bundle))?;
-        std::fs::write(&path, text).call(call).map(|()| 0)
+        let text = read_given(CWD, path).call(|| format!("read {}", path.display()))?;
+        let text = wiring.rewrite(runtime, &text, Holder::Bundle(bundle))?;
+        let new = path.with_extension(format!("new.{}", std::process::id()));
+        let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+        written.call(call).map_err(|error| match std::fs::remove_file(&new) {
+            Err(other) if other.kind() != std::io::ErrorKind::NotFound => {
+                error.and(Err(Error::io(format!("remove {}", new.display()), &other)))
+            }
+            _ => error,
+        })
     }
 }
 
