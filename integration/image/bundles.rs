@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A layer with a shell.
-fn shell() -> Vec<u8> {
+pub fn shell() -> Vec<u8> {
     let busybox = fs::read("/bin/busybox").unwrap();
     Tar::new()
         .file_with("bin/busybox", busybox, |header| header.mode = 0o755)
@@ -19,7 +19,7 @@ fn shell() -> Vec<u8> {
         .end()
 }
 
-fn world(config: &Value) -> World {
+pub fn world(config: &Value) -> World {
     let world = World::new();
     let dir = world.path("layout");
     let layout = Layout::new(&dir);
@@ -31,12 +31,12 @@ fn world(config: &Value) -> World {
 const SCRIPT: &str =
     "id -u; id -g; id -G; pwd; echo $A $HOME $PATH; cat /proc/self/status | grep CapBnd";
 
-fn pinnace() -> std::path::PathBuf {
+pub fn pinnace() -> std::path::PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("bin/pinnace");
     std::env::var_os("RUNTIME").map_or_else(own, std::path::PathBuf::from)
 }
 
-fn run(world: &World, runtime: &Path, bundle: &str, id: &str) -> super::world::Output {
+pub fn run(world: &World, runtime: &Path, bundle: &str, id: &str) -> super::world::Output {
     let mut command = Command::new(runtime);
     command.arg("--root").arg(world.path("state"));
     command.args(["run", "--bundle", bundle, id]).current_dir(world.dir.path());
@@ -50,7 +50,7 @@ fn a_copied_image_runs_under_any_runtime() {
     let world = world(&config);
     let mut command = world.call(["unpack", "--copy", "layout", "bundle", "exit 3"]);
     assert_eq!(output(command).code, 0);
-    let id = |what: &str| format!("image-{}-{what}", std::process::id());
+    let id = |what: &str| format!("it-{}-{what}", std::process::id());
     assert_eq!(run(&world, &pinnace(), "bundle", &id("a")).code, 3);
     command = world.call([
         "unpack",
@@ -81,7 +81,7 @@ fn a_copied_image_runs_under_any_runtime() {
 }
 
 /// Whether this runtime mounts layers.
-fn mounts_layers() -> bool {
+pub fn mounts_layers() -> bool {
     let mut probe = Command::new(pinnace());
     probe.args(["run", "--help"]);
     let mounts = output(probe).stdout.contains("--overlay");
@@ -111,7 +111,7 @@ fn layers_run_and_stay_as_they_are() {
         world.run("unpack layout bundle").ok();
         let files = if count == 1 { 1 } else { count - 1 };
         for round in 0..3 {
-            let id = format!("image-{}-{count}-{round}", std::process::id());
+            let id = format!("it-{}-{count}-{round}", std::process::id());
             let out = run(&world, &pinnace(), "bundle", &id);
             assert_eq!(out.ok(), format!("{files}\n"), "{out:?}");
         }
@@ -161,9 +161,55 @@ fn spec_makes_a_bundle_of_an_image() {
     assert!(layers.starts_with("[\"/var/lib/pinnace/layers/sha256/"), "{layers}");
     assert_eq!(world.config()["process"]["args"], json!(["/bin/sh"]));
     assert!(spec("spec --from-oci layout --bundle bundle").stderr.contains("is not overwritten"));
+    // Where that fails, no bundle is left that would run without it.
+    let out = spec("spec --from-oci layout --bundle third --network container:nobody");
+    assert!(out.code != 0 && out.stderr.contains("does not exist"), "{out:?}");
+    assert!(!world.path("third").exists());
     // What `spec` does besides is done to it.
     spec("spec --from-oci layout --bundle other --hostname box --network none").ok();
     let text = fs::read(world.path("other/config.json")).unwrap();
+    assert_eq!(fs::read_dir(world.path("other")).unwrap().count(), 2);
     let config: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!((&config["hostname"], &config["annotations"]["a"]), (&json!("box"), &json!("b")));
+}
+
+/// CVE-2026-41579 (runc), CVE-2026-47766 (crun): `/dev` of an image is a link, and what the runtime
+/// makes or removes there lands beside it.
+#[test]
+fn a_link_in_the_place_of_dev_leads_nowhere() {
+    let world = World::new();
+    fs::write(world.path("decoy/ptmx"), "ptmx").unwrap();
+    let before = world.decoys();
+    let decoy = world.path("decoy");
+    let dots = format!("{}{}", "../".repeat(30), decoy.to_str().unwrap().trim_start_matches('/'));
+    for (number, way) in [decoy.to_str().unwrap(), &dots].into_iter().enumerate() {
+        let dir = world.path("layout");
+        let layout = Layout::new(&dir);
+        let link = Tar::new().link("dev", way).link("proc", way).link("sys", way).end();
+        let config = json!({"Cmd": ["/bin/sh", "-c", "true"], "Env": ["PATH=/bin"]});
+        let manifest = layout.manifest(&[shell(), link], Pack::Gzip, &config);
+        layout.tag(manifest, "latest");
+        for (form, flag) in [("layers", None), ("copy", Some("--copy"))] {
+            if flag.is_none() && !mounts_layers() {
+                continue;
+            }
+            let words = ["unpack"].into_iter().chain(flag).chain(["layout", "bundle"]);
+            assert_eq!(output(world.call(words)).code, 0);
+            // With a file system for /dev, and without one.
+            for with_dev in [true, false] {
+                let mut config = world.config();
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                let is_wanted = |mount: &Value| {
+                    let at = mount["destination"].as_str().unwrap();
+                    with_dev || !(at == "/dev" || at.starts_with("/dev/"))
+                };
+                mounts.retain(is_wanted);
+                fs::write(world.path("bundle/config.json"), config.to_string()).unwrap();
+                let id = format!("it-{}-dev-{number}-{form}-{with_dev}", std::process::id());
+                let out = run(&world, &pinnace(), "bundle", &id);
+                assert_eq!(world.decoys(), before, "{out:?}");
+            }
+            fs::remove_dir_all(world.path("bundle")).unwrap();
+        }
+    }
 }

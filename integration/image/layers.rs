@@ -144,6 +144,22 @@ fn whiteouts_become_overlays_own() {
     assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with(".wh.")));
 }
 
+/// Overlay does not ask the root of a layer: what is below an opaque one is none of the image.
+#[test]
+fn an_opaque_root_hides_all_layers_below() {
+    let secret = Tar::new().file("etc/passwd", "web:x:5:5::/:/bin/sh\n").file("secret", "s").end();
+    let opaque = Tar::new().file(".wh..wh..opq", "").file("new", "x").end();
+    let last = Tar::new().file("last", "x").end();
+    let world = unpacked(&[secret, opaque, last]);
+    assert!(world.layer(0).join("new").exists() && world.layer(1).join("last").exists());
+    let list = world.config()["annotations"]["run.pinnace.layers"].as_str().unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&list).unwrap().len(), 2);
+    world.run("unpack --copy layout copy").ok();
+    assert_eq!(fs::read_dir(world.path("copy/rootfs")).unwrap().count(), 2);
+    world.run("unpack --user web layout other").fails_with("has no \"web\"");
+    world.run("verify layout").ok();
+}
+
 /// The kernel's overlay of the layers and the copy of them are one tree.
 #[test]
 fn a_copy_is_what_overlay_shows() {
@@ -298,58 +314,6 @@ fn other_readers_see_the_same_entries() {
         assert_eq!(gnu, ours, "{format}");
         assert_eq!(python, ours, "{format}");
     }
-}
-
-#[test]
-fn a_user_unpacks_without_privilege() {
-    let world = World::new();
-    let layer = Tar::new()
-        .file_with("bin/a", "a", |header| (header.uid, header.mode) = (5, 0o755))
-        .with("closed", b'5', |header| header.mode = 0o555)
-        .file("closed/in", "x")
-        .with("null", b'3', |header| header.device = (1, 3))
-        .file(".wh.gone", "")
-        .file("opaque/.wh..wh..opq", "")
-        .end();
-    image(&world.path("layout"), &[layer]);
-    for name in ["", "store"] {
-        let path = world.path(name);
-        fs::create_dir_all(&path).unwrap();
-        std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).unwrap();
-    }
-    let unpack = |words: &str| {
-        let mut command = Command::new("/usr/bin/setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
-        command.arg(copy_of_program(&world)).args(words.split(' ')).current_dir(world.dir.path());
-        output(command)
-    };
-    let out = unpack("unpack --store store layout bundle");
-    out.ok();
-    assert!(out.stderr.contains("owners other than the caller"), "{out:?}");
-    assert!(out.stderr.contains("devices, which are empty files"), "{out:?}");
-    let root = world.layer(0);
-    assert_eq!(fs::symlink_metadata(root.join("gone")).unwrap().rdev(), 0);
-    assert_eq!(xattrs(&root.join("opaque"))["user.overlay.opaque"], "y");
-    assert_eq!(fs::metadata(root.join("closed")).unwrap().mode() & 0o777, 0o555);
-    assert_eq!(fs::metadata(root.join("bin/a")).unwrap().uid(), 65_534);
-    assert_eq!(fs::metadata(root.join("null")).unwrap().len(), 0);
-    let kinds = world.config()["linux"]["namespaces"].clone();
-    assert!(kinds.as_array().unwrap().contains(&json!({"type": "user"})), "{kinds}");
-    unpack("unpack --store store --copy layout copy").ok();
-    assert!(world.path("copy/rootfs/closed/in").exists());
-    unpack("verify --store store layout").ok();
-    fs::remove_dir_all(world.path("bundle")).unwrap();
-    unpack("prune --store store").ok();
-    assert!(!root.exists());
-}
-
-/// The user may not look into the checkout.
-fn copy_of_program(world: &World) -> std::path::PathBuf {
-    let to = world.path("program");
-    if !to.exists() {
-        fs::copy(super::world::program(), &to).unwrap();
-    }
-    to
 }
 
 impl World {

@@ -5,7 +5,13 @@ mod archive;
 mod attacks;
 mod bundles;
 mod differential;
+mod guard;
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../harness/mod.rs"]
+mod harness;
 mod input;
 mod layers;
+mod limits;
 mod store;
+mod user;
 mod world;

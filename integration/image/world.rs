@@ -1,5 +1,6 @@
 //! A directory with a store, a layout, a bundle and a decoy tree beside them, and calls that end.
 
+use super::harness::{Name, directory};
 use pinnace::image::digest::{Algorithm, of};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -40,7 +41,8 @@ pub struct Output {
 
 impl World {
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("pinnace-image.").tempdir().unwrap();
+        // By its name the guard removes it, also after a test program that was killed.
+        let dir = directory();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let world = Self { dir };
         world.plant();
@@ -125,6 +127,7 @@ pub struct Running {
 pub fn spawn(mut command: Command) -> Running {
     let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let child = command
+        .env("PINNACE_TEST", Name::of(std::process::id()).text())
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(stdout.try_clone().unwrap())
@@ -132,6 +135,16 @@ pub fn spawn(mut command: Command) -> Running {
         .spawn()
         .unwrap();
     Running { child, stdout, stderr }
+}
+
+impl Running {
+    /// Whether this is in its output so far.
+    pub fn said(&mut self, words: &str) -> bool {
+        use std::os::unix::fs::FileExt as _;
+        let mut text = [0; 4096];
+        let count = self.stdout.read_at(&mut text, 0).unwrap();
+        String::from_utf8_lossy(&text[..count]).contains(words)
+    }
 }
 
 pub fn end(mut running: Running) -> Output {
