@@ -3,7 +3,7 @@
 use super::archive::{Layout, Pack, Tar, image};
 use super::world::{World, end, spawn};
 use pinnace::image::digest::{Algorithm, of};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -384,7 +384,16 @@ fn two_at_once_share_the_work() {
     let place = slow(&world);
     let first = spawn(world.call(["unpack", "layout", "bundle"]));
     wait_for_layer(&world, &place);
-    let second = spawn(world.call(["unpack", "layout", "other"]));
+    // Its whole group: it is not done before the other has come.
+    let group = Pid::from_child(&first.child);
+    kill_process_group(group, Signal::STOP).unwrap();
+    let mut second = spawn(world.call(["unpack", "layout", "other"]));
+    let begin = std::time::Instant::now();
+    while !second.said("waiting for another pinnace-image") {
+        assert!(begin.elapsed().as_secs() < 60, "the second does not wait");
+        std::thread::yield_now();
+    }
+    kill_process_group(group, Signal::CONT).unwrap();
     let (first, second) = (end(first), end(second));
     first.ok();
     second.ok();

@@ -142,8 +142,10 @@ impl Running {
     pub fn said(&mut self, words: &str) -> bool {
         use std::os::unix::fs::FileExt as _;
         let mut text = [0; 4096];
-        let count = self.stdout.read_at(&mut text, 0).unwrap();
-        String::from_utf8_lossy(&text[..count]).contains(words)
+        [&self.stdout, &self.stderr].iter().any(|file| {
+            let count = file.read_at(&mut text, 0).unwrap();
+            String::from_utf8_lossy(&text[..count]).contains(words)
+        })
     }
 }
 
