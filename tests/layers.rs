@@ -121,14 +121,9 @@ fn no_circles_inside_a_room() {
             }
         }
         let room = dir.strip_prefix(&source).unwrap().display().to_string();
-        let is_known = STILL_IN_CIRCLES.contains(&room.as_str());
-        assert!(edges.is_empty() || is_known, "{room}: {edges:#?}");
-        assert!(!edges.is_empty() || !is_known, "{room} has none any more: take it from the list");
+        assert!(edges.is_empty(), "{room}: {edges:#?}");
     }
 }
-
-/// Rooms of which this is not true yet.
-const STILL_IN_CIRCLES: &[&str] = &["net", "rootfs"];
 
 #[test]
 fn unsafe_code_lives_in_sys() {

@@ -1,12 +1,21 @@
 //! What a member gets: an address that nobody else has, and a lease for it.
 
 use super::bridges::{self, Host};
-use super::connect::{Member, bury};
+use super::bury::bury;
 use super::lease::{Entry, Held, Lease, Network, Store, key, mac_of};
 use crate::error::{Context, Error, Result};
 use crate::plan::network::{Subnet, Wish, mac_text};
 use crate::sys::random;
 use std::net::IpAddr;
+
+/// Who is connected.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// The container.
+    pub id: &'a str,
+    /// Its bundle: with the id it is one of a kind.
+    pub bundle: &'a str,
+}
 
 /// Takes an address, and writes the lease.
 ///

@@ -5,8 +5,8 @@
 //! lease without a device, which is dead: the next that needs what it holds takes it over.
 
 use super::bridges::{self, Host};
-use super::claim::claim;
-use super::lease::{Entry, Lease, Network, Store, key, mac_of};
+use super::claim::{Member, claim};
+use super::lease::{Lease, Network, Store, key, mac_of};
 use super::links::{self, End};
 use super::netlink::Socket;
 use super::nft::{self, Added, element};
@@ -25,15 +25,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const INSIDE: &str = "eth0";
 /// The index of `lo` in every network namespace (linux/loopback: `LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
-
-/// Who is connected.
-#[derive(Debug)]
-pub struct Member<'a> {
-    /// The container.
-    pub id: &'a str,
-    /// Its bundle: with the id it is one of a kind.
-    pub bundle: &'a str,
-}
 
 /// Connects a network namespace.
 ///
@@ -84,18 +75,6 @@ pub fn setup(wish: &Wish, member: &Member<'_>, namespace: BorrowedFd<'_>) -> Res
 fn own_namespace() -> Result<OwnedFd> {
     let path = "/proc/self/ns/net";
     open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open {path}"))
-}
-
-/// Removes what a dead lease has left.
-pub(super) fn bury(host: &mut Host, store: &Store, network: &Network, entry: &Entry) -> Result<()> {
-    let mut closed = true;
-    if let Some(lease) = store.lease(&network.name, entry)? {
-        let elements = element::ports(&lease.ports, &lease.addresses, "");
-        closed = nft::remove(&mut host.filter, &elements)?;
-        conntrack::forget_container(&mut host.filter, &lease.ports, &lease.addresses)?;
-    }
-    store.drop_lease(&network.name, entry)?;
-    if closed { Ok(()) } else { bridges::reload(host, store) }
 }
 
 /// Tells the switches of the kernel and the firewall, that one last.

@@ -1,7 +1,8 @@
 //! `network create`, `rm`, `ls`, `inspect`, `prune` and `reload`.
 
 use super::bridges::{self, Host};
-use super::connect::{bury, leave_empty, tell_members};
+use super::bury::bury;
+use super::connect::{leave_empty, tell_members};
 use super::lease::{Lease, Network, Store, TAG};
 use super::links;
 use super::nft;

@@ -3,6 +3,7 @@
 //! `lease` to the disk; `bridges`, `connect` and `manage` tell the story.
 
 mod bridges;
+mod bury;
 mod claim;
 mod connect;
 mod conntrack;
@@ -15,7 +16,8 @@ mod netlink;
 mod nft;
 mod sysctl;
 
-pub use connect::{Member, setup, teardown};
+pub use claim::Member;
+pub use connect::{setup, teardown};
 pub use lease::{Lease, Network};
 pub use manage::{View, create, list, prune, reload, rm};
 pub use names::FILES;

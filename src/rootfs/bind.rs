@@ -102,7 +102,7 @@ pub(super) fn open_inside(
     }
     let leads_to_kernels = || {
         let kind = fs_type(bind, &found)?;
-        let is_one = KERNELS.iter().any(|(_, number)| *number == kind);
+        let is_one = mount::KERNELS.iter().any(|(_, number)| *number == kind);
         Ok::<_, Error>(is_one || (bind.recursive && root.has_kernels_below(found.as_fd(), proc)?))
     };
     if through_link && leads_to_kernels()? {
@@ -116,21 +116,6 @@ pub(super) fn open_inside(
     let flags = if through_link { Flags::Guarded } else { Flags::Kept };
     tree(plan, mount, bind, idmap, fd, flags)
 }
-
-/// Kernel file systems by type, and by their number in `statfs(2)`: what is hidden or read-only
-/// at its own place would not be so at another one.
-pub(super) const KERNELS: [(&str, FsWord); 10] = [
-    ("proc", PROC_SUPER_MAGIC),
-    ("sysfs", 0x6265_6572),
-    ("cgroup", 0x0027_e0eb),
-    ("cgroup2", 0x6367_7270),
-    ("debugfs", 0x6462_6720),
-    ("tracefs", 0x7472_6163),
-    ("securityfs", 0x7363_6673),
-    ("efivarfs", 0xde5e_81e4),
-    ("pstore", 0x6165_676c),
-    ("bpf", 0xcafe_4a11),
-];
 
 fn tree(
     plan: &Rootfs,

@@ -2,8 +2,9 @@
 //! a single name that is never followed: /dev of the image may be a link to
 //! anywhere (CVE-2026-41579).
 
+use super::nodes::{explain_missing, host_device, kind_and_numbers};
 use super::root::{Links, Node, Root};
-use super::sources::{Sources, explain_missing, host_device};
+use super::sources::Sources;
 use super::{mount, nodes};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
@@ -11,8 +12,8 @@ use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Asked, Device, DeviceKind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, openat,
-    readlinkat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, mknodat, openat, readlinkat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -253,14 +254,6 @@ impl Place<'_> {
 
 /// Set-user-ID and set-group-ID (inode(7)).
 const SET_IDS: u32 = 0o6000;
-
-pub(super) fn kind_and_numbers(device: &Device) -> (FileType, u64) {
-    match device.kind {
-        DeviceKind::Char(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
-        DeviceKind::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
-        DeviceKind::Fifo => (FileType::Fifo, 0),
-    }
-}
 
 /// A node is made as root's. Somebody may have put another file in its place since, which
 /// is not to be given away.

@@ -1,8 +1,8 @@
 //! New file systems: proc, sysfs, tmpfs, devpts, mqueue and any other.
 
-use super::build::{change_attached, own_view};
 use super::root::{Found, Node, Root};
-use super::{build, copy, mount};
+use super::target::{self, change_attached, own_view};
+use super::{copy, mount};
 use crate::error::{Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{FileSystem, Mount};
@@ -27,7 +27,7 @@ pub(super) fn target(mount: &Mount, fs: &FileSystem, root: &Root) -> Result<Targ
         Ok(Node::Dir)
     };
     let found =
-        build::target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
+        target::target(mount, root, missing).map_err(|error| explain_target(error, mount, fs))?;
     Ok(Target { found, existed })
 }
 

@@ -1,8 +1,7 @@
 //! After pivot_root: what must come when no hook of the container can interfere
 //! any more.
 
-use super::held::Held;
-use super::root::{Links, Node, Root};
+use super::root::{Held, Links, Node, Root};
 use super::{mask, mount, pivot};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;

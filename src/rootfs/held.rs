@@ -6,8 +6,8 @@
 //! So what lies on a held mount is found beneath its descriptor, and at the end every
 //! destination must still lead to its mount (CVE-2023-27561, CVE-2023-28642).
 
-use super::root::{Found, Links, Root, open_from};
-use super::{bind, mount};
+use super::root::{Found, Handle, Held, Links, Root, base, open_from};
+use super::{mount, target};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::paths::is_under;
@@ -18,46 +18,6 @@ use rustix::fs::{AtFlags, ResolveFlags, readlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
-
-/// What stands at a destination.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// The field of the configuration, for messages.
-    pub field: String,
-    /// Clean absolute path inside the container.
-    pub destination: String,
-    /// Whether it becomes read-only when everything in it is in place.
-    pub late_readonly: bool,
-    links: Links,
-    handle: Handle,
-    /// Whether a symbolic link was on the way to it: then its destination does not say
-    /// where it is.
-    through_link: bool,
-    /// What a later mount of the configuration lies on, if that hides it.
-    covered: Option<Rc<OwnedFd>>,
-    /// The kernel's word for where it lay when that was first asked.
-    place: Option<Vec<u8>>,
-}
-
-/// What is known of it.
-#[derive(Debug)]
-enum Handle {
-    /// Its root.
-    Mount(OwnedFd),
-    /// Its id only, for one of very many mounts.
-    Id(u64),
-    /// A directory of the image that holds what was made by us.
-    Directory(OwnedFd),
-}
-
-/// A held mount that a path leads to, and the rest of that path.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Base<'a> {
-    pub fd: BorrowedFd<'a>,
-    pub destination: &'a str,
-    pub rest: &'a str,
-    pub through_link: bool,
-}
 
 /// What is masked, and what holds devices and the console, must be seen to be ours.
 const KERNELS: [&str; 4] = ["/proc", "/sys", "/dev", "/dev/pts"];
@@ -122,24 +82,6 @@ fn lies_under(inner: &[u8], outer: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The innermost held mount at or above `path`; of several at one place the last. With
-/// `above`, not the one at `path` itself.
-pub(super) fn base<'a>(held: &'a [Held], path: &'a str, above: bool) -> Option<Base<'a>> {
-    let is_above = |one: &&Held| !above || one.destination.len() < path.len();
-    let candidates =
-        held.iter().filter(|one| one.covered.is_none() && is_under(path, &one.destination));
-    let innermost = candidates
-        .filter(is_above)
-        .filter(|one| one.fd().is_some())
-        .max_by_key(|one| one.destination.len())?;
-    Some(Base {
-        fd: innermost.fd()?,
-        destination: &innermost.destination,
-        rest: path.get(innermost.destination.len()..)?.trim_start_matches('/'),
-        through_link: innermost.through_link,
-    })
-}
-
 impl Root {
     /// Holds a mount that has just been attached to `target`. `proc` is a procfs that is not
     /// the container's; `whole` is false where descriptors are scarce.
@@ -182,7 +124,7 @@ impl Root {
             field: mount.field(),
             destination: mount.destination.clone(),
             late_readonly,
-            links: super::build::links(mount),
+            links: target::links(mount),
             handle,
             through_link,
             covered: None,
@@ -244,7 +186,7 @@ impl Root {
         let proc = kept_procfs(&mut kept, proc)?;
         let top = path_of(found, proc)?;
         Ok(mountinfo::rows(&mountinfo::read_at(proc)?).any(|row| {
-            bind::KERNELS.iter().any(|(name, _)| name.as_bytes() == row.kind)
+            mount::KERNELS.iter().any(|(name, _)| name.as_bytes() == row.kind)
                 && lies_under(row.point().as_os_str().as_bytes(), &top)
         }))
     }

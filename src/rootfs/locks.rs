@@ -11,7 +11,7 @@
 use super::bare::Bare;
 use super::bind::{self, Source};
 use super::host::{enter_copy, make_slave};
-use super::sources::{Sources, Taken};
+use super::sources::{Locks, Sources, Taken};
 use super::{Context, mount};
 use crate::error::{At, Context as _, Result};
 use crate::plan::Rootfs;
@@ -28,14 +28,6 @@ use std::path::Path;
 /// File systems of which a user namespace gets a new one only where a whole one is to be
 /// seen (mount_too_revealing in fs/namespace.c).
 const SHOWN: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
-
-/// Where the trees lie, as the new process sees it.
-#[derive(Debug)]
-pub(super) struct Locks {
-    place: OwnedFd,
-    /// Whether nothing else of the host is there.
-    is_bare: bool,
-}
 
 impl Sources {
     /// Whether the trees are to be laid, as the container's user namespace is another than ours

@@ -3,7 +3,8 @@
 
 use super::bind::source_error;
 use super::inside::Inside;
-use super::{mount, overlay, sources};
+use super::root::NO_ROOT;
+use super::{mount, overlay};
 use crate::error::{At as _, Context as _, Error, Result};
 use crate::nearest::nearest;
 use crate::plan::mounts::{Bind, FileSystem, Kind, Mount};
@@ -72,7 +73,7 @@ fn root(path: &Path) -> Result<()> {
     let opened = open(path, flags, Mode::empty());
     opened.map(drop).call(|| format!("root.path: open {}", path.display())).map_err(|error| {
         match error.errno() {
-            Some(Errno::NOENT) => error.hint(sources::NO_ROOT),
+            Some(Errno::NOENT) => error.hint(NO_ROOT),
             _ => mount::explain_access(error),
         }
     })

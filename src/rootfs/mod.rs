@@ -21,6 +21,7 @@ mod filesystem;
 mod finish;
 mod held;
 mod host;
+mod idmap;
 mod inside;
 mod locks;
 mod look;
@@ -32,6 +33,7 @@ mod pivot;
 mod room;
 mod root;
 mod sources;
+mod target;
 
 pub use bare::Bare;
 pub use build::build;

@@ -9,7 +9,8 @@ use crate::sys::mountinfo;
 use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, StatVfsMountFlags, fstat, fstatvfs, mkdirat, statat,
+    AtFlags, CWD, FileType, FsWord, Mode, PROC_SUPER_MAGIC, StatVfsMountFlags, fstat, fstatvfs,
+    mkdirat, statat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -21,6 +22,21 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir};
 use std::ffi::CString;
 use std::path::Path;
+
+/// Kernel file systems by type, and by their number in `statfs(2)`: what is hidden or read-only
+/// at its own place would not be so at another one.
+pub(super) const KERNELS: [(&str, FsWord); 10] = [
+    ("proc", PROC_SUPER_MAGIC),
+    ("sysfs", 0x6265_6572),
+    ("cgroup", 0x0027_e0eb),
+    ("cgroup2", 0x6367_7270),
+    ("debugfs", 0x6462_6720),
+    ("tracefs", 0x7472_6163),
+    ("securityfs", 0x7363_6673),
+    ("efivarfs", 0xde5e_81e4),
+    ("pstore", 0x6165_676c),
+    ("bpf", 0xcafe_4a11),
+];
 
 /// `fsconfig(2)` takes strings below this length.
 const LONGEST_VALUE: usize = 255;

@@ -2,7 +2,6 @@
 //! namespace makes none, and a node that is there already may be the host's. They are made on a
 //! tmpfs that nobody else sees, and bound from there.
 
-use super::devices::kind_and_numbers;
 use super::{Context, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
@@ -11,7 +10,7 @@ use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Device, DeviceKind};
 use crate::sys::mount::{Change, NOSUID, mount_setattr};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat, mknodat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chmodat, chownat, fstat, makedev, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, fchdir};
@@ -134,4 +133,44 @@ pub(super) fn explain_unmapped(error: Error) -> Error {
         Some(Errno::INVAL) => error.hint("the user namespace does not map one of these ids"),
         _ => error,
     }
+}
+
+pub(super) fn kind_and_numbers(device: &Device) -> (FileType, u64) {
+    match device.kind {
+        DeviceKind::Char(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+        DeviceKind::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+        DeviceKind::Fifo => (FileType::Fifo, 0),
+    }
+}
+
+/// Of [`host_device`], for a container with a user namespace.
+pub(super) fn explain_missing(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::NXIO) => {
+            error.hint("a user namespace cannot make devices, only bind those of the host")
+        }
+        _ => error,
+    }
+}
+
+/// The host's node by its path, or else by its numbers.
+pub(super) fn host_device(device: &Device) -> Result<Option<OwnedFd>> {
+    let (directory, kind, major, minor) = match device.kind {
+        DeviceKind::Char(major, minor) => ("char", FileType::CharacterDevice, major, minor),
+        DeviceKind::Block(major, minor) => ("block", FileType::BlockDevice, major, minor),
+        DeviceKind::Fifo => return Ok(None),
+    };
+    let by_number = format!("/dev/{directory}/{major}:{minor}");
+    for path in [device.path.as_str(), by_number.as_str()] {
+        let tree = match mount::clone_path(Path::new(path), false, false) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            result => result.call(|| format!("open_tree {path}"))?,
+        };
+        let stat = fstat(&tree).call(|| format!("fstat {path}"))?;
+        if FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == makedev(major, minor) {
+            return Ok(Some(tree));
+        }
+    }
+    let words = format!("no {directory} device {major}:{minor} is to be seen on the host");
+    Err(Error::os(words, Errno::NXIO))
 }

@@ -13,7 +13,8 @@
 use super::bare::FIRST_USER_NAMESPACE;
 use super::bind::Tree;
 use super::host::in_a_copy;
-use super::sources::{NO_ROOT, idmap_file};
+use super::idmap::idmap_file;
+use super::root::NO_ROOT;
 use super::{Context, mount};
 use crate::error::{At as _, Context as _, Error, Result};
 use crate::plan::Rootfs;

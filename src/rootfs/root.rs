@@ -3,8 +3,8 @@
 //! resolves inside the root whatever it says and whoever swaps it meanwhile
 //! (`openat2(2)` with `RESOLVE_IN_ROOT`; CVE-2021-30465, CVE-2024-45310).
 
-use super::held::{self, Base, Held};
 use crate::error::{Context, Error, Result};
+use crate::plan::paths::is_under;
 use crate::sys::resolve;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// The container's tree under construction.
 #[derive(Debug)]
@@ -55,6 +56,67 @@ pub(super) struct Found {
     /// Whether a symbolic link was on the way.
     pub through_link: bool,
 }
+
+/// What stands at a destination.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The field of the configuration, for messages.
+    pub field: String,
+    /// Clean absolute path inside the container.
+    pub destination: String,
+    /// Whether it becomes read-only when everything in it is in place.
+    pub late_readonly: bool,
+    pub(super) links: Links,
+    pub(super) handle: Handle,
+    /// Whether a symbolic link was on the way to it: then its destination does not say
+    /// where it is.
+    pub(super) through_link: bool,
+    /// What a later mount of the configuration lies on, if that hides it.
+    pub(super) covered: Option<Rc<OwnedFd>>,
+    /// The kernel's word for where it lay when that was first asked.
+    pub(super) place: Option<Vec<u8>>,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+pub(super) enum Handle {
+    /// Its root.
+    Mount(OwnedFd),
+    /// Its id only, for one of very many mounts.
+    Id(u64),
+    /// A directory of the image that holds what was made by us.
+    Directory(OwnedFd),
+}
+
+/// A held mount that a path leads to, and the rest of that path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub destination: &'a str,
+    pub rest: &'a str,
+    pub through_link: bool,
+}
+
+/// The innermost held mount at or above `path`; of several at one place the last. With
+/// `above`, not the one at `path` itself.
+pub(super) fn base<'a>(held: &'a [Held], path: &'a str, above: bool) -> Option<Base<'a>> {
+    let is_above = |one: &&Held| !above || one.destination.len() < path.len();
+    let candidates =
+        held.iter().filter(|one| one.covered.is_none() && is_under(path, &one.destination));
+    let innermost = candidates
+        .filter(is_above)
+        .filter(|one| one.fd().is_some())
+        .max_by_key(|one| one.destination.len())?;
+    Some(Base {
+        fd: innermost.fd()?,
+        destination: &innermost.destination,
+        rest: path.get(innermost.destination.len()..)?.trim_start_matches('/'),
+        through_link: innermost.through_link,
+    })
+}
+
+/// The way out of a root that is not there.
+pub(super) const NO_ROOT: &str = "the container's files belong there";
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
@@ -126,7 +188,7 @@ impl Root {
     /// wherever that is by now.
     pub(super) fn open(&self, path: &str, links: Links) -> rustix::io::Result<OwnedFd> {
         let held = self.held.borrow();
-        if let Some(base) = held::base(&held, path, false) {
+        if let Some(base) = base(&held, path, false) {
             if base.rest.is_empty() {
                 return fcntl_dupfd_cloexec(base.fd, 0);
             }
@@ -162,7 +224,7 @@ impl Root {
     }
 
     fn base_is_through_link(&self, path: &str) -> bool {
-        held::base(&self.held.borrow(), path, false).is_some_and(|base| base.through_link)
+        base(&self.held.borrow(), path, false).is_some_and(|base| base.through_link)
     }
 
     /// Walks `path` by single names, so that nothing is made outside the root: a
@@ -170,7 +232,7 @@ impl Root {
     /// and `..` goes back to a directory that the walk has come from.
     fn create(&self, path: &str, links: Links, node: Node) -> Result<Found> {
         let held = self.held.borrow();
-        let mut base = held::base(&held, path, false);
+        let mut base = base(&held, path, false);
         let mut left = names(base.map_or(path, |base| base.rest).as_bytes());
         let mut walked: Vec<OwnedFd> = Vec::new();
         let mut through_link = base.is_some_and(|base| base.through_link);

@@ -1,27 +1,23 @@
 //! The parent's side: all that is taken from the host, before the child exists.
 
 use super::bind::{self, Source, Tree};
+use super::idmap::idmap_file;
 use super::inside::Inside;
-use super::locks::Locks;
-use super::nodes::{self, Nodes};
+use super::nodes::{self, Nodes, explain_missing, host_device};
 use super::room::Room;
+use super::root::NO_ROOT;
 use super::{Context, host, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
-use crate::plan::mounts::{IdMapping, Kind, Maps, Mount};
+use crate::plan::mounts::{Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::paths::is_under;
-use crate::plan::rootfs::{CgroupView, Device, DeviceKind};
+use crate::plan::rootfs::{CgroupView, Device};
 use crate::sys::file::near;
 use crate::sys::mount::{Change, mount_id};
-use crate::sys::userns::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, fstat, makedev};
 use rustix::io::Errno;
 use std::path::Path;
-
-/// The way out of a root that is not there.
-pub(super) const NO_ROOT: &str = "the container's files belong there";
 
 /// What [`open`] has taken from the host. It goes to the child by fork; every
 /// descriptor closes on exec.
@@ -43,6 +39,14 @@ pub struct Sources {
     idmaps: Vec<(Maps, OwnedFd)>,
     /// The descriptors' room, to be given back by parent and child.
     pub room: Room,
+}
+
+/// Where the trees lie, as the new process sees it.
+#[derive(Debug)]
+pub(super) struct Locks {
+    pub place: OwnedFd,
+    /// Whether nothing else of the host is there.
+    pub is_bare: bool,
 }
 
 /// What was taken for one mount.
@@ -306,23 +310,6 @@ fn take_idmap(
     Ok(Some(sources.idmaps.len() - 1))
 }
 
-/// The user namespace whose mapping a mount takes.
-pub(super) fn idmap_file(maps: &Maps, context: &Context<'_>) -> Result<OwnedFd> {
-    match maps {
-        Maps::Given(uids, gids) => user_namespace(&map_lines(uids), &map_lines(gids)),
-        Maps::JoinedUserNamespace => context
-            .joined_user_namespace
-            .ok_or_else(|| Error::new("no user namespace to take it from"))?
-            .try_clone_to_owned()
-            .call(|| "dup".into()),
-    }
-}
-
-/// Lines of `uid_map` (`user_namespaces(7)`).
-fn map_lines(mappings: &[IdMapping]) -> String {
-    mappings.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
-}
-
 /// The host's node for a device that may not be made, `None` for a fifo or when
 /// only the child may take it.
 fn take_device(device: &Device) -> Result<Option<OwnedFd>> {
@@ -330,36 +317,4 @@ fn take_device(device: &Device) -> Result<Option<OwnedFd>> {
         Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
         result => result.map_err(explain_missing),
     }
-}
-
-/// Of [`host_device`], for a container with a user namespace.
-pub(super) fn explain_missing(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::NXIO) => {
-            error.hint("a user namespace cannot make devices, only bind those of the host")
-        }
-        _ => error,
-    }
-}
-
-/// The host's node by its path, or else by its numbers.
-pub(super) fn host_device(device: &Device) -> Result<Option<OwnedFd>> {
-    let (directory, kind, major, minor) = match device.kind {
-        DeviceKind::Char(major, minor) => ("char", FileType::CharacterDevice, major, minor),
-        DeviceKind::Block(major, minor) => ("block", FileType::BlockDevice, major, minor),
-        DeviceKind::Fifo => return Ok(None),
-    };
-    let by_number = format!("/dev/{directory}/{major}:{minor}");
-    for path in [device.path.as_str(), by_number.as_str()] {
-        let tree = match mount::clone_path(Path::new(path), false, false) {
-            Err(Errno::NOENT | Errno::NOTDIR) => continue,
-            result => result.call(|| format!("open_tree {path}"))?,
-        };
-        let stat = fstat(&tree).call(|| format!("fstat {path}"))?;
-        if FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == makedev(major, minor) {
-            return Ok(Some(tree));
-        }
-    }
-    let words = format!("no {directory} device {major}:{minor} is to be seen on the host");
-    Err(Error::os(words, Errno::NXIO))
 }
