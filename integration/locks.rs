@@ -135,9 +135,8 @@ fn a_mount_namespace_may_be_joined_with_its_user_namespace() {
         .namespace("user", Some("/proc/self/fd/8"))
         .namespace("mount", Some("/proc/self/fd/9"))
         .container();
-    let setup = "unshare --user --mount --propagation private \
-            sh -c 'echo; exec sleep 100' >$B/there & \
-        until [ -s $B/there ]; do sleep 0.01; done; \
+    let setup = "mkfifo $B/there; unshare --user --mount --propagation private \
+            sh -c 'echo; exec sleep 100 >&-' >$B/there & read -r _ <$B/there; \
         for map in uid gid; do echo 0 100000 65536 >/proc/$!/${map}_map; done; \
         exec 8</proc/$!/ns/user 9</proc/$!/ns/mnt; kill $!";
     let out = after(&c, setup, &[]).run();
