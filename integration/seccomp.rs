@@ -527,7 +527,7 @@ fn r239_r378_an_agent_that_never_answers_keeps_nobody_from_deleting() {
     let (_listener, _) = socket.receive();
     c.call(["delete", "--force", &c.id]).run().ok();
     // It has not lost its patience before.
-    start.wait().fails_with(&["the process was killed"]);
+    start.wait().fails_with(&["the process was killed", "does not exist"]);
 }
 
 /// The listener is not there: the error says so, and nothing is left.

@@ -9,7 +9,9 @@ stage=${5-outer}
 enable() {
     local file
     for file in cpuset.cpus cpuset.mems; do
-        [ ! -e "$1/$file" ] || [ -n "$(cat "$1/$file")" ] || cat "$1/../$file" >"$1/$file"
+        # The root of v2 has none, and nothing is to be copied there.
+        [ -e "$1/../$file" ] && [ -e "$1/$file" ] || continue
+        [ -n "$(cat "$1/$file")" ] || cat "$1/../$file" >"$1/$file"
     done
 }
 
