@@ -46,7 +46,7 @@ pub fn run(world: &World, runtime: &Path, bundle: &str, id: &str) -> super::worl
 #[test]
 fn a_copied_image_runs_under_any_runtime() {
     let config = json!({"Entrypoint": ["/bin/busybox", "sh", "-c"], "Cmd": ["false"], "User": "web",
-        "WorkingDir": "/work/here", "Env": ["A=b"]});
+        "WorkingDir": "/home/here", "Env": ["A=b"]});
     let world = world(&config);
     let mut command = world.call(["unpack", "--copy", "layout", "bundle", "exit 3"]);
     assert_eq!(output(command).code, 0);
@@ -64,7 +64,7 @@ fn a_copied_image_runs_under_any_runtime() {
             .as_str(),
     ]);
     assert_eq!(output(command).code, 0);
-    let wanted = "33\n34\n34 6\n/work/here\nb /srv /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nCapBnd:\t00000000800405fb\n";
+    let wanted = "33\n34\n34 6\n/home/here\nb /srv /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nCapBnd:\t00000000800405fb\n";
     let mut runtimes = vec![pinnace()];
     runtimes.extend(
         ["/usr/sbin/runc", "/usr/bin/runc"]
