@@ -124,7 +124,7 @@ END {
     print "A row is yes when every test whose name begins with its id passed, and at least one did. It is refused when what it"
     print "asks for is an error, as no kernel has it; not shown, when none of the machines has what it takes. Where they were run:"
     print "on a host with cgroup v1, on one with v2, and there by `--systemd-cgroup` (none named: pure functions)."
-    if (mutations) print "For the spec and its errors, " mutations " mutations (`hack/mutations`) break one effect each: `make mutate` asks for a red test. All have turned one red but cgroup-drivers:106, which takes an ordinary user's systemd."
+    if (mutations) print "For the spec and its errors, " mutations " mutations (`hack/mutations`) break one effect each: `make mutate` asks for a red test. All have; cgroup-drivers:106 that of `hack/vm rootless`."
     print "The peers' figures (yes/partial/no) come from reading their source, not from tests."
     print ""
     print "| part | rows | pinnace yes/no/refused/not shown | runc 1.5.1 | crun 1.29.1 | youki 0.7.0 |"
