@@ -373,7 +373,10 @@ fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry>
     }
     let log = &work.runtime.log;
     log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
-    if made { dir.save(record).map(|()| entry) } else { Ok(entry) }
+    if made {
+        dir.save(record)?;
+    }
+    Ok(entry)
 }
 
 /// cgroup v1: init enters through the doors, and binds the trees.

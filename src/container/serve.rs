@@ -234,24 +234,25 @@ pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Err
         _ if matches!(error.get_kind(), Kind::Killed | Kind::NeverRan) => true,
         _ => return error,
     };
-    let doing = init.and_then(|init| doing(init.pid).ok().flatten());
-    let is_dying = doing.is_some_and(|doing| doing.exits || doing.is_to_die);
-    let ended = match init.map(|init| init.open_alive()) {
-        Some(Ok(Some(init))) => {
-            let mut fds = [PollFd::new(&init, PollFlags::IN)];
-            let mut ends_in =
-                |time| retry_on_intr(|| poll(&mut fds, Some(time))).is_ok_and(|ready| ready > 0);
-            let lag = if lags { LAG } else { Timespec { tv_sec: 0, tv_nsec: 0 } };
-            ends_in(&lag) || (lags && is_dying && ends_in(&DEATH))
-        }
-        Some(Ok(None)) => true,
+    let ended = match init.map(|init| (init.pid, init.open_alive())) {
+        Some((pid, Ok(Some(init)))) => match lags {
+            // On a machine that has much else to do it may take its time.
+            true => {
+                ends_soon(init.as_fd()).unwrap_or(false)
+                    || (is_dying(pid) && wait_until_ended(init.as_fd(), pid).is_ok())
+            }
+            false => is_ready(init.as_fd()).unwrap_or(false),
+        },
+        Some((_, Ok(None))) => true,
         _ => false,
     };
     if ended { super::not_running(id) } else { error }
 }
 
-/// How long a process may take to die, on a machine that has much else to do.
-const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// Whether the kernel has begun to end a process, as far as that can be known.
+fn is_dying(pid: i32) -> bool {
+    doing(pid).is_ok_and(|doing| doing.is_some_and(|doing| doing.exits || doing.is_to_die))
+}
 
 /// Whether another command has removed the directory that is held here.
 pub(super) fn is_deleted(dir: &Dir) -> bool {

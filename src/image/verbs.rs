@@ -413,6 +413,7 @@ fn live(image: &Image) -> Vec<&String> {
 pub fn remove_images(store: &Store, names: &[String], force: bool) -> Result<String> {
     let _alone = store.alone()?;
     let mut text = String::new();
+    let mounted = mounted();
     for name in names {
         let digits = name.strip_prefix("sha256:").unwrap_or(name);
         let images = store.images()?;
@@ -437,7 +438,7 @@ pub fn remove_images(store: &Store, names: &[String], force: bool) -> Result<Str
             return Err(Error::new(format!("{name}: {config} uses it"))
                 .hint("remove the bundle first, or give --force"));
         }
-        if runs(image, &mounted()) {
+        if runs(image, &mounted) {
             return Err(Error::new(format!("{name}: a container runs of it"))
                 .hint("delete the container first"));
         }

@@ -59,6 +59,11 @@ impl Rootfs {
             || !self.masked_paths.is_empty()
             || !self.readonly_paths.is_empty()
     }
+
+    /// Whether a device lies in a /dev that is bound, where nothing is made.
+    pub fn is_in_bound_dev(&self, device: &Device) -> bool {
+        !self.populate_dev && is_under(&device.path, "/dev")
+    }
 }
 
 /// One device.

@@ -17,12 +17,13 @@
 //! matter. The container's root is attached on its `/`, and the rest goes with the old root. All that the container is made of is a detached tree by then (see
 //! [`super::open`]), and needs no path of the host.
 
+use super::host::WayBack;
 use super::mount;
 use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::file::{Magic, is_on};
 use crate::sys::namespace::{
-    WayBack, has_root_of_type, join, next_mount_namespace, owner_of, previous_mount_namespace,
+    has_root_of_type, join, next_mount_namespace, owner_of, previous_mount_namespace,
 };
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,7 +57,7 @@ impl Bare {
             return Some(Self { file, back: None });
         }
         let back = WayBack::note(proc).ok()?;
-        let file = match by_id(back.namespace()) {
+        let file = match by_id(back.namespace.as_fd()) {
             Ok(Some(file)) => file,
             // Neither no answer nor another one means that the thread has none.
             Ok(None) | Err(_) => of_devtmpfs(proc).ok()??,
@@ -93,7 +94,7 @@ fn enter_devtmpfs(file: BorrowedFd<'_>, back: &WayBack) -> Result<bool> {
     if is_devtmpfs().unwrap_or(false) {
         return Ok(true);
     }
-    super::host::go_back(back)?;
+    back.go()?;
     Ok(false)
 }
 

@@ -8,7 +8,6 @@ use super::sources::Sources;
 use super::{mount, nodes};
 use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
-use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Asked, Device, DeviceKind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -34,7 +33,7 @@ pub(super) fn create(plan: &Rootfs, sources: &Sources, root: &mut Root) -> Resul
     }
     for (index, device) in plan.devices.iter().enumerate() {
         let field = || format!("{}: {}", device.field(), device.path);
-        if !plan.populate_dev && is_under(&device.path, "/dev") {
+        if plan.is_in_bound_dev(device) {
             if device.index.is_some() && !is_there(root, device) {
                 unlike.push(format!("{}: is not made where /dev is bound, and not there", field()));
             }

@@ -8,11 +8,13 @@
 
 use crate::error::{Context as _, Result};
 use crate::plan::namespaces::Kind;
-use crate::sys::namespace::{WayBack, join, own_mount_namespace};
+use crate::sys::namespace::join;
 use crate::sys::process::unshare;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{chroot, fchdir};
 
 /// The way there and back.
 #[derive(Debug)]
@@ -21,19 +23,37 @@ pub(super) struct Host {
     own: WayBack,
 }
 
+/// The way back to a mount namespace, with its root and working directory: setns(2) ends
+/// in whatever lies upon the root of one.
+#[derive(Debug)]
+pub(super) struct WayBack {
+    pub namespace: OwnedFd,
+    root: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl WayBack {
+    /// The way to where we are.
+    pub fn note(proc: BorrowedFd<'_>) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path| openat(CWD, path, flags, Mode::empty()).call(|| format!("open {path}"));
+        Ok(Self { namespace: mount_namespace(proc)?, root: open("/")?, directory: open(".")? })
+    }
+
+    /// Goes there, from wherever.
+    pub fn go(&self) -> Result<()> {
+        let call = || "setns back to our own mount namespace".into();
+        join(self.namespace.as_fd(), Kind::Mount.flag()).call(call)?;
+        fchdir(&self.root).call(|| "fchdir".into())?;
+        chroot(".").call(|| "chroot".into())?;
+        fchdir(&self.directory).call(|| "fchdir back".into())
+    }
+}
+
 /// The mount namespace that we are in.
 pub(super) fn mount_namespace(proc: BorrowedFd<'_>) -> Result<OwnedFd> {
-    own_mount_namespace(proc).call(|| "open /proc/self/ns/mnt".into())
-}
-
-/// The way back to where we are.
-pub(super) fn way_back(proc: BorrowedFd<'_>) -> Result<WayBack> {
-    WayBack::note(proc).call(|| "open the root, the working directory and /proc/self/ns/mnt".into())
-}
-
-/// Goes back.
-pub(super) fn go_back(way: &WayBack) -> Result<()> {
-    way.go().call(|| "setns back to our own mount namespace".into())
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    openat(proc, "self/ns/mnt", flags, Mode::empty()).call(|| "open /proc/self/ns/mnt".into())
 }
 
 /// Makes a copy of the mount namespace that we are in. What is mounted in it from here on
@@ -53,7 +73,7 @@ pub(super) fn make_slave() -> Result<()> {
 impl Host {
     /// From a namespace in which nothing has been mounted yet.
     pub(super) fn new(host: OwnedFd, proc: BorrowedFd<'_>) -> Result<Self> {
-        Ok(Self { host, own: way_back(proc)? })
+        Ok(Self { host, own: WayBack::note(proc)? })
     }
 
     /// Does something in the runtime's mount namespace; nothing if a security module
@@ -64,15 +84,15 @@ impl Host {
             joined => joined.call(|| "setns to the host's mount namespace".into())?,
         }
         let done = work();
-        go_back(&self.own)?;
+        self.own.go()?;
         done
     }
 }
 
 /// Does something in a copy of the mount namespace that we are in, which ends with it.
 pub(super) fn in_a_copy<T>(proc: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let way = way_back(proc)?;
+    let way = WayBack::note(proc)?;
     let done = enter_copy().and_then(|()| work());
-    go_back(&way)?;
+    way.go()?;
     done
 }

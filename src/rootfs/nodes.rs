@@ -6,7 +6,6 @@ use super::{Context, mount};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::FileSystem;
-use crate::plan::paths::is_under;
 use crate::plan::rootfs::{Device, DeviceKind};
 use crate::sys::mount::{Change, NOSUID, mount_setattr};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,9 +26,7 @@ pub(super) struct Nodes {
 /// `None` if there are none, or the caller may not make any.
 pub(super) fn of_listed(plan: &Rootfs, context: &Context<'_>) -> Result<Option<Nodes>> {
     let is_listed = |device: &Device| {
-        device.index.is_some()
-            && device.kind != DeviceKind::Fifo
-            && (plan.populate_dev || !is_under(&device.path, "/dev"))
+        device.index.is_some() && device.kind != DeviceKind::Fifo && !plan.is_in_bound_dev(device)
     };
     if !plan.devices.iter().any(is_listed) {
         return Ok(None);

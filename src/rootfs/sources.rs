@@ -11,7 +11,6 @@ use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
-use crate::plan::paths::is_under;
 use crate::plan::rootfs::{CgroupView, Device};
 use crate::sys::file::near;
 use crate::sys::mount::{Change, mount_id};
@@ -149,8 +148,11 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     if plan.user_namespace {
         for (index, device) in plan.devices.iter().enumerate() {
             let has_own = sources.nodes.as_ref().is_some_and(|nodes| nodes.has(index));
-            let is_there = !plan.populate_dev && is_under(&device.path, "/dev");
-            let taken = if has_own || is_there { Ok(None) } else { take_device(device) };
+            let taken = if has_own || plan.is_in_bound_dev(device) {
+                Ok(None)
+            } else {
+                take_device(device)
+            };
             sources.devices.push(taken.at(|| format!("{}: {}", device.field(), device.path))?);
         }
     }

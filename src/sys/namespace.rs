@@ -2,10 +2,8 @@
 
 use super::errno::last_errno;
 use super::process::Namespaces;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{chroot, fchdir};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `NS_GET_USERNS`, linux/nsfs.h.
 const NS_GET_USERNS: u32 = 0xb701;
@@ -61,51 +59,6 @@ pub fn join(fd: BorrowedFd<'_>, kinds: Namespaces) -> Result<(), Errno> {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }
-}
-
-/// The way back to a mount namespace, with its root and working directory: setns(2) ends
-/// in whatever lies upon the root of one.
-#[derive(Debug)]
-pub struct WayBack {
-    namespace: OwnedFd,
-    root: OwnedFd,
-    directory: OwnedFd,
-}
-
-impl WayBack {
-    /// The way to where we are. `proc` is a procfs.
-    ///
-    /// # Errors
-    /// Those of openat(2).
-    pub fn note(proc: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path| openat(CWD, path, flags, Mode::empty());
-        Ok(Self { namespace: own_mount_namespace(proc)?, root: open("/")?, directory: open(".")? })
-    }
-
-    /// The file of the namespace.
-    pub fn namespace(&self) -> BorrowedFd<'_> {
-        self.namespace.as_fd()
-    }
-
-    /// Goes there, from wherever.
-    ///
-    /// # Errors
-    /// Those of setns(2), fchdir(2) and chroot(2).
-    pub fn go(&self) -> Result<(), Errno> {
-        join(self.namespace.as_fd(), Namespaces(libc::CLONE_NEWNS as u32))?;
-        fchdir(&self.root)?;
-        chroot(".")?;
-        fchdir(&self.directory)
-    }
-}
-
-/// The file of the mount namespace that we are in. `proc` is a procfs.
-///
-/// # Errors
-/// Those of openat(2).
-pub fn own_mount_namespace(proc: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    openat(proc, "self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// A mount namespace beside another one.
