@@ -231,5 +231,5 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn zstd(bytes: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    zrip::compress(bytes, 1).unwrap()
 }

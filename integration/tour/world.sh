@@ -10,8 +10,9 @@ enable() {
     local file
     for file in cpuset.cpus cpuset.mems; do
         # The root of v2 has none, and nothing is to be copied there.
-        [ -e "$1/../$file" ] && [ -e "$1/$file" ] || continue
-        [ -n "$(cat "$1/$file")" ] || cat "$1/../$file" >"$1/$file"
+        if [ -e "$1/../$file" ] && [ -e "$1/$file" ] && [ -z "$(cat "$1/$file")" ]; then
+            cat "$1/../$file" >"$1/$file"
+        fi
     done
 }
 

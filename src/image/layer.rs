@@ -112,23 +112,24 @@ impl Unpacker<'_> {
         let root = making.root()?;
         let progress = Progress::new(label.to_owned());
         let (pace, paces) = sync_channel(1);
-        let (pieces, work) = stream::begin(file, blob, layer.algorithm, &progress, pace)?;
+        let (pieces, work) = stream::begin(&file, blob, layer.algorithm, &progress, pace)?;
         // Errors of the disk are told once for each opened directory, and are for the last call.
         let synced = openat(&root, ".", TO_READ, Mode::empty()).call(|| "open".into())?;
         let sync = move || paces.iter().for_each(|()| begin_writing(&synced));
         let into = root.try_clone().call(|| "dup".into())?;
         let made = std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .spawn_scoped(scope, work)
-                .call(|| "make a thread".into())?;
+            let call = || "make a thread".to_owned();
+            let thread = std::thread::Builder::new;
+            thread().spawn_scoped(scope, work).call(call)?;
             if is_kept {
-                std::thread::Builder::new()
-                    .spawn_scoped(scope, sync)
-                    .call(|| "make a thread".into())?;
+                thread().spawn_scoped(scope, sync).call(call)?;
             }
-            let (made, pieces) = unpack(pieces, into, self.settings, self.marker)?;
-            pieces.finish(layer)?;
-            Ok::<_, Error>(made)
+            let whole = thread().spawn_scoped(scope, || stream::check(&file, blob)).call(call)?;
+            let made = unpack(pieces, into, self.settings, self.marker)
+                .and_then(|(made, pieces)| pieces.finish(layer).map(|()| made));
+            // A damaged blob explains whatever else is wrong.
+            whole.join().unwrap_or_else(|_| Err(Error::new("a thread has panicked")))?;
+            made
         })?;
         drop(progress);
         for (what, (count, first)) in &made.notes {

@@ -1,5 +1,5 @@
-//! A layer's blob as the bytes of its archive. One thread reads, sums and decompresses, the
-//! other one sums what comes out and makes files of it: each is as much work as the other.
+//! A layer's blob as the bytes of its archive. One thread reads and decompresses, another one sums
+//! what comes out and makes files of it: each is as much work as the other. A third one sums the blob.
 
 use super::digest::{Algorithm, Digest, Hasher};
 use super::documents::Descriptor;
@@ -8,11 +8,11 @@ use super::progress::Progress;
 use super::tar::Bytes;
 use crate::error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Take};
+use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use zrip::FrameDecoder;
 
 /// Bytes of one piece.
 const PIECE: usize = 256 << 10;
@@ -50,7 +50,7 @@ fn compression(kind: &str) -> Result<Compression> {
 /// # Errors
 /// A media type that is not known.
 pub fn begin<'a>(
-    file: File,
+    file: &'a File,
     layer: &'a Descriptor,
     inside: Algorithm,
     progress: &'a Progress,
@@ -151,12 +151,9 @@ struct Sink {
 }
 
 impl Sink {
-    fn all_of(mut self, file: File, layer: &Descriptor, compression: Compression) {
-        let summed = Summed { file, left: layer.size, hasher: Hasher::new(layer.digest.algorithm) };
-        let mut reader = BufReader::with_capacity(PIECE / 2, summed);
-        let done = self.decompress(&mut reader, compression);
-        let done = done.and_then(|()| reader.into_inner().check(layer));
-        if let Err(error) = done {
+    fn all_of(mut self, file: &File, layer: &Descriptor, compression: Compression) {
+        let mut reader = BufReader::with_capacity(PIECE / 2, file.take(layer.size));
+        if let Err(error) = self.decompress(&mut reader, compression) {
             // Who does not listen any more has an error of its own.
             drop(self.sender.send(Err(error)));
         }
@@ -164,7 +161,7 @@ impl Sink {
 
     fn decompress(
         &mut self,
-        reader: &mut BufReader<Summed>,
+        reader: &mut BufReader<Take<&File>>,
         compression: Compression,
     ) -> Result<()> {
         match compression {
@@ -175,7 +172,8 @@ impl Sink {
                 self.copy(reader, "read")
             }
             Compression::Gzip => self.copy(&mut MultiGzDecoder::new(reader), "gzip"),
-            Compression::Zstd => self.copy(&mut Frames::new(reader), "zstd"),
+            // The frames of a stream as one, without those that are to be skipped (RFC 8878).
+            Compression::Zstd => self.copy(&mut FrameDecoder::new(reader), "zstd"),
         }
     }
 
@@ -217,93 +215,36 @@ impl Sink {
     }
 }
 
-/// The frames of a stream as one, without those that are to be skipped (RFC 8878). A stream may
-/// have as many as it has bytes: none may cost more than what is in it.
-struct Frames<R> {
-    source: R,
-    decoder: FrameDecoder,
-    in_frame: bool,
-}
-
-impl<R: BufRead> Frames<R> {
-    fn new(source: R) -> Self {
-        Self { source, decoder: FrameDecoder::new(), in_frame: false }
-    }
-
-    /// The header of the next frame that is not to be skipped; false at the end.
-    fn begin(&mut self) -> io::Result<bool> {
-        while !self.source.fill_buf()?.is_empty() {
-            let skipped = match self.decoder.init(&mut self.source) {
-                Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                    length,
-                    ..
-                })) => u64::from(length),
-                Err(error) => return Err(io::Error::other(error)),
-            };
-            let over = io::copy(&mut self.source.by_ref().take(skipped), &mut io::sink())?;
-            if over < skipped {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl<R: BufRead> Read for Frames<R> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.in_frame && !self.begin()? {
-                return Ok(0);
-            }
-            self.in_frame = true;
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let one = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
-            }
-            let count = self.decoder.read(room)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            self.in_frame = false;
-        }
-    }
-}
-
 fn wrong(error: io::Error) -> Error {
     Error::io("read", &error)
 }
 
-/// A blob that is summed while it is read.
-struct Summed {
-    file: File,
-    left: u64,
-    hasher: Hasher,
-}
-
-impl Read for Summed {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(room.len());
-        let count = self.file.read(&mut room[..most])?;
-        self.left -= count as u64;
-        self.hasher.update(&room[..count]);
-        Ok(count)
-    }
-}
-
-impl Summed {
-    /// Takes what no decompressor has asked for, too.
-    fn check(mut self, layer: &Descriptor) -> Result<()> {
-        io::copy(&mut self, &mut io::sink()).map_err(wrong)?;
-        if self.left > 0 {
-            return Err(damaged(&layer.digest, "it has become shorter"));
+/// Reads a blob by itself, beside the one who decompresses it, and checks its digest. Whoever changes
+/// it in between changes nothing: what comes out has a digest of its own.
+///
+/// # Errors
+/// Another content; that it has become shorter.
+pub fn check(file: &File, layer: &Descriptor) -> Result<()> {
+    let mut hasher = Hasher::new(layer.digest.algorithm);
+    let mut room = vec![0; PIECE];
+    let mut at = 0;
+    while at < layer.size {
+        let most = usize::try_from(layer.size - at).unwrap_or(usize::MAX).min(room.len());
+        match file.read_at(&mut room[..most], at) {
+            Ok(0) => return Err(damaged(&layer.digest, "it has become shorter")),
+            Ok(count) => {
+                hasher.update(&room[..count]);
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(wrong(error)),
         }
-        let found = self.hasher.finish();
-        if found != layer.digest {
-            return Err(damaged(&layer.digest, &format!("its content has the digest {found}")));
-        }
-        Ok(())
     }
+    let found = hasher.finish();
+    if found != layer.digest {
+        return Err(damaged(&layer.digest, &format!("its content has the digest {found}")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
