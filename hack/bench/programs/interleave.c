@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_LANES = 64, MAX_STEPS = 64, MAX_WORDS = 64, MAX_AT_ONCE = 1000, NAME_SIZE = 256 };
+enum { MAX_LANES = 64, MAX_STEPS = 64, MAX_WORDS = 1024, MAX_AT_ONCE = 1000, NAME_SIZE = 256 };
 
 struct step {
   const char *name; // of the case; empty: not timed
