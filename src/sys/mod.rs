@@ -12,6 +12,7 @@ pub mod iptables;
 pub mod keyring;
 pub mod landlock;
 pub mod lock;
+mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
