@@ -162,10 +162,21 @@ impl Output {
         line.unwrap_or_else(|| panic!("no {name}: in {}", self.stdout)).trim()
     }
 
-    /// The standard error of a call that failed.
+    /// The standard error of a call that failed. pinnace says why in one line, and its exit
+    /// status is 1, 2 for a wrong command line, or 255 for an `exec` that has not begun.
     #[track_caller]
     pub fn fails(&self) -> &str {
         assert_ne!(self.code, 0, "succeeded: {self:#?}");
+        let says_why = |line: &&str| {
+            let rest = line.strip_prefix("pinnace: ");
+            rest.is_some_and(|rest| !rest.starts_with("warning: "))
+        };
+        match self.stderr.lines().filter(says_why).count() {
+            // Another program's.
+            0 => {}
+            1 => assert!([1, 2, 255].contains(&self.code), "its exit status: {self:#?}"),
+            _ => panic!("more than one line says why: {self:#?}"),
+        }
         &self.stderr
     }
 
