@@ -228,7 +228,7 @@ pub fn columns(rows: &[(String, String)]) -> String {
 }
 
 /// The help: what the command does, how it is called, each argument.
-pub fn help(about: &str, name: &str, list: &[Argument<'_>]) -> String {
+pub fn help(about: &str, name: &str, list: &[Argument<'_>], example: &str) -> String {
     let positions: String =
         list.iter().filter(|a| a.is_position()).map(|a| format!(" {}", a.usage)).collect();
     let row = |argument: &Argument<'_>| {
@@ -243,7 +243,9 @@ pub fn help(about: &str, name: &str, list: &[Argument<'_>]) -> String {
         .map(row)
         .chain([("-h, --help".to_owned(), "Print this help".to_owned())])
         .collect();
-    format!("{about}\n\nUsage: {name} [OPTION]...{positions}\n\n{}", columns(&rows))
+    let example =
+        if example.is_empty() { String::new() } else { format!("\nExample: {example}\n") };
+    format!("{about}\n\nUsage: {name} [OPTION]...{positions}\n\n{}{example}", columns(&rows))
 }
 
 fn utf8(word: OsString) -> std::result::Result<String, String> {
@@ -454,7 +456,7 @@ mod tests {
     #[test]
     fn the_help_is_the_table() {
         let mut all = All::default();
-        let text = help("About.", "pinnace x", &all.list());
+        let text = help("About.", "pinnace x", &all.list(), "");
         assert!(
             text.starts_with("About.\n\nUsage: pinnace x [OPTION]... ID [COMMAND]...\n\n"),
             "{text}"

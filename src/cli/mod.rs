@@ -55,6 +55,8 @@ enum Parsed {
 struct Entry {
     name: &'static str,
     about: &'static str,
+    /// A whole command line.
+    example: &'static str,
     parse: fn(&Entry, &mut Words) -> Result<Parsed>,
     /// Exit status of a failure.
     failure: i32,
@@ -63,8 +65,8 @@ struct Entry {
     sealed: bool,
 }
 
-const fn entry<V: Verb>(name: &'static str, about: &'static str) -> Entry {
-    Entry { name, about, parse: parse::<V>, failure: 1, sealed: false }
+const fn entry<V: Verb>(name: &'static str, about: &'static str, example: &'static str) -> Entry {
+    Entry { name, about, example, parse: parse::<V>, failure: 1, sealed: false }
 }
 
 fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
@@ -80,7 +82,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
         }
         Stop::Help => {
             let name = format!("pinnace {}", entry.name);
-            return Ok(Parsed::Help(arguments::help(entry.about, &name, &list)));
+            return Ok(Parsed::Help(arguments::help(entry.about, &name, &list, entry.example)));
         }
     }
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
@@ -89,31 +91,67 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
 static COMMANDS: [Entry; 17] = [
     Entry {
         sealed: true,
-        ..entry::<create::Create>("create", "Create a container; it waits for `start`")
+        ..entry::<create::Create>(
+            "create",
+            "Create a container; it waits for `start`",
+            "pinnace create --bundle web --pid-file web.pid web",
+        )
     },
-    entry::<start::Start>("start", "Run the program of a created container"),
+    entry::<start::Start>("start", "Run the program of a created container", "pinnace start web"),
     Entry {
         sealed: true,
-        ..entry::<run::Run>("run", "Create and start a container, and stay with it")
+        ..entry::<run::Run>(
+            "run",
+            "Create and start a container, and stay with it",
+            "pinnace run --bundle web --network bridge --publish 8080:80 web",
+        )
     },
     Entry {
         failure: 255,
         sealed: true,
-        ..entry::<exec::Exec>("exec", "Run a further process in a container")
+        ..entry::<exec::Exec>(
+            "exec",
+            "Run a further process in a container",
+            "pinnace exec --tty web sh",
+        )
     },
-    entry::<state::State>("state", "Print the state of a container as JSON"),
-    entry::<list::List>("list", "List all containers"),
-    entry::<ps::Ps>("ps", "List the processes of a container"),
-    entry::<events::Events>("events", "Print what a container uses, and when it lacks memory"),
-    entry::<kill::Kill>("kill", "Send a signal to a container's process"),
-    entry::<delete::Delete>("delete", "Remove a container that does not run, and all of it"),
-    entry::<pause::Pause>("pause", "Freeze all processes of a container"),
-    entry::<pause::Resume>("resume", "Let a paused container go on"),
-    entry::<update::Update>("update", "Change the limits of a container"),
-    entry::<plan::Plan>("plan", "Check a bundle and print what would be done; needs no root"),
+    entry::<state::State>("state", "Print the state of a container as JSON", "pinnace state web"),
+    entry::<list::List>("list", "List all containers", "pinnace list --format json"),
+    entry::<ps::Ps>("ps", "List the processes of a container", "pinnace ps web"),
+    entry::<events::Events>(
+        "events",
+        "Print what a container uses, and when it lacks memory",
+        "pinnace events --stats web",
+    ),
+    entry::<kill::Kill>("kill", "Send a signal to a container's process", "pinnace kill web TERM"),
+    entry::<delete::Delete>(
+        "delete",
+        "Remove a container that does not run, and all of it",
+        "pinnace delete --force web",
+    ),
+    entry::<pause::Pause>("pause", "Freeze all processes of a container", "pinnace pause web"),
+    entry::<pause::Resume>("resume", "Let a paused container go on", "pinnace resume web"),
+    entry::<update::Update>(
+        "update",
+        "Change the limits of a container",
+        "pinnace update --memory 512M --pids-limit 100 web",
+    ),
+    entry::<plan::Plan>(
+        "plan",
+        "Check a bundle and print what would be done; needs no root",
+        "pinnace plan --bundle web",
+    ),
     network::NETWORK,
-    entry::<spec::Spec>("spec", "Write an example config.json"),
-    entry::<features::Features>("features", "Print what this runtime supports as JSON"),
+    entry::<spec::Spec>(
+        "spec",
+        "Write an example config.json",
+        "pinnace spec --bundle web --network bridge",
+    ),
+    entry::<features::Features>(
+        "features",
+        "Print what this runtime supports as JSON",
+        "pinnace features",
+    ),
 ];
 
 /// Reads a command line, a word a line, and what options hold; for hack/fuzz.
@@ -134,5 +172,26 @@ pub fn fuzz(text: &[u8]) {
         assert!(user.is_err() || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b':'));
         let size = update::size(&word);
         assert!(size.is_none_or(|size| size >= -1), "{word}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COMMANDS, Parsed, network};
+
+    #[test]
+    fn every_command_has_an_example_that_can_be_read() {
+        let all = COMMANDS.iter().chain(&network::COMMANDS);
+        for entry in all.filter(|entry| entry.name != "network") {
+            let words = entry.example.strip_prefix(&format!("pinnace {}", entry.name));
+            let words = words.unwrap_or_else(|| panic!("{}: {:?}", entry.name, entry.example));
+            let read = |words: &str| {
+                let words: Vec<_> = words.split_whitespace().map(Into::into).collect();
+                (entry.parse)(entry, &mut words.into_iter())
+            };
+            assert!(matches!(read(words), Ok(Parsed::Ready(_))), "{}", entry.example);
+            let Ok(Parsed::Help(text)) = read("--help") else { panic!("{}", entry.name) };
+            assert!(text.ends_with(&format!("\nExample: {}\n", entry.example)), "{text}");
+        }
     }
 }

@@ -12,17 +12,38 @@ use crate::plan::network::{DEFAULT, Firewall, NewNetwork, Publish, Subnet, Wish,
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-static COMMANDS: [Entry; 8] = [
-    entry::<Create>("network create", "Make a network that stays until it is removed"),
-    entry::<List>("network ls", "List the networks"),
-    entry::<Inspect>("network inspect", "Show a network, its members and their ports"),
-    entry::<Remove>("network rm", "Remove a network that nobody uses"),
-    entry::<Prune>("network prune", "Remove what crashes have left, and networks without members"),
-    entry::<Reload>("network reload", "Put back the firewall's rules, bridges and their members"),
-    entry::<Setup>("network setup", "Connect a container; a createRuntime hook, or with --netns"),
+pub(super) static COMMANDS: [Entry; 8] = [
+    entry::<Create>(
+        "network create",
+        "Make a network that stays until it is removed",
+        "pinnace network create blue --subnet 10.2.0.0/24",
+    ),
+    entry::<List>("network ls", "List the networks", "pinnace network ls"),
+    entry::<Inspect>(
+        "network inspect",
+        "Show a network, its members and their ports",
+        "pinnace network inspect blue",
+    ),
+    entry::<Remove>("network rm", "Remove a network that nobody uses", "pinnace network rm blue"),
+    entry::<Prune>(
+        "network prune",
+        "Remove what crashes have left, and networks without members",
+        "pinnace network prune",
+    ),
+    entry::<Reload>(
+        "network reload",
+        "Put back the firewall's rules, bridges and their members",
+        "pinnace network reload",
+    ),
+    entry::<Setup>(
+        "network setup",
+        "Connect a container; a createRuntime hook, or with --netns",
+        "pinnace network setup blue --netns /run/netns/web --name web --publish 8080:80",
+    ),
     entry::<Teardown>(
         "network teardown",
         "Disconnect a container; a poststop hook, or with --name",
+        "pinnace network teardown blue --name web",
     ),
 ];
 
@@ -30,6 +51,7 @@ static COMMANDS: [Entry; 8] = [
 pub(super) const NETWORK: Entry = Entry {
     name: "network",
     about: "Connect containers by a bridge: create, ls, inspect, rm, prune, reload, setup, teardown",
+    example: "",
     parse: parse_command,
     failure: 1,
     sealed: false,

@@ -145,7 +145,7 @@ fn help() -> String {
     let commands: Vec<_> = COMMANDS.iter().map(row).collect();
     let about = format!("A low-level OCI container runtime\n\nCommands:\n{}", columns(&commands));
     let mut global = Global::default();
-    let text = arguments::help(about.trim_end(), "pinnace", &global.list());
+    let text = arguments::help(about.trim_end(), "pinnace", &global.list(), "");
     text.replacen("[OPTION]...", "[OPTION]... COMMAND [ARGUMENT]...", 1)
 }
 

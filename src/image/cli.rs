@@ -100,6 +100,8 @@ arguments! {
 struct Entry {
     name: &'static str,
     about: &'static str,
+    /// A whole command line.
+    example: &'static str,
     run: fn(&Entry, &mut Words) -> Result<i32>,
 }
 
@@ -107,6 +109,7 @@ const COMMANDS: [Entry; 5] = [
     Entry {
         name: "unpack",
         about: "Make a bundle of an image; its layers are unpacked once, into the store",
+        example: "pinnace-image unpack nginx:latest web",
         run: |entry, words| {
             read::<Unpack>(entry, words)?.map_or(Ok(0), |given: Unpack| {
                 let platform = platform(given.platform.as_deref())?;
@@ -135,6 +138,7 @@ const COMMANDS: [Entry; 5] = [
     Entry {
         name: "verify",
         about: "Check an image whole, and what the store has of it",
+        example: "pinnace-image verify nginx:latest",
         run: |entry, words| {
             read::<Verify>(entry, words)?.map_or(Ok(0), |given: Verify| {
                 let platform = platform(given.platform.as_deref())?;
@@ -145,6 +149,7 @@ const COMMANDS: [Entry; 5] = [
     Entry {
         name: "ls",
         about: "List the images whose layers are in the store",
+        example: "pinnace-image ls",
         run: |entry, words| {
             read::<List>(entry, words)?.map_or(Ok(0), |given: List| {
                 print(&verbs::list_text(&given.common.open()?, given.format == "json")?)
@@ -154,6 +159,7 @@ const COMMANDS: [Entry; 5] = [
     Entry {
         name: "rm",
         about: "Remove images from the store, and layers that no other image has",
+        example: "pinnace-image rm nginx:latest",
         run: |entry, words| {
             read::<Remove>(entry, words)?.map_or(Ok(0), |given: Remove| {
                 print(&verbs::remove_images(&given.common.open()?, &given.images, given.force)?)
@@ -163,6 +169,7 @@ const COMMANDS: [Entry; 5] = [
     Entry {
         name: "prune",
         about: "Remove images of which there is no bundle any more, and what crashes have left",
+        example: "pinnace-image prune",
         run: |entry, words| {
             read::<Prune>(entry, words)?
                 .map_or(Ok(0), |given: Prune| print(&verbs::prune(&given.common.open()?)?))
@@ -221,7 +228,7 @@ fn read<A: Arguments>(entry: &Entry, words: &mut Words) -> Result<Option<A>> {
         Stop::Word(word) | Stop::Unknown(word) => return Err(wrong(arguments::unknown(&word))),
         Stop::Help => {
             let name = format!("pinnace-image {}", entry.name);
-            print(&arguments::help(entry.about, &name, &list))?;
+            print(&arguments::help(entry.about, &name, &list, entry.example))?;
             return Ok(None);
         }
     }
