@@ -8,7 +8,7 @@ use crate::store::{Dir, ProcessId, START};
 use crate::sync::{ParentEnd, ToParent};
 use crate::sys::file::read_short;
 use crate::sys::process::{Child, stat_fields};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Signals, reap_others};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
@@ -225,6 +225,25 @@ pub(super) fn ends_soon(process: BorrowedFd<'_>) -> Result<bool> {
 /// How long the end of a container may lag behind what has failed because of it.
 const LAG: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// Whether init ends, or is about to; it has ended then, if that takes no unusual time.
+/// The init of a pid namespace ends after all others in it have been reaped
+/// (pid_namespaces(7)), and a child of ours may be one of them.
+fn will_end(init: BorrowedFd<'_>, pid: i32) -> bool {
+    let reap = || reap_others(pid).ok();
+    reap();
+    if ends_soon(init).unwrap_or(false) {
+        return true;
+    }
+    let dies = is_dying(pid);
+    if dies {
+        // Who has traced our child has let it go meanwhile (ptrace(2)).
+        reap();
+        // On a machine that has much else to do it may take its time.
+        wait_until_ended(init, pid).ok();
+    }
+    dies
+}
+
 /// What has failed in a container that was running, in the words that fit: if the container
 /// has ended meanwhile, that is why, and not what the kernel said of its remains.
 pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Error {
@@ -235,14 +254,8 @@ pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Err
         _ => return error,
     };
     let ended = match init.map(|init| (init.pid, init.open_alive())) {
-        Some((pid, Ok(Some(init)))) => match lags {
-            // On a machine that has much else to do it may take its time.
-            true => {
-                ends_soon(init.as_fd()).unwrap_or(false)
-                    || (is_dying(pid) && wait_until_ended(init.as_fd(), pid).is_ok())
-            }
-            false => is_ready(init.as_fd()).unwrap_or(false),
-        },
+        Some((pid, Ok(Some(init)))) if lags => will_end(init.as_fd(), pid),
+        Some((_, Ok(Some(init)))) => is_ready(init.as_fd()).unwrap_or(false),
         Some((_, Ok(None))) => true,
         _ => false,
     };
