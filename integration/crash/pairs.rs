@@ -112,9 +112,11 @@ fn pair(world: &mut World, trial: &mut Trial, place: Place, second: Verb) -> Res
         verb => trial.words_of(verb, world),
     };
     let other = run::start(world.command(words_of_second), &world.dir.join("second"), None)?;
-    // Who was frozen by the second goes on when it is thawed.
+    // Who was frozen by the other goes on when it is thawed.
     let thaw = || run::start(world.command(["resume", &trial.id]), &world.dir.join("thaw"), None);
-    let thaw: Option<Thaw> = if second == Verb::Pause { Some(&thaw) } else { None };
+    let pauses = [(trial.verb, first.pid()), (second, other.pid())];
+    let pauses = pauses.into_iter().find(|(verb, _)| *verb == Verb::Pause);
+    let thaw: Option<(i32, Thaw)> = pauses.map(|(_, pid)| (pid, &thaw as Thaw));
     let (first, other) = both(first, other, go, thaw)?;
     let mut wrong = Vec::new();
     wrong.extend(words("first", trial.verb, second, &first));
@@ -149,11 +151,12 @@ fn pair(world: &mut World, trial: &mut Trial, place: Place, second: Verb) -> Res
 type Thaw<'a> = &'a dyn Fn() -> std::io::Result<Started>;
 
 /// Waits for the second, until it has ended or waits for something itself; then lets the first go on.
+/// `thaw`: what is done once the one of that pid has ended, who pauses.
 fn both(
     first: Started,
     second: Started,
     go: OwnedFd,
-    mut thaw: Option<Thaw>,
+    mut thaw: Option<(i32, Thaw)>,
 ) -> Result<(Ended, Ended)> {
     let (one, two) = (first.pid(), second.pid());
     let (mut ended, mut go) = (HashMap::new(), Some(go));
@@ -175,9 +178,9 @@ fn both(
             // Nobody reads it if the second has killed the first.
             rustix::io::write(&go, b"x").ok();
         }
-        if ended.contains_key(&two)
-            && began.elapsed() > Duration::from_secs(1)
-            && let Some(thaw) = thaw.take()
+        if began.elapsed() > Duration::from_secs(1)
+            && thaw.as_ref().is_some_and(|(pauses, _)| ended.contains_key(pauses))
+            && let Some((_, thaw)) = thaw.take()
         {
             thaw()?; // reaped like whoever else ends
         }
