@@ -2,8 +2,9 @@
 //! runtime under test, an image made from busybox, an unprivileged user.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::{Command, Stdio, exit};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -31,8 +32,11 @@ mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/engines/etc /run/engines/work /run/lock /run/user/61234 /run/engines/user
 ip link set lo up
 mount -t overlay -o lowerdir=/etc,upperdir=/run/engines/etc,workdir=/run/engines/work etc /etc
-rm -rf /etc/containers
+rm -rf /etc/containers /etc/docker
 mkdir /etc/containers
+for directory in /var/lib/docker /var/lib/containerd; do  # nobody asks for them, and they are the machine's
+    if [ -d $directory ]; then mount -t tmpfs none $directory; fi
+done
 echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 echo engines:x:61234:61234::/run/engines/user:/bin/sh >>/etc/passwd
 touch /etc/hosts /etc/resolv.conf
@@ -48,6 +52,7 @@ exit $?
 "#;
 
 /// The machine inside.
+#[derive(Clone)]
 pub struct Machine {
     /// The runtime under test, where an unprivileged user can reach it too.
     pub runtime: PathBuf,
@@ -94,12 +99,36 @@ impl Machine {
     }
 }
 
+/// Waits for the end of its standard input, which is that of the program, and
+/// removes the cgroups then: a program that is killed cannot. What is frozen
+/// dies when it is thawed, and who is dying keeps a cgroup. podman takes a plain
+/// directory for a controller's that is not mounted, and leaves a file there.
+const GUARD: &str = r#"
+cat
+for turn in $(seq 400); do
+    left=$(find /sys/fs/cgroup -depth -type d "(" -name "$0" -o -path "*/$0/*" ")" 2>/dev/null)
+    [ "$left" ] || exit 0
+    for directory in $left; do
+        if [ -e "$directory/freezer.state" ]; then echo THAWED >"$directory/freezer.state"; fi
+        rm -f "$directory/tasks"  # no cgroup's file can be removed
+        rmdir "$directory"
+    done 2>/dev/null
+    sleep 0.05
+done
+"#;
+
 fn outside() -> Result<Machine> {
     ensure!(rustix::process::geteuid().is_root(), "these tests need root: sudo make engines");
     let unique = format!("pinnace-engines-{}", std::process::id());
-    let mut namespaces = Command::new("unshare");
+    let mut guard = Command::new("sh")
+        .args(["-c", GUARD, &unique])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let mut namespaces = Command::new("setpriv");
     namespaces
-        .args(["--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"])
+        .args(["--mount", "--net", "--ipc", "--pid", "--mount-proc"])
         .args(["--propagation", "private", "sh", "-c", SETUP, "sh"])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -109,14 +138,21 @@ fn outside() -> Result<Machine> {
         .env_remove("CONTAINERS_CONF")
         .env_remove("XDG_RUNTIME_DIR")
         .env_remove("NOTIFY_SOCKET");
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"DOCKER_") {
+            namespaces.env_remove(name);
+        }
+    }
     // crun refuses a mix of cgroup v1 and v2 in which v2 owns a controller.
     if runtime_outside()?.ends_with("crun") {
         namespaces.env("HIDE_UNIFIED", "1");
     }
-    let status = namespaces.status().context("unshare (of util-linux)")?;
+    let status = namespaces.status().context("setpriv (of util-linux)")?;
     for directory in cgroups(&unique)? {
         fs::remove_dir(&directory).with_context(|| format!("remove {}", directory.display()))?;
     }
+    drop(guard.stdin.take());
+    guard.wait()?;
     exit(status.code().unwrap_or(1));
 }
 
