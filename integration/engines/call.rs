@@ -57,6 +57,13 @@ impl Call {
         self
     }
 
+    /// The same command after another one of a shell.
+    pub fn after(mut self, first: &str) -> Self {
+        let shell = ["sh", "-c", "eval \"$0\"; exec \"$@\"", first].map(str::to_owned);
+        self.words.splice(0..0, shell);
+        self
+    }
+
     /// The same command with a terminal.
     pub fn on_a_terminal(mut self) -> Self {
         let quoted: Vec<_> = self.words.iter().map(|word| quote(word)).collect();

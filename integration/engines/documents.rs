@@ -10,18 +10,18 @@ use crate::call::Call;
 /// Where the documents have the runtime.
 pub const PROGRAM: &str = "/usr/local/sbin/pinnace";
 
-/// The first block of a page in this language.
-fn block(page: &str, language: &str) -> Result<String> {
+/// The block of a page in this language that has so many before it.
+fn block(page: &str, language: &str, before: usize) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines").join(page);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let rest = text.split(&format!("```{language}\n")).nth(1).context("no block")?;
+    let rest = text.split(&format!("```{language}\n")).nth(before + 1).context("no block")?;
     Ok(rest.split("```").next().unwrap_or_default().to_owned())
 }
 
 /// containerd reads the section for Kubernetes, and knows the runtime by it.
 pub fn containerd(directory: &Path) -> Result<()> {
     let config = directory.join("documented.toml");
-    fs::write(&config, block("containerd.md", "toml")?)?;
+    fs::write(&config, block("containerd.md", "toml", 0)?)?;
     let words = ["containerd", "--config", &config.display().to_string(), "config", "dump"];
     let dump = Call::new(words).ok()?;
     let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.pinnace.options]";
@@ -34,5 +34,15 @@ pub fn containerd(directory: &Path) -> Result<()> {
 
 /// The settings that make `runtime` podman's own.
 pub fn podman(runtime: &str) -> Result<String> {
-    Ok(block("podman.md", "toml")?.replace(PROGRAM, runtime))
+    Ok(block("podman.md", "toml", 0)?.replace(PROGRAM, runtime))
+}
+
+/// Blocks of Docker's page: a runtime beside others, the default one, one with arguments.
+pub const ADDED: usize = 0;
+pub const DEFAULT: usize = 1;
+pub const WARNINGS: usize = 2;
+
+/// A daemon.json by which `runtime` is Docker's `pinnace`.
+pub fn docker(block_of_page: usize, runtime: &str) -> Result<String> {
+    Ok(block("docker.md", "json", block_of_page)?.replace(PROGRAM, runtime))
 }

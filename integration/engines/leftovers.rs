@@ -23,8 +23,9 @@ impl Leftovers {
             }
         }
         for directory in cgroups(&machine.unique)? {
-            // The parent, and conmon's, are the engines' own.
-            if !directory.ends_with(&machine.unique) && !directory.ends_with("conmon") {
+            // The parent, conmon's and BuildKit's are the engines' own.
+            let of_engines = [&*machine.unique, "conmon", "buildkit"];
+            if !of_engines.iter().any(|name| directory.ends_with(name)) {
                 all.insert(format!("cgroup {}", directory.display()));
             }
         }
@@ -34,6 +35,7 @@ impl Leftovers {
             format!("/run/{name}"),
             format!("/run/user/{user}/{name}"),
             format!("/run/containerd/runc/{}", machine.unique),
+            "/run/engines/docker/exec/runtime-runc/moby".to_owned(),
         ] {
             files(Path::new(&state), &mut all);
         }

@@ -1,5 +1,5 @@
 //! Black-box tests of a runtime under real engines: containerd, podman (as root
-//! and rootless) and buildah.
+//! and rootless), buildah and Docker.
 //!
 //! `RUNTIME=pinnace|runc|crun|/path cargo test --test engines [NAME...]` runs
 //! those whose name contains one of NAME (default: all), with `bin/pinnace` of
@@ -15,6 +15,7 @@
 mod buildah;
 mod call;
 mod containerd;
+mod docker;
 mod documents;
 mod leftovers;
 mod machine;
@@ -154,5 +155,6 @@ fn main() -> ExitCode {
     report.test::<podman::Podman>(&machine);
     report.test::<rootless::Rootless>(&machine);
     report.test::<buildah::Buildah>(&machine);
+    report.test::<docker::Docker>(&machine);
     report.end()
 }
