@@ -442,7 +442,12 @@ pub fn dead(s: &mut Scarcity) -> Result<()> {
                 let world = s.world();
                 let mut trial = Trial::new(world, verb, kind);
                 trial.before(world)?;
-                let death = if dies { "setpriv --pdeathsig KILL " } else { "" };
+                // Whoever has lost its caller before that is set is not told of it any more.
+                let death = if dies {
+                    "setpriv --pdeathsig KILL sh -c '[ $PPID = $0 ] && exec \"$@\"' $$ "
+                } else {
+                    ""
+                };
                 let script = format!("{death}\"$@\" & sleep {delay:.4}; kill -9 $$");
                 let command = prefixed(&["/bin/sh", "-c", &script, "sh"], &trial.command(world));
                 // What runs on writes into a file that no later call uses.
