@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use pinnace::plan::mounts::Mount;
 use pinnace::plan::rootfs::CgroupView;
-use pinnace::rootfs::{self, Context};
+use pinnace::rootfs::{self, Context, Ground, View};
 use pinnace::spec::{self, Spec};
 use serde_json::{Value, json};
 use std::fs;
@@ -135,25 +135,25 @@ impl Bundle {
         if self.options.old_kernel {
             refuse_mount_setattr()?;
         }
-        let mut context = Context {
+        let context = Context {
             cgroup: self.options.cgroup.as_ref(),
             cgroup_namespace: self.options.cgroup_namespace,
-            is_copy: true,
             ..Context::default()
         };
         let mut sources = rootfs::open(&plan, &context)?;
-        for (missing, trees) in sources.missing().zip(rootfs::cgroup_trees(&plan, &context)?) {
-            *missing = trees;
+        for (sent, trees) in sources.sent().zip(rootfs::cgroup_trees(&plan, &context)?) {
+            *sent = trees;
         }
-        let mut bare = None;
+        let mut view = if plan.mount_namespace { View::Copy } else { View::Host };
         let needs_host = plan.mounts.iter().any(Mount::needs_host_paths);
         if self.may_be_bare() && plan.mount_namespace && !needs_host && sources.are_complete() {
-            bare = find_bare();
+            view = find_bare().map_or(View::Copy, View::Bare);
         }
+        let is_bare = matches!(view, View::Bare(_));
         let (mut reader, mut writer) = pipe();
         let (mut go_reader, mut go_writer) = pipe();
         let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-        if bare.is_none() {
+        if !is_bare {
             flags |= libc::CLONE_NEWNS;
         }
         if !self.options.hostnet {
@@ -174,11 +174,10 @@ impl Bundle {
                 if self.options.userns {
                     ensure!(unsafe { libc::setuid(0) } == 0 && unsafe { libc::setgid(0) } == 0);
                 }
-                if let Some(bare) = bare {
-                    ensure!(bare.enter()?, "the bare mount namespace may not be entered");
-                    context.attach_at = Some(Path::new("/"));
-                }
-                let root = rootfs::build(&plan, sources, &context)?;
+                let ground = view.enter(&mut sources)?;
+                let is_there = !is_bare || ground == Ground::Bare;
+                ensure!(is_there, "the bare mount namespace may not be entered");
+                let root = rootfs::build(&plan, sources, &context, ground)?;
                 if let Some(hook) = self.options.hook {
                     hook(&self.dir);
                 }

@@ -1,94 +1,32 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::entry::{Entry, Wanted};
+use super::birth::{give_birth, open_doors};
+use super::entry::Entry;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
-use super::{
-    Bundle, Created, Decided, Holder, Kept, Runtime, Wiring, delete, notify, overlay, state_of,
-    wiring,
-};
-use super::{bundle, network};
-use crate::cgroup::{Cgroup, CgroupMount, Write};
-use crate::create::{Birth, idmap};
+use super::work::{Settings, Way, Work};
+use super::{Bundle, Created, Decided, Holder, Kept, Runtime};
+use super::{bundle, delete, network, notify, overlay, state_of, wiring};
+use crate::cgroup::Cgroup;
+use crate::create::idmap;
 use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
-use crate::init::{Init, Shared, StartSocket, first};
-use crate::namespaces::{self, Clocks, Join};
-use crate::net::devices::{self, Found, Handed};
-use crate::plan::overlay::{ASKED, Wish};
-use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{Findings, Hooks, Kind, Options, Plan};
+use crate::namespaces;
+use crate::net::devices::{self, Handed};
+use crate::plan::overlay::ASKED;
+use crate::plan::{Findings, Hooks, Kind, Options};
 use crate::resctrl::{self, Groups};
-use crate::security::{keyring, lsm, seccomp as filters};
+use crate::security::{keyring, seccomp as filters};
 use crate::spec::Status;
-use crate::store::{self, Dir, ProcessId, Record};
-use crate::sys::process::{self, Namespaces};
+use crate::store::{self, Dir, Prepared, ProcessId, Record};
+use crate::sys::process;
 use crate::sys::random;
 use crate::sys::signal::{self, Mask, Signals};
 use crate::{log, rootfs, terminal};
 use rustix::process::Signal;
-use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
-
-/// The command line of `create` and `run`.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Container id.
-    pub id: String,
-    /// The bundle.
-    pub bundle: PathBuf,
-    /// The configuration, if it is not the bundle's own.
-    pub config: Option<PathBuf>,
-    /// Who receives the terminal.
-    pub console_socket: Option<PathBuf>,
-    /// Where the pid goes.
-    pub pid_file: Option<PathBuf>,
-    /// Who receives a pidfd of init.
-    pub pidfd_socket: Option<PathBuf>,
-    /// Change the root without `pivot_root(2)`.
-    pub no_pivot: bool,
-    /// Keep the caller's session keyring.
-    pub no_new_keyring: bool,
-    /// How many fds from 3 on are passed on.
-    pub preserve_fds: u32,
-    /// Variables beyond `process.env`.
-    pub extra_env: Vec<CString>,
-    /// Whether our own process will start the container and stay with it.
-    pub starts_itself: bool,
-    /// Whether the terminal, if any, is relayed by our own process.
-    pub relays_terminal: bool,
-    /// What is asked of its network.
-    pub wiring: Wiring,
-    /// The overlay that is asked for.
-    pub overlay: Option<Wish>,
-}
-
-/// Everything that is decided before the first thing is made.
-struct Work<'a> {
-    runtime: &'a Runtime,
-    settings: &'a Settings,
-    rootless: bool,
-    way: Way,
-    bundle: Bundle,
-    plan: Plan,
-    filter: Option<filters::Filter>,
-    join: Join,
-    writes: Vec<Write>,
-    devices: Found,
-    /// What is to be made of it; kept in the record from then on.
-    rdt: Option<Groups>,
-}
-
-impl Work<'_> {
-    fn cgroup(&self) -> Wanted<'_> {
-        let Self { plan, writes, rootless, way, .. } = self;
-        let log = &self.runtime.log;
-        Wanted { plan, writes, rootless: *rootless, moves: way.moves, log }
-    }
-}
 
 /// What has been made so far, for the way back.
 #[derive(Default)]
@@ -106,29 +44,13 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
     forbid_tracing()?;
     store::check_id(&settings.id)?;
     store::check_pid_file(settings.pid_file.as_deref())?;
-    let usual = Way { moves: false, copies: false };
-    match attempt(runtime, settings, usual) {
+    match attempt(runtime, settings, Way::Usual) {
         Err(error) => match error.get_kind() {
-            error::Kind::NeverRan => attempt(runtime, settings, Way { moves: true, ..usual }),
-            error::Kind::NotShown => attempt(runtime, settings, Way { copies: true, ..usual }),
+            error::Kind::NeverRan => attempt(runtime, settings, Way::Moved),
+            error::Kind::NotShown => attempt(runtime, settings, Way::Copied),
             _ => Err(error),
         },
         done => done,
-    }
-}
-
-/// How init is made.
-#[derive(Debug, Clone, Copy)]
-struct Way {
-    /// Whether it is moved into its cgroup, though it could be born there.
-    moves: bool,
-    /// Whether it sees the host's mounts, though it could do without.
-    copies: bool,
-}
-
-impl Way {
-    fn is_usual(self) -> bool {
-        !self.moves && !self.copies
     }
 }
 
@@ -159,7 +81,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
     let driver = runtime.driver()?;
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
-    if way.is_usual() {
+    if way == Way::Usual {
         warnings.iter().for_each(|warning| runtime.log.warning(warning));
     }
     let Decided { mut plan, filter, cgroup, writes } = decided;
@@ -215,7 +137,7 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
             let error = made.process.as_ref().map_or(error.clone(), |made| made.explain(error));
             let kind = error.get_kind();
             let error = undo(&work, &dir, &record, &mut made, error, Some(&signals));
-            if kind.is_of_the_way() && work.way.is_usual() {
+            if kind.is_of_the_way() && work.way == Way::Usual {
                 signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             }
             Err(error)
@@ -258,7 +180,7 @@ fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Resul
     })
 }
 
-/// The record first: it names all that could be left if we are killed.
+/// Step by step. What a step may leave behind, if we are killed, is on record before it.
 fn make(
     work: &Work<'_>,
     dir: &Dir,
@@ -266,64 +188,32 @@ fn make(
     made: &mut Made,
     (signals, caller_mask): (&Signals, Mask),
 ) -> Result<Option<OwnedFd>> {
-    dir.save_config(&work.bundle.text)?;
-    if notify::supervisor().is_some() {
-        notify::prepare(dir)?;
-    }
-    if work.settings.wiring.has_files() {
-        wiring::make_files(dir.path())?;
-    }
-    dir.save(record)?;
-    dir.show()?;
-    if let Some(overlay) = &work.plan.rootfs.overlay {
-        overlay::take(work.runtime, overlay, dir, record)?;
-    }
-    let start = if work.settings.starts_itself {
-        None
-    } else {
-        Some(serve::listen(dir, record.start_word.clone())?)
-    };
+    let (log, hooks, settings) = (&work.runtime.log, &work.plan.hooks, work.settings);
+    // First the record, without which a later command would find nothing of us.
+    begin_record(work, dir, record)?;
+    // Init inherits the socket that `start` connects to. `run` keeps the wire instead.
+    let listen = || serve::listen(dir, record.start_word.clone());
+    let start = if settings.starts_itself { None } else { Some(listen()?) };
+    // clone3(2) puts init into its cgroup, so that comes before it where it can.
     let entry = make_groups(work, dir, record)?;
-    let hooks = &work.plan.hooks;
     let patience = Patience::new(Some(signals), &hooks.create_container);
-    give_birth(work, (dir, record, entry), start, made, (patience, &caller_mask))?;
+    give_birth(work, (dir, record, entry), start, &mut made.process, (patience, &caller_mask))?;
     let Made { process, devices, hooks: ran_hooks } = made;
     let process = process.as_mut().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = process.pid();
-    let log = &work.runtime.log;
     log.debug(|| format!("create {}: init is process {pid}", record.id));
-    work.cgroup().move_in(entry, dir, record, pid)?;
-    // Without a cgroup only the record leads to init: one that is stopped does not notice that
-    // we end.
-    if !entry.is_deferred() && !record.cgroup.exists() {
-        record.init = Some(dir.mark(pid, process.pidfd())?);
-        dir.save(record)?;
-    }
-    if let Some(maps) = &work.plan.id_maps {
-        idmap::write(pid, maps)?;
-    }
-    *devices = hand_over_devices(work, pid)?;
+    // Then what only the runtime may do for init, which waits if it cannot begin without.
     let rdt = record.rdt.clone();
-    let outside = outside(work, rdt.as_ref());
-    outside.apply(process.child.pid)?;
-    process.let_go()?;
-    if entry.is_deferred() {
-        work.cgroup().make_all(dir, record)?;
-        dir.save(record)?;
-    }
-    open_doors(work, record, process)?;
-    // From here on side by side with the child, which builds its tree.
-    record.init = Some(dir.mark(pid, process.pidfd())?);
-    record.creator = None;
-    record.freezer = record.cgroup.freezer();
-    let complete = dir.prepare_record(record)?;
-    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
-        dir.save_filter(&bytes)?;
-    }
+    let outside = work.outside(rdt.as_ref());
+    settle_outside(work, (dir, record, entry), process, devices, &outside)?;
+    // From here on side by side with init, which builds its tree. The last record is written
+    // now, but takes the place of the first one only when init is ready.
+    let complete = complete_record(work, dir, record, process)?;
     let receiver = Receiver::of(&work.bundle.spec);
     let mut meanwhile = Meanwhile {
         log,
         patience,
+        // Init asks for them before pivot_root(2) (config.md, "createRuntime Hooks").
         on_hooks: &mut || {
             *ran_hooks = true;
             run_hooks(log, hooks, record, signals)
@@ -334,15 +224,81 @@ fn make(
     };
     process.until_ready(&outside, &mut meanwhile)?;
     log.debug(|| format!("create {}: init is ready", work.plan.id));
-    let (console, pidfd) = (&work.settings.console_socket, &work.settings.pidfd_socket);
+    // If nobody takes the terminal all is undone, so nobody may see a created container before.
+    let (console, pidfd) = (&settings.console_socket, &settings.pidfd_socket);
     let master = process.hand_over(console.as_deref(), pidfd.as_deref())?;
-    // Two creates at once may both have found it empty.
+    // Two creates at once may both have found the cgroup empty: only one has it by now.
     record.cgroup.must_be_held()?;
     complete.commit()?;
-    if let Some(path) = &work.settings.pid_file {
+    // The pid file last: its absence tells an engine that `create` has failed.
+    if let Some(path) = &settings.pid_file {
         store::write_pid_file(path, pid)?;
     }
     Ok(master)
+}
+
+/// The container's directory gets its files, and is shown when the record is among them.
+fn begin_record(work: &Work<'_>, dir: &Dir, record: &Record) -> Result<()> {
+    dir.save_config(&work.bundle.text)?;
+    if notify::supervisor().is_some() {
+        notify::prepare(dir)?;
+    }
+    if work.settings.wiring.has_files() {
+        wiring::make_files(dir.path())?;
+    }
+    dir.save(record)?;
+    dir.show()?;
+    // Another container that wants it looks for the record of the one that has it.
+    let overlay = work.plan.rootfs.overlay.as_ref();
+    overlay.map_or(Ok(()), |overlay| overlay::take(work.runtime, overlay, dir, record))
+}
+
+/// What only the runtime can do for init, which goes on where it has been waiting for that.
+fn settle_outside(
+    work: &Work<'_>,
+    (dir, record, entry): (&Dir, &mut Record, Entry),
+    process: &NewProcess,
+    devices: &mut Option<Handed>,
+    outside: &Outside<'_>,
+) -> Result<()> {
+    // The cgroup first: what init uses is charged to it, and `delete` finds init by it.
+    work.move_in(entry, dir, record, process.pid())?;
+    // Without a cgroup only the record leads to init: one that is stopped does not notice that
+    // we end.
+    if !entry.is_deferred() && !record.cgroup.exists() {
+        record.init = Some(dir.mark(process.pid(), process.pidfd())?);
+        dir.save(record)?;
+    }
+    // Without a map init has no id in its user namespace, so it can make nothing there.
+    if let Some(maps) = &work.plan.id_maps {
+        idmap::write(process.pid(), maps)?;
+    }
+    *devices = hand_over_devices(work, process.pid())?;
+    outside.apply(process.child.pid)?;
+    process.let_go()?;
+    // Directories of v1 cost as much time as the namespaces that init makes meanwhile.
+    if entry.is_deferred() {
+        work.make_cgroup(dir, record)?;
+        dir.save(record)?;
+    }
+    open_doors(work, record, process)
+}
+
+/// The record names init now, and its creator no more; it is seen once it is committed.
+fn complete_record<'a>(
+    work: &Work<'_>,
+    dir: &'a Dir,
+    record: &mut Record,
+    process: &NewProcess,
+) -> Result<Prepared<'a>> {
+    record.init = Some(dir.mark(process.pid(), process.pidfd())?);
+    record.creator = None;
+    record.freezer = record.cgroup.freezer();
+    let complete = dir.prepare_record(record)?;
+    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+        dir.save_filter(&bytes)?;
+    }
+    Ok(complete)
 }
 
 /// Those that run in the runtime's own namespaces.
@@ -357,15 +313,9 @@ fn run_hooks(log: &log::Log, hooks: &Hooks, record: &Record, signals: &Signals) 
     Ok(())
 }
 
-/// What only the runtime may do for init.
-fn outside<'a>(work: &'a Work<'_>, rdt: Option<&'a Groups>) -> Outside<'a> {
-    let process = work.plan.process.as_ref();
-    Outside { process, groups: rdt, rootless: work.rootless, forks: false }
-}
-
 /// Those that must be there when the process is born, and how it comes in.
 fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry> {
-    let entry = work.cgroup().prepare(dir, record)?;
+    let entry = work.prepare_cgroup(dir, record)?;
     let mut made = !matches!(entry, Entry::Systemd | Entry::TasksFiles { deferred: true });
     if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
         groups.create(rdt)?;
@@ -379,17 +329,6 @@ fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry>
     Ok(entry)
 }
 
-/// cgroup v1: init enters through the doors, and binds the trees.
-fn open_doors(work: &Work<'_>, record: &Record, process: &NewProcess) -> Result<()> {
-    if !record.cgroup.has_doors() {
-        return Ok(());
-    }
-    process.send_fds(&record.cgroup.open_doors()?)?;
-    let view = cgroup_view(&record.cgroup);
-    let trees = rootfs::cgroup_trees(&work.plan.rootfs, &context(work, view.as_ref()))?;
-    trees.iter().try_for_each(|trees| process.send_fds(trees))
-}
-
 /// The process waits, and its network namespace is there: its own, or the one
 /// that it joins.
 fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
@@ -401,137 +340,6 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
         None => devices::hand_over(&work.devices, devices::namespace_of(pid)?.as_fd()),
     }
     .map(Some)
-}
-
-/// Whether init has to be told that what is done from outside is done before it
-/// can begin: its ids are mapped, its network devices, its class and its cgroup
-/// are there. Otherwise it begins at once.
-fn waits(plan: &Plan, entry: Entry, outside: &Outside<'_>) -> bool {
-    let devices = !plan.net_devices.is_empty();
-    entry.is_from_outside() || devices || plan.id_maps.is_some() || outside.must_come_first()
-}
-
-fn give_birth(
-    work: &Work<'_>,
-    (dir, record, entry): (&Dir, &mut Record, Entry),
-    start: Option<StartSocket>,
-    made: &mut Made,
-    (patience, caller_mask): (Patience<'_>, &Mask),
-) -> Result<()> {
-    let plan = &work.plan;
-    let view = cgroup_view(&record.cgroup);
-    let proc = lsm::open_proc()?;
-    let context = rootfs::Context { proc: Some(proc.as_fd()), ..context(work, view.as_ref()) };
-    let sources = rootfs::open(&plan.rootfs, &context)?;
-    if !plan.rootfs.mount_namespace {
-        record.tree = sources.mount_id()?;
-        dir.save(record)?;
-    }
-    let room = sources.room;
-    let bare = bare(work, &sources, proc.as_fd());
-    let late = late(plan, entry);
-    let (cgroup, doors) = (entry.birthplace(&record.cgroup)?, record.cgroup.doors());
-    let hook_env = hooks::environment(&plan.hooks.create_container);
-    let lays = sources.are_to_be_locked(&plan.rootfs, &context);
-    // The child makes these itself, once it is in its cgroup or the bare one.
-    let special = Kind::Cgroup.flag().0 | Kind::Time.flag().0;
-    let begins = if bare.is_some() || lays { Kind::Mount.flag().0 } else { 0 };
-    let clocks = plan
-        .namespaces
-        .creates(Kind::Time)
-        .then_some(Clocks { proc: proc.as_fd(), offsets: &plan.time_offsets });
-    let joins_user = plan.namespaces.joins(Kind::User);
-    let birth = Birth {
-        create: Namespaces(plan.namespaces.flags().0 & !late.0 & !special & !begins),
-        join: &work.join,
-        cgroup,
-        doors: &[],
-        clocks: clocks.filter(|_| joins_user),
-        lays,
-    };
-    let joins_itself = !birth.needs_middle() && !work.join.is_empty();
-    // Both have the wire, and who has made it speaks first.
-    let waits = birth.needs_middle() || waits(plan, entry, &outside(work, record.rdt.as_ref()));
-    let shared = Shared {
-        waits,
-        forks: false,
-        personality: plan.personality,
-        memory_policy: plan.memory_policy.as_ref(),
-        filter: work.filter.as_ref(),
-        proc: proc.as_fd(),
-        caller_mask,
-        extra_env: work.settings.extra_env.clone(),
-    };
-    let mut init = Init {
-        plan,
-        shared: &shared,
-        sources,
-        context,
-        bare,
-        join: joins_itself.then_some(&work.join),
-        late,
-        clocks: clocks.filter(|_| !joins_user),
-        doors,
-        start,
-        keyring: record.keyring_name.as_deref(),
-        no_pivot: work.settings.no_pivot,
-        hook_env,
-    };
-    let begin = || {
-        if lays {
-            init.sources.lay(&plan.rootfs, init.bare.take(), dir.path())?;
-        }
-        Ok(|wire| first::main(init, wire))
-    };
-    made.process = Some(NewProcess::spawn(&birth, waits, patience, begin)?);
-    room.give_back()
-}
-
-fn context<'a>(work: &'a Work<'_>, cgroup: Option<&'a CgroupView>) -> rootfs::Context<'a> {
-    let namespaces = &work.plan.namespaces;
-    rootfs::Context {
-        cgroup,
-        cgroup_namespace: namespaces.has(Kind::Cgroup),
-        joined_user_namespace: work.join.file(Kind::User),
-        proc: None,
-        attach_at: None,
-        is_copy: namespaces.creates(Kind::Mount),
-    }
-}
-
-/// The dearest namespaces, which init makes while we make the cgroup; but for a
-/// network namespace that is to get devices from us first.
-fn late(plan: &Plan, entry: Entry) -> Namespaces {
-    let mut kinds = 0;
-    if entry.is_deferred() && plan.net_devices.is_empty() {
-        kinds = Kind::Network.flag().0 | Kind::Ipc.flag().0;
-    }
-    Namespaces(kinds & plan.namespaces.flags().0)
-}
-
-/// The mount namespace to begin with, if not a copy of the host's.
-fn bare(work: &Work<'_>, sources: &rootfs::Sources, proc: BorrowedFd<'_>) -> Option<rootfs::Bare> {
-    let plan = &work.plan;
-    let copies =
-        work.way.copies || work.rootless || work.settings.no_pivot || plan.needs_host_mounts();
-    let may = plan.namespaces.creates(Kind::Mount) && !copies && sources.are_complete();
-    if may { rootfs::Bare::find(proc) } else { None }
-}
-
-/// How a mount of type `cgroup` shows the container its own cgroup.
-fn cgroup_view(cgroup: &Cgroup) -> Option<CgroupView> {
-    let mounts = cgroup.mounts();
-    if let [only] = mounts.as_slice()
-        && only.name.is_none()
-    {
-        return Some(CgroupView::V2(only.source.clone()));
-    }
-    let hierarchy = |mount: CgroupMount| Hierarchy {
-        name: mount.name.unwrap_or_default(),
-        options: if mount.fstype == "cgroup2" { String::new() } else { mount.data },
-        dir: mount.source,
-    };
-    (!mounts.is_empty()).then(|| CgroupView::V1(mounts.into_iter().map(hierarchy).collect()))
 }
 
 /// Takes back what was made, last first. What cannot be taken back is said in

@@ -1,10 +1,9 @@
 //! How init comes into its cgroup. It is decided once, as soon as that is there which must be there
 //! before init is made, and from then on `match`ed.
 
-use crate::cgroup::{Cgroup, Write};
+use super::work::{Way, Work};
+use crate::cgroup::Cgroup;
 use crate::error::Result;
-use crate::log::Log;
-use crate::plan::Plan;
 use crate::store::{Dir, Record};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
@@ -42,30 +41,15 @@ impl Entry {
     }
 
     /// The cgroup that init is born in.
-    ///
-    /// # Errors
-    /// Those of openat(2).
     pub fn birthplace(self, cgroup: &Cgroup) -> Result<Option<BorrowedFd<'_>>> {
         if matches!(self, Self::Clone { .. }) { cgroup.dir() } else { Ok(None) }
     }
 }
 
-/// What is to be done for a cgroup.
-pub(super) struct Wanted<'a> {
-    pub plan: &'a Plan,
-    pub writes: &'a [Write],
-    pub rootless: bool,
-    /// Whether init is moved in, though it could be born there.
-    pub moves: bool,
-    pub log: &'a Log,
-}
-
-impl Wanted<'_> {
-    /// Makes what must be there when init is made, and decides how it comes in.
-    ///
-    /// # Errors
-    /// Those of making it. What was made is on record.
-    pub fn prepare(&self, dir: &Dir, record: &mut Record) -> Result<Entry> {
+impl Work<'_> {
+    /// Makes what must be there when init is made, and decides how it comes in. What was made
+    /// is on record, also after an error.
+    pub fn prepare_cgroup(&self, dir: &Dir, record: &mut Record) -> Result<Entry> {
         // systemd wants a process to make the cgroup around, so there it comes later.
         if record.cgroup.is_unit() {
             return Ok(Entry::Systemd);
@@ -76,7 +60,7 @@ impl Wanted<'_> {
         // Perhaps not any more, by what has just been found.
         let deferred = self.may_defer(record);
         if !deferred {
-            self.make_all(dir, record)?;
+            self.make_cgroup(dir, record)?;
         }
         Ok(match record.cgroup.dir()? {
             None => Entry::TasksFiles { deferred },
@@ -86,18 +70,12 @@ impl Wanted<'_> {
     }
 
     /// Makes the cgroup, and writes its limits.
-    ///
-    /// # Errors
-    /// Those of making and of writing.
-    pub fn make_all(&self, dir: &Dir, record: &mut Record) -> Result<()> {
+    pub fn make_cgroup(&self, dir: &Dir, record: &mut Record) -> Result<()> {
         make(dir, record, Cgroup::create_noted)?;
         self.limit(&record.cgroup)
     }
 
     /// Moves init in, where it did not come in by itself.
-    ///
-    /// # Errors
-    /// Those of systemd, and of the writes.
     pub fn move_in(&self, entry: Entry, dir: &Dir, record: &mut Record, pid: i32) -> Result<()> {
         match entry {
             Entry::Systemd => {
@@ -119,11 +97,11 @@ impl Wanted<'_> {
     /// being moved in.
     fn may_be_born_inside(&self, record: &Record) -> bool {
         let tasks = self.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
-        tasks != Some(0) && !self.moves && !record.cgroup.was_there()
+        tasks != Some(0) && self.way != Way::Moved && !record.cgroup.was_there()
     }
 
     fn limit(&self, cgroup: &Cgroup) -> Result<()> {
-        cgroup.apply(self.writes)?;
+        cgroup.apply(&self.writes)?;
         self.delegate(cgroup)
     }
 
@@ -133,7 +111,7 @@ impl Wanted<'_> {
         let Some(uid) = self.plan.cgroup_owner else { return Ok(()) };
         match cgroup.delegate(uid) {
             Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
-                self.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
+                self.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
                 Ok(())
             }
             done => done.map_err(|error| error.at("linux.cgroupsPath")),

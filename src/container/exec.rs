@@ -193,10 +193,9 @@ fn run(work: &Work<'_>) -> Result<i32> {
     let cpus = work.process.exec_affinity.initial.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let (signals, caller_mask) = block_signals()?;
-    let (process, foreground) = match attempt(work, &signals, &caller_mask, false) {
-        Err(error) if error.get_kind() == Kind::NeverRan => {
-            attempt(work, &signals, &caller_mask, true)?
-        }
+    let attempt = |moves| attempt(work, &signals, &caller_mask, moves);
+    let (process, foreground) = match attempt(false) {
+        Err(error) if error.get_kind() == Kind::NeverRan => attempt(true)?,
         done => done?,
     };
     let child = process.into_child(&work.runtime.log);
@@ -330,14 +329,11 @@ fn make(
         let patience = Patience::new(Some(signals), &[]);
         NewProcess::spawn(birth, waits, patience, || Ok(|wire| join::main(&exec, wire)))
     };
-    let made = match into.is_some() && moves {
-        true => None,
-        false => Some(spawn(&birth, waits(work, outside))),
-    };
-    match made {
-        Some(Err(error)) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
-        Some(made) => return made,
-        None => {}
+    if into.is_none() || !moves {
+        match spawn(&birth, waits(work, outside)) {
+            Err(error) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
+            made => return made,
+        }
     }
     // The container's own cgroup has children with controllers, and v2 then takes no
     // process, or the kernel kills who is born there: go where its init is.

@@ -1,6 +1,7 @@
 //! The life of a container: one verb a file, each reads like the man page.
 //! A container's status is what the kernel shows, never what a file says.
 
+mod birth;
 mod bundle;
 mod create;
 mod created;
@@ -30,9 +31,10 @@ mod start;
 mod state;
 mod update;
 mod wiring;
+mod work;
 
 pub use bundle::Bundle;
-pub use create::{Settings, create};
+pub use create::create;
 pub use created::Created;
 pub use decide::{Decided, Driver};
 pub use delete::delete;
@@ -49,6 +51,7 @@ pub use start::start;
 pub use state::state_json;
 pub use update::{Change, update};
 pub use wiring::{Holder, Wiring};
+pub use work::Settings;
 
 use crate::cgroup;
 use crate::error::{Context, Error, Kind, Result};

@@ -56,9 +56,6 @@ impl Outside<'_> {
     }
 
     /// Does it.
-    ///
-    /// # Errors
-    /// Those of prlimit(2), and of the writes to resctrl and to `oom_score_adj`.
     pub fn apply(&self, pid: Pid) -> Result<()> {
         if let Some(groups) = self.groups {
             groups.enter(pid.as_raw_nonzero().get())?;
@@ -84,9 +81,6 @@ pub(super) struct Meanwhile<'a> {
 impl NewProcess {
     /// Makes it; `begin` returns what it does, which begins with a wait for [`Self::let_go`] if
     /// it `waits`.
-    ///
-    /// # Errors
-    /// As [`spawn()`].
     pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
         birth: &Birth<'_>,
         waits: bool,
@@ -109,34 +103,22 @@ impl NewProcess {
     }
 
     /// What had to be done from outside is done.
-    ///
-    /// # Errors
-    /// Those of sendmsg(2).
     pub fn let_go(&self) -> Result<()> {
         if self.waits { self.wire.send(ToChild::Go) } else { Ok(()) }
     }
 
     /// It is on record, and may be left alone.
-    ///
-    /// # Errors
-    /// Those of sendmsg(2).
     pub fn leave(&self) -> Result<()> {
         self.wire.send(ToChild::Done)
     }
 
     /// Hands over descriptors that it expects.
-    ///
-    /// # Errors
-    /// Those of sendmsg(2).
     pub fn send_fds(&self, fds: &[OwnedFd]) -> Result<()> {
         self.wire.send_fds(fds)
     }
 
     /// Hears the process out until it is ready to be started. One that `outside` says to go
     /// on in a child gives its place to that.
-    ///
-    /// # Errors
-    /// What the process reports, or how it ended without a word.
     pub fn until_ready(
         &mut self,
         outside: &Outside<'_>,
@@ -180,9 +162,6 @@ impl NewProcess {
 
     /// Gives the process's terminal and its pidfd to those who wait for them;
     /// returns a terminal that nobody else took.
-    ///
-    /// # Errors
-    /// If nobody listens on a socket.
     pub fn hand_over(
         &mut self,
         console: Option<&Path>,
@@ -202,9 +181,6 @@ impl NewProcess {
 
     /// Tells it to become its program, and hears whether it did. `status` is the
     /// container's, as a seccomp agent is told.
-    ///
-    /// # Errors
-    /// As [`Waiting::begin`].
     pub fn start(
         &self,
         (record, status): (&Record, Status),
@@ -232,17 +208,11 @@ impl NewProcess {
     }
 
     /// Kills and reaps it, and who has made it.
-    ///
-    /// # Errors
-    /// As [`serve::end`].
     pub fn end(&self) -> Result<()> {
         self.maker.as_ref().map_or(Ok(()), serve::end).and(serve::end(&self.child))
     }
 
     /// Kills it, and who has made it, and waits for neither.
-    ///
-    /// # Errors
-    /// As [`serve::kill`].
     pub fn kill(&self) -> Result<()> {
         let mut all = self.maker.iter().chain([&self.child]);
         all.try_for_each(|process| serve::kill(process.pidfd.as_fd()))

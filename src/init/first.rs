@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Clocks, Join, OpenClocks, enter_cgroup, make};
 use crate::plan::{Hook, Kind, Plan};
-use crate::rootfs::{self, Root};
+use crate::rootfs::{self, Root, Sources};
 use crate::security::keyring;
 use crate::spec::{OCI_VERSION, State, Status};
 use crate::sync::{ChildEnd, ToChild, ToParent};
@@ -20,7 +20,6 @@ use rustix::process::fchdir;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
 
 /// What init needs: a fork's copy of what the parent has prepared.
 #[derive(Debug)]
@@ -30,11 +29,11 @@ pub struct Init<'a> {
     /// What it has in common with the container's other processes.
     pub shared: &'a Shared<'a>,
     /// The trees that the parent has opened.
-    pub sources: rootfs::Sources,
+    pub sources: Sources,
     /// What the tree depends on beyond the bundle.
     pub context: rootfs::Context<'a>,
-    /// The mount namespace to begin with, if none was made with us.
-    pub bare: Option<rootfs::Bare>,
+    /// What it sees of the host's mounts.
+    pub view: rootfs::View,
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// Namespaces that init makes by itself, while the parent makes the cgroup.
@@ -86,15 +85,13 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     }
     enter_namespaces(&init, clocks)?;
     name_the_host(plan)?;
-    let is_bare = match init.bare.take() {
-        Some(bare) => bare.enter()?,
-        None => init.sources.enter_laid()?,
-    };
-    if is_bare {
-        init.context.attach_at = Some(Path::new("/"));
+    let ground = init.view.enter(&mut init.sources)?;
+    enter_cgroups(&init.doors, &mut init.sources, wire)?;
+    if plan.namespaces.creates(Kind::Cgroup) {
+        // Only now: its root is the cgroup that we are in.
+        make(Kind::Cgroup.flag())?;
     }
-    enter_cgroups(&mut init, wire)?;
-    let root = rootfs::build(&plan.rootfs, init.sources, &init.context)?;
+    let root = rootfs::build(&plan.rootfs, init.sources, &init.context, ground)?;
     if let Some(text) = root.warning() {
         wire.send(&ToParent::Warning(text.into()))?;
     }
@@ -174,19 +171,16 @@ fn enter_namespaces(init: &Init<'_>, clocks: Option<OpenClocks<'_>>) -> Result<(
 }
 
 /// Everything that is charged to the container comes after it.
-fn enter_cgroups(init: &mut Init<'_>, wire: &ChildEnd) -> Result<()> {
-    if !init.doors.is_empty() {
-        let doors = wire.receive_fds()?;
-        for (path, door) in init.doors.iter().zip(&doors) {
-            enter_cgroup(path, door.as_fd())?;
-        }
-        for trees in init.sources.missing() {
-            *trees = wire.receive_fds()?;
-        }
+fn enter_cgroups(paths: &[String], sources: &mut Sources, wire: &ChildEnd) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
     }
-    if init.plan.namespaces.creates(Kind::Cgroup) {
-        // Only now: its root is the cgroup that we are in.
-        make(Kind::Cgroup.flag())?;
+    let doors = wire.receive_fds()?;
+    for (path, door) in paths.iter().zip(&doors) {
+        enter_cgroup(path, door.as_fd())?;
+    }
+    for trees in sources.sent() {
+        *trees = wire.receive_fds()?;
     }
     Ok(())
 }

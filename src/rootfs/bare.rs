@@ -18,7 +18,7 @@
 //! [`super::open`]), and needs no path of the host.
 
 use super::host::WayBack;
-use super::mount;
+use super::{Ground, mount};
 use crate::error::{Context, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::file::{Magic, is_on};
@@ -67,13 +67,9 @@ impl Bare {
         is_first.then_some(Self { file, back: Some(back) })
     }
 
-    /// In init, which has no mount namespace of its own yet: begins in the bare
-    /// one. `false` if that may not be entered or is another than it should be, and the
-    /// host's was copied.
-    ///
-    /// # Errors
-    /// Those of unshare(2); of setns(2), on the way back.
-    pub fn enter(self) -> Result<bool> {
+    /// In init, which has no mount namespace of its own yet: begins in the bare one; in a copy
+    /// of the host's if that may not be entered or is another than it should be.
+    pub fn enter(self) -> Result<Ground> {
         let entered = match &self.back {
             None => join(self.file.as_fd(), Kind::Mount.flag()).is_ok(),
             Some(back) => enter_devtmpfs(self.file.as_fd(), back)?,
@@ -82,7 +78,7 @@ impl Bare {
             unshare(Kind::Mount.flag())
                 .call(|| "linux.namespaces: unshare the mount namespace".into())?;
         }
-        Ok(entered)
+        Ok(if entered { Ground::Bare } else { Ground::Copy })
     }
 }
 

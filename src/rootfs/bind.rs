@@ -2,6 +2,7 @@
 
 use super::mount;
 use super::root::{Links, Root};
+use super::source::{Flags, Source, Tree};
 use crate::error::{Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Mount};
@@ -13,38 +14,6 @@ use crate::sys::seccomp::may_deny;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FsWord, PROC_SUPER_MAGIC, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
-use std::ffi::CString;
-
-/// A detached tree.
-#[derive(Debug)]
-pub(super) struct Tree {
-    pub fd: OwnedFd,
-    /// Its changes wait until it is attached (Linux before 5.12).
-    pub unchanged: bool,
-}
-
-/// What a bind mount is made from.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// A copy of the mounts there.
-    Tree(Tree, Flags),
-    /// The target of a symbolic link that is to be copied.
-    Symlink(CString),
-    /// To be opened in the container's mount namespace: an unprivileged caller
-    /// may make mounts only there.
-    Later,
-}
-
-/// What becomes of the attributes that the source has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flags {
-    /// None stays but what the options name.
-    Exact,
-    /// Those stay that no option clears.
-    Kept,
-    /// All stay.
-    Guarded,
-}
 
 /// What [`Flags::Exact`] clears, as mount(2) does with `MS_REMOUNT`: access times are kept.
 const CLEARED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
@@ -67,7 +36,7 @@ pub(super) fn open(
         }
     }
     let fd = match mount::clone_path(&bind.source, bind.recursive, bind.nofollow) {
-        Err(Errno::PERM) if mount.idmap.is_none() => return Ok(Source::Later),
+        Err(Errno::PERM) if mount.idmap.is_none() => return Ok(Source::Path),
         result => result.map_err(|errno| source_error(bind, "open_tree", errno))?,
     };
     tree(plan, mount, bind, idmap, fd, Flags::Kept)

@@ -1,11 +1,11 @@
 //! The child's side before pivot_root: attach, mount, populate /dev.
 
-use super::bind::{Source, Tree};
 use super::host::Host;
 use super::root::{Links, Node, Root};
+use super::source::{Source, Tree};
 use super::sources::{Sources, clone_root, root_change};
 use super::target::{change_attached, links, propagate, target};
-use super::{Context, bind, cgroup, devices, filesystem, host, mount, overlay};
+use super::{Context, Ground, bind, cgroup, devices, filesystem, host, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Bind, Kind, Mount};
@@ -14,13 +14,19 @@ use rustix::fs::{Mode, OFlags, open, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::process::umask;
 use std::ffi::CStr;
+use std::path::Path;
 
 /// Builds the tree in the child's mount namespace. Leaves the umask at 0 and
 /// may change the working directory: the caller sets both later.
-pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Result<Root> {
+pub fn build(
+    plan: &Rootfs,
+    mut sources: Sources,
+    context: &Context<'_>,
+    ground: Ground,
+) -> Result<Root> {
     // Modes are those of the configuration.
     umask(Mode::empty());
-    if plan.mount_namespace && context.is_copy {
+    if ground != Ground::Shared {
         // First, or our mounts reach the host.
         host::make_slave()?;
     }
@@ -32,17 +38,17 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
     if let Some(locks) = &locks {
         locks.take_early(&mut sources)?;
     }
-    let mut root = attach_root(plan, &mut sources, context)?;
+    let mut root = attach_root(plan, &mut sources, context, ground)?;
     root.scarce = sources.room.is_made();
     for (index, mount) in plan.mounts.iter().enumerate() {
         if let Some(host) = &host {
             take_in_turn(plan, index, &mut sources, host)?;
         }
-        if let (Some(locks), Some(taken)) = (&locks, sources.mounts.get_mut(index)) {
-            locks.take_for(mount, taken).at(|| mount.field())?;
+        if let (Some(locks), Some(source)) = (&locks, sources.mounts.get_mut(index)) {
+            locks.take_for(mount, source).at(|| mount.field())?;
         }
         make(plan, mount, index, &mut sources, &mut root, context)
-            .map_err(|error| mark_hidden(error, plan, mount, context))
+            .map_err(|error| mark_hidden(error, plan, mount, ground))
             .at(|| mount.field())?;
     }
     devices::create(plan, &sources, &mut root)?;
@@ -50,7 +56,12 @@ pub fn build(plan: &Rootfs, mut sources: Sources, context: &Context<'_>) -> Resu
     Ok(root)
 }
 
-fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> Result<Root> {
+fn attach_root(
+    plan: &Rootfs,
+    sources: &mut Sources,
+    context: &Context<'_>,
+    ground: Ground,
+) -> Result<Root> {
     if !plan.is_mounted() {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(&plan.path, flags, Mode::empty())
@@ -65,7 +76,10 @@ fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> R
         },
     };
     // The path only says where hooks will see the tree: it is reached by `fd`.
-    let path = context.attach_at.unwrap_or(&plan.path);
+    let path = match ground {
+        Ground::Bare => Path::new("/"),
+        Ground::Shared | Ground::Copy => &plan.path,
+    };
     mount::attach_at(fd.as_fd(), path)
         .call(|| format!("root.path: move_mount to {}", path.display()))?;
     if unchanged {
@@ -77,24 +91,18 @@ fn attach_root(plan: &Rootfs, sources: &mut Sources, context: &Context<'_>) -> R
 /// All sources of bind mounts from `index` to the next mount that is made of something else
 /// than the host's, if they have not been taken yet.
 fn take_in_turn(plan: &Rootfs, index: usize, sources: &mut Sources, host: &Host) -> Result<()> {
-    let wanted = |sources: &Sources, at: usize| {
-        sources.mounts.get(at).is_some_and(|taken| taken.in_turn && taken.bind.is_none())
-    };
-    let inside = |sources: &Sources, at: usize| {
-        sources.mounts.get(at).is_some_and(|taken| taken.inside.is_some())
-    };
-    if !wanted(sources, index) {
+    if !matches!(sources.mounts.get(index), Some(Source::Host)) {
         return Ok(());
     }
     host.visit(|| {
         for (at, mount) in plan.mounts.iter().enumerate().skip(index) {
-            let Kind::Bind(bind) = &mount.kind else { break };
-            if inside(sources, at) {
-                break;
-            }
-            if wanted(sources, at) {
-                let source = bind::open(plan, mount, bind, sources.idmap(at));
-                sources.mounts[at].bind = Some(source.at(|| mount.field())?);
+            match (&mount.kind, &sources.mounts[at]) {
+                (Kind::Bind(bind), Source::Host) => {
+                    let source = bind::open(plan, mount, bind, sources.idmap(mount));
+                    sources.mounts[at] = source.at(|| mount.field())?;
+                }
+                (Kind::Bind(_), Source::Tree(..) | Source::Symlink(_) | Source::Path) => {}
+                _ => break,
             }
         }
         Ok(())
@@ -109,22 +117,37 @@ fn make(
     root: &mut Root,
     context: &Context<'_>,
 ) -> Result<()> {
+    let source = sources.mounts.get_mut(index).map(std::mem::take).unwrap_or_default();
+    let idmap = sources.idmap(mount);
     match &mount.kind {
         Kind::Bind(bind) => {
-            let source = bind_source(plan, mount, bind, index, sources, root, context.proc)?;
-            bind_mount(plan, mount, bind, source, sources.idmap(index), root, context)
+            let source = match source {
+                Source::Inside(path) => {
+                    bind::open_inside(plan, mount, bind, idmap, (&*root, context.proc), &path)?
+                }
+                // The host's mount namespace may not be visited, so this one is a copy of it.
+                Source::Path | Source::Host => bind::open(plan, mount, bind, idmap)?,
+                taken => taken,
+            };
+            bind_mount(plan, mount, bind, source, idmap, root, context)
         }
         Kind::FileSystem(fs) => {
-            let instead = sources.mounts.get_mut(index).and_then(|taken| taken.instead.pop());
+            let instead = match source {
+                Source::Instead(tree) => Some(tree),
+                _ => None,
+            };
             let target = filesystem::target(mount, fs, root)?;
-            let idmap = sources.idmap(index);
             let made = filesystem::make(plan, mount, fs, idmap, instead, &target, root)?;
             root.hold(mount, target.found, made, context.proc)
         }
         Kind::Cgroup => {
-            let taken = sources.mounts.get_mut(index).map(std::mem::take).unwrap_or_default();
+            let taken = match source {
+                Source::Instead(tree) => vec![tree],
+                Source::Sent(trees) => trees,
+                _ => Vec::new(),
+            };
             let target = target(mount, root, || Ok(Node::Dir))?;
-            let made = cgroup::make(plan, mount, taken.instead, target.fd.as_fd(), context)?;
+            let made = cgroup::make(plan, mount, taken, target.fd.as_fd(), context)?;
             root.hold(mount, target, made, context.proc)
         }
         Kind::Remount { bind, file_system } => {
@@ -146,33 +169,12 @@ fn make(
 
 /// A user namespace gets a procfs where a whole one is seen. In a bare mount namespace that can
 /// be the host's own one alone, at /proc; but it may have others.
-fn mark_hidden(error: Error, plan: &Rootfs, mount: &Mount, context: &Context<'_>) -> Error {
+fn mark_hidden(error: Error, plan: &Rootfs, mount: &Mount, ground: Ground) -> Error {
     let is_proc = matches!(&mount.kind, Kind::FileSystem(fs) if fs.kind == "proc");
-    let is_bare = plan.user_namespace && context.attach_at.is_some();
+    let is_bare = plan.user_namespace && ground == Ground::Bare;
     match is_proc && is_bare && error.errno() == Some(Errno::PERM) {
         true => error.kind(crate::error::Kind::NotShown),
         false => error,
-    }
-}
-
-/// What was taken for a bind mount, or what is to be found only now.
-fn bind_source(
-    plan: &Rootfs,
-    mount: &Mount,
-    bind: &Bind,
-    index: usize,
-    sources: &mut Sources,
-    root: &Root,
-    proc: Option<BorrowedFd<'_>>,
-) -> Result<Source> {
-    let taken = sources.mounts.get_mut(index);
-    let (source, inside) =
-        taken.map_or((None, None), |taken| (taken.bind.take(), taken.inside.take()));
-    let idmap = sources.idmap(index);
-    match (source, inside) {
-        (_, Some(path)) => bind::open_inside(plan, mount, bind, idmap, (root, proc), &path),
-        (Some(Source::Later) | None, None) => bind::open(plan, mount, bind, idmap),
-        (Some(source), None) => Ok(source),
     }
 }
 
@@ -188,7 +190,7 @@ fn bind_mount(
     let (tree, flags) = match source {
         Source::Symlink(link) => return copy_symlink(&link, mount, root),
         Source::Tree(tree, flags) => (tree, flags),
-        Source::Later => return Err(bind::refused(bind)),
+        _ => return Err(bind::refused(bind)),
     };
     let fd = tree.fd.as_fd();
     let node = || {

@@ -9,11 +9,11 @@
 //! not enter it: the way back is not everybody's (`CAP_SYS_CHROOT`, filters).
 
 use super::bare::Bare;
-use super::bind::{self, Source};
 use super::host::{enter_copy, make_slave};
-use super::sources::{Locks, Sources, Taken};
-use super::{Context, mount};
-use crate::error::{At, Context as _, Result};
+use super::source::{Source, Tree};
+use super::sources::{Locks, Sources};
+use super::{Ground, bind, mount};
+use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{FileSystem, Kind, Mount};
 use crate::plan::namespaces;
@@ -30,29 +30,20 @@ use std::path::Path;
 const SHOWN: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
 
 impl Sources {
-    /// Whether the trees are to be laid, as the container's user namespace is another than ours
-    /// and owns its mount namespace.
-    pub fn are_to_be_locked(&self, plan: &Rootfs, context: &Context<'_>) -> bool {
-        plan.user_namespace && context.is_copy && self.rootfs.is_some()
-    }
-
     /// Lays the trees out in a mount namespace for the new process to copy. We are in there
     /// afterwards. With `bare` nothing else of the host is in there. `aside` is a directory
     /// that nobody looks for in there.
-    ///
-    /// # Errors
-    /// Those of unshare(2), setns(2) and move_mount(2).
     pub fn lay(&mut self, plan: &Rootfs, bare: Option<Bare>, aside: &Path) -> Result<()> {
         let bare = bare.and_then(|bare| Some((bare, shown(plan)?)));
-        let (is_bare, shown) = match bare {
+        let (ground, shown) = match bare {
             Some((bare, shown)) => {
-                let is_bare = bare.enter()?;
+                let ground = bare.enter()?;
                 make_slave()?;
-                (is_bare, shown)
+                (ground, shown)
             }
             None => {
                 enter_copy()?;
-                (false, Vec::new())
+                (Ground::Copy, Vec::new())
             }
         };
         let fs = FileSystem {
@@ -63,10 +54,10 @@ impl Sources {
         };
         let tmpfs = mount::new(&fs, 0, None)?;
         // The container's root will lie on it, unless that is where the host's paths begin.
-        let place = match (is_bare, plan.path.parent()) {
-            (true, _) => Path::new("/"),
-            (false, None) => aside,
-            (false, Some(_)) => plan.path.as_path(),
+        let place = match (ground, plan.path.parent()) {
+            (Ground::Bare, _) => Path::new("/"),
+            (_, None) => aside,
+            (_, Some(_)) => plan.path.as_path(),
         };
         mount::attach_at(tmpfs.as_fd(), place).call(|| "move_mount of a tmpfs".into())?;
         for tree in self.trees().chain(&shown) {
@@ -74,11 +65,11 @@ impl Sources {
         }
         self.settle(plan)?;
         fchdir(&tmpfs).call(|| "fchdir".into())?;
-        if is_bare {
+        if ground == Ground::Bare {
             // Whose root is not the namespace's makes no user namespace.
             chroot(".").call(|| "chroot".into())?;
         }
-        self.locks = Some(Locks { place: tmpfs, is_bare });
+        self.locks = Some(Locks { place: tmpfs, ground });
         Ok(())
     }
 
@@ -87,18 +78,13 @@ impl Sources {
     fn settle(&mut self, plan: &Rootfs) -> Result<()> {
         for (index, mount) in plan.mounts.iter().enumerate() {
             let Kind::Bind(of) = &mount.kind else { continue };
-            let waits = self.mounts.get(index).and_then(|taken| match &taken.bind {
-                Some(Source::Tree(tree, flags)) if tree.unchanged => {
-                    Some((tree.fd.as_fd(), *flags))
-                }
-                _ => None,
-            });
-            let Some((fd, flags)) = waits else { continue };
-            bind::settle(plan, mount, of, self.idmap(index), flags, |changes| {
-                changes.iter().try_for_each(|change| mount::change(fd, change))
+            let source = &self.mounts[index];
+            let Source::Tree(Tree { fd, unchanged: true }, flags) = source else { continue };
+            bind::settle(plan, mount, of, self.idmap(mount), *flags, |changes| {
+                changes.iter().try_for_each(|change| mount::change(fd.as_fd(), change))
             })
             .at(|| mount.field())?;
-            if let Some(Source::Tree(tree, _)) = &mut self.mounts[index].bind {
+            if let Source::Tree(tree, _) = &mut self.mounts[index] {
                 tree.unchanged = false;
             }
         }
@@ -107,27 +93,26 @@ impl Sources {
 
     /// All that the child attaches.
     fn trees(&self) -> impl Iterator<Item = &OwnedFd> {
-        let binds = self.mounts.iter().filter_map(|taken| match &taken.bind {
-            Some(Source::Tree(tree, _)) => Some(&tree.fd),
+        let binds = self.mounts.iter().filter_map(|source| match source {
+            Source::Tree(tree, _) => Some(&tree.fd),
             _ => None,
         });
-        let instead = self.mounts.iter().flat_map(|taken| &taken.instead);
+        let instead = self.mounts.iter().filter_map(|source| match source {
+            Source::Instead(tree) => Some(tree),
+            _ => None,
+        });
         let root = self.rootfs.iter().map(|tree| &tree.fd);
         root.chain(binds).chain(instead).chain(self.devices.iter().flatten())
     }
 
-    /// In the new process: copies the mount namespace where the trees were laid, if they were.
-    /// Whether nothing else of the host is in there.
-    ///
-    /// # Errors
-    /// Those of unshare(2).
-    pub fn enter_laid(&mut self) -> Result<bool> {
-        let Some(locks) = &mut self.locks else { return Ok(false) };
+    /// In the new process: copies the mount namespace where the trees were laid.
+    pub fn enter_laid(&mut self) -> Result<Ground> {
+        let Some(locks) = &mut self.locks else { return Err(Error::new("no trees are laid out")) };
         unshare(namespaces::Kind::Mount.flag())
             .call(|| "linux.namespaces: unshare the mount namespace".into())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         locks.place = openat(CWD, ".", flags, Mode::empty()).call(|| "open .".into())?;
-        Ok(locks.is_bare)
+        Ok(locks.ground)
     }
 }
 
@@ -142,16 +127,16 @@ impl Locks {
 
     /// Takes what a mount is made of, in its turn: mounts are listed in the order in which
     /// they came into being.
-    pub fn take_for(&self, mount: &Mount, taken: &mut Taken) -> Result<()> {
-        if let Some(Source::Tree(tree, _)) = &mut taken.bind {
-            let unbindable = mount.propagation.iter().filter(|one| one.flag == UNBINDABLE);
-            // `true` is the larger one.
-            self.take(&mut tree.fd, unbindable.map(|one| one.reach == Reach::All).max())?;
+    pub fn take_for(&self, mount: &Mount, source: &mut Source) -> Result<()> {
+        match source {
+            Source::Tree(tree, _) => {
+                let unbindable = mount.propagation.iter().filter(|one| one.flag == UNBINDABLE);
+                // `true` is the larger one.
+                self.take(&mut tree.fd, unbindable.map(|one| one.reach == Reach::All).max())
+            }
+            Source::Instead(tree) => self.take(tree, None),
+            _ => Ok(()),
         }
-        if taken.missing {
-            return Ok(());
-        }
-        taken.instead.iter_mut().try_for_each(|tree| self.take(tree, None))
     }
 
     /// A copy of the tree that was laid, with all that is locked. `unbindable`: that is its first

@@ -2,9 +2,9 @@
 //!
 //! 1. [`open`], in the parent before clone: everything that needs the host's
 //!    view or its privileges becomes a detached tree, held by a descriptor.
-//! 2. [`build()`], in the child: the trees are attached and file systems made,
-//!    each on a descriptor found inside the root. `createContainer` hooks run
-//!    after it.
+//! 2. [`build()`], in the child, in the mount namespace that its [`View`] leads to: the trees
+//!    are attached and file systems made, each on a descriptor found inside the root.
+//!    `createContainer` hooks run after it.
 //! 3. [`enter`]: `pivot_root(2)`. From here the host's tree is gone.
 //! 4. [`finish()`]: console, read-only and masked paths, read-only root.
 //!
@@ -32,8 +32,10 @@ mod overlay;
 mod pivot;
 mod room;
 mod root;
+mod source;
 mod sources;
 mod target;
+mod view;
 
 pub use bare::Bare;
 pub use build::build;
@@ -44,10 +46,10 @@ pub use pivot::enter;
 pub use room::Room;
 pub use root::Root;
 pub use sources::{Sources, cgroup_trees, open};
+pub use view::View;
 
 use crate::plan::rootfs::CgroupView;
 use rustix::fd::BorrowedFd;
-use std::path::Path;
 
 /// What the tree depends on beyond the bundle.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,10 +63,15 @@ pub struct Context<'a> {
     /// The host's procfs. Without it every source of a bind mount is taken before the
     /// child exists.
     pub proc: Option<BorrowedFd<'a>>,
-    /// Where the root is attached in the child's mount namespace; `None` means
-    /// at its own path, where hooks look for it.
-    pub attach_at: Option<&'a Path>,
-    /// Whether the child's mount namespace is new: a copy, of whatever, whose
-    /// propagation must be cut first.
-    pub is_copy: bool,
+}
+
+/// What the child sees where it builds the tree: see [`View::enter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// Mounts that others see, too.
+    Shared,
+    /// A copy of the host's: the root is attached at its own path, where hooks look for it.
+    Copy,
+    /// Nothing of the host: the root is attached at `/`.
+    Bare,
 }

@@ -11,10 +11,10 @@
 //! parent's that is given up at once.
 
 use super::bare::FIRST_USER_NAMESPACE;
-use super::bind::Tree;
 use super::host::in_a_copy;
 use super::idmap::idmap_file;
 use super::root::NO_ROOT;
+use super::source::Tree;
 use super::{Context, mount};
 use crate::error::{At as _, Context as _, Error, Result};
 use crate::plan::Rootfs;

@@ -10,7 +10,7 @@ const OTHERS: u64 = 100;
 const USUAL: u64 = 256;
 
 /// A raised soft limit of open files: what it was before, if it was raised.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Room(Option<Rlimit>);
 
 impl Room {

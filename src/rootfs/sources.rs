@@ -1,12 +1,13 @@
 //! The parent's side: all that is taken from the host, before the child exists.
 
-use super::bind::{self, Source, Tree};
+use super::bind;
 use super::idmap::idmap_file;
 use super::inside::Inside;
 use super::nodes::{self, Nodes, explain_missing, host_device};
 use super::room::Room;
 use super::root::NO_ROOT;
-use super::{Context, host, mount, overlay};
+use super::source::{Source, Tree};
+use super::{Context, Ground, host, mount, overlay};
 use crate::error::{At, Context as _, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{Kind, Maps, Mount};
@@ -20,12 +21,12 @@ use std::path::Path;
 
 /// What [`open`] has taken from the host. It goes to the child by fork; every
 /// descriptor closes on exec.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     /// The root as a detached tree; absent for an unprivileged caller.
     pub(super) rootfs: Option<Tree>,
     /// One entry a mount.
-    pub(super) mounts: Vec<Taken>,
+    pub(super) mounts: Vec<Source>,
     /// One entry a device, where devices have to be bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
     /// Nodes of the container's own for devices that are listed, if they can be made.
@@ -44,54 +45,41 @@ pub struct Sources {
 #[derive(Debug)]
 pub(super) struct Locks {
     pub place: OwnedFd,
-    /// Whether nothing else of the host is there.
-    pub is_bare: bool,
-}
-
-/// What was taken for one mount.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    /// Source of a bind mount.
-    pub bind: Option<Source>,
-    /// Its path in the container, if it lies there: see [`Inside`].
-    pub inside: Option<String>,
-    /// What is bound where the mount itself is refused by the kernel: /sys for a
-    /// sysfs, the cgroup's own directories, in the order of the view.
-    pub instead: Vec<OwnedFd>,
-    /// Whether only the child can take it, by a path of the host.
-    later: bool,
-    /// Whether the child takes it, in its turn, from the host's mount namespace.
-    pub in_turn: bool,
-    /// Whether `instead` is still to be taken: see [`cgroup_trees`].
-    pub missing: bool,
-    idmap: Option<usize>,
+    /// What else is there.
+    pub ground: Ground,
 }
 
 impl Sources {
     /// Whether all that the tree is made of was taken: then nothing is looked for
     /// by a path of the host any more.
     pub fn are_complete(&self) -> bool {
-        self.rootfs.is_some() && !self.mounts.iter().any(|taken| taken.later)
+        self.have_root() && !self.mounts.iter().any(|source| matches!(source, Source::Path))
+    }
+
+    /// Whether the root was taken.
+    pub fn have_root(&self) -> bool {
+        self.rootfs.is_some()
     }
 
     /// The id of the mount that the tree hangs on, which it keeps when it is attached.
-    ///
-    /// # Errors
-    /// None in practice.
     pub fn mount_id(&self) -> Result<Option<u64>> {
         let Some(tree) = &self.rootfs else { return Ok(None) };
         mount_id(tree.fd.as_fd()).map(Some).call(|| "statx of the root filesystem".into())
     }
 
     /// For what [`cgroup_trees`] takes, in the same order.
-    pub fn missing(&mut self) -> impl Iterator<Item = &mut Vec<OwnedFd>> {
-        self.mounts.iter_mut().filter(|taken| taken.missing).map(|taken| &mut taken.instead)
+    pub fn sent(&mut self) -> impl Iterator<Item = &mut Vec<OwnedFd>> {
+        self.mounts.iter_mut().filter_map(|source| match source {
+            Source::Sent(trees) => Some(trees),
+            _ => None,
+        })
     }
 
-    /// The user namespace whose mapping the mount at `index` takes.
-    pub(super) fn idmap(&self, index: usize) -> Option<BorrowedFd<'_>> {
-        let place = self.mounts.get(index)?.idmap?;
-        self.idmaps.get(place).map(|(_, fd)| fd.as_fd())
+    /// The user namespace whose mapping the mount takes.
+    pub(super) fn idmap(&self, mount: &Mount) -> Option<BorrowedFd<'_>> {
+        let idmap = mount.idmap.as_ref()?;
+        let mut all = self.idmaps.iter();
+        all.find(|(maps, _)| *maps == idmap.maps).map(|(_, fd)| fd.as_fd())
     }
 }
 
@@ -103,14 +91,9 @@ impl Sources {
 /// namespaces: what is refused here is left to [`super::build()`].
 pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     let mut sources = Sources {
-        rootfs: None,
         mounts: Vec::with_capacity(plan.mounts.len()),
-        devices: Vec::new(),
-        nodes: None,
-        host: None,
-        locks: None,
-        idmaps: Vec::new(),
         room: Room::make(plan.mounts.len())?,
+        ..Sources::default()
     };
     if !plan.is_mounted() {
         return Ok(sources);
@@ -124,36 +107,32 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     let mut after_the_childs = false;
     let mut root = None;
     for mount in &plan.mounts {
-        let mut turn = Turn::Now;
+        // A bind mount that the child makes of what it sees by then.
+        let mut in_turn = None;
         if let Kind::Bind(bind) = &mount.kind {
             let root = root.get_or_insert_with(|| Inside::of(&plan.path));
-            turn = match root.find(&bind.source, bind.nofollow) {
-                Some(path) => Turn::Inside(path),
-                None if after_the_childs && proc.is_some() => Turn::Host,
-                None => Turn::Now,
+            in_turn = match root.find(&bind.source, bind.nofollow) {
+                Some(path) => Some(Source::Inside(path)),
+                None if after_the_childs && proc.is_some() => Some(Source::Host),
+                None => None,
             };
         }
-        after_the_childs |= !matches!((&mount.kind, &turn), (Kind::Bind(_), Turn::Now));
-        let taken = take(plan, mount, turn, &mut sources, context).at(|| mount.field())?;
-        sources.mounts.push(taken);
+        after_the_childs |= in_turn.is_some() || !matches!(mount.kind, Kind::Bind(_));
+        let source = take(plan, mount, in_turn, &mut sources, context).at(|| mount.field())?;
+        sources.mounts.push(source);
     }
     if let Some(proc) = proc
-        && sources.mounts.iter().any(|taken| taken.in_turn)
+        && sources.mounts.iter().any(|source| matches!(source, Source::Host))
     {
         sources.host = Some(host::mount_namespace(proc)?);
     }
     if plan.user_namespace {
         sources.nodes = nodes::of_listed(plan, context)?;
-    }
-    if plan.user_namespace {
         for (index, device) in plan.devices.iter().enumerate() {
             let has_own = sources.nodes.as_ref().is_some_and(|nodes| nodes.has(index));
-            let taken = if has_own || plan.is_in_bound_dev(device) {
-                Ok(None)
-            } else {
-                take_device(device)
-            };
-            sources.devices.push(taken.at(|| format!("{}: {}", device.field(), device.path))?);
+            let is_left = has_own || plan.is_in_bound_dev(device);
+            let field = || format!("{}: {}", device.field(), device.path);
+            sources.devices.push(if is_left { None } else { take_device(device).at(field)? });
         }
     }
     Ok(sources)
@@ -169,9 +148,8 @@ fn may_go_back(plan: &Rootfs, sources: &Sources) -> bool {
 
 fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
     match clone_root(plan) {
-        Ok(tree) => Ok(Some(tree)),
         Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
-        Err(error) => Err(error),
+        tree => tree.map(Some),
     }
 }
 
@@ -204,112 +182,67 @@ pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
     }
 }
 
-/// When the source of a bind mount is taken.
-enum Turn {
-    Now,
-    /// In its turn, from the host's mount namespace.
-    Host,
-    /// In its turn, from the container's root.
-    Inside(String),
-}
-
+/// Takes what a mount is made of, but for what the child takes `in_turn`.
 fn take(
     plan: &Rootfs,
     mount: &Mount,
-    turn: Turn,
+    in_turn: Option<Source>,
     sources: &mut Sources,
     context: &Context<'_>,
-) -> Result<Taken> {
-    let idmap = take_idmap(mount, sources, context)?;
-    let idmap_fd = idmap.and_then(|place| sources.idmaps.get(place)).map(|(_, fd)| fd.as_fd());
-    let bind = match &mount.kind {
-        Kind::Bind(bind) if matches!(turn, Turn::Now) => {
-            Some(bind::open(plan, mount, bind, idmap_fd)?)
+) -> Result<Source> {
+    take_idmap(mount, sources, context)?;
+    Ok(match (in_turn, &mount.kind) {
+        (Some(source), _) => source,
+        (None, Kind::Bind(bind)) => bind::open(plan, mount, bind, sources.idmap(mount))?,
+        (None, Kind::FileSystem(fs)) if fs.kind == "sysfs" && plan.user_namespace => {
+            take_tree(Path::new("/sys"), true)?.map_or(Source::Nothing, Source::Instead)
         }
-        _ => None,
-    };
-    let instead = match &mount.kind {
-        Kind::FileSystem(fs) if fs.kind == "sysfs" && plan.user_namespace => {
-            take_trees([Path::new("/sys")].into_iter(), true)?
-        }
-        Kind::Cgroup => take_cgroup(plan, context)?,
-        _ => Vec::new(),
-    };
-    let missing = misses_cgroup(plan, mount, context);
-    let later = match &mount.kind {
-        Kind::Bind(_) => matches!(bind, Some(Source::Later)),
-        // systemd makes the cgroup around the child.
-        Kind::Cgroup => !missing && instead.is_empty() && binds_cgroup(plan, context),
-        _ => false,
-    };
-    let in_turn = matches!(turn, Turn::Host);
-    let inside = if let Turn::Inside(path) = turn { Some(path) } else { None };
-    Ok(Taken { bind, inside, instead, later, in_turn, missing, idmap })
-}
-
-/// cgroup v1: the directories may be made while the child begins.
-fn misses_cgroup(plan: &Rootfs, mount: &Mount, context: &Context<'_>) -> bool {
-    matches!((&mount.kind, context.cgroup), (Kind::Cgroup, Some(CgroupView::V1(_))))
-        && binds_cgroup(plan, context)
-}
-
-/// What [`open`] has left out: for each mount of type `cgroup` the directories of
-/// all hierarchies, or nothing where the child must take them. They exist by now.
-pub fn cgroup_trees(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<Vec<OwnedFd>>> {
-    let Some(CgroupView::V1(list)) = context.cgroup else { return Ok(Vec::new()) };
-    let mounts = plan.mounts.iter().filter(|mount| misses_cgroup(plan, mount, context));
-    let take = |mount: &Mount| {
-        take_trees(list.iter().map(|h| h.dir.as_path()), false).at(|| mount.field())
-    };
-    mounts.map(take).collect()
-}
-
-/// Whether the container sees its cgroup by a bind mount, and not by a file
-/// system of its own.
-fn binds_cgroup(plan: &Rootfs, context: &Context<'_>) -> bool {
-    context.cgroup.is_some() && (plan.user_namespace || !context.cgroup_namespace)
-}
-
-fn take_cgroup(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<OwnedFd>> {
-    if !binds_cgroup(plan, context) {
-        return Ok(Vec::new());
-    }
-    match context.cgroup {
-        Some(CgroupView::V2(dir)) => take_trees([dir.as_path()].into_iter(), false),
-        Some(CgroupView::V1(_)) | None => Ok(Vec::new()),
-    }
-}
-
-/// All of the paths as trees, or none where the caller has no privileges or a
-/// path does not exist.
-fn take_trees<'a>(paths: impl Iterator<Item = &'a Path>, recursive: bool) -> Result<Vec<OwnedFd>> {
-    let mut trees = Vec::new();
-    for path in paths {
-        let (dir, below) = near(path);
-        match mount::clone_at(dir, below, recursive) {
-            Ok(tree) => trees.push(tree),
-            Err(Errno::PERM | Errno::NOENT) => return Ok(Vec::new()),
-            Err(errno) => {
-                return Err(Error::os(format!("open_tree {}", path.display()), errno));
+        (None, Kind::Cgroup) => match cgroup_to_bind(plan, context) {
+            Some(CgroupView::V2(dir)) => {
+                take_tree(dir, false)?.map_or(Source::Path, Source::Instead)
             }
-        }
-    }
-    Ok(trees)
+            Some(CgroupView::V1(_)) => Source::Sent(Vec::new()),
+            None => Source::Nothing,
+        },
+        (None, Kind::FileSystem(_) | Kind::Remount { .. }) => Source::Nothing,
+    })
 }
 
-fn take_idmap(
-    mount: &Mount,
-    sources: &mut Sources,
-    context: &Context<'_>,
-) -> Result<Option<usize>> {
-    let Some(idmap) = &mount.idmap else { return Ok(None) };
-    let known = sources.idmaps.iter().position(|(maps, _)| *maps == idmap.maps);
-    if known.is_some() {
-        return Ok(known);
+/// What [`open`] has left out on cgroup v1, as the directories may be made while the child
+/// begins: for each mount of type `cgroup` those of all hierarchies, or nothing where the
+/// child must take them. They exist by now.
+pub fn cgroup_trees(plan: &Rootfs, context: &Context<'_>) -> Result<Vec<Vec<OwnedFd>>> {
+    let Some(CgroupView::V1(list)) = cgroup_to_bind(plan, context) else { return Ok(Vec::new()) };
+    let trees = |mount: &Mount| {
+        let taken = list.iter().map(|hierarchy| take_tree(&hierarchy.dir, false));
+        let taken: Result<Option<Vec<_>>> = taken.collect();
+        taken.map(Option::unwrap_or_default).at(|| mount.field())
+    };
+    plan.mounts.iter().filter(|mount| matches!(mount.kind, Kind::Cgroup)).map(trees).collect()
+}
+
+/// What a mount of type `cgroup` binds, if it does so, and is no file system of its own.
+fn cgroup_to_bind<'a>(plan: &Rootfs, context: &Context<'a>) -> Option<&'a CgroupView> {
+    context.cgroup.filter(|_| plan.user_namespace || !context.cgroup_namespace)
+}
+
+/// The path as a tree; none where the caller has no privileges or it does not exist.
+fn take_tree(path: &Path, recursive: bool) -> Result<Option<OwnedFd>> {
+    let (dir, below) = near(path);
+    match mount::clone_at(dir, below, recursive) {
+        Err(Errno::PERM | Errno::NOENT) => Ok(None),
+        tree => tree.map(Some).call(|| format!("open_tree {}", path.display())),
     }
-    let fd = idmap_file(&idmap.maps, context).at(|| "id mapping".into())?;
-    sources.idmaps.push((idmap.maps.clone(), fd));
-    Ok(Some(sources.idmaps.len() - 1))
+}
+
+fn take_idmap(mount: &Mount, sources: &mut Sources, context: &Context<'_>) -> Result<()> {
+    if let Some(idmap) = &mount.idmap
+        && sources.idmap(mount).is_none()
+    {
+        let fd = idmap_file(&idmap.maps, context).at(|| "id mapping".into())?;
+        sources.idmaps.push((idmap.maps.clone(), fd));
+    }
+    Ok(())
 }
 
 /// The host's node for a device that may not be made, `None` for a fifo or when
