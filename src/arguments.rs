@@ -112,10 +112,10 @@ impl<'a> Argument<'a> {
         if !self.choices.is_empty() && !self.choices.contains(&shown.as_str()) {
             let choices = self.choices.join(", ");
             let name = self.name();
-            return Err(Error::new(format!("{name}: {shown:?} is not one of {choices}")));
+            return Err(Error::new(format!("{shown:?} is not one of {choices}")).at(name));
         }
         let name = self.name();
-        self.value.set(word).map_err(|why| Error::new(format!("{name}: {shown:?}: {why}")))
+        self.value.set(word).map_err(|why| Error::new(why).at(format_args!("{shown:?}")).at(name))
     }
 }
 
@@ -124,7 +124,7 @@ impl<'a> Argument<'a> {
 pub fn unknown(word: &OsStr) -> Error {
     let shown = word.to_string_lossy();
     let name = if shown.starts_with('-') { shown.split('=').next() } else { None };
-    Error::new(format!("{}: unknown flag or argument", name.unwrap_or(&shown)))
+    Error::new("unknown flag or argument").at(name.unwrap_or(&shown))
 }
 
 /// Puts the words into their places.
@@ -195,9 +195,9 @@ fn give(argument: &mut Argument<'_>, attached: Option<&[u8]>, words: &mut Words)
         Some(value) => OsString::from_vec(value.to_vec()),
         None if argument.is_flag() => "true".into(),
         // podman looks for these words to see whether an option is known.
-        None => words
-            .next()
-            .ok_or_else(|| Error::new(format!("{}: flag needs an argument", argument.name())))?,
+        None => {
+            words.next().ok_or_else(|| Error::new("flag needs an argument").at(argument.name()))?
+        }
     };
     argument.set(word)
 }

@@ -1,8 +1,9 @@
-//! The one error type. A message reads from the outside in: the field of
-//! `config.json`, the call with its arguments, the errno in words, a hint.
+//! The one error type. It keeps its parts, and they are joined to one line only where it is
+//! shown, from the outside in: the field of `config.json`, the call with its arguments, the
+//! errno in words, and in brackets the way out and what failed while it was undone.
 //!
-//! An error is returned or printed, never both, and it crosses the socket
-//! between init and its parent unchanged (see [`crate::sync`]).
+//! An error is returned or printed, never both, and its parts cross the socket between init
+//! and its parent (see [`crate::sync`]).
 
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -37,47 +38,73 @@ impl Kind {
     }
 }
 
-/// One failure, told once.
+/// One failure, told once. It is as small as a pointer: most results are no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     kind: Kind,
-    /// Context and message, outermost first, already joined by ": ".
-    message: String,
+    /// Fields and steps, the innermost first.
+    places: Vec<String>,
+    /// With its arguments; or a sentence, if no system call reported the failure.
+    call: String,
     errno: Option<Errno>,
-    hint: Option<String>,
+    notes: Vec<Note>,
+}
+
+/// What stands in the brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Note {
+    Hint(String),
+    /// What failed while the failure was undone.
+    Then(Error),
 }
 
 impl Error {
     /// A failure that no system call reported.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Other, message: message.into(), errno: None, hint: None }
+        Self::of(message.into(), None)
     }
 
     /// A failed system call: `call` names it with its arguments.
     pub fn os(call: impl Into<String>, errno: impl Into<Errno>) -> Self {
-        Self { errno: Some(errno.into()), ..Self::new(call) }
+        Self::of(call.into(), Some(errno.into()))
+    }
+
+    fn of(call: String, errno: Option<Errno>) -> Self {
+        let (places, notes) = (Vec::new(), Vec::new());
+        Self(Box::new(Parts { kind: Kind::Other, places, call, errno, notes }))
     }
 
     /// As [`Error::os`] for a `std` call; the error of the system is kept.
     pub fn io(call: impl Into<String>, error: &std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(code) => Self::os(call, errno(code)),
-            None => Self::new(format!("{}: {error}", call.into())),
+            None => Self::new(error.to_string()).at(call.into()),
         }
     }
 
     /// Puts a step or a field of the configuration in front.
     #[must_use]
-    pub fn at(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.0.places.push(place.to_string());
         self
     }
 
-    /// Appends the way out. The first hint wins: it is nearest to the cause.
+    /// The way out. The first hint wins: it is nearest to the cause.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint.get_or_insert(hint.into());
+        if !self.0.notes.iter().any(|note| matches!(note, Note::Hint(_))) {
+            self.0.notes.insert(0, Note::Hint(hint.into()));
+        }
         self
+    }
+
+    /// As [`Error::hint`], if the call has failed with `errno`.
+    #[must_use]
+    pub fn hint_on(self, errno: Errno, hint: impl Into<String>) -> Self {
+        if self.errno() == Some(errno) { self.hint(hint) } else { self }
     }
 
     /// As [`Error::hint`], with the known word that may have been meant, if there is one.
@@ -89,75 +116,151 @@ impl Error {
         }
     }
 
-    /// Appends another way out to the one that there may be.
+    /// Another way out beside the one that there may be.
     #[must_use]
     pub fn also(mut self, hint: impl Into<String>) -> Self {
-        let hint = hint.into();
-        self.hint = Some(match self.hint {
-            Some(first) => format!("{first}; {hint}"),
-            None => hint,
-        });
+        self.0.notes.push(Note::Hint(hint.into()));
         self
     }
 
     /// The same with what went wrong when it was undone, if anything did.
     #[must_use]
-    pub fn and(self, undone: Result<()>) -> Self {
-        match undone {
-            Ok(()) => self,
-            Err(second) => self.also(format!("and then: {second}")),
-        }
+    pub fn and(mut self, undone: Result<()>) -> Self {
+        self.0.notes.extend(undone.err().map(Note::Then));
+        self
     }
 
     /// Sets the kind.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
+        self.0.kind = kind;
         self
+    }
+
+    /// The failure alone, of no kind, without what stands in the brackets.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.0.notes.clear();
+        self.kind(Kind::Other)
     }
 
     /// The kind.
     pub fn get_kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The errno, when a system call failed.
     pub fn errno(&self) -> Option<Errno> {
-        self.errno
+        self.0.errno
     }
 
-    /// The parts, for the wire: message, errno (0 for none), hint ("" for none).
-    /// The kind goes separately.
-    pub fn parts(&self) -> (&str, i32, &str) {
-        let errno = self.errno.map_or(0, Errno::raw_os_error);
-        (&self.message, errno, self.hint.as_deref().unwrap_or_default())
+    /// The outermost place; empty if there is none.
+    pub fn place(&self) -> &str {
+        self.0.places.last().map_or("", String::as_str)
     }
 
-    /// The opposite of [`Error::parts`] and [`Error::get_kind`].
-    pub fn from_parts(kind: Kind, message: String, code: i32, hint: String) -> Self {
-        Self {
-            kind,
-            message,
-            errno: (code != 0).then(|| errno(code)),
-            hint: (!hint.is_empty()).then_some(hint),
+    /// What is shown behind the outermost place.
+    pub fn rule(&self) -> String {
+        let inner = self.0.places.split_last().map_or(&[][..], |(_, inner)| inner);
+        Shown(self, inner).to_string()
+    }
+
+    /// The call, and then the places around it, outwards.
+    pub fn outwards(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.0.call).chain(&self.0.places).map(String::as_str)
+    }
+
+    /// The parts but for the kind, in no more than `most` bytes: errno, and of each other part
+    /// a letter, its length and its text. What is long is cut, the notes before all else.
+    pub fn encode(&self, most: usize) -> Vec<u8> {
+        let parts = &*self.0;
+        let mut bytes = parts.errno.map_or(0, Errno::raw_os_error).to_le_bytes().to_vec();
+        let mut put = |letter: u8, most: usize, text: &dyn Fn(usize) -> Vec<u8>| {
+            if let Some(room) = most.checked_sub(bytes.len() + 5).filter(|room| *room >= 4) {
+                let text = text(room);
+                bytes.push(letter);
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text);
+            }
+        };
+        let cut = |text: &str, room: usize| start(text, room).into();
+        for note in &parts.notes {
+            match note {
+                Note::Hint(hint) => put(b'h', most.min(NOTES), &|room| cut(hint, room)),
+                Note::Then(second) => put(b't', most.min(NOTES), &|room| second.encode(room)),
+            }
         }
+        parts.places.iter().rev().for_each(|place| put(b'p', most, &|room| cut(place, room)));
+        put(b'c', most, &|room| cut(&parts.call, room));
+        bytes
+    }
+
+    /// The opposite of [`Error::encode`]; `None` if the bytes make no sense.
+    pub fn decode(kind: Kind, bytes: &[u8]) -> Option<Self> {
+        Self::decode_to(DEPTH, bytes).map(|error| error.kind(kind))
+    }
+
+    fn decode_to(depth: usize, bytes: &[u8]) -> Option<Self> {
+        let (code, mut rest) = bytes.split_first_chunk::<4>()?;
+        let code = i32::from_le_bytes(*code);
+        let mut error = Self::of(String::new(), (code != 0).then(|| errno(code)));
+        while let Some((letter, after)) = rest.split_first() {
+            let (length, after) = after.split_first_chunk::<4>()?;
+            let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = after;
+            let words = || String::from_utf8_lossy(text).into_owned();
+            match letter {
+                b'h' => error = error.also(words()),
+                b't' => error = error.and(Err(Self::decode_to(depth.checked_sub(1)?, text)?)),
+                b'p' => error.0.places.insert(0, words()),
+                b'c' => error.0.call = words(),
+                _ => return None,
+            }
+        }
+        Some(error)
+    }
+}
+
+/// The most bytes of notes on the wire.
+const NOTES: usize = 2100;
+/// So many errors within one another are read: whoever sends more has not failed, but attacks.
+const DEPTH: usize = 8;
+
+/// An error and the places that are shown of it, the innermost first.
+struct Shown<'a>(&'a Error, &'a [String]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Error(parts), places) = self;
+        places.iter().rev().try_for_each(|place| write!(f, "{place}: "))?;
+        f.write_str(&parts.call)?;
+        if let Some(errno) = parts.errno {
+            write!(f, ": {}", errno_text(errno))?;
+        }
+        for (i, note) in parts.notes.iter().enumerate() {
+            f.write_str(if i == 0 { " (" } else { "; " })?;
+            match note {
+                Note::Hint(hint) => f.write_str(hint)?,
+                Note::Then(second) => write!(f, "and then: {second}")?,
+            }
+        }
+        f.write_str(if parts.notes.is_empty() { "" } else { ")" })
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(errno) = self.errno {
-            write!(f, ": {}", errno_text(errno))?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, " ({hint})")?;
-        }
-        Ok(())
+        Shown(self, &self.0.places).fmt(f)
     }
 }
 
 impl std::error::Error for Error {}
+
+/// The first bytes of a text, at most that many, whole characters only.
+pub fn start(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
 
 /// The errno with that number; EIO for a number that no errno has (the kernel's
 /// `MAX_ERRNO` is 4095).
@@ -204,7 +307,7 @@ const SENTENCE: usize = 2 * VALUE + 100;
 pub fn brief(message: &str) -> String {
     let shown = |part: &str| printable(&part.replace(['\n', '\r'], " ")).into_owned();
     let mut line = String::with_capacity(message.len().min(LINE) + 16);
-    let mut parts = Parts(message);
+    let mut parts = Pieces(message);
     // Where the sentence begins that the next part belongs to: a value may be full of quotes.
     let mut sentence = 0;
     while let Some(part) = parts.next() {
@@ -248,9 +351,9 @@ fn cut(line: &mut String, text: &str, most: usize) {
 
 /// A message in pieces: quoted values, and what stands before the next of them, colon,
 /// semicolon or hint.
-struct Parts<'a>(&'a str);
+struct Pieces<'a>(&'a str);
 
-impl<'a> Iterator for Parts<'a> {
+impl<'a> Iterator for Pieces<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
@@ -308,78 +411,27 @@ impl<T> Context<T> for std::io::Result<T> {
     }
 }
 
-/// Adds an outer step or field to a `Result` that is ours already.
+/// Adds to a `Result` that is ours already what [`Error`] has a method for; computed only
+/// on failure.
 pub trait At<T> {
-    /// As [`Error::at`], computed only on failure.
-    fn at(self, context: impl FnOnce() -> String) -> Result<T>;
+    /// As [`Error::at`].
+    fn at<P: fmt::Display>(self, place: impl FnOnce() -> P) -> Result<T>;
     /// As [`Error::hint`].
-    fn or_hint(self, hint: &str) -> Result<T>;
+    fn hint<H: Into<String>>(self, hint: impl FnOnce() -> H) -> Result<T>;
+    /// As [`Error::hint_on`].
+    fn hint_on<H: Into<String>>(self, errno: Errno, hint: impl FnOnce() -> H) -> Result<T>;
 }
 
 impl<T> At<T> for Result<T> {
-    fn at(self, context: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| error.at(context()))
-    }
-    fn or_hint(self, hint: &str) -> Result<T> {
-        self.map_err(|error| error.hint(hint))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_short_and_can_be_shown() {
-        for (text, want) in [
-            ("plain \u{e4}\u{4e2d} text", "plain \u{e4}\u{4e2d} text"),
-            ("a\r\nb", "a  b"),
-            ("\u{1b}[31m\u{7f}\u{9b}2J\u{0}\t", r"\u{1b}[31m\u{7f}\u{9b}2J\u{0}\t"),
-            ("\u{202e}evil\u{2069}\u{2028}", r"\u{202e}evil\u{2069}\u{2028}"),
-        ] {
-            assert_eq!(brief(text), want);
-        }
-        let long = "\u{e4}".repeat(50_000);
-        for value in [long.clone(), format!("{:?}", "a b ".repeat(50_000))] {
-            let line = brief(&format!("mounts[1].type: {value} is none (so)"));
-            assert!(line.len() < 600 && line.starts_with("mounts[1].type: "), "{line}");
-            assert!(line.ends_with(" is none (so)") && line.contains("... "), "{line}");
-        }
-        let numbers: Vec<u32> = (0..70_000).collect();
-        for value in [format!("{numbers:?}"), "a b ".repeat(1 << 20), "\u{1b} \n".repeat(999)]
-            .into_iter()
-            .chain(["e\"f\\ ", " \"x\" ", "\"", "'\"\\\""].map(|text| text.repeat(2000)))
-        {
-            let line = brief(&format!("process.x: call({value}): invalid (so); and {value}"));
-            assert!(line.len() < 2400 && line.starts_with("process.x: call("), "{line}");
-            assert!(line.contains("... "), "{line}");
-            assert!(value.contains('"') || brief(&line) == line, "{line}");
-        }
-        for text in ["a: b ".repeat(1 << 20), "\u{1b} ".repeat(5000), "\"".repeat(9001)] {
-            assert!(brief(&text).len() <= LINE);
-        }
-        assert_eq!(brief(""), "");
+    fn at<P: fmt::Display>(self, place: impl FnOnce() -> P) -> Result<T> {
+        self.map_err(|error| error.at(place()))
     }
 
-    #[test]
-    fn any_number_is_an_errno() {
-        for code in [i32::MIN, -1, 4096, i32::MAX] {
-            let error = Error::from_parts(Kind::Other, "x".into(), code, String::new());
-            assert_eq!(error.errno(), Some(Errno::IO), "{code}");
-        }
-        assert_eq!(Error::from_parts(Kind::Other, "x".into(), 0, String::new()).errno(), None);
+    fn hint<H: Into<String>>(self, hint: impl FnOnce() -> H) -> Result<T> {
+        self.map_err(|error| error.hint(hint()))
     }
 
-    #[test]
-    fn reads_from_the_outside_in() {
-        let error = Error::os("mount tmpfs on /dev/shm", Errno::PERM)
-            .at("mounts[3]")
-            .hint("needs CAP_SYS_ADMIN");
-        assert_eq!(
-            error.to_string(),
-            "mounts[3]: mount tmpfs on /dev/shm: operation not permitted (needs CAP_SYS_ADMIN)"
-        );
-        let (message, errno, hint) = error.parts();
-        assert_eq!(Error::from_parts(Kind::Other, message.into(), errno, hint.into()), error);
+    fn hint_on<H: Into<String>>(self, errno: Errno, hint: impl FnOnce() -> H) -> Result<T> {
+        self.map_err(|error| if error.errno() == Some(errno) { error.hint(hint()) } else { error })
     }
 }

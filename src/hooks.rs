@@ -4,7 +4,7 @@
 
 mod tree;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{At, Context, Error, Kind, Result};
 use crate::plan::{Findings, Hook, Hooks};
 use crate::spec::State;
 use crate::sys::exe;
@@ -25,6 +25,9 @@ use tree::Tree;
 
 /// How much of a hook's output is kept for the message.
 const OUTPUT: usize = 2048;
+
+/// The most bytes that it says of why it cannot be run: a pipe takes them at once.
+const REPORT: usize = 4096;
 
 /// What turns the process that has been made for a hook into one that may run it:
 /// only execve(2) follows.
@@ -70,14 +73,14 @@ pub fn environment(hooks: &[Hook]) -> Vec<CString> {
 pub fn look(hooks: &Hooks, findings: &mut Findings) {
     for (kind, list) in hooks.all().into_iter().filter(|(kind, _)| *kind != "startContainer") {
         for (i, hook) in list.iter().enumerate().filter(|(_, hook)| hook.path.is_absolute()) {
-            let call = || format!("hooks.{kind}[{i}].path: execve {}", hook.path.display());
+            let call = || format!("execve {}", hook.path.display());
             let found = process::is_program_at(hook.path.as_os_str().as_bytes());
-            let found = found.call(call).map_err(|error| match error.errno() {
-                Some(Errno::NOENT) => error.hint("it is looked for on the host, not in the image"),
-                _ => error,
-            });
+            let found = found
+                .call(call)
+                .at(|| format!("hooks.{kind}[{i}].path"))
+                .hint_on(Errno::NOENT, || "it is looked for on the host, not in the image");
             match found {
-                Err(error) if kind == "poststop" => findings.warn(error.to_string()),
+                Err(error) if kind == "poststop" => findings.warn(error),
                 found => drop(findings.keep(found)),
             }
         }
@@ -124,8 +127,7 @@ fn follow(
     let document =
         serde_json::to_vec(state).map_err(|error| Error::new(format!("state: {error}")))?;
     let path = hook.path.display();
-    let mut running =
-        spawn(hook, state.bundle, document, runner).map_err(|error| error.at(&path))?;
+    let mut running = spawn(hook, state.bundle, document, runner).at(|| &path)?;
     if let Some(tree) = &mut tree {
         tree.began(running.child.pid.as_raw_nonzero().get());
     }
@@ -134,16 +136,15 @@ fn follow(
     if !matches!(finished, Ok(true)) {
         running.end()?;
         if let Some(tree) = tree {
-            tree.end().map_err(|error| error.at(&path))?;
+            tree.end().at(|| &path)?;
         }
     }
     match finished {
         Err(error) => Err(error.at(path)),
         Ok(false) => {
             let seconds = hook.timeout.unwrap_or_default().as_secs();
-            Err(Error::new(format!(
-                "{path}: not finished after its timeout of {seconds} s{output}"
-            )))
+            Err(Error::new(format!("not finished after its timeout of {seconds} s{output}"))
+                .at(&path))
         }
         Ok(true) => {
             let status = running.reap()?;
@@ -154,7 +155,7 @@ fn follow(
                 Some(status) if status.exit_status() == Some(0) => {
                     Ok(String::from_utf8_lossy(&running.collected).into_owned())
                 }
-                status => Err(Error::new(format!("{path}: {}{output}", describe(status)))),
+                status => Err(Error::new(format!("{}{output}", describe(status))).at(&path)),
             }
         }
     }
@@ -234,10 +235,8 @@ fn become_hook(
         })
     };
     let Err(error) = begin();
-    let (message, errno, hint) = error.parts();
-    let text = [&errno.to_le_bytes()[..], message.as_bytes(), b"\0", hint.as_bytes()].concat();
     // A filter may forbid both; then the process ends by a signal.
-    if rustix::io::write(report, &text).is_ok() {
+    if rustix::io::write(report, &error.encode(REPORT)).is_ok() {
         process::exit_now(126);
     }
     std::process::abort()
@@ -357,13 +356,9 @@ impl Running<'_> {
 
     /// Why it could not be run.
     fn report(&self) -> Option<Error> {
-        let mut text = [0; 4096];
+        let mut text = [0; REPORT];
         let length = rustix::io::read(&self.report, &mut text).ok()?;
-        let (errno, words) = text.get(..length)?.split_first_chunk::<4>()?;
-        let words = String::from_utf8_lossy(words);
-        let (message, hint) = words.split_once('\0').unwrap_or((&words, ""));
-        let errno = i32::from_le_bytes(*errno);
-        Some(Error::from_parts(Kind::Hook, message.into(), errno, hint.into()))
+        Error::decode(Kind::Hook, text.get(..length)?)
     }
 
     fn output(&self) -> String {

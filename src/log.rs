@@ -12,7 +12,7 @@
 //! it gets the error alone unless more is asked for by name; containerd and `BuildKit` take
 //! the last object whose level is `error`.
 
-use crate::error::{Context as _, Error, brief};
+use crate::error::{At, Context as _, Error, brief};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, lstat, readlinkat, stat};
 use rustix::io::Errno;
@@ -72,13 +72,14 @@ impl Log {
         if let Some(path) = path
             && let Some((kind @ ("file" | "journald" | "syslog"), name)) = path.split_once(':')
         {
-            let error = Error::new(format!("--log: {path:?} is not the name of a file"));
-            return Err(error.hint(match kind {
-                "file" => format!("give the path alone: --log {name}"),
-                _ => format!("{kind} is not written to; a file of that name is ./{path}"),
-            }));
+            return Err(Error::new(format!("{path:?} is not the name of a file"))
+                .at("--log")
+                .hint(match kind {
+                    "file" => format!("give the path alone: --log {name}"),
+                    _ => format!("{kind} is not written to; a file of that name is ./{path}"),
+                }));
         }
-        let file = path.map(open).transpose()?;
+        let file = path.map(open).transpose().at(|| "--log")?;
         let usual = match (&file, format) {
             (Some(_), Format::Json) => Level::Error,
             _ => Level::Warning,
@@ -141,7 +142,7 @@ impl Log {
             && !self.refuses.swap(true, Relaxed)
         {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            to_stderr(&format!("pinnace: {}\n", Error::os("--log: write", errno)));
+            to_stderr(&format!("pinnace: {}\n", Error::os("write", errno).at("--log")));
         }
     }
 }
@@ -165,7 +166,7 @@ fn to_stderr(line: &str) {
 /// A new one can be read by the caller alone. A fifo without a reader is an error,
 /// not a wait (`O_NONBLOCK`); a full one loses the line, which is told on stderr.
 fn open(path: &str) -> Result<File, Error> {
-    let call = || format!("--log: open {path}");
+    let call = || format!("open {path}");
     let flags = OFlags::WRONLY
         | OFlags::APPEND
         | OFlags::CREATE
@@ -201,7 +202,7 @@ fn is_in_proc(link: &Path) -> rustix::io::Result<bool> {
 /// Where a link leads that only the caller or root can have made, as
 /// `fs.protected_symlinks` has it for sticky directories (proc(5)).
 fn behind_link(link: &Path) -> Result<PathBuf, Error> {
-    let call = || format!("--log: follow {}", link.display());
+    let call = || format!("follow {}", link.display());
     let dir = above(link);
     let (own, above) = (lstat(link).call(call)?, stat(dir).call(call)?);
     let trusted = |uid: u32| uid == 0 || uid == geteuid().as_raw();
@@ -212,7 +213,7 @@ fn behind_link(link: &Path) -> Result<PathBuf, Error> {
     let is_hosts = dir == Path::new("/dev") && !open;
     if !is_hosts && (!trusted(own.st_uid) || !trusted(above.st_uid) || open) {
         let whose = format!("a link of uid {} in a directory of uid {}", own.st_uid, above.st_uid);
-        return Err(Error::new(format!("--log: {} is {whose}", link.display()))
+        return Err(Error::new(format!("{} is {whose}", link.display()))
             .hint("others choose where it leads; name the file itself"));
     }
     let target = readlinkat(CWD, link, Vec::new()).call(call)?;

@@ -1,7 +1,7 @@
 //! Joining namespaces that exist (setns(2)): those of `linux.namespaces[].path`,
 //! or those of a running container.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::{Findings, Kind, Namespaces};
 use crate::sys::namespace::{join, kind_of};
 use crate::sys::process::{Namespaces as Flags, forbid_tracing, unshare};
@@ -63,9 +63,10 @@ pub fn look(planned: &Namespaces, findings: &mut Findings) {
 
 fn files(planned: &Namespaces) -> impl Iterator<Item = Result<(Kind, OwnedFd)>> {
     let one = move |((kind, path), field): (&(Kind, PathBuf), &String)| {
-        let field = || format!("{field}: {}", path.display());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| format!("{}: open {}", field(), kind.name()))
+            .call(|| format!("open {}", kind.name()))
+            .at(|| path.display())
+            .at(|| field)
             .map_err(|error| match error.errno() {
                 Some(Errno::NOENT | Errno::NOTDIR) => error.hint(namespace_file(*kind)),
                 Some(Errno::ACCESS) => error.hint("needs the right to trace that process"),
@@ -73,16 +74,21 @@ fn files(planned: &Namespaces) -> impl Iterator<Item = Result<(Kind, OwnedFd)>> 
             })?;
         match kind_of(file.as_fd()) {
             Ok(found) if found == kind.flag() => {
-                check_changed(planned, *kind, file.as_fd()).map_err(|error| error.hint(field()))?;
+                check_changed(planned, *kind, file.as_fd())
+                    .hint(|| format!("{field}: {}", path.display()))?;
                 Ok((*kind, file))
             }
             Ok(found) => {
                 let found = Kind::ALL.into_iter().find(|kind| kind.flag() == found);
                 let name = found.map_or("unknown", Kind::name);
-                Err(Error::new(format!("{}: is a namespace of type {name}", field()))
+                Err(Error::new(format!("is a namespace of type {name}"))
+                    .at(path.display())
+                    .at(field)
                     .hint(format!("its entry has the type {}", kind.name())))
             }
-            Err(_) => Err(Error::new(format!("{}: is not a namespace file", field()))
+            Err(_) => Err(Error::new("is not a namespace file")
+                .at(path.display())
+                .at(field)
                 .hint(namespace_file(*kind))),
         }
     };
@@ -101,15 +107,16 @@ fn check_changed(planned: &Namespaces, kind: Kind, file: BorrowedFd<'_>) -> Resu
         return Ok(());
     };
     let own = format!("/proc/self/ns/{}", kind.file());
-    let own = stat(&own).call(|| format!("{field}: stat {own}"))?;
-    let joined = fstat(file).call(|| format!("{field}: fstat"))?;
+    let own = stat(&own).call(|| format!("stat {own}")).at(|| &field)?;
+    let joined = fstat(file).call(|| "fstat".into()).at(|| &field)?;
     if (own.st_dev, own.st_ino) != (joined.st_dev, joined.st_ino) {
         return Ok(());
     }
     Err(Error::new(format!(
-        "{field}: the {} namespace that the container joins is the runtime's own",
+        "the {} namespace that the container joins is the runtime's own",
         kind.name()
-    )))
+    ))
+    .at(field))
 }
 
 /// Makes namespaces, of the calling process.
@@ -152,11 +159,8 @@ impl<'a> Clocks<'a> {
         }
         let path = "self/timens_offsets";
         let file = openat(self.proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        let file = file.call(|| format!("linux.timeOffsets: open /proc/{path}"));
-        let file = file.map_err(|error| match error.errno() {
-            Some(Errno::NOENT) => error.hint("this kernel has no time namespaces"),
-            _ => error,
-        })?;
+        let file = file.call(|| format!("open /proc/{path}")).at(|| "linux.timeOffsets");
+        let file = file.hint_on(Errno::NOENT, || "this kernel has no time namespaces")?;
         Ok(OpenClocks { clocks: self, file: Some(file) })
     }
 }
@@ -171,13 +175,13 @@ impl OpenClocks<'_> {
         make(Kind::Time.flag())?;
         let Some(file) = &self.file else { return Ok(()) };
         let lines = self.clocks.offsets.join("\n");
-        let call = || format!("linux.timeOffsets: write {lines:?} to /proc/self/timens_offsets");
-        let written = rustix::io::write(file, lines.as_bytes()).call(call);
-        written.map(drop).map_err(|error| match error.errno() {
-            Some(Errno::PERM) => error.hint("needs CAP_SYS_TIME in the user namespace"),
-            Some(Errno::RANGE) => error.hint("the clock would be negative, or run over"),
-            _ => error,
-        })
+        let call = || format!("write {lines:?} to /proc/self/timens_offsets");
+        let written =
+            rustix::io::write(file, lines.as_bytes()).call(call).at(|| "linux.timeOffsets");
+        written
+            .map(drop)
+            .hint_on(Errno::PERM, || "needs CAP_SYS_TIME in the user namespace")
+            .hint_on(Errno::RANGE, || "the clock would be negative, or run over")
     }
 
     /// Makes it and enters it.
@@ -197,7 +201,7 @@ impl OpenClocks<'_> {
 pub fn explain(call: &str, kinds: Flags, errno: Errno) -> Error {
     let new = Kind::ALL.into_iter().filter(|kind| kinds.0 & kind.flag().0 != 0);
     let new: Vec<_> = new.map(Kind::name).collect();
-    let error = Error::os(format!("linux.namespaces: {call}({})", new.join(", ")), errno);
+    let error = Error::os(format!("{call}({})", new.join(", ")), errno).at("linux.namespaces");
     match errno {
         Errno::PERM if kinds.0 & Kind::User.flag().0 != 0 => {
             error.hint("are unprivileged user namespaces allowed on this host?")
@@ -215,13 +219,10 @@ pub fn explain(call: &str, kinds: Flags, errno: Errno) -> Error {
 pub fn enter_cgroup(path: &str, door: BorrowedFd<'_>) -> Result<()> {
     let Err(errno) = rustix::io::write(door, b"0") else { return Ok(()) };
     let error = Error::os(format!("write 0 to {path}"), errno);
-    Err(match errno {
-        Errno::NOSPC => error.hint("its cpuset has no CPUs or no memory nodes"),
-        Errno::INVAL => error.hint(
-            "a real-time process needs linux.resources.cpu.realtimeRuntime; is the caller one?",
-        ),
-        _ => error,
-    })
+    Err(error.hint_on(Errno::NOSPC, "its cpuset has no CPUs or no memory nodes").hint_on(
+        Errno::INVAL,
+        "a real-time process needs linux.resources.cpu.realtimeRuntime; is the caller one?",
+    ))
 }
 
 impl Join {
@@ -264,8 +265,8 @@ impl Join {
 
 /// Why the kernel lets nobody join (setns(2)).
 fn refused(kind: Kind, errno: Errno) -> Error {
-    let call = format!("linux.namespaces: setns to the {} namespace", kind.name());
-    let error = Error::os(call, errno);
+    let call = format!("setns to the {} namespace", kind.name());
+    let error = Error::os(call, errno).at("linux.namespaces");
     match (errno, kind) {
         (Errno::INVAL, Kind::User) => {
             error.hint("it is the runtime's own: leave this entry out to stay in it")

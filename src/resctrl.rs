@@ -5,7 +5,7 @@
 //! [`Groups::enter`] moves a process in, [`Groups::remove`] takes away what is
 //! the container's own. The value is kept in the container's record.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::IntelRdt;
 use crate::plan::intel_rdt::Class;
 use crate::sys::mountinfo;
@@ -30,7 +30,7 @@ pub struct Groups {
 /// If it is not.
 pub fn mount_point() -> Result<PathBuf> {
     find(&mountinfo::read()?).ok_or_else(|| {
-        Error::new("linux.intelRdt: no resctrl file system is mounted").hint(
+        Error::new("no resctrl file system is mounted").at("linux.intelRdt").hint(
             "mount -t resctrl resctrl /sys/fs/resctrl, on a machine and a kernel with Intel RDT",
         )
     })
@@ -57,18 +57,20 @@ impl Groups {
         };
         let shown = class.display();
         let is_there = |path: &Path| {
-            path.try_exists().call(|| format!("linux.intelRdt: stat {}", path.display()))
+            path.try_exists().call(|| format!("stat {}", path.display())).at(|| "linux.intelRdt")
         };
         let exists = is_there(&class)?;
         let own = matches!(rdt.class, Class::Own(_));
         if own && exists {
-            return Err(Error::new(format!("linux.intelRdt.closID: is unset, but {shown} exists"))
+            return Err(Error::new(format!("is unset, but {shown} exists"))
+                .at("linux.intelRdt.closID")
                 .hint("the class of another container; name it to share it"));
         }
         if !own && !exists && rdt.schemata.is_empty() {
             return Err(Error::new(format!(
-                "linux.intelRdt.closID: {shown} does not exist, and no schema is given to make it with"
-            )));
+                "{shown} does not exist, and no schema is given to make it with"
+            ))
+            .at("linux.intelRdt.closID"));
         }
         if exists {
             compare(&class, &rdt.schemata)?;
@@ -77,10 +79,8 @@ impl Groups {
         if let Some(monitor) = &monitor
             && is_there(monitor)?
         {
-            return Err(Error::new(format!(
-                "linux.intelRdt.enableMonitoring: {} exists already",
-                monitor.display()
-            )));
+            return Err(Error::new(format!("{} exists already", monitor.display()))
+                .at("linux.intelRdt.enableMonitoring"));
         }
         Ok(Self { class, own, monitor })
     }
@@ -99,20 +99,15 @@ impl Groups {
             Err(errno) => {
                 // Not ours, then: nobody may remove it on our behalf.
                 (self.own, self.monitor) = (false, None);
-                let error = Error::os(format!("linux.intelRdt.closID: mkdir {shown}"), errno);
-                return Err(match errno {
-                    Errno::NOSPC => error.hint("all classes of service are in use"),
-                    _ => error,
-                });
+                return Err(Error::os(format!("mkdir {shown}"), errno)
+                    .at("linux.intelRdt.closID")
+                    .hint_on(Errno::NOSPC, "all classes of service are in use"));
             }
         };
         let done = self.limit(&rdt.schemata).and_then(|()| self.watch());
         if done.is_err() && made {
             (self.own, self.monitor) = (false, None);
-            return done.map_err(|error| match remove(&self.class) {
-                Ok(()) => error,
-                Err(second) => error.also(format!("and undoing it: {second}")),
-            });
+            return done.map_err(|error| error.and(remove(&self.class)));
         }
         done
     }
@@ -123,19 +118,18 @@ impl Groups {
     /// A schema that the kernel refuses.
     pub fn change(&self, lines: &[(String, String)]) -> Result<()> {
         let file = self.class.join("schemata");
-        let call = || format!("linux.intelRdt: read {}", file.display());
-        let old = std::fs::read_to_string(&file).call(call)?;
-        self.limit(lines).map_err(|error| match append(&file, &old) {
-            Ok(()) => error,
-            Err(second) => error.also(format!("and undoing it: {second}")),
-        })
+        let call = || format!("read {}", file.display());
+        let old = std::fs::read_to_string(&file).call(call).at(|| "linux.intelRdt")?;
+        let undo = || append(&file, &old).call(|| format!("write to {}", file.display()));
+        self.limit(lines).map_err(|error| error.and(undo()))
     }
 
     fn limit(&self, lines: &[(String, String)]) -> Result<()> {
         let file = self.class.join("schemata");
         for (field, line) in lines {
             append(&file, &format!("{line}\n"))
-                .call(|| format!("{field}: write {line:?} to {}", file.display()))
+                .call(|| format!("write {line:?} to {}", file.display()))
+                .at(|| &field)
                 .map_err(|error| self.explain(error))?;
         }
         Ok(())
@@ -156,12 +150,10 @@ impl Groups {
     fn watch(&mut self) -> Result<()> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         let made = rustix::fs::mkdir(monitor, 0o755.into())
-            .call(|| format!("linux.intelRdt.enableMonitoring: mkdir {}", monitor.display()))
-            .map_err(|error| match error.errno() {
-                Some(Errno::NOSPC) => error.hint("all monitoring groups are in use"),
-                Some(Errno::NOENT) => error.hint("this machine has no monitoring"),
-                _ => error,
-            });
+            .call(|| format!("mkdir {}", monitor.display()))
+            .at(|| "linux.intelRdt.enableMonitoring")
+            .hint_on(Errno::NOSPC, || "all monitoring groups are in use")
+            .hint_on(Errno::NOENT, || "this machine has no monitoring");
         if made.is_err() {
             self.monitor = None;
         }
@@ -177,7 +169,8 @@ impl Groups {
         for dir in [Some(&self.class), self.monitor.as_ref()].into_iter().flatten() {
             let file = dir.join("tasks");
             append(&file, &pid.to_string())
-                .call(|| format!("linux.intelRdt: write {pid} to {}", file.display()))
+                .call(|| format!("write {pid} to {}", file.display()))
+                .at(|| "linux.intelRdt")
                 .map_err(|error| self.explain(error))?;
         }
         Ok(())
@@ -217,15 +210,14 @@ fn compare(class: &Path, wanted: &[(String, String)]) -> Result<()> {
     }
     let file = class.join("schemata");
     let text = std::fs::read_to_string(&file)
-        .call(|| format!("linux.intelRdt: read {}", file.display()))?;
+        .call(|| format!("read {}", file.display()))
+        .at(|| "linux.intelRdt")?;
     for (field, lines) in wanted {
         for line in lines.lines() {
             if !matches(line, &text) {
-                return Err(Error::new(format!(
-                    "{field}: {line:?} does not match {}",
-                    file.display()
-                ))
-                .hint(format!("it has {}", text.trim().replace('\n', ", "))));
+                return Err(Error::new(format!("{line:?} does not match {}", file.display()))
+                    .at(field)
+                    .hint(format!("it has {}", text.trim().replace('\n', ", "))));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Pseudo-terminals: the container's, and the one that the user sits at.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::sys::file::{Magic, is_on};
 use crate::sys::resolve;
 use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags};
@@ -37,7 +37,7 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
         .call(|| "open /dev/pts in the container".into())
         .map_err(missing)?;
     if !is_on(&dir, Magic::Devpts).call(|| "statfs /dev/pts".into())? {
-        return Err(Error::new("process.terminal: /dev/pts in the container is not a devpts"));
+        return Err(Error::new("/dev/pts in the container is not a devpts").at("process.terminal"));
     }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let same_mount = links | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
@@ -48,7 +48,7 @@ pub fn open(root: BorrowedFd<'_>) -> Result<Pty> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != rustix::fs::makedev(5, 2)
     {
-        return Err(Error::new("process.terminal: /dev/pts/ptmx in the container is no ptmx"));
+        return Err(Error::new("/dev/pts/ptmx in the container is no ptmx").at("process.terminal"));
     }
     unlockpt(&master).call(|| "ioctl(TIOCSPTLCK)".into())?;
     let open = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -127,24 +127,28 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 /// A socket without a terminal, a terminal without a socket; what is no socket.
 pub fn check(terminal: bool, socket: Option<&Path>, detaches: bool) -> Result<()> {
     match socket {
-        Some(_) if !terminal => Err(Error::new(
-            "--console-socket: a console socket is given, but process.terminal is not set",
-        )),
+        Some(_) if !terminal => {
+            Err(Error::new("a console socket is given, but process.terminal is not set")
+                .at("--console-socket"))
+        }
         Some(path) => check_socket(path),
         None if terminal && detaches => {
-            Err(Error::new("process.terminal: needs --console-socket when the runtime detaches"))
+            Err(Error::new("needs --console-socket when the runtime detaches")
+                .at("process.terminal"))
         }
         None => Ok(()),
     }
 }
 
 fn check_socket(path: &Path) -> Result<()> {
-    let call = || format!("--console-socket: stat {}", path.display());
-    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).call(call)?;
+    let call = || format!("stat {}", path.display());
+    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty())
+        .call(call)
+        .at(|| "--console-socket")?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
         return Ok(());
     }
-    Err(Error::new(format!("--console-socket: {} is not a socket", path.display())))
+    Err(Error::new(format!("{} is not a socket", path.display())).at("--console-socket"))
 }
 
 /// The user's terminal in raw mode, put back when dropped.

@@ -30,7 +30,7 @@ fn planned(change: impl FnOnce(&mut Value)) -> Result<(Rootfs, Vec<String>), Fin
     let mut findings = Findings::default();
     let rootfs = plan(&config(change), Path::new("/bundle"), &mut findings);
     match findings.errors() {
-        [] => Ok((rootfs, findings.warnings().to_vec())),
+        [] => Ok((rootfs, findings.warnings().iter().map(ToString::to_string).collect())),
         _ => Err(findings),
     }
 }

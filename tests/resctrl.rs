@@ -41,7 +41,7 @@ fn parse(json: &str, id: &str) -> Result<(IntelRdt, Vec<String>), String> {
     let mut findings = Findings::default();
     let plan = intel_rdt::plan(Some(&rdt), id, &mut findings);
     let (plan, warnings) = findings.finish(plan).map_err(|error| error.to_string())?;
-    Ok((plan.unwrap(), warnings))
+    Ok((plan.unwrap(), warnings.iter().map(ToString::to_string).collect()))
 }
 
 fn rdt(json: &str) -> IntelRdt {

@@ -337,7 +337,7 @@ impl Judge<'_> {
     /// What could not be undone, as the undoing failed for the same reason, has been told, or could not.
     fn is_told(&self) -> bool {
         let err = &self.ended.err;
-        let is_said = err.contains("(and then:") || err.contains("(and undoing the rest:");
+        let is_said = err.contains("and then: ");
         self.fault.persists && (is_said || self.fault.write_failed && err.is_empty())
     }
 

@@ -4,7 +4,7 @@ use super::devices::{self, Exception, Policy};
 use super::node::{Node, open_file, write_file};
 use super::write::{File, Missing, Write};
 use super::{Cgroup, DENIED, controllers};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::sys::bpf::{self, Insn};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -230,13 +230,9 @@ fn device_line(
             let field = index.map_or_else(String::new, |i| format!("[{i}]"));
             let error = Error::os(format!("write {text:?} to {}/{name}", node.path()), errno)
                 .at(format!("linux.resources.devices{field}"));
-            Err(match errno {
-                Errno::INVAL => {
-                    error.hint("the default can't change while there are cgroups below")
-                }
-                Errno::PERM => error.hint("the cgroup above does not allow this device"),
-                _ => error,
-            })
+            Err(error
+                .hint_on(Errno::INVAL, "the default can't change while there are cgroups below")
+                .hint_on(Errno::PERM, "the cgroup above does not allow this device"))
         }
     }
 }
@@ -255,7 +251,8 @@ fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()>
         Err(errno) if spared(cgroup, errno) => Ok(()),
         done => done
             .call(|| format!("bpf: attach a device program to {}", node.path()))
-            .map_err(|e| e.at("linux.resources.devices").hint("needs CAP_BPF or CAP_SYS_ADMIN")),
+            .at(|| "linux.resources.devices")
+            .hint(|| "needs CAP_BPF or CAP_SYS_ADMIN"),
     }
 }
 

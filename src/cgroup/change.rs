@@ -34,11 +34,7 @@ pub(super) fn change(cgroup: &Cgroup, writes: &[Write], devices: &[Write]) -> Re
 /// Undoes a change because of `error`, and tells what could not be undone.
 pub(super) fn back(cgroup: &Cgroup, undo: &[Write], error: Error) -> Error {
     // All are tried: one that fails must not keep the others.
-    let failed = undo.iter().filter_map(|write| apply::step(cgroup, write).err()).next();
-    match failed {
-        None => error,
-        Some(second) => error.hint(format!("and undoing the rest: {second}")),
-    }
+    error.and(undo.iter().map(|write| apply::step(cgroup, write)).fold(Ok(()), Result::and))
 }
 
 /// The opposite of a write that is about to be done.

@@ -86,10 +86,7 @@ fn inherit(cgroup: &mut Cgroup) -> Result<()> {
 
 /// What was made before `error`.
 fn take_back(nodes: &mut [Node], places: &[usize], error: Error) -> Error {
-    match places.iter().try_for_each(|place| remove::take_back(&mut nodes[*place])) {
-        Ok(()) => error,
-        Err(second) => error.also(format!("and undoing it: {second}")),
-    }
+    error.and(places.iter().try_for_each(|place| remove::take_back(&mut nodes[*place])))
 }
 
 /// False if levels have been noted that are not on record yet; nothing is made then.
@@ -100,12 +97,7 @@ fn make(node: &mut Node) -> Result<bool> {
         match make_levels(node) {
             // Somebody removed a level between our mkdir above and below it.
             Err(error) if went(&error) && tries < TRIES => tries += 1,
-            Err(error) => {
-                return match remove::take_back(node) {
-                    Ok(()) => Err(error),
-                    Err(second) => Err(error.also(format!("and undoing it: {second}"))),
-                };
-            }
+            Err(error) => return Err(error.and(remove::take_back(node))),
             Ok(Level::Unnoted) => {
                 remove::take_back(node)?;
                 node.made = node.noted;
@@ -268,7 +260,7 @@ pub(super) fn delegate(cgroup: &Cgroup, uid: u32) -> Result<()> {
     for name in list.lines().filter(|name| !name.contains('/')) {
         match std::os::unix::fs::chown(format!("{path}/{name}"), Some(uid), None) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            done => done.call(|| format!("chown {uid} {path}/{name}")).at(|| "delegate".into())?,
+            done => done.call(|| format!("chown {uid} {path}/{name}")).at(|| "delegate")?,
         }
     }
     Ok(())

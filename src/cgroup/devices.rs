@@ -190,7 +190,8 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     if all.len() > MOST {
         let many = all.len();
         findings.error(
-            Error::new(format!("linux.resources.devices: {many} rules are more than {MOST}"))
+            Error::new(format!("{many} rules are more than {MOST}"))
+                .at("linux.resources.devices")
                 .hint("a rule without minor is for all devices of a major number"),
         );
         all.truncate(1);
@@ -283,9 +284,10 @@ fn rule(index: usize, rule: &DeviceRule) -> Result<Rule> {
 fn warn_of_access(index: usize, rule: &DeviceRule, findings: &mut Findings) {
     let letters = rule.access.as_deref().unwrap_or_default();
     if access_bits(letters) != 0 && letters.contains(|letter| !"rwm".contains(letter)) {
-        findings.warn(format!(
-            "linux.resources.devices[{index}].access: of {letters:?} only r, w and m count"
-        ));
+        findings.warn(
+            Error::new(format!("of {letters:?} only r, w and m count"))
+                .at(format_args!("linux.resources.devices[{index}].access")),
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::node::{Node, V1_MAGIC, V2_MAGIC, magic, read, read_bytes};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec::Resources;
 use crate::sys::file::CGROUPS;
 use crate::sys::mountinfo;
@@ -28,7 +28,7 @@ impl SubPath {
         let controllers = controllers.split(',').filter(|c| !c.is_empty()).map(String::from);
         let is_top = path.split('/').all(|part| part.is_empty() || part == ".");
         let path = if is_top { Ok(String::new()) } else { clean(path) };
-        let path = path.map_err(|error| error.at(format!("--cgroup {text:?}")))?;
+        let path = path.at(|| format!("--cgroup {text:?}"))?;
         Ok(Self { controllers: controllers.collect(), path })
     }
 }
@@ -73,8 +73,8 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
     let path = path.filter(|path| !path.is_empty());
     let rules = Rules { rootless, default_path: path.is_none() };
     let below = match path {
-        Some(path) => clean(path).map_err(|e| e.at("linux.cgroupsPath"))?,
-        None => clean(id).map_err(|e| e.at("container id"))?,
+        Some(path) => clean(path).at(|| "linux.cgroupsPath")?,
+        None => clean(id).at(|| "container id")?,
     };
     let own = || read_bytes(CWD, "/proc/self/cgroup").call(|| "read /proc/self/cgroup".into());
     if magic(CGROUPS)? == Some(V2_MAGIC) {
@@ -130,7 +130,8 @@ pub(super) fn plan_unit(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Cgroup> {
     if magic(CGROUPS)? != Some(V2_MAGIC) {
-        return Err(Error::new("--systemd-cgroup: this host has no cgroup v2 at /sys/fs/cgroup")
+        return Err(Error::new("this host has no cgroup v2 at /sys/fs/cgroup")
+            .at("--systemd-cgroup")
             .hint("systemd 258 and later want it, too; use the cgroupfs driver"));
     }
     let (unit, below) = systemd::plan(path, id, rootless, resources, annotations)?;

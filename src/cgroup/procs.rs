@@ -53,13 +53,10 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &[u8], pid: i32) -> Result<()>
     write_file(dir, "cgroup.procs", &pid.to_string()).map_err(|errno| {
         let slash = if below.is_empty() { "" } else { "/" };
         let path = format!("{}{slash}{}", node.path(), below.escape_ascii());
-        let error = Error::os(format!("write {pid} to {path}/cgroup.procs"), errno);
-        match errno {
-            Errno::BUSY => error.hint("it has controlled cgroups below, so it takes no processes"),
-            Errno::OPNOTSUPP => error.hint("it is threaded or of an invalid type; see cgroup.type"),
-            Errno::NOSPC => error.hint("its cpuset has no CPUs or no memory nodes"),
-            _ => error,
-        }
+        Error::os(format!("write {pid} to {path}/cgroup.procs"), errno)
+            .hint_on(Errno::BUSY, "it has controlled cgroups below, so it takes no processes")
+            .hint_on(Errno::OPNOTSUPP, "it is threaded or of an invalid type; see cgroup.type")
+            .hint_on(Errno::NOSPC, "its cpuset has no CPUs or no memory nodes")
     })
 }
 
@@ -97,11 +94,8 @@ pub(super) fn attach_beside(cgroup: &Cgroup, pid: i32, init: i32) -> Result<()> 
 fn places(pid: i32) -> Result<Vec<u8>> {
     let file = format!("/proc/{pid}/cgroup");
     read_bytes(rustix::fs::CWD, &file).map_err(|errno| {
-        let error = Error::os(format!("read {file}"), errno);
-        match errno {
-            Errno::NAMETOOLONG => error.hint("it is in a cgroup whose path is too long to be told"),
-            _ => error,
-        }
+        Error::os(format!("read {file}"), errno)
+            .hint_on(Errno::NAMETOOLONG, "it is in a cgroup whose path is too long to be told")
     })
 }
 

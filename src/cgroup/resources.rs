@@ -5,7 +5,7 @@
 
 use super::write::{File, When, Write};
 use super::{DENIED, devices, v1, v2};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, HugepageLimit, Memory, Rdma, Resources};
 
@@ -59,7 +59,8 @@ pub fn writes(
         known(home("pids"), "pids", "pids.limit", findings);
         if limit < -1 {
             findings.error(
-                Error::new(format!("linux.resources.pids.limit: {limit} is negative"))
+                Error::new(format!("{limit} is negative"))
+                    .at("linux.resources.pids.limit")
                     .hint("-1 means no limit"),
             );
         }
@@ -143,8 +144,8 @@ fn huge_pages(
 ) {
     for (i, limit) in limits.iter().enumerate() {
         let field = format!("hugepageLimits[{i}]");
-        let good = check_page_size(&limit.page_size)
-            .map_err(|e| e.at(format!("linux.resources.{field}.pageSize")));
+        let good =
+            check_page_size(&limit.page_size).at(|| format!("linux.resources.{field}.pageSize"));
         let home = known(home("hugetlb"), "hugetlb", &field, findings);
         let (Some(home), Some(())) = (home, findings.keep(good)) else { continue };
         let (rsvd, usage) = match home {
@@ -188,12 +189,12 @@ fn unified(
         let field = format!("linux.resources.unified[{name:?}]");
         if home("memory") != Home::V2 {
             let message = "needs cgroup v2, and this host runs cgroup v1";
-            findings.error(Error::new(message).at(field));
+            findings.refuse(field, message);
             return; // the same is true of every other key
         }
         if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
             let message = "must be the name of a file, without slashes";
-            findings.error(Error::new(message).at(field));
+            findings.refuse(field, message);
             continue;
         }
         // The kernel reads one line a write.
@@ -228,7 +229,7 @@ fn only_v1(home: Home, controller: &str, field: &str, findings: &mut Findings) {
 
 fn check_memory(memory: &Memory, findings: &mut Findings) {
     let mut wrong = |field: &str, what: String| {
-        findings.error(Error::new(what).at(format!("linux.resources.memory.{field}")));
+        findings.refuse(format!("linux.resources.memory.{field}"), what);
     };
     let fields = [
         ("limit", memory.limit),
@@ -259,7 +260,7 @@ fn check_memory(memory: &Memory, findings: &mut Findings) {
 
 fn check_cpu(cpu: &Cpu, findings: &mut Findings) {
     let mut wrong = |field: &str, what: String| {
-        findings.error(Error::new(what).at(format!("linux.resources.cpu.{field}")));
+        findings.refuse(format!("linux.resources.cpu.{field}"), what);
     };
     if let (Some(burst), Some(quota)) = (cpu.burst, cpu.quota.filter(|&quota| quota > 0))
         && burst > quota.unsigned_abs()
@@ -285,7 +286,7 @@ fn check_cpu(cpu: &Cpu, findings: &mut Findings) {
 
 fn check_block_io(block_io: &BlockIo, findings: &mut Findings) {
     let mut wrong = |field: String, what: String| {
-        findings.error(Error::new(what).at(format!("linux.resources.blockIO.{field}")));
+        findings.refuse(format!("linux.resources.blockIO.{field}"), what);
     };
     let mut range = |weight: Option<u16>, field: String| {
         if let Some(n) = weight.filter(|n| !matches!(n, 0 | 10..=1000)) {

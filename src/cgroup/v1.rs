@@ -2,7 +2,6 @@
 //! (`Documentation/admin-guide/cgroup-v1/` of the kernel).
 
 use super::write::{File, When, Write};
-use crate::error::Error;
 use crate::plan::Findings;
 use crate::spec::{BlockIo, Cpu, Memory, Network, ThrottleDevice};
 
@@ -16,8 +15,8 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
         // No limit of memory means none of memory and swap either.
         (Some(-1), None) | (_, Some(-1)) => Some(memsw(-1).or_holds()),
         (None, Some(_)) if when == When::Create => {
-            let message = "linux.resources.memory.swap: needs memory.limit beside it";
-            findings.error(Error::new(message));
+            let message = "needs memory.limit beside it";
+            findings.refuse("linux.resources.memory.swap", message);
             None
         }
         (_, swap) => swap.map(memsw),
@@ -82,7 +81,7 @@ pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
     if let Some(shares) = cpu.shares.filter(|&n| n != 0 && cpu.idle != Some(1)) {
         if !(2..=262_144).contains(&shares) {
             let message = format!("{shares} is not from 2 to 262144");
-            findings.error(Error::new(message).at("linux.resources.cpu.shares"));
+            findings.refuse("linux.resources.cpu.shares", message);
         }
         all.push(File::new("cpu", "cpu.shares", shares, "linux.resources.cpu.shares").into());
     }
@@ -198,7 +197,7 @@ pub fn network(network: &Network, findings: &mut Findings) -> Vec<Write> {
         let field = format!("linux.resources.network.priorities[{i}]");
         if entry.name.is_empty() || entry.name.contains(char::is_whitespace) {
             let message = format!("{:?} is not the name of an interface", entry.name);
-            findings.error(Error::new(message).at(field));
+            findings.refuse(field, message);
             continue;
         }
         let text = format!("{} {}", entry.name, entry.priority);

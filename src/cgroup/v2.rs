@@ -48,7 +48,7 @@ pub fn memory(memory: &Memory, findings: &mut Findings) -> Vec<Write> {
         (Some(-1), None) | (_, Some(-1)) => Some(-1),
         (None, Some(_)) => {
             let message = "is memory and swap, so it needs memory.limit beside it";
-            findings.error(Error::new(message).at("linux.resources.memory.swap"));
+            findings.refuse("linux.resources.memory.swap", message);
             None
         }
         (Some(limit), Some(swap)) => Some(swap.saturating_sub(limit)), // equal: 0, no swap

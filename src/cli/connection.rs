@@ -40,7 +40,7 @@ arguments! {
 }
 
 fn address(option: &str, text: &str) -> Result<IpAddr> {
-    text.parse().map_err(|_| Error::new(format!("{option}: {text:?} is no IP address")))
+    text.parse().map_err(|_| Error::new(format!("{text:?} is no IP address")).at(option))
 }
 
 fn one_address(option: &str, text: Option<&String>, is_ipv6: bool) -> Result<Option<IpAddr>> {
@@ -49,14 +49,14 @@ fn one_address(option: &str, text: Option<&String>, is_ipv6: bool) -> Result<Opt
     if address.is_ipv6() == is_ipv6 {
         return Ok(Some(address));
     }
-    Err(Error::new(format!("{option}: {text} is of the other family")))
+    Err(Error::new(format!("{text} is of the other family")).at(option))
 }
 
 /// A word of a file of lines and words.
 fn word(option: &str, text: &str) -> Result<String> {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || c == '#';
     if text.is_empty() || text.contains(is_bad) {
-        return Err(Error::new(format!("{option}: {text:?} is no name")));
+        return Err(Error::new(format!("{text:?} is no name")).at(option));
     }
     Ok(text.to_owned())
 }
@@ -68,18 +68,16 @@ impl Connection {
     /// A word that means nothing.
     pub fn wish(&self, network: String) -> Result<Wish> {
         let publish = self.publish.iter().map(|text| Publish::parse(text));
-        let publish: Vec<_> = publish.collect::<Result<_>>().at(|| "--publish".into())?;
+        let publish: Vec<_> = publish.collect::<Result<_>>().at(|| "--publish")?;
         for (at, one) in publish.iter().enumerate() {
             if one.address.is_some_and(|address| address == Ipv6Addr::LOCALHOST) {
-                return Err(Error::new(format!(
-                    "--publish: {one}: the kernel leads nothing from ::1"
-                ))
-                .hint("127.0.0.1 is for this host alone, too"));
+                return Err(Error::new(format!("{one}: the kernel leads nothing from ::1"))
+                    .at("--publish")
+                    .hint("127.0.0.1 is for this host alone, too"));
             }
             if let Some(other) = publish[..at].iter().find(|other| one.meets(other)) {
-                return Err(Error::new(format!(
-                    "--publish: {other} and {one} are the same port of the host"
-                )));
+                return Err(Error::new(format!("{other} and {one} are the same port of the host"))
+                    .at("--publish"));
             }
         }
         let firewall = match self.firewall.as_deref() {
@@ -87,12 +85,14 @@ impl Connection {
             Some(word) if Firewall::WORDS.contains(&word) => Firewall::parse(word),
             Some(word) => {
                 let words = Firewall::WORDS.join(", ");
-                return Err(Error::new(format!("--firewall: {word:?} is not one of {words}")));
+                return Err(Error::new(format!("{word:?} is not one of {words}")).at("--firewall"));
             }
         };
         let host = |text: &String| {
             let (name, target) = text.split_once(':').ok_or_else(|| {
-                Error::new(format!("--add-host: {text:?} has no address")).hint("as db:10.0.0.5")
+                Error::new(format!("{text:?} has no address"))
+                    .at("--add-host")
+                    .hint("as db:10.0.0.5")
             })?;
             Ok((word("--add-host", name)?, address("--add-host", target)?))
         };
@@ -101,7 +101,7 @@ impl Connection {
             publish,
             ip: one_address("--ip", self.ip.as_ref(), false)?,
             ip6: one_address("--ip6", self.ip6.as_ref(), true)?,
-            mac: self.mac.as_deref().map(parse_mac).transpose().at(|| "--mac".into())?,
+            mac: self.mac.as_deref().map(parse_mac).transpose().at(|| "--mac")?,
             firewall,
             files: None,
             names: Names {
@@ -144,13 +144,12 @@ impl Networking {
     /// # Errors
     /// A word that means nothing; an option that only a bridge knows, without one.
     pub fn wiring(&self) -> Result<Wiring> {
-        let mode =
-            self.network.as_deref().map(Mode::parse).transpose().at(|| "--network".into())?;
+        let mode = self.network.as_deref().map(Mode::parse).transpose().at(|| "--network")?;
         let name = match &mode {
             Some(Mode::Bridge(name)) => name.clone(),
             _ => match self.connection.only_for_bridges() {
                 Some(option) => {
-                    return Err(Error::new(format!("{option}: needs --network bridge")));
+                    return Err(Error::new("needs --network bridge").at(option));
                 }
                 None => String::new(),
             },

@@ -26,7 +26,7 @@ impl Verb for Delete {
         match (self.all, self.ids.is_empty()) {
             (false, true) => return Err(Error::new("CONTAINER is missing").hint(help)),
             (true, false) => {
-                return Err(Error::new("--all: a CONTAINER is given, too").hint(help));
+                return Err(Error::new("a CONTAINER is given, too").at("--all").hint(help));
             }
             _ => {}
         }

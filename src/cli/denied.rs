@@ -44,7 +44,7 @@ pub fn explain(error: Error) -> Error {
     if !matches!(errno, Some(Errno::PERM | Errno::NOSYS)) {
         return error;
     }
-    let Some((name, since)) = call_in(error.parts().0) else { return error };
+    let Some((name, since)) = call_in(&error) else { return error };
     if is_filtered() {
         error.also(format!(
             "does the seccomp filter around pinnace deny {name}? update the container engine \
@@ -57,10 +57,10 @@ pub fn explain(error: Error) -> Error {
     }
 }
 
-/// The call that a message names: the first one of its innermost part that names any.
-fn call_in(message: &str) -> Option<(&'static str, &'static str)> {
+/// The call that an error names: the first one of its innermost part that names any.
+fn call_in(error: &Error) -> Option<(&'static str, &'static str)> {
     let is_part_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    message.rsplit(": ").find_map(|part| {
+    error.outwards().find_map(|part| {
         let mut words = part.split(|letter| !is_part_of_name(letter));
         words.find_map(|word| CALLS.iter().find(|(name, _)| *name == word).copied())
     })
@@ -68,19 +68,21 @@ fn call_in(message: &str) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::call_in;
+    use super::{Error, call_in};
 
     #[test]
-    fn a_message_names_its_call() {
-        for (message, name) in [
-            ("mounts[0]: fsconfig source=proc", Some("fsconfig")),
-            ("linux.namespaces: clone3(uts, mount)", Some("clone3")),
-            ("linux.seccomp: userfaultfd", Some("userfaultfd")),
-            ("memfd_create: copy /proc/self/exe", Some("memfd_create")),
-            ("root.path: open_tree /mnt/mount", Some("open_tree")),
-            ("mounts[2].options: write to /proc/1/uid_map", None),
+    fn an_error_names_its_call() {
+        for (place, call, name) in [
+            ("mounts[0]", "fsconfig source=proc", Some("fsconfig")),
+            ("linux.namespaces", "clone3(uts, mount)", Some("clone3")),
+            ("linux.seccomp", "userfaultfd", Some("userfaultfd")),
+            ("memfd_create", "copy /proc/self/exe", Some("memfd_create")),
+            ("bind /srv/mount", "open_tree", Some("open_tree")),
+            ("root.path", "open_tree /mnt/mount", Some("open_tree")),
+            ("mounts[2].options", "write to /proc/1/uid_map", None),
         ] {
-            assert_eq!(call_in(message).map(|(name, _)| name), name, "{message}");
+            let error = Error::new(call).at(place);
+            assert_eq!(call_in(&error).map(|(name, _)| name), name, "{error}");
         }
     }
 }

@@ -23,7 +23,8 @@ impl Verb for Events {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let interval = self.interval.as_deref().unwrap_or("5s");
         let interval = duration(interval).filter(|time| !time.is_zero()).ok_or_else(|| {
-            Error::new(format!("--interval: {interval:?} is no duration greater than 0"))
+            Error::new(format!("{interval:?} is no duration greater than 0"))
+                .at("--interval")
                 .hint("such as 500ms or 1m30s")
         })?;
         if self.stats {

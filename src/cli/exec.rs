@@ -4,7 +4,7 @@ use super::Verb;
 use super::arguments::arguments;
 use super::shared::inherited;
 use crate::container::{self, Request, Runtime};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec;
 use crate::sys::file::{explain, read_given};
 use rustix::fs::CWD;
@@ -86,7 +86,7 @@ impl Exec {
         let command = self.rest.get(1..).unwrap_or_default();
         if let Some(file) = &self.process {
             if !command.is_empty() {
-                return Err(Error::new("--process: a command is given, too"));
+                return Err(Error::new("a command is given, too").at("--process"));
             }
             let mut process = read(file, own)?;
             process.terminal |= self.tty;
@@ -98,12 +98,12 @@ impl Exec {
         let mut process = spec::Process { args: command.to_vec(), terminal: self.tty, ..own };
         if let Some(cwd) = self.cwd {
             if !cwd.starts_with('/') {
-                return Err(Error::new(format!("--cwd: {cwd:?} is not an absolute path")));
+                return Err(Error::new(format!("{cwd:?} is not an absolute path")).at("--cwd"));
             }
             process.cwd = cwd;
         }
         if let Some(entry) = self.env.iter().find(|entry| !is_variable(entry)) {
-            return Err(Error::new(format!("--env: {entry:?} is not of the form NAME=value")));
+            return Err(Error::new(format!("{entry:?} is not of the form NAME=value")).at("--env"));
         }
         process.env.extend(self.env);
         // An empty one is no way to become whoever the container is.
@@ -131,7 +131,7 @@ fn is_variable(entry: &str) -> bool {
 /// What the file does not say is as in the container's own process.
 fn read(file: &Path, own: spec::Process) -> Result<spec::Process> {
     let name = format!("--process {}", file.display());
-    let text = read_given(CWD, file).call(|| format!("{name}: read"));
+    let text = read_given(CWD, file).call(|| "read".into()).at(|| &name);
     let text = text.map_err(explain)?;
     let process: spec::Process = spec::parse(&name, &text)?;
     let given: spec::Given = spec::parse(&name, &text)?;
@@ -167,7 +167,7 @@ pub(super) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 fn number(option: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| {
-        Error::new(format!("{option}: {text:?} is not a number from 0 to 4294967294"))
+        Error::new(format!("{text:?} is not a number from 0 to 4294967294")).at(option)
     })
 }
 

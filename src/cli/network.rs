@@ -108,18 +108,18 @@ impl Verb for Create {
         check_name(&self.name)?;
         let subnet = |option: &str, text: Option<&String>, is_ipv4: bool| match text {
             None => Ok(None),
-            Some(text) => match Subnet::parse(text).at(|| option.into())? {
+            Some(text) => match Subnet::parse(text).at(|| option)? {
                 subnet if subnet.address.is_ipv4() == is_ipv4 => Ok(Some(subnet)),
-                subnet => Err(Error::new(format!("{option}: {subnet} is of the other family"))),
+                subnet => Err(Error::new(format!("{subnet} is of the other family")).at(option)),
             },
         };
         if self.bridge.is_some()
             && (self.subnet.is_some() || self.subnet6.is_some() || self.mtu > 0)
         {
-            return Err(Error::new("--bridge: subnets and MTU are those of the bridge"));
+            return Err(Error::new("subnets and MTU are those of the bridge").at("--bridge"));
         }
         if self.mtu > 0 && !(68..=65535).contains(&self.mtu) {
-            return Err(Error::new(format!("--mtu: {} is not from 68 to 65535", self.mtu)));
+            return Err(Error::new(format!("{} is not from 68 to 65535", self.mtu)).at("--mtu"));
         }
         let wish = NewNetwork {
             subnet: subnet("--subnet", self.subnet.as_ref(), true)?,
@@ -324,9 +324,11 @@ impl Who {
             (Some(path), Some(name)) => Ok(Subject::Namespace(path, name)),
             (None, Some(name)) if !needs_path => Ok(Subject::Namespace(PathBuf::new(), name)),
             (Some(_), None) => {
-                Err(Error::new("--netns: needs a --name, by which it is found again"))
+                Err(Error::new("needs a --name, by which it is found again").at("--netns"))
             }
-            (None, Some(_)) => Err(Error::new("--name: needs --netns, the namespace of that name")),
+            (None, Some(_)) => {
+                Err(Error::new("needs --netns, the namespace of that name").at("--name"))
+            }
         }
     }
 }

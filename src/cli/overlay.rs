@@ -2,7 +2,7 @@
 
 use super::arguments::arguments;
 use super::update::size;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{At, Context as _, Error, Result};
 use crate::plan::overlay::Wish;
 use std::path::Path;
 
@@ -22,9 +22,9 @@ arguments! {
 
 /// The kernel's path of a directory that the caller names.
 fn absolute(option: &str, path: &str) -> Result<String> {
-    let whole = std::path::absolute(Path::new(path)).call(|| format!("{option}: {path:?}"))?;
+    let whole = std::path::absolute(Path::new(path)).call(|| format!("{path:?}")).at(|| &option)?;
     let whole = whole.into_os_string().into_string();
-    whole.map_err(|_| Error::new(format!("{option}: {path:?} is below no path in UTF-8")))
+    whole.map_err(|_| Error::new(format!("{path:?} is below no path in UTF-8")).at(option))
 }
 
 impl Overlaying {
@@ -38,13 +38,14 @@ impl Overlaying {
             return Ok(None);
         }
         if text.is_some() && dir.is_some() {
-            return Err(Error::new("--overlay-size: is that of a tmpfs")
+            return Err(Error::new("is that of a tmpfs")
+                .at("--overlay-size")
                 .hint("--overlay-dir has the room of its file system"));
         }
         let bytes = |text: &str| size(text).and_then(|size| u64::try_from(size).ok());
         let size = text.map(|text| {
             bytes(text).filter(|size| *size > 0).ok_or_else(|| {
-                Error::new(format!("--overlay-size: {text:?} is no size")).hint("as 64m or 2g")
+                Error::new(format!("{text:?} is no size")).at("--overlay-size").hint("as 64m or 2g")
             })
         });
         let lower = self.lower.iter().map(|path| absolute("--lower", path));

@@ -129,7 +129,7 @@ pub fn together(mut failed: Vec<(String, Error)>, of: usize) -> Result<()> {
             texts.push(format!("the same of {}", listed(&others)));
         }
     }
-    Err(Error::new(format!("{count} of {of} containers: {}", texts.join("; "))).kind(kind))
+    Err(Error::new(texts.join("; ")).at(format_args!("{count} of {of} containers")).kind(kind))
 }
 
 /// A message in which the id does not matter, to be compared.
@@ -176,7 +176,7 @@ pub fn inherited(preserve: u32, open: u32) -> Result<(u32, Vec<CString>)> {
     let total = preserve.saturating_add(listen.unwrap_or(0));
     if total > open {
         let option = if preserve > open { "--preserve-fds" } else { "LISTEN_FDS" };
-        return Err(Error::new(format!("{option}: file descriptor {} is not open", 3 + open)));
+        return Err(Error::new(format!("file descriptor {} is not open", 3 + open)).at(option));
     }
     Ok((total, env))
 }

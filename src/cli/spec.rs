@@ -4,7 +4,7 @@ use super::Verb;
 use super::arguments::arguments;
 use super::connection::Networking;
 use crate::container::{Holder, Runtime, Wiring};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec::template;
 use crate::sys::file::read_given;
 use rustix::fs::CWD;
@@ -33,7 +33,8 @@ impl Verb for Spec {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let wiring = self.networking.wiring()?;
         if self.rootless && wiring.has_files() {
-            return Err(Error::new("--network bridge: needs root's privileges over the host")
+            return Err(Error::new("needs root's privileges over the host")
+                .at("--network bridge")
                 .hint("--network host or none do not; pasta(1) connects a user's container"));
         }
         if let Some(image) = &self.from_oci {
@@ -48,12 +49,10 @@ impl Verb for Spec {
             false => wiring.rewrite(runtime, text.as_bytes(), Holder::Bundle(&bundle))?,
         };
         // Never over somebody's work.
-        let mut file =
-            std::fs::File::create_new(&path).call(call).map_err(|error| match error.errno() {
-                Some(Errno::EXIST) => error.hint("an existing file is not overwritten"),
-                Some(Errno::NOENT) => error.hint("the directory must be there"),
-                _ => error,
-            })?;
+        let mut file = std::fs::File::create_new(&path)
+            .call(call)
+            .hint_on(Errno::EXIST, || "an existing file is not overwritten")
+            .hint_on(Errno::NOENT, || "the directory must be there")?;
         // Half of it would keep a later call from writing the whole.
         file.write_all(text.as_bytes()).call(call).map_err(|error| {
             error.and(std::fs::remove_file(&path).call(|| format!("remove {}", path.display())))

@@ -4,7 +4,7 @@
 use super::Verb;
 use super::arguments::{Argument, Arguments};
 use crate::container::{self, Change, Runtime};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec::{self, Resources, known};
 use crate::sys::file::{explain, read_given, read_stream};
 use rustix::fs::CWD;
@@ -78,8 +78,8 @@ impl Verb for Update {
         // As the spec has it, and as engines of other versions need it, it is not in the way.
         for unknown in known::unknown(&change.document.to_string(), "linux.resources") {
             let file = self.given[0].last().map_or("", String::as_str);
-            let (path, rule) = (&unknown.path, unknown.rule());
-            runtime.log.warning(&format!("--resources {file}: {path}: {rule}"));
+            let told = unknown.told().at(format_args!("--resources {file}"));
+            runtime.log.warning(&told.to_string());
         }
         if self.schemata.is_empty() && self.given.iter().all(Vec::is_empty) {
             let told = "update: no option is given: no limit is changed";
@@ -103,7 +103,7 @@ fn change(given: &[Vec<String>]) -> Result<Change> {
         }
         let wrong = |what: &str| {
             let name = usage.split(' ').next().unwrap_or_default();
-            Error::new(format!("{name}: {text:?} is no {what}"))
+            Error::new(format!("{text:?} is no {what}")).at(name)
         };
         let value = match kind {
             Kind::Text => Value::from(text.as_str()),
@@ -133,7 +133,7 @@ fn read(file: &str) -> Result<Value> {
         "-" => read_stream(rustix::stdio::stdin()),
         _ => read_given(CWD, file),
     };
-    let text = text.call(|| format!("--resources: read {file}")).map_err(explain)?;
+    let text = text.call(|| format!("read {file}")).at(|| "--resources").map_err(explain)?;
     let name = format!("--resources {file}");
     spec::parse::<Resources>(&name, &text)?;
     spec::parse(&name, &text)

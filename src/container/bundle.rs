@@ -1,6 +1,6 @@
 //! The bundle: a directory with a `config.json` (bundle.md).
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::spec::{self, Spec};
 use crate::sys::file;
 use rustix::fs::{CWD, Mode, OFlags, open, readlink};
@@ -30,8 +30,8 @@ pub struct Bundle {
 /// A link that leads nowhere.
 pub(super) fn resolve(root: &mut PathBuf) -> Result<()> {
     if readlink(&*root, Vec::new()).is_ok() {
-        let call = || format!("root.path: realpath {}", root.display());
-        let resolved = std::fs::canonicalize(&*root).call(call)?;
+        let call = || format!("realpath {}", root.display());
+        let resolved = std::fs::canonicalize(&*root).call(call).at(|| "root.path")?;
         *root = resolved;
     }
     Ok(())
@@ -48,25 +48,28 @@ impl Bundle {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = match open(path, flags, Mode::empty()) {
             Err(Errno::NOTDIR) if path.exists() => {
-                return Err(Error::new(format!("--bundle: {shown} is not a directory")));
+                return Err(Error::new(format!("{shown} is not a directory")).at("--bundle"));
             }
             Err(Errno::NOENT) => {
-                return Err(Error::os(format!("--bundle: open {shown}"), Errno::NOENT)
+                return Err(Error::os(format!("open {shown}"), Errno::NOENT)
+                    .at("--bundle")
                     .hint("a bundle is a directory with a config.json and a root file system"));
             }
-            dir => dir.call(|| format!("--bundle: open {shown}"))?,
+            dir => dir.call(|| format!("open {shown}")).at(|| "--bundle")?,
         };
         // The kernel knows its whole path, without links.
         let absolute = readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())
-            .call(|| format!("--bundle: readlink {shown}"))
-            .map_err(|error| error.hint("is /proc mounted?"))?;
+            .call(|| format!("readlink {shown}"))
+            .at(|| "--bundle")
+            .hint(|| "is /proc mounted?")?;
         let absolute = PathBuf::from(OsString::from_vec(absolute.into_bytes()));
         if absolute.to_str().is_none() {
-            return Err(Error::new(format!("--bundle: {shown} is not a path in UTF-8")));
+            return Err(Error::new(format!("{shown} is not a path in UTF-8")).at("--bundle"));
         }
         if let Some(config) = config {
             let shown = config.display();
-            let text = file::read_given(CWD, config).call(|| format!("--config: read {shown}"));
+            let text =
+                file::read_given(CWD, config).call(|| format!("read {shown}")).at(|| "--config");
             let text = text.map_err(file::explain)?;
             let name = shown.to_string();
             let spec = spec::parse(&name, &text)?;
@@ -76,9 +79,7 @@ impl Bundle {
         let text = file::read_given(dir.as_fd(), "config.json")
             .call(|| format!("read {}", shown.display()))
             .map_err(file::explain)
-            .map_err(|error| {
-                error.hint("`pinnace spec` writes one; --bundle names another directory")
-            })?;
+            .hint(|| "`pinnace spec` writes one; --bundle names another directory")?;
         let name = "config.json".to_owned();
         let spec = spec::parse(&name, &text)?;
         Ok(Self { path: absolute, text, spec, name })

@@ -82,7 +82,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
     let decided = Decided::new(&bundle.spec, &options, driver, &mut findings);
     let (decided, warnings) = findings.finish_as(&bundle.name, decided)?;
     if way == Way::Usual {
-        warnings.iter().for_each(|warning| runtime.log.warning(warning));
+        warnings.iter().for_each(|warning| runtime.log.warning(&warning.to_string()));
     }
     let Decided { mut plan, filter, cgroup, writes } = decided;
     bundle::resolve(&mut plan.rootfs.path)?;
@@ -383,14 +383,14 @@ fn undo(
     if made.hooks {
         delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
     }
-    match left.first() {
+    match left.into_iter().next() {
         None => error,
         Some(reason) => {
             let id = &work.plan.id;
             // Not to be tried again beside it.
             let retries = error.get_kind().is_of_the_way();
             let error = if retries { error.kind(error::Kind::Killed) } else { error };
-            error.also(format!("and then: {reason}; `delete --force {id}` removes the rest"))
+            error.and(Err(reason)).also(format!("`delete --force {id}` removes the rest"))
         }
     }
 }

@@ -48,7 +48,7 @@ impl Created {
     pub(super) fn give_up(&self, runtime: &Runtime, error: Error) -> Error {
         match self.dir.lock() {
             Err(gone) if gone.get_kind() == Kind::NoContainer => serve::deleted(&self.record.id),
-            Err(busy) => error.also(format!("and then: {busy}")),
+            Err(busy) => error.and(Err(busy)),
             Ok(_lock) => error.and(self.destroy(runtime)),
         }
     }

@@ -3,6 +3,7 @@
 use super::kill::{STOP_SIGNAL, parse_signal};
 use super::seccomp;
 use crate::cgroup::{Cgroup, Write};
+use crate::error::Error;
 use crate::plan::{self, Findings, Options, Plan};
 use crate::security::lsm;
 use crate::security::seccomp::Filter;
@@ -63,7 +64,10 @@ impl Decided {
             && parse_signal(name).is_err()
         {
             let without = "`kill` without a signal will fail";
-            findings.warn(format!("annotations.{STOP_SIGNAL}: unknown signal {name:?}: {without}"));
+            findings.warn(
+                Error::new(format!("unknown signal {name:?}: {without}"))
+                    .at(format_args!("annotations.{STOP_SIGNAL}")),
+            );
         }
         let filter = spec.seccomp().and_then(|profile| seccomp::plan(profile, findings));
         let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));

@@ -3,7 +3,7 @@
 
 use super::work::{Way, Work};
 use crate::cgroup::Cgroup;
-use crate::error::Result;
+use crate::error::{At, Result};
 use crate::store::{Dir, Record};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
@@ -114,7 +114,7 @@ impl Work<'_> {
                 self.runtime.log.debug(|| format!("linux.cgroupsPath: not delegated: {error}"));
                 Ok(())
             }
-            done => done.map_err(|error| error.at("linux.cgroupsPath")),
+            done => done.at(|| "linux.cgroupsPath"),
         }
     }
 }

@@ -138,8 +138,8 @@ fn exec_in(
         plan::process::plan(Some(&own), annotations, &options, &mut told);
         warnings.retain(|warning| !told.warnings().contains(warning));
     }
-    warnings.iter().for_each(|warning| runtime.log.warning(warning));
-    let process = process.ok_or_else(|| Error::new("process: is not set"))?;
+    warnings.iter().for_each(|warning| runtime.log.warning(&warning.to_string()));
+    let process = process.ok_or_else(|| Error::new("is not set").at("process"))?;
     let socket = request.console_socket.as_deref();
     terminal::check(process.terminal.is_some(), socket, request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())
@@ -355,7 +355,7 @@ fn settle<'a>(
 ) -> Result<Foreground<'a>> {
     let (request, record) = (work.request, &work.container.record);
     if !work.below.is_empty() {
-        record.cgroup.attach_below(process.pid(), &work.below).at(|| "--cgroup".into())?;
+        record.cgroup.attach_below(process.pid(), &work.below).at(|| "--cgroup")?;
     }
     if process.waits {
         outside.apply(process.child.pid)?;

@@ -10,7 +10,7 @@ use crate::sys::regex::Regex;
 /// # Errors
 /// A pattern that is none; if the state root cannot be read.
 pub fn matching(runtime: &Runtime, pattern: &str) -> Result<Vec<String>> {
-    let pattern = Regex::new(pattern).at(|| "--regex".into())?;
+    let pattern = Regex::new(pattern).at(|| "--regex")?;
     let mut ids = runtime.store.ids()?;
     ids.retain(|id| pattern.is_in(id));
     Ok(ids)

@@ -44,10 +44,9 @@ fn mounts_and_namespaces(plan: &Plan) -> Result<()> {
     if !needs || own()? & SYS_ADMIN != 0 || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err(Error::new(
-        "linux.namespaces: the caller lacks CAP_SYS_ADMIN, which mounts and namespaces need",
-    )
-    .hint("a user namespace brings it: `pinnace spec --rootless` writes such a configuration"))
+    Err(Error::new("the caller lacks CAP_SYS_ADMIN, which mounts and namespaces need")
+        .at("linux.namespaces")
+        .hint("a user namespace brings it: `pinnace spec --rootless` writes such a configuration"))
 }
 
 /// The kernel is asked about this process, which ends soon: a limit can only be raised here,
@@ -73,21 +72,20 @@ pub(super) fn document(
     findings: &mut Findings,
 ) {
     for unknown in known::unknown(&String::from_utf8_lossy(&bundle.text), "") {
-        let rule = unknown.rule();
-        findings.tell(unknown.path, rule);
+        findings.tell(unknown.told());
     }
     let path = decided.plan.cgroups_path.as_deref().unwrap_or_default();
     if !driver.systemd && !path.contains('/') && path.split(':').count() == 3 {
         let rule = "has the form of --systemd-cgroup, slice:prefix:name; without that option it \
             is the name of a cgroup";
-        findings.tell("linux.cgroupsPath", format!("{path:?} {rule}"));
+        findings.tell(Error::new(format!("{path:?} {rule}")).at("linux.cgroupsPath"));
     }
     if let Some(process) = &bundle.spec.process
         && let [program] = process.args.as_slice()
         && program.contains(' ')
     {
         let rule = "has a blank: each word is an entry of its own";
-        findings.tell("process.args[0]", format!("{program:?} {rule}"));
+        findings.tell(Error::new(format!("{program:?} {rule}")).at("process.args[0]"));
     }
     if let (Some(profile), Some(filter)) = (bundle.spec.seccomp(), &decided.filter) {
         unknown_calls(profile, &filter.skipped, findings);
@@ -110,6 +108,6 @@ fn unknown_calls(profile: &spec::Seccomp, skipped: &[String], findings: &mut Fin
     for (i, j, name) in names.filter(unknown).take(MOST) {
         let error = Error::new(format!("no system call {name:?} is known: passed over"));
         let error = error.guess(nearest(name, seccomp::calls()));
-        findings.tell(format!("linux.seccomp.syscalls[{i}].names[{j}]"), error.to_string());
+        findings.tell(error.at(format_args!("linux.seccomp.syscalls[{i}].names[{j}]")));
     }
 }

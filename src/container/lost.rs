@@ -24,8 +24,7 @@ pub(super) fn delete(runtime: &Runtime, dir: &Dir, why: &Error) -> Result<()> {
     } else {
         nothing_runs(runtime, dir, &cgroup)?
     };
-    let (message, code, _) = why.parts();
-    let why = Error::from_parts(Kind::Other, message.to_owned(), code, String::new());
+    let why = why.clone().bare();
     runtime.log.warning(&format!(
         "the record of container {} is damaged: {found}; other processes, cgroups and mounts \
          of it, and its poststop hooks, are not known any more: {why}",

@@ -1,6 +1,6 @@
 //! `network`: connects containers to bridges and looks after those.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::log::Log;
 use crate::net;
 use crate::plan::hooks::Hook;
@@ -36,7 +36,7 @@ struct Found {
 fn find(subject: Subject) -> Result<Found> {
     match subject {
         Subject::Namespace(path, id) => {
-            store::check_id(&id).map_err(|error| error.at("--name"))?;
+            store::check_id(&id).at(|| "--name")?;
             Ok(Found { id, bundle: String::new(), namespace: Some(path) })
         }
         Subject::Hook => {

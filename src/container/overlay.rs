@@ -103,12 +103,9 @@ fn open_holder(path: &Path) -> Result<OwnedFd> {
 fn hold(runtime: &Runtime, path: &Path, dir: &Dir, record: &Record) -> Result<()> {
     let file = path.join(HOLDER);
     let fd = open_holder(path)?;
-    lock_exclusive(fd.as_fd(), PATIENCE).call(|| format!("flock {}", file.display())).map_err(
-        |error| match error.errno() {
-            Some(Errno::INTR) => error.hint("another command has it locked"),
-            _ => error,
-        },
-    )?;
+    lock_exclusive(fd.as_fd(), PATIENCE)
+        .call(|| format!("flock {}", file.display()))
+        .map_err(|error| error.hint_on(Errno::INTR, "another command has it locked"))?;
     let text = read_stream(&fd).call(|| format!("read {}", file.display()))?;
     let text = String::from_utf8_lossy(&text);
     if let Some((created, state)) = text.split_once('\n')

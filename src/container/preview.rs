@@ -4,7 +4,7 @@
 
 use super::{Bundle, Decided, Runtime, look};
 use crate::cgroup::Cgroup;
-use crate::error::{Result, printable};
+use crate::error::{Error, Result, printable};
 use crate::plan::findings::{Finding, Severity};
 use crate::plan::mounts::{self, Kind};
 use crate::plan::overlay::{Overlay, Upper, Wish};
@@ -115,7 +115,9 @@ fn look_below_root(rootfs: &Rootfs, findings: &mut Findings) {
     for point in points.filter(|point| *point != root && point.starts_with(&root)).take(MOST_POINTS)
     {
         let point = point.display();
-        findings.advise(format!("root.readonly: {point} is another mount, and stays as it is"));
+        findings.advise(
+            Error::new(format!("{point} is another mount, and stays as it is")).at("root.readonly"),
+        );
     }
 }
 

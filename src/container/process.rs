@@ -170,11 +170,11 @@ impl NewProcess {
         let mut master = self.master.take();
         if let (Some(socket), Some(fd)) = (console, &master) {
             // The name as data is what runc's callers expect.
-            send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket".into())?;
+            send_fd(socket, b"/dev/ptmx", fd.as_fd()).at(|| "--console-socket")?;
             master = None;
         }
         if let Some(socket) = pidfd {
-            send_fd(socket, b"pidfd", self.pidfd()).at(|| "--pidfd-socket".into())?;
+            send_fd(socket, b"pidfd", self.pidfd()).at(|| "--pidfd-socket")?;
         }
         Ok(master)
     }

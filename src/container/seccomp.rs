@@ -1,7 +1,7 @@
 //! The container's filter, and who hears of its notifications.
 
 use super::state_of;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
 use crate::security::seccomp::{self as filters, Filter};
@@ -16,7 +16,8 @@ pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter>
     let filter = filters::compile(profile, findings)?;
     if filter.allows("execve") == Some(false) {
         findings.error(
-            Error::new("linux.seccomp.syscalls: execve is not allowed")
+            Error::new("execve is not allowed")
+                .at("linux.seccomp.syscalls")
                 .hint("no program could be started under this filter"),
         );
         return None;
@@ -84,7 +85,8 @@ pub(super) fn notify(
     pid: i32,
     listener: &OwnedFd,
 ) -> Result<()> {
-    let receiver = receiver.ok_or_else(|| Error::new("linux.seccomp.listenerPath: is not set"))?;
+    let receiver =
+        receiver.ok_or_else(|| Error::new("is not set").at("linux.seccomp.listenerPath"))?;
     let state = ProcessState {
         oci_version: OCI_VERSION,
         fds: &["seccompFd"],
@@ -95,5 +97,5 @@ pub(super) fn notify(
     let document =
         serde_json::to_vec(&state).map_err(|error| Error::new(format!("state: {error}")))?;
     send_fd(Path::new(&receiver.path), &document, listener.as_fd())
-        .map_err(|error| error.at("linux.seccomp.listenerPath"))
+        .at(|| "linux.seccomp.listenerPath")
 }

@@ -204,7 +204,7 @@ pub(super) fn doing(pid: i32) -> Result<Option<Doing>> {
         let mut number = |skipped| fields.nth(skipped)?.parse::<u64>().ok();
         Some((number(6)?, number(21)?))
     });
-    let (flags, pending) = numbers.ok_or_else(|| Error::new(format!("{path}: makes no sense")))?;
+    let (flags, pending) = numbers.ok_or_else(|| Error::new("makes no sense").at(&path))?;
     Ok(Some(Doing {
         executed: flags & FORKED_ONLY == 0,
         exits: flags & EXITING != 0,

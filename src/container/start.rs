@@ -27,7 +27,9 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let kept = Kept::of(&container)?;
     if !kept.process {
-        return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
+        return Err(
+            Error::new("is not set in config.json, so there is nothing to start").at("process")
+        );
     }
     let lock = container.dir.lock()?;
     let (status, init) = container.status_before_start()?;
@@ -73,7 +75,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     if let Err(error) = begun {
         let error = match error.get_kind() {
             Kind::Killed => {
-                let why = error.parts().0.to_owned();
+                let why = error.clone().bare().to_string();
                 serve::look_again(error, id, Some(init)).hint(why)
             }
             // What init says ends it, too.

@@ -103,7 +103,7 @@ fn change_rdt(container: &Container, change: &Change) -> Result<()> {
     let lines = findings.check(lines)?;
     let groups = container.record.rdt.as_ref().ok_or_else(|| {
         let first = lines.first().map_or("linux.intelRdt", |(field, _)| field);
-        Error::new(format!("{first}: the container has no linux.intelRdt"))
+        Error::new("the container has no linux.intelRdt").at(first)
     })?;
     groups.change(&lines)
 }

@@ -1,7 +1,7 @@
 //! Writes the maps of a new user namespace, `user_namespaces(7)`: directly with
 //! the privilege, else by the helpers that check /etc/subuid.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::idmap::text;
 use crate::plan::{Findings, IdMaps};
 use crate::spec::IdMapping;
@@ -40,8 +40,8 @@ pub fn look(maps: &IdMaps, findings: &mut Findings) {
     ] {
         // Of an empty map it is told.
         if !map.is_empty() && !is_own(map, own) && !is_in_path(helper) {
-            let message = format!("linux.{field}: {helper} is not in $PATH");
-            findings.error(Error::new(message).hint(PACKAGE));
+            let message = format!("{helper} is not in $PATH");
+            findings.error(Error::new(message).at(format_args!("linux.{field}")).hint(PACKAGE));
         }
     }
 }
@@ -68,26 +68,28 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
         match write_file(pid, file, &text(map)) {
             // Root of a user namespace that lacks CAP_SETUID over its parent.
             Err(error) if error.errno() == Some(Errno::PERM) => {}
-            result => return result.map_err(|error| error.at(field)),
+            result => return result.at(|| field),
         }
     }
     let words = map.iter().flat_map(|line| {
         [line.container_id, line.host_id, line.size].map(|number| number.to_string())
     });
-    let call = || format!("{field}: run {helper}");
+    let call = || format!("run {helper}");
     let mut command = Command::new(helper);
     command.arg(pid.to_string()).args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = command.spawn().call(call);
-    let child = child.map_err(|error| error.hint(PACKAGE))?;
-    let output = output_of(child, &call)?;
+    let child = command.spawn().call(call).at(|| field);
+    let child = child.hint(|| PACKAGE)?;
+    let output = output_of(child, &call).at(|| field)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     // It names itself in most of its messages.
     let said = said.trim().trim_start_matches(helper).trim_start_matches(':').trim_start();
-    Err(Error::new(format!("{field}: {helper}: {said}"))
+    Err(Error::new(said)
+        .at(helper)
+        .at(field)
         .hint("/etc/subuid and /etc/subgid say which ids a user may map"))
 }
 
@@ -99,7 +101,7 @@ fn output_of(mut child: Child, call: &dyn Fn() -> String) -> Result<Output> {
     const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
     if let Some(pid) = process::one(child.id() as i32) {
         let pidfd = pidfd_open(pid, PidfdFlags::empty());
-        let pidfd = pidfd.call(|| format!("{}: pidfd_open", call()))?;
+        let pidfd = pidfd.call(|| "pidfd_open".into()).at(call)?;
         let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
         if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).call(call)? == 0 {
             // EPERM: that it was too slow is told all the same.

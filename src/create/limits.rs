@@ -1,7 +1,7 @@
 //! Limits that are set on the new process from outside: in a user namespace it
 //! could not raise them itself.
 
-use crate::error::{Context, Result};
+use crate::error::{At, Context, Result};
 use crate::plan::Process;
 use crate::plan::rlimits::Rlimit as Limit;
 use rustix::io::Errno;
@@ -23,17 +23,11 @@ pub fn raise_rlimits(pid: Pid, process: &Process) -> Result<()> {
         prlimit(Some(pid), limit.resource, Rlimit { current, maximum: limit.hard })
             .call(|| {
                 let show = |value: Option<u64>| value.map_or("unlimited".into(), |v| v.to_string());
-                format!(
-                    "process.rlimits[{i}]: prlimit({}, soft {}, hard {})",
-                    limit.name,
-                    show(limit.soft),
-                    show(limit.hard)
-                )
+                let (soft, hard) = (show(limit.soft), show(limit.hard));
+                format!("prlimit({}, soft {soft}, hard {hard})", limit.name)
             })
-            .map_err(|error| match error.errno() {
-                Some(Errno::PERM) => error.hint("the hard limit is above the runtime's own"),
-                _ => error,
-            })?;
+            .at(|| format!("process.rlimits[{i}]"))
+            .hint_on(Errno::PERM, || "the hard limit is above the runtime's own")?;
     }
     Ok(())
 }
@@ -57,7 +51,8 @@ pub fn set_oom_score(pid: Pid, process: &Process, rootless: bool) -> Result<()> 
     let Some(score) = process.oom_score_adj else { return Ok(()) };
     let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
     let written = std::fs::write(&path, score.to_string())
-        .call(|| format!("process.oomScoreAdj: write {score} to {path}"));
+        .call(|| format!("write {score} to {path}"))
+        .at(|| "process.oomScoreAdj");
     match written {
         Err(error) if rootless && error.errno() == Some(Errno::ACCESS) && already(&path, score) => {
             Ok(())

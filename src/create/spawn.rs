@@ -254,10 +254,12 @@ fn enter_cgroups(doors: &[String]) -> Result<()> {
 
 fn explain(errno: Errno, birth: &Birth<'_>) -> Error {
     match errno {
-        Errno::BUSY => Error::os("linux.namespaces: clone3", errno)
+        Errno::BUSY => Error::os("clone3", errno)
+            .at("linux.namespaces")
             .hint("the cgroup has controllers enabled for its children"),
         Errno::NOMEM if birth.join.has(Kind::Pid) => {
-            namespaces::lacks_init("linux.namespaces: clone3 in the joined pid namespace", errno)
+            namespaces::lacks_init("clone3 in the joined pid namespace", errno)
+                .at("linux.namespaces")
         }
         _ => namespaces::explain("clone3", birth.create, errno),
     }

@@ -31,12 +31,9 @@ pub fn merge(
     let mut merge =
         Merge { to: Tree::new(to), marker, is_privileged, directories: BTreeMap::new() };
     for layer in layers {
-        merge.layer(layer).map_err(|error| match error.errno() {
-            Some(Errno::ACCESS) => {
-                error.hint("what even its owner may not enter root alone copies")
-            }
-            _ => error,
-        })?;
+        merge
+            .layer(layer)
+            .hint_on(Errno::ACCESS, || "what even its owner may not enter root alone copies")?;
     }
     merge.finish()
 }

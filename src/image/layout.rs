@@ -62,7 +62,7 @@ impl Layout {
             }
             _ => error,
         })?;
-        let marker: Marker = parse(&text).at(|| "oci-layout".into())?;
+        let marker: Marker = parse(&text).at(|| "oci-layout")?;
         if !marker.image_layout_version.starts_with("1.") {
             let version = marker.image_layout_version;
             return Err(Error::new(format!("oci-layout: version {version:?} is not 1.x")));
@@ -75,8 +75,8 @@ impl Layout {
     /// # Errors
     /// None, or several; whatever is wrong with the documents on the way to it.
     pub fn find(&self, choice: &Choice, platform: &Platform) -> Result<Found> {
-        let index: Document = parse(&self.file("index.json")?).at(|| "index.json".into())?;
-        let Either::Index(entries) = index.which().at(|| "index.json".into())? else {
+        let index: Document = parse(&self.file("index.json")?).at(|| "index.json")?;
+        let Either::Index(entries) = index.which().at(|| "index.json")? else {
             return Err(Error::new("index.json: it is a manifest, not an index"));
         };
         let chosen = match choice {
@@ -88,7 +88,7 @@ impl Layout {
             Choice::Digest(digest) => {
                 let found = self.by_digest(entries, digest, DEPTH, &mut BTreeSet::new())?;
                 vec![found.ok_or_else(|| {
-                    Error::new(format!("{digest}: no image of this layout has that digest"))
+                    Error::new("no image of this layout has that digest").at(digest)
                 })?]
             }
         };
@@ -108,7 +108,8 @@ impl Layout {
             }
             several => {
                 let digests: Vec<_> = several.iter().map(|one| one.digest.to_string()).collect();
-                Err(Error::new(format!("{name}: {} images have that name", several.len()))
+                Err(Error::new(format!("{} images have that name", several.len()))
+                    .at(&name)
                     .hint(format!("name one by LAYOUT@DIGEST: {}", digests.join(", "))))
             }
         }
@@ -121,7 +122,7 @@ impl Layout {
         match document.which().at(at)? {
             Either::Manifest(config, layers) => self.image(entry, &config, layers, platform).at(at),
             Either::Index(_) if depth == 0 => {
-                Err(Error::new(format!("{}: more than {DEPTH} indexes in indexes", entry.digest)))
+                Err(Error::new(format!("more than {DEPTH} indexes in indexes")).at(&entry.digest))
             }
             Either::Index(entries) => {
                 let fitting = entries
@@ -174,7 +175,8 @@ impl Layout {
             )));
         }
         if layers.is_empty() || layers.len() > LAYERS {
-            return Err(Error::new(format!("{} layers: from 1 to {LAYERS} can be", layers.len())));
+            return Err(Error::new(format!("from 1 to {LAYERS} can be"))
+                .at(format_args!("{} layers", layers.len())));
         }
         let layers = layers.into_iter().zip(ids.iter().cloned()).collect();
         Ok(Found { manifest: entry.digest.clone(), image, layers })
@@ -211,7 +213,8 @@ impl Layout {
         let digest = &descriptor.digest;
         if descriptor.size > MOST {
             let size = descriptor.size;
-            return Err(Error::new(format!("{digest}: a document of {size} bytes"))
+            return Err(Error::new(format!("a document of {size} bytes"))
+                .at(digest)
                 .hint(format!("at most {} MiB are read", MOST >> 20)));
         }
         let file = self.open_blob(descriptor)?;
@@ -252,7 +255,7 @@ impl Layout {
         let mut text = Vec::new();
         file.take(MOST + 1).read_to_end(&mut text).call(|| format!("read {name}"))?;
         if text.len() as u64 > MOST {
-            return Err(Error::new(format!("{name}: has more than {} MiB", MOST >> 20)));
+            return Err(Error::new(format!("has more than {} MiB", MOST >> 20)).at(name));
         }
         Ok(text)
     }
@@ -338,7 +341,8 @@ fn variant(text: &str) -> u32 {
 }
 
 fn no_platform(what: &str, wanted: &Platform) -> Error {
-    Error::new(format!("{what}: nothing for {}", show(wanted)))
+    Error::new(format!("nothing for {}", show(wanted)))
+        .at(what)
         .hint("--platform OS/ARCHITECTURE names another one; running it takes qemu-user")
 }
 

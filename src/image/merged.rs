@@ -61,7 +61,9 @@ impl<'a> Merged<'a> {
                 Found::File(FileType::Symlink, layer) => {
                     links += 1;
                     if links > LINKS {
-                        return Err(Error::new(format!("{path} of the image: too many links")));
+                        return Err(
+                            Error::new("too many links").at(format_args!("{path} of the image"))
+                        );
                     }
                     let target = readlinkat(&here[layer], &name[..], Vec::new()).call(call)?;
                     if target.as_bytes().starts_with(b"/") {
@@ -74,11 +76,13 @@ impl<'a> Merged<'a> {
                     return content(&here[layer], &name, path, most).map(Some);
                 }
                 Found::File(..) => {
-                    return Err(Error::new(format!("{path} of the image: is no regular file")));
+                    return Err(
+                        Error::new("is no regular file").at(format_args!("{path} of the image"))
+                    );
                 }
             }
         }
-        Err(Error::new(format!("{path} of the image: is a directory")))
+        Err(Error::new("is a directory").at(format_args!("{path} of the image")))
     }
 
     fn step(&self, here: &Directory, name: &[u8]) -> rustix::io::Result<Found> {
@@ -120,12 +124,15 @@ fn content(dir: &OwnedFd, name: &[u8], path: &str, most: u64) -> Result<Vec<u8>>
     let file = openat(dir, name, flags, Mode::empty()).call(call)?;
     let stat = fstat(&file).call(call)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Error::new(format!("{} of the image: is no regular file", shown(name))));
+        return Err(
+            Error::new("is no regular file").at(format_args!("{} of the image", shown(name)))
+        );
     }
     let mut text = Vec::new();
     File::from(file).take(most + 1).read_to_end(&mut text).call(call)?;
     if text.len() as u64 > most {
-        return Err(Error::new(format!("{path} of the image: has more than {most} bytes"))
+        return Err(Error::new(format!("has more than {most} bytes"))
+            .at(format_args!("{path} of the image"))
             .hint("no list of users is so long: name the user by numbers, --user UID:GID"));
     }
     Ok(text)

@@ -138,7 +138,7 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
 /// What is neither, or negative.
 pub fn number(field: &[u8], what: &str) -> Result<u64> {
     u64::try_from(signed(field, what)?)
-        .map_err(|_| Error::new(format!("{what}: a negative number in a header")))
+        .map_err(|_| Error::new("a negative number in a header").at(what))
 }
 
 /// The same, also below zero.
@@ -148,7 +148,7 @@ pub fn number(field: &[u8], what: &str) -> Result<u64> {
 pub fn signed(field: &[u8], what: &str) -> Result<i64> {
     let wrong = || {
         let shown = field.escape_ascii();
-        Error::new(format!("{what}: \"{shown}\" in a header is no number"))
+        Error::new(format!("\"{shown}\" in a header is no number")).at(what)
     };
     if field.first().is_some_and(|byte| byte & 0x80 != 0) {
         return base_256(field).ok_or_else(wrong);

@@ -412,7 +412,8 @@ impl Store {
         let mut text = Vec::new();
         file.take(RECORD).read_to_end(&mut text).call(call)?;
         serde_json::from_slice(&text).map(Some).map_err(|error| {
-            Error::new(format!("{}: {error}", call()))
+            Error::new(error.to_string())
+                .at(call())
                 .hint("remove the file, and unpack the image again")
         })
     }

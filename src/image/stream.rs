@@ -187,7 +187,7 @@ impl Sink {
                     Ok(count) => filled += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(Error::new(format!("{what}: the blob is truncated")));
+                        return Err(Error::new("the blob is truncated").at(what));
                     }
                     Err(error) => return Err(Error::io(what, &error)),
                 }

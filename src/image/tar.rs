@@ -281,7 +281,7 @@ impl<B: Bytes> Archive<B> {
             u32::try_from(id)
                 .ok()
                 .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| Error::new(format!("{what} {id}: there is no such id")))
+                .ok_or_else(|| Error::new("there is no such id").at(format_args!("{what} {id}")))
         };
         let mtime = match records.mtime {
             Some(mtime) => mtime,
@@ -363,10 +363,9 @@ fn device(header: &Header) -> Result<(u32, u32)> {
         let number = pax::number(&header[from..from + 8], what)?;
         // The kernel has 12 and 20 bits for them (linux/kdev_t.h).
         let most = if from == 329 { 0xfff } else { 0xf_ffff };
-        u32::try_from(number)
-            .ok()
-            .filter(|number| *number <= most)
-            .ok_or_else(|| Error::new(format!("{what} {number}: there is no such device")))
+        u32::try_from(number).ok().filter(|number| *number <= most).ok_or_else(|| {
+            Error::new("there is no such device").at(format_args!("{what} {number}"))
+        })
     };
     Ok((part(329, "major number")?, part(337, "minor number")?))
 }

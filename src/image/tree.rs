@@ -24,7 +24,7 @@ const TRIES: u32 = 64;
 /// # Errors
 /// `..`, and what no file can have as a name.
 pub fn names(path: &[u8]) -> Result<Vec<&[u8]>> {
-    let wrong = |why: &str| Err(Error::new(format!("{}: {why}", shown(path))));
+    let wrong = |why: &str| Err(Error::new(why).at(shown(path)));
     if path.len() > PATH {
         return wrong("a path of more than 4095 bytes");
     }
@@ -121,10 +121,9 @@ impl Tree {
         }
         self.linked += 1 + self.longest + count(path);
         if self.linked > LINKED {
-            return Err(Error::new(format!(
-                "{}: more than {LINKED} names through links",
-                shown(path)
-            )));
+            return Err(
+                Error::new(format!("more than {LINKED} names through links")).at(shown(path))
+            );
         }
         match open_in(self.root.as_fd(), path, ResolveFlags::empty()) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -153,10 +152,9 @@ impl Tree {
             match make(here.as_fd(), names[count - 1]) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
-                    return Err(Error::new(format!(
-                        "{}: no directory, and others are said to be in it",
-                        path()
-                    )));
+                    return Err(
+                        Error::new("no directory, and others are said to be in it").at(path())
+                    );
                 }
                 Err(errno) => return Err(Error::os(call(), errno)),
             }

@@ -336,14 +336,15 @@ impl Layer<'_> {
 
     /// Only to a file of this very layer: of a lower one it would be a change.
     fn hard_link(&mut self, entry: &Entry, parents: &[&[u8]], leaf: &[u8]) -> Result<()> {
-        let target = names(&entry.link).at(|| "hard link".into())?;
+        let target = names(&entry.link).at(|| "hard link")?;
         let to = || format!("hard link to {}", shown(&entry.link));
         let missing = || {
-            Error::new(format!("{}: there is no such file in this layer", to()))
+            Error::new("there is no such file in this layer")
+                .at(to())
                 .hint("a layer cannot link to a file of a lower one")
         };
         let Some((target_leaf, above)) = target.split_last() else {
-            return Err(Error::new(format!("{}: is the root", to())));
+            return Err(Error::new("is the root").at(to()));
         };
         let from = match self.tree.existing(above) {
             Err(error) if error.errno() == Some(Errno::NOENT) => return Err(missing()),
@@ -352,7 +353,7 @@ impl Layer<'_> {
         let found = look(from.as_fd(), target_leaf).call(to)?;
         let found = match found {
             Some(stat) if is_directory(&stat) => {
-                return Err(Error::new(format!("{}: is a directory", to())));
+                return Err(Error::new("is a directory").at(to()));
             }
             Some(stat) if !is_whiteout(&stat) => stat,
             _ => return Err(missing()),
@@ -425,10 +426,7 @@ impl Layer<'_> {
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         chownat(at, leaf, Some(uid), Some(gid), flags)
             .call(|| format!("chown to {}:{}", entry.uid, entry.gid))
-            .map_err(|error| match error.errno() {
-                Some(Errno::INVAL) => error.hint("this user namespace has no such id"),
-                _ => error,
-            })
+            .hint_on(Errno::INVAL, || "this user namespace has no such id")
     }
 
     /// What an image may say. Overlay's own would change what a layer means; labels and access

@@ -137,7 +137,7 @@ fn number(text: &str) -> Result<Option<u32>> {
     }
     match id(text) {
         Some(id) => Ok(Some(id)),
-        None => Err(Error::new(format!("{text} is no id: from 0 to 4294967294 can be"))),
+        None => Err(Error::new("from 0 to 4294967294 can be").at(format_args!("{text} is no id"))),
     }
 }
 

@@ -79,7 +79,7 @@ pub fn unpack(store: &Store, reference: &OsStr, bundle: &Path, wanted: &Wanted) 
     let (layout, choice) = reference_of(reference)?;
     let source = open_layout(&layout)?;
     if store.path.to_str().is_none() {
-        return Err(Error::new("--store: its path is not UTF-8, and config.json must be"));
+        return Err(Error::new("its path is not UTF-8, and config.json must be").at("--store"));
     }
     let bundle = Bundle::begin(bundle, wanted)?;
     let settings = settings(store, wanted.devices)?;
@@ -160,7 +160,7 @@ fn inside(
             openat(&bundle.root, ".", tree::TO_READ, Mode::empty()).call(|| "open".into())?;
         let is_privileged = unpacker.settings.is_privileged;
         copy::merge(open(&mut layers.iter())?, root, unpacker.marker, is_privileged)
-            .at(|| "rootfs".into())?;
+            .at(|| "rootfs")?;
     }
     let bundles = if wanted.copy { Vec::new() } else { vec![bundle.config_path.clone()] };
     let (manifest, names) = (found.manifest.clone(), vec![name.to_owned()]);
@@ -239,7 +239,7 @@ impl Bundle {
     /// The directory, the name and the absolute path of a file that is not there yet.
     fn config(path: &Path) -> Result<(OwnedFd, OsString, String)> {
         let call = || format!("write {}", path.display());
-        let name = path.file_name().ok_or_else(|| Error::new(format!("{}: no name", call())))?;
+        let name = path.file_name().ok_or_else(|| Error::new("no name").at(call()))?;
         let above = match path.parent() {
             Some(above) if !above.as_os_str().is_empty() => above,
             _ => Path::new("."),
@@ -426,20 +426,24 @@ pub fn remove_images(store: &Store, names: &[String], force: bool) -> Result<Str
         let image = match &found[..] {
             [one] => *one,
             [] => {
-                return Err(Error::new(format!("{name}: the store has no such image"))
+                return Err(Error::new("the store has no such image")
+                    .at(name)
                     .hint("`pinnace-image ls` lists them"));
             }
             _ => {
-                return Err(Error::new(format!("{name}: several images have that name"))
+                return Err(Error::new("several images have that name")
+                    .at(name)
                     .hint("name one by its digest, as `pinnace-image ls` shows it"));
             }
         };
         if let (false, Some(config)) = (force, live(image).first()) {
-            return Err(Error::new(format!("{name}: {config} uses it"))
+            return Err(Error::new(format!("{config} uses it"))
+                .at(name)
                 .hint("remove the bundle first, or give --force"));
         }
         if runs(image, &mounted) {
-            return Err(Error::new(format!("{name}: a container runs of it"))
+            return Err(Error::new("a container runs of it")
+                .at(name)
                 .hint("delete the container first"));
         }
         store.forget(image)?;
@@ -537,7 +541,7 @@ fn reference_of(reference: &OsStr) -> Result<(PathBuf, Choice)> {
         }
         return match byte {
             b'@' => Ok((dir, Choice::Digest(Digest::parse(&rest)?))),
-            _ if rest.is_empty() => Err(Error::new(format!("{}: the tag is empty", utf8(text)))),
+            _ if rest.is_empty() => Err(Error::new("the tag is empty").at(utf8(text))),
             _ => Ok((dir, Choice::Tag(rest))),
         };
     }
@@ -546,7 +550,7 @@ fn reference_of(reference: &OsStr) -> Result<(PathBuf, Choice)> {
     {
         return Err(Error::io(format!("open layout {}", utf8(text)), &error));
     }
-    let error = Error::new(format!("{}: there is no such directory", utf8(text)));
+    let error = Error::new("there is no such directory").at(utf8(text));
     let first = text.split(|byte| *byte == b':').next().unwrap_or_default();
     Err(match path(first).is_file() {
         true => error.hint("an archive is unpacked first: mkdir DIR && tar -xf FILE -C DIR"),

@@ -4,7 +4,7 @@
 
 use super::identity::{explain_groups, explain_id, set_gid, set_uid};
 use super::program;
-use crate::error::{At, Context, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::Process;
 use crate::plan::capabilities::Capabilities;
 use crate::security::seccomp::Filter;
@@ -118,7 +118,7 @@ fn allows_sibling(filter: &Filter) -> bool {
 #[derive(Debug)]
 pub struct Bound {
     sets: Capabilities,
-    warnings: Vec<String>,
+    warnings: Vec<Error>,
 }
 
 /// Labels of the next execve(2), of this process or of a child; `proc` is the
@@ -160,7 +160,7 @@ impl Bound {
     /// Those of sendmsg(2).
     pub fn warn(&self, wire: &ChildEnd) -> Result<()> {
         let mut warnings = self.warnings.iter();
-        warnings.try_for_each(|text| wire.send(&ToParent::Warning(text.clone())))
+        warnings.try_for_each(|warning| wire.send(&ToParent::Warning(warning.to_string())))
     }
 }
 
@@ -194,7 +194,8 @@ impl Last<'_> {
                 new.maximum = own.maximum;
             }
             setrlimit(limit.resource, new)
-                .call(|| format!("process.rlimits[{i}]: setrlimit({})", limit.name))?;
+                .call(|| format!("setrlimit({})", limit.name))
+                .at(|| format!("process.rlimits[{i}]"))?;
         }
         Ok(())
     }
@@ -242,8 +243,8 @@ impl Last<'_> {
         if !is_urgent || !special || !allows_rest() {
             return Ok(false);
         }
-        let listener = seccomp::load(&filter.program.instructions, filter.flags)
-            .at(|| "linux.seccomp".into())?;
+        let listener =
+            seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp")?;
         capabilities::drop_extra(bound.sets)?;
         if let Some(listener) = listener {
             wire.send(&ToParent::Listener(listener))?;
@@ -263,7 +264,7 @@ impl Last<'_> {
         rustix::process::umask(Mode::from_raw_mode(self.process.umask.unwrap_or(UMASK)));
         let Some(filter) = self.filter else { return Ok(()) };
         let flags = filter.flags & !(FLAG_NEW_LISTENER | seccomp::FLAG_WAIT_KILLABLE_RECV);
-        seccomp::load(&filter.program.instructions, flags).at(|| "linux.seccomp".into())?;
+        seccomp::load(&filter.program.instructions, flags).at(|| "linux.seccomp")?;
         Ok(())
     }
 
@@ -279,7 +280,7 @@ impl Last<'_> {
         rustix::process::umask(Mode::from_raw_mode(umask));
         signal::give_back();
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
-        keep_inherited(process.preserve_fds).call(|| "--preserve-fds: fcntl".into())?;
+        keep_inherited(process.preserve_fds).call(|| "fcntl".into()).at(|| "--preserve-fds")?;
         let filter = self.filter.filter(|_| !prepared.filtered);
         self.filter_and_exec(&prepared.program, wire, filter)
     }
@@ -304,8 +305,8 @@ impl Last<'_> {
             true => None,
             false => Some(wire.fall_silent(program.to_string(), notifies)?),
         };
-        let listener = seccomp::load(&filter.program.instructions, filter.flags)
-            .at(|| "linux.seccomp".into())?;
+        let listener =
+            seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp")?;
         if let Some(silent) = silent {
             silent.loaded(listener);
             silent.failed(execve.call());

@@ -4,7 +4,7 @@
 use super::confine::{After, Last, Limits, UMASK};
 use super::prepare::{Affinity, Shared, open_terminal};
 use super::{StartSocket, identity, program, start};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces::{Clocks, Join, OpenClocks, enter_cgroup, make};
 use crate::plan::{Hook, Kind, Plan};
@@ -122,7 +122,9 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
     let Some(last) = last else {
         wire.send(&ToParent::Ready)?;
         start::wait(wire, start, signals)?;
-        return Err(Error::new("process: is not set in config.json, so there is nothing to start"));
+        return Err(
+            Error::new("is not set in config.json, so there is nothing to start").at("process")
+        );
     };
     // Who waits here has no more privilege than the program will have, but for what a
     // late filter needs. What `exec` makes in a created container may trace it.
@@ -188,11 +190,13 @@ fn enter_cgroups(paths: &[String], sources: &mut Sources, wire: &ChildEnd) -> Re
 fn name_the_host(plan: &Plan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         rustix::system::sethostname(name.as_bytes())
-            .call(|| format!("hostname: sethostname({name})"))?;
+            .call(|| format!("sethostname({name})"))
+            .at(|| "hostname")?;
     }
     if let Some(name) = &plan.domainname {
         rustix::system::setdomainname(name.as_bytes())
-            .call(|| format!("domainname: setdomainname({name})"))?;
+            .call(|| format!("setdomainname({name})"))
+            .at(|| "domainname")?;
     }
     Ok(())
 }
@@ -242,7 +246,7 @@ fn container_hooks(
 fn write_sysctl(proc: BorrowedFd<'_>, sysctl: &[(String, String)]) -> Result<()> {
     for (path, value) in sysctl {
         write_proc(proc, &format!("sys/{path}"), value)
-            .map_err(|error| error.at(format!("linux.sysctl.{}", path.replace('/', "."))))?;
+            .at(|| format!("linux.sysctl.{}", path.replace('/', ".")))?;
     }
     Ok(())
 }

@@ -61,10 +61,9 @@ pub fn explain_groups(groups: &[Gid], errno: Errno) -> Error {
     let field = "process.user.additionalGids";
     let refused = |gid: &Gid| set_thread_groups(&[*gid]) == Err(Errno::INVAL);
     let error = match groups.iter().position(refused) {
-        Some(at) => {
-            Error::os(format!("{field}[{at}]: setgroups([{}])", groups[at].as_raw()), errno)
-        }
-        None => Error::os(format!("{field}: setgroups of {} groups", groups.len()), errno),
+        Some(at) => Error::os(format!("setgroups([{}])", groups[at].as_raw()), errno)
+            .at(format_args!("{field}[{at}]")),
+        None => Error::os(format!("setgroups of {} groups", groups.len()), errno).at(field),
     };
     match errno {
         Errno::INVAL => error.hint("the user namespace does not map this gid (linux.gidMappings)"),
@@ -79,7 +78,8 @@ pub fn explain_groups(groups: &[Gid], errno: Errno) -> Error {
 
 /// Why the kernel lets nobody have this id; `name` is uid or gid.
 pub fn explain_id(name: &str, id: u32, errno: Errno) -> Error {
-    let error = Error::os(format!("process.user.{name}: setres{name}({id})"), errno);
+    let error =
+        Error::os(format!("setres{name}({id})"), errno).at(format_args!("process.user.{name}"));
     let (needed, needs) = match name {
         "uid" => (CapabilitySet::SETUID, "needs CAP_SETUID"),
         _ => (CapabilitySet::SETGID, "needs CAP_SETGID"),

@@ -3,7 +3,7 @@
 
 use super::confine::{self, After, Last, Limits, Prepared};
 use super::program;
-use crate::error::{Context, Result};
+use crate::error::{At, Context, Result};
 use crate::plan::mask::Mask as Cpus;
 use crate::plan::{MemoryPolicy, Process};
 use crate::rootfs::Root;
@@ -78,7 +78,9 @@ impl Shared<'_> {
         }
         memory::apply(self.memory_policy)?;
         if let Some(domain) = self.personality {
-            personality(domain).call(|| format!("linux.personality: personality({domain:#x})"))?;
+            personality(domain)
+                .call(|| format!("personality({domain:#x})"))
+                .at(|| "linux.personality")?;
         }
         confine::set_groups(process)?;
         let mut extra_env = self.extra_env.clone();

@@ -29,7 +29,7 @@ const PASSWD: u64 = 1 << 20;
 pub fn find(process: &Process) -> Result<CString> {
     match process.args.first() {
         Some(name) => search(process, name),
-        None => Err(Error::new("process.args: is empty")),
+        None => Err(Error::new("is empty").at("process.args")),
     }
 }
 
@@ -37,7 +37,8 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
     let shown = name.to_string_lossy();
     if name.to_bytes().contains(&b'/') {
         return is_program(name)
-            .call(|| format!("process.args[0]: exec: {shown:?}: stat {shown}"))
+            .call(|| format!("exec: {shown:?}: stat {shown}"))
+            .at(|| "process.args[0]")
             .map(|()| name.to_owned())
             .map_err(|error| match stat(name).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
                 Ok(FileType::Directory) => error.hint("it is a directory"),
@@ -64,11 +65,12 @@ fn search(process: &Process, name: &CStr) -> Result<CString> {
             Err(errno) => denied |= errno == Errno::ACCESS,
         }
     }
-    let fail = format!("process.args[0]: exec: {shown:?}");
+    let fail = format!("exec: {shown:?}");
     if denied {
-        return Err(Error::os(fail, Errno::ACCESS));
+        return Err(Error::os(fail, Errno::ACCESS).at("process.args[0]"));
     }
-    Err(Error::new(format!("{fail}: executable file not found in $PATH")).hint(hint))
+    let error = Error::new("executable file not found in $PATH").at(fail);
+    Err(error.at("process.args[0]").hint(hint))
 }
 
 /// For who has written a command line into one string.
@@ -92,7 +94,7 @@ pub fn make_directory(root: &Root, process: &Process) -> Result<()> {
     if process.cwd == "/" {
         return Ok(());
     }
-    root.make_directory(&process.cwd).at(|| "process.cwd".into()).map_err(|error| {
+    root.make_directory(&process.cwd).at(|| "process.cwd").map_err(|error| {
         let why = match error.errno() {
             Some(Errno::ROFS) => "what it would lie in is read-only",
             Some(Errno::ACCESS | Errno::PERM) => "root of the container may not make it",
@@ -131,9 +133,9 @@ pub fn change_directory_as_user(process: &Process) -> Result<()> {
 }
 
 fn enter(root: &Root, process: &Process) -> Result<()> {
-    let call = || format!("process.cwd: chdir {}", process.cwd);
-    let directory = root.existing(&process.cwd).call(call)?;
-    fchdir(&directory).call(call)
+    let call = || format!("chdir {}", process.cwd);
+    let directory = root.existing(&process.cwd).call(call).at(|| "process.cwd")?;
+    fchdir(&directory).call(call).at(|| "process.cwd")
 }
 
 /// HOME of the user by the container's /etc/passwd, for an environment without

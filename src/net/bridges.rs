@@ -196,8 +196,8 @@ pub(super) fn make(
     let bridge = wish.bridge.clone().unwrap_or_else(|| device(&wish.name));
     let found = links::find(&mut host.route, &bridge)?;
     if wish.bridge.is_some() {
-        let link =
-            found.ok_or_else(|| Error::new(format!("--bridge: no device is named {bridge}")))?;
+        let link = found
+            .ok_or_else(|| Error::new(format!("no device is named {bridge}")).at("--bridge"))?;
         return adopt(host, store, wish, &link);
     }
     if let Some(link) = found {
@@ -236,7 +236,9 @@ pub(super) fn make(
             None => free_v6(&wish.name, &used6, &others)?,
         });
     } else if wish.subnet6.is_some() {
-        return Err(Error::new("--subnet6: IPv6 is off on this host, or the MTU is below 1280"));
+        return Err(
+            Error::new("IPv6 is off on this host, or the MTU is below 1280").at("--subnet6")
+        );
     }
     let gateways = subnets.iter().map(|subnet| subnet.nth(1)).collect();
     let name = wish.name.clone();
@@ -257,7 +259,9 @@ fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Resu
     for name in store.names()? {
         // Each network chooses addresses by its own leases, and removes its own elements.
         if store.network(&name)?.is_some_and(|network| network.bridge == link.name) {
-            return Err(Error::new(format!("--bridge: {} is that of network {name}", link.name)));
+            return Err(
+                Error::new(format!("{} is that of network {name}", link.name)).at("--bridge")
+            );
         }
     }
     let others = others(store, &wish.name)?;
@@ -277,7 +281,8 @@ fn adopt(host: &mut Host, store: &Store, wish: &NewNetwork, link: &Link) -> Resu
         }
     }
     if !gateways.first().is_some_and(IpAddr::is_ipv4) {
-        return Err(Error::new(format!("--bridge: {} has no IPv4 address", link.name))
+        return Err(Error::new(format!("{} has no IPv4 address", link.name))
+            .at("--bridge")
             .hint("containers get theirs from its subnet"));
     }
     let network = Network {

@@ -92,10 +92,11 @@ fn check_ipv6(network: &Network, wish: &Wish, addresses: &[IpAddr]) -> Result<()
         (None, Some(address)) => format!("--ip6: {address}"),
         (None, None) => return Ok(()),
     };
-    Err(Error::new(match network.subnets.len() {
-        1 => format!("{option}: network {} has no IPv6", network.name),
-        _ => format!("{option}: IPv6 is off in the container's network namespace"),
-    }))
+    let rule = match network.subnets.len() {
+        1 => format!("network {} has no IPv6", network.name),
+        _ => "IPv6 is off in the container's network namespace".into(),
+    };
+    Err(Error::new(rule).at(option))
 }
 
 /// The addresses: those that are wished for, or those of a number that depends on the name, so
@@ -111,7 +112,8 @@ fn choose(
     let subnet = network.subnets[0];
     let wrong = |option: &str, address: IpAddr, subnets: &[_]| {
         let list: Vec<_> = subnets.iter().map(ToString::to_string).collect();
-        Error::new(format!("{option}: {address} is no address for a container of {}", network.name))
+        Error::new(format!("{address} is no address for a container of {}", network.name))
+            .at(option)
             .hint(format!(
                 "it has {}, of which {} is the bridge's",
                 list.join(" and "),
@@ -142,7 +144,9 @@ fn choose(
     let address = subnet.nth(number);
     if let Some(entry) = entries.iter().find(|entry| entry.address == address) {
         if store.is_live(&mut host.route, &network.name, entry)? {
-            return Err(Error::new(format!("--ip: {address} is that of container {}", entry.id)));
+            return Err(
+                Error::new(format!("{address} is that of container {}", entry.id)).at("--ip")
+            );
         }
         bury(host, store, network, entry)?;
     }
@@ -159,10 +163,8 @@ fn choose(
                 if lease.addresses.contains(&address)
                     && store.is_live(&mut host.route, &network.name, &entry)?
                 {
-                    return Err(Error::new(format!(
-                        "--ip6: {address} is that of container {}",
-                        entry.id
-                    )));
+                    return Err(Error::new(format!("{address} is that of container {}", entry.id))
+                        .at("--ip6"));
                 }
             }
             addresses.push(address);
@@ -233,8 +235,9 @@ fn check_mac(
     mac: [u8; 6],
     own: IpAddr,
 ) -> Result<()> {
-    let taken =
-        |whose: String| Err(Error::new(format!("--mac: {} is that of {whose}", mac_text(mac))));
+    let taken = |whose: String| {
+        Err(Error::new(format!("{} is that of {whose}", mac_text(mac))).at("--mac"))
+    };
     if mac == bridges::mac(&network.bridge) {
         return taken(format!("the bridge {}", network.bridge));
     }

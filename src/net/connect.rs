@@ -145,9 +145,10 @@ fn check_others(host: &mut Host, store: &Store, network: &Network, lease: &Lease
                 store.drop_lease(&name, &entry)?;
             } else {
                 return Err(Error::new(format!(
-                    "--publish: {port} is published by container {} (network {name})",
+                    "{port} is published by container {} (network {name})",
                     entry.id
-                )));
+                ))
+                .at("--publish"));
             }
         }
     }
@@ -164,23 +165,19 @@ fn check_ports(ports: &[Publish]) -> Result<()> {
                 match try_port(*address, port, publish.protocol) {
                     Ok(()) | Err(Errno::AFNOSUPPORT) => {}
                     Err(Errno::ADDRINUSE) => {
-                        return Err(Error::new(format!(
-                            "--publish {publish}: a program of the host has port {port}"
-                        ))
-                        .hint(format!("`ss -lnp sport = :{port}` tells which")));
+                        return Err(Error::new(format!("a program of the host has port {port}"))
+                            .at(format_args!("--publish {publish}"))
+                            .hint(format!("`ss -lnp sport = :{port}` tells which")));
                     }
                     Err(Errno::ADDRNOTAVAIL) if publish.address.is_some() => {
-                        return Err(Error::new(format!(
-                            "--publish {publish}: {address} is no address of this host"
-                        )));
+                        return Err(Error::new(format!("{address} is no address of this host"))
+                            .at(format_args!("--publish {publish}")));
                     }
                     // IPv6 is off.
                     Err(Errno::ADDRNOTAVAIL) => {}
                     Err(errno) => {
-                        return Err(Error::os(
-                            format!("--publish {publish}: bind {address}"),
-                            errno,
-                        ));
+                        return Err(Error::os(format!("bind {address}"), errno)
+                            .at(format_args!("--publish {publish}")));
                     }
                 }
             }

@@ -8,7 +8,7 @@
 //! moved back when the container ends: the kernel does that, or removes it.
 
 use super::netlink::{Message, Request, Socket, number};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::NetDevice;
 use crate::sys::namespace::join;
 use crate::sys::process::Namespaces;
@@ -90,11 +90,10 @@ pub fn find(devices: &[NetDevice]) -> Result<Found> {
     }
     let mut socket = Socket::open(0)?;
     let one = |plan: &NetDevice| {
-        let (index, flags) = look_up(&mut socket, plan, &plan.host)?.ok_or_else(|| {
-            Error::new(format!("{}: the host has no such network device", plan.field()))
-        })?;
+        let (index, flags) = look_up(&mut socket, plan, &plan.host)?
+            .ok_or_else(|| Error::new("the host has no such network device").at(plan.field()))?;
         if flags & libc::IFF_LOOPBACK as u32 != 0 {
-            return Err(Error::new(format!("{}: a loopback device cannot be moved", plan.field())));
+            return Err(Error::new("a loopback device cannot be moved").at(plan.field()));
         }
         Ok(Device { plan: plan.clone(), index, up: flags & IFF_UP != 0 })
     };
@@ -117,7 +116,7 @@ pub fn namespace_of(pid: i32) -> Result<OwnedFd> {
 pub fn hand_over(found: &Found, target: BorrowedFd<'_>) -> Result<Handed> {
     let host = Side::here()?;
     if same(host.namespace.as_fd(), target)? {
-        return Err(Error::new("linux.netDevices: the network namespace is the runtime's own"));
+        return Err(Error::new("the network namespace is the runtime's own").at("linux.netDevices"));
     }
     let inside = Side::of(target, &host)?;
     let mut handed = Handed { host, inside, moved: Vec::new() };
@@ -140,23 +139,23 @@ impl Handed {
         // device first and find out then.
         if !plan.is_template() && look_up(&mut self.inside.socket, plan, plan.inside())?.is_some() {
             return Err(Error::os(
-                format!("{}.name: {:?} is taken in the container", field(), plan.inside()),
+                format!("{:?} is taken in the container", plan.inside()),
                 Errno::EXIST,
-            ));
+            )
+            .at(format_args!("{}.name", field())));
         }
-        let addresses =
-            addresses(&mut self.host.socket, device.index).map_err(|error| error.at(field()))?;
+        let addresses = addresses(&mut self.host.socket, device.index).at(field)?;
         let (index, moved) = shift(&mut self.host, &self.inside, device.index, plan.inside());
         if let Some(index) = index {
             let host_name = plan.host.clone();
             self.moved.push(Moved { host_name, index, addresses, was_up: device.up });
         }
-        moved.map_err(|error| error.at(field()))?;
+        moved.at(field)?;
         let Some(moved) = self.moved.last().filter(|_| index.is_some()) else {
-            return Err(Error::new(format!("{}: moved, but to which index?", field())));
+            return Err(Error::new("moved, but to which index?").at(field()));
         };
         let keep_labels = plan.inside() == plan.host;
-        settle(&mut self.inside.socket, moved, keep_labels, true).map_err(|error| error.at(field()))
+        settle(&mut self.inside.socket, moved, keep_labels, true).at(field)
     }
 
     /// Moves the devices back to the host, for a container that is not made
@@ -173,7 +172,7 @@ impl Handed {
                 moved.index = index.ok_or_else(|| Error::new("moved, but to which index?"))?;
                 settle(&mut self.host.socket, &moved, true, moved.was_up)
             });
-            result = result.and(settled.map_err(|error| error.at(name)));
+            result = result.and(settled.at(|| name));
         }
         result
     }
@@ -192,10 +191,12 @@ impl Side {
     /// so we go there, open it, and come home.
     fn of(target: BorrowedFd<'_>, home: &Self) -> Result<Self> {
         let network = Namespaces(libc::CLONE_NEWNET as u32);
-        let call = || "linux.netDevices: setns to the network namespace".to_owned();
-        join(target, network).call(call)?;
+        let (at, call) = (|| "linux.netDevices", || "setns to the network namespace".to_owned());
+        join(target, network).call(call).at(at)?;
         let side = Self::here();
-        join(home.namespace.as_fd(), network).call(|| format!("{} of the runtime", call()))?;
+        join(home.namespace.as_fd(), network)
+            .call(|| format!("{} of the runtime", call()))
+            .at(at)?;
         side
     }
 }
@@ -210,7 +211,7 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
 fn look_up(socket: &mut Socket, plan: &NetDevice, name: &str) -> Result<Option<(u32, u32)>> {
     let mut request = Request::new(RTM_GETLINK, 0, &link(0, 0));
     request.text(IFLA_IFNAME, name);
-    match socket.ask(&request, &|| format!("{}: look for {name}", plan.field())) {
+    match socket.ask(&request, &|| format!("look for {name}")).at(|| plan.field()) {
         Ok(found) => Ok(found.first().map(|link| (link.number(4), link.number(8)))),
         Err(error) if error.errno() == Some(Errno::NODEV) => Ok(None),
         Err(error) => Err(error),
@@ -230,10 +231,7 @@ fn shift(from: &mut Side, to: &Side, index: u32, name: &str) -> (Option<u32>, Re
     let done = from
         .socket
         .ask(&request, &|| format!("move to another network namespace as {name:?}"))
-        .map_err(|error| match error.errno() {
-            Some(Errno::PERM) => error.hint("needs CAP_NET_ADMIN in both network namespaces"),
-            _ => error,
-        });
+        .hint_on(Errno::PERM, || "needs CAP_NET_ADMIN in both network namespaces");
     match from.ears.heard() {
         Ok(heard) => (heard.iter().find_map(|message| new_index(message, index)), done.map(drop)),
         Err(error) => (None, done.and(Err(error))),

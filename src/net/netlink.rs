@@ -255,7 +255,7 @@ impl Socket {
                 return Ok(answer);
             }
         }
-        Err(Error::new(format!("{}: the list changes all the time", call())))
+        Err(Error::new("the list changes all the time").at(call()))
     }
 
     /// Sends several requests in one write. Each is carried out, whatever becomes of another.

@@ -23,11 +23,8 @@ pub(super) fn set(name: &str, value: &str) -> Result<bool> {
         rustix::io::write(file, value.as_bytes()).map(drop)
     };
     write().map(|()| true).map_err(|errno| {
-        let error = Error::os(format!("write {value} to {path}"), errno);
-        match errno {
-            Errno::ROFS => error.hint("/proc/sys is read-only here"),
-            _ => error,
-        }
+        Error::os(format!("write {value} to {path}"), errno)
+            .hint_on(Errno::ROFS, "/proc/sys is read-only here")
     })
 }
 

@@ -98,8 +98,9 @@ pub fn plan<'a>(sets: Option<&'a spec::Capabilities>, findings: &mut Findings) -
             let bit = bit(name);
             // `exec --cap` puts a name into three sets.
             if bit.is_none() && unknown.insert(name.as_str()) {
-                let error = format!("process.capabilities.{set}: ignoring unknown {name:?}");
-                findings.warn(Error::new(error).guess(nearest(name, NAMES)).to_string());
+                let error = Error::new(format!("ignoring unknown {name:?}"));
+                let error = error.at(format_args!("process.capabilities.{set}"));
+                findings.warn(error.guess(nearest(name, NAMES)));
             }
             mask | bit.unwrap_or_default()
         })
@@ -123,9 +124,10 @@ fn grant(wanted: Capabilities, findings: &mut Findings) -> Capabilities {
         let beyond = wanted & !whole;
         if beyond != 0 {
             let names = list(beyond);
-            findings.warn(format!(
-                "process.capabilities.{set}: cannot grant {names}: not in process.capabilities.{of}"
-            ));
+            findings.warn(
+                Error::new(format!("cannot grant {names}: not in process.capabilities.{of}"))
+                    .at(format_args!("process.capabilities.{set}")),
+            );
         }
         wanted & whole
     };
@@ -152,7 +154,7 @@ mod tests {
         let mut findings = Findings::default();
         let plan = plan(Some(&sets), &mut findings);
         assert!(findings.errors().is_empty());
-        (plan, findings.warnings().to_vec())
+        (plan, findings.warnings().iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -8,10 +8,9 @@ use crate::error::{Error, Result, brief};
 #[derive(Debug, Default)]
 pub struct Findings {
     errors: Vec<Error>,
-    warnings: Vec<String>,
-    /// Field and rule.
-    told: Vec<(String, String)>,
-    advice: Vec<String>,
+    warnings: Vec<Error>,
+    told: Vec<Error>,
+    advice: Vec<Error>,
 }
 
 /// How bad a finding is.
@@ -45,20 +44,25 @@ impl Findings {
         self.errors.push(error);
     }
 
+    /// A rule that a field breaks.
+    pub fn refuse(&mut self, field: impl std::fmt::Display, rule: impl Into<String>) {
+        self.error(Error::new(rule).at(field));
+    }
+
     /// Something that the spec asks to log and to go on with.
-    pub fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+    pub fn warn(&mut self, warning: Error) {
+        self.warnings.push(warning);
     }
 
     /// Something that has no effect, or not the one that was meant, and that the spec does not
     /// want to be in the way: only who asks hears of it.
-    pub fn tell(&mut self, field: impl Into<String>, rule: impl Into<String>) {
-        self.told.push((field.into(), rule.into()));
+    pub fn tell(&mut self, finding: Error) {
+        self.told.push(finding);
     }
 
     /// Something that only a person who asks wants to hear.
-    pub fn advise(&mut self, advice: impl Into<String>) {
-        self.advice.push(advice.into());
+    pub fn advise(&mut self, advice: Error) {
+        self.advice.push(advice);
     }
 
     /// The value of `result`, or its error noted and `None`.
@@ -72,25 +76,20 @@ impl Findings {
     }
 
     /// The warnings so far.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Error] {
         &self.warnings
     }
 
     /// All findings, the worst first, in the order of the checks.
     pub fn list(&self) -> Vec<Finding> {
-        let errors = self.errors.iter().map(|error| split(Severity::Error, &error.to_string()));
-        let warnings = self.warnings.iter().map(|text| split(Severity::Warning, text));
-        let told = self.told.iter().map(|(field, rule)| Finding {
-            severity: Severity::Warning,
-            field: brief(field),
-            rule: brief(rule),
-            section: match section(field) {
-                "" => "config.md, Extensibility",
-                section => section,
-            },
-        });
-        let advice = self.advice.iter().map(|text| split(Severity::Advice, text));
-        errors.chain(warnings).chain(told).chain(advice).collect()
+        let of = |severity, list, unknown| {
+            <[Error]>::iter(list).map(move |error| Finding::of(severity, error, unknown))
+        };
+        of(Severity::Error, &self.errors, "")
+            .chain(of(Severity::Warning, &self.warnings, ""))
+            .chain(of(Severity::Warning, &self.told, "config.md, Extensibility"))
+            .chain(of(Severity::Advice, &self.advice, ""))
+            .collect()
     }
 
     /// `value`, or the errors as one line, as many as fit.
@@ -103,13 +102,11 @@ impl Findings {
             [_] => Err(self.errors.remove(0)),
             all => {
                 let (texts, more) = told(all);
-                let texts = texts.join("; ");
-                let message = format!("{} problems: {texts}", all.len());
-                Err(if more == 0 {
-                    Error::new(message)
-                } else {
-                    Error::new(format!("{message}; and {more} more"))
-                })
+                let mut texts = texts.join("; ");
+                if more > 0 {
+                    texts.push_str(&format!("; and {more} more"));
+                }
+                Err(Error::new(texts).at(format_args!("{} problems", all.len())))
             }
         }
     }
@@ -118,7 +115,7 @@ impl Findings {
     ///
     /// # Errors
     /// If there was any.
-    pub fn finish<T>(self, value: T) -> Result<(T, Vec<String>)> {
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Error>)> {
         self.finish_as("config.json", value)
     }
 
@@ -126,16 +123,16 @@ impl Findings {
     ///
     /// # Errors
     /// If there was any.
-    pub fn finish_as<T>(mut self, name: &str, value: T) -> Result<(T, Vec<String>)> {
+    pub fn finish_as<T>(mut self, name: &str, value: T) -> Result<(T, Vec<Error>)> {
         let mut warnings = std::mem::take(&mut self.warnings);
         if let Some(more) = warnings.len().checked_sub(MOST).filter(|more| *more > 0) {
             warnings.truncate(MOST);
-            warnings.push(format!("and {more} more warnings: {PLAN}"));
+            warnings.push(Error::new(format!("and {more} more warnings: {PLAN}")));
         }
         let cut = told(&self.errors).1 > 0;
         self.check((value, warnings)).map_err(|error| {
             // An option is not in the document.
-            let of_option = error.parts().0.starts_with("--");
+            let of_option = error.place().starts_with("--");
             let error = if of_option { error } else { error.at(name) };
             if cut { error.hint(PLAN) } else { error }
         })
@@ -145,7 +142,7 @@ impl Findings {
 /// A field that must be there and is not, or is empty, which types of a configuration do
 /// not tell apart. `rule` says what it must be.
 pub fn missing(field: impl std::fmt::Display, rule: &str) -> Error {
-    Error::new(format!("{field}: is missing or empty")).hint(format!("it must be {rule}"))
+    Error::new("is missing or empty").at(&field).hint(format!("it must be {rule}"))
 }
 
 /// The most findings of a kind that are told in one run, and their bytes.
@@ -169,94 +166,14 @@ fn told(errors: &[Error]) -> (Vec<String>, usize) {
     (texts, more)
 }
 
-/// Every message begins with its field, if it has one.
-fn split(severity: Severity, text: &str) -> Finding {
-    let text = brief(text);
-    let (field, rule) = match text.split_once(": ") {
-        Some((field, rule)) if !section(field).is_empty() => (field, rule),
-        _ => ("", text.as_str()),
-    };
-    Finding { severity, field: field.into(), rule: rule.into(), section: section(field) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn findings(errors: &[&str]) -> Findings {
-        let mut findings = Findings::default();
-        errors.iter().for_each(|text| findings.error(Error::new(*text)));
-        findings
-    }
-
-    #[test]
-    fn all_errors_are_one_line() {
-        assert!(findings(&[]).finish(1).is_ok());
-        let line = |texts: &[&str]| findings(texts).finish(()).unwrap_err().to_string();
-        assert_eq!(line(&["root: required"]), "config.json: root: required");
-        assert_eq!(line(&["a: b", "c: d"]), "config.json: 2 problems: a: b; c: d");
-    }
-
-    #[test]
-    fn a_thousand_errors_are_one_short_line() {
-        let all: Vec<String> =
-            (0..1000).map(|n| format!("mounts[{n}]: {}", "x".repeat(n))).collect();
-        let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        let line = findings(&all).finish(()).unwrap_err().to_string();
-        assert!(line.len() < 4096, "{}", line.len());
-        assert!(line.starts_with("config.json: 1000 problems: mounts[0]: ; mounts[1]: x; "));
-        assert!(line.ends_with("; and 980 more (`pinnace plan` lists them all)"), "{line}");
-        let mut findings = Findings::default();
-        (0..1000).for_each(|n| findings.warn(n.to_string()));
-        let ((), warnings) = findings.finish(()).unwrap();
-        assert_eq!(warnings.len(), MOST + 1);
-        assert!(warnings[MOST].starts_with("and 980 more warnings: "), "{warnings:?}");
-    }
-
-    #[test]
-    fn what_is_told_to_who_asks_has_a_field_and_a_section_and_is_never_logged() {
-        let mut findings = Findings::default();
-        findings.tell("hostName", "x: y");
-        findings.tell("process.capabilites", "z");
-        findings.advise("mounts: no /proc");
-        let list = findings.list();
-        let seen: Vec<_> = list
-            .iter()
-            .map(|f| (f.severity, f.field.as_str(), f.rule.as_str(), f.section))
-            .collect();
-        let warning = Severity::Warning;
-        assert_eq!(
-            seen,
-            [
-                (warning, "hostName", "x: y", "config.md, Extensibility"),
-                (warning, "process.capabilites", "z", "config.md, Process"),
-                (Severity::Advice, "mounts", "no /proc", "config.md, Mounts"),
-            ]
-        );
-        assert_eq!(findings.finish(()).unwrap().1, [""; 0]);
-    }
-
-    #[test]
-    fn a_finding_has_field_rule_and_section() {
-        let mut findings =
-            findings(&["process.rlimits[1].type: twice", "no cgroup: here", "linux.seccomp.x: y"]);
-        findings.warn("mounts[0].destination: is relative");
-        findings.advise("mounts: no /proc");
-        let list = findings.list();
-        let seen: Vec<_> = list.iter().map(|f| (f.field.as_str(), f.section)).collect();
-        assert_eq!(
-            seen,
-            [
-                ("process.rlimits[1].type", "config.md, POSIX process"),
-                ("", ""),
-                ("linux.seccomp.x", "config-linux.md, Seccomp"),
-                ("mounts[0].destination", "config.md, Mounts"),
-                ("mounts", "config.md, Mounts"),
-            ]
-        );
-        assert_eq!(
-            (list[1].rule.as_str(), list[3].severity),
-            ("no cgroup: here", Severity::Warning)
-        );
+impl Finding {
+    /// The outermost place is the field, if the spec knows it, or has `unknown` to say of it.
+    fn of(severity: Severity, error: &Error, unknown: &'static str) -> Self {
+        let field = error.place();
+        let (field, rule, section) = match (section(field), unknown) {
+            ("", "") => ("", error.to_string(), ""),
+            ("", section) | (section, _) => (field, error.rule(), section),
+        };
+        Self { severity, field: brief(field), rule: brief(&rule), section }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Findings;
 use super::findings::missing;
-use crate::error::Error;
 use crate::spec;
 use crate::sys::exe::Own;
 use std::path::{Path, PathBuf};
@@ -89,14 +88,15 @@ fn one(field: &str, hook: &spec::Hook, findings: &mut Findings) -> Hook {
     if hook.path.is_empty() {
         findings.error(missing(format!("{field}.path"), "an absolute path"));
     } else if !Path::new(&hook.path).is_absolute() {
-        findings.error(Error::new(format!("{field}.path: {:?} is not absolute", hook.path)));
+        findings.refuse(format_args!("{field}.path"), format!("{:?} is not absolute", hook.path));
     }
     if let Some(seconds) = hook.timeout.filter(|seconds| *seconds <= 0) {
-        findings.error(Error::new(format!("{field}.timeout: {seconds} is not greater than zero")));
+        findings
+            .refuse(format_args!("{field}.timeout"), format!("{seconds} is not greater than zero"));
     }
     let texts = [&hook.path].into_iter().chain(&hook.args).chain(hook.env.iter().flatten());
     if texts.into_iter().any(|text| text.contains('\0')) {
-        findings.error(Error::new(format!("{field}: contains a NUL character")));
+        findings.refuse(field, "contains a NUL character");
     }
     Hook {
         path: PathBuf::from(&hook.path),

@@ -43,10 +43,9 @@ pub fn plan(
         for (field, map) in [("uidMappings", &maps.uids), ("gidMappings", &maps.gids)] {
             if map.is_empty() {
                 findings.error(
-                    Error::new(format!(
-                        "linux.{field}: is empty, but a new user namespace needs it"
-                    ))
-                    .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
+                    Error::new("is empty, but a new user namespace needs it")
+                        .at(format_args!("linux.{field}"))
+                        .hint("at least {\"containerID\": 0, \"hostID\": ..., \"size\": 1}"),
                 );
             }
         }
@@ -54,13 +53,15 @@ pub fn plan(
     }
     if given && !namespaces.has(Kind::User) {
         findings.error(
-            Error::new("linux.uidMappings and gidMappings: need a user namespace")
+            Error::new("need a user namespace")
+                .at("linux.uidMappings and gidMappings")
                 .hint("add {\"type\": \"user\"} to linux.namespaces"),
         );
     }
     if unprivileged && !namespaces.has(Kind::User) {
         findings.error(
-            Error::new("linux.namespaces: without root's privileges a user namespace is needed")
+            Error::new("without root's privileges a user namespace is needed")
+                .at("linux.namespaces")
                 .hint("`pinnace spec --rootless` writes a configuration that has one"),
         );
     }
@@ -73,25 +74,23 @@ pub fn check(field: &str, map: &[IdMapping], findings: &mut Findings) {
     let fewer = "user_namespaces(7); adjacent ranges can be written as one";
     let (length, page) = (text(map).len(), page_size());
     if map.len() > RANGES {
-        let message = format!("{field}: has {} ranges, more than {RANGES}", map.len());
-        return findings.error(Error::new(message).hint(fewer));
+        let message = format!("has {} ranges, more than {RANGES}", map.len());
+        return findings.error(Error::new(message).at(field).hint(fewer));
     }
     if length >= page {
-        let message = format!("{field}: is a map of {length} bytes, not below {page}, a page");
-        return findings.error(Error::new(message).hint(fewer));
+        let message = format!("is a map of {length} bytes, not below {page}, a page");
+        return findings.error(Error::new(message).at(field).hint(fewer));
     }
     for (i, line) in map.iter().enumerate() {
         if line.size == 0 {
-            let message = format!("{field}[{i}].size: is 0, but a range has at least one id");
-            findings.error(Error::new(message));
+            let message = "is 0, but a range has at least one id";
+            findings.refuse(format_args!("{field}[{i}].size"), message);
         }
         for (first, name) in [(line.container_id, "containerID"), (line.host_id, "hostID")] {
             if first.checked_add(line.size).is_none() {
-                let message = format!(
-                    "{field}[{i}].{name}: {first} with size {} is beyond 4294967294, the last id",
-                    line.size
-                );
-                findings.error(Error::new(message));
+                let message =
+                    format!("{first} with size {} is beyond 4294967294, the last id", line.size);
+                findings.refuse(format_args!("{field}[{i}].{name}"), message);
             }
         }
         let lines = (&map[..i], line);
@@ -118,11 +117,13 @@ fn check_overlap(
     });
     if let Some((j, other)) = other {
         let (i, last, other_last) = (before.len(), own.end - 1, other.end - 1);
-        let message = format!(
-            "{field}[{i}].{name}: {}-{last} overlaps {field}[{j}], {}-{other_last}",
-            own.start, other.start
+        let message =
+            format!("{}-{last} overlaps {field}[{j}], {}-{other_last}", own.start, other.start);
+        findings.error(
+            Error::new(message)
+                .at(format_args!("{field}[{i}].{name}"))
+                .hint("an id is mapped once (user_namespaces(7))"),
         );
-        findings.error(Error::new(message).hint("an id is mapped once (user_namespaces(7))"));
     }
 }
 
@@ -140,8 +141,10 @@ pub fn check_process(process: &Process, maps: &IdMaps, findings: &mut Findings) 
             format!("{}-{last}", line.container_id)
         });
         let ranges: Vec<_> = ranges.collect();
-        let message = format!("{field}: {id} is not mapped by linux.{name}");
-        findings.error(Error::new(message).hint(format!("mapped are {}", ranges.join(", "))));
+        let message = format!("{id} is not mapped by linux.{name}");
+        findings.error(
+            Error::new(message).at(&field).hint(format!("mapped are {}", ranges.join(", "))),
+        );
     };
     one("process.user.uid".into(), process.uid, "uidMappings", &maps.uids);
     one("process.user.gid".into(), process.gid, "gidMappings", &maps.gids);

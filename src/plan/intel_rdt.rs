@@ -37,7 +37,8 @@ pub fn plan(rdt: Option<&spec::IntelRdt>, id: &str, findings: &mut Findings) -> 
         None => {
             if RESERVED.contains(&id) {
                 findings.error(
-                    Error::new(format!("linux.intelRdt.closID: is unset, and {id:?} is no class"))
+                    Error::new(format!("is unset, and {id:?} is no class"))
+                        .at("linux.intelRdt.closID")
                         .hint("resctrl uses this name itself"),
                 );
             }
@@ -46,7 +47,7 @@ pub fn plan(rdt: Option<&spec::IntelRdt>, id: &str, findings: &mut Findings) -> 
         Some("/") => Class::Root,
         Some(name) => {
             if let Some(why) = wrong(name) {
-                findings.error(Error::new(format!("linux.intelRdt.closID: {name:?} {why}")));
+                findings.refuse("linux.intelRdt.closID", format!("{name:?} {why}"));
             }
             Class::Named(name.to_owned())
         }
@@ -74,19 +75,16 @@ pub fn schemata(rdt: &spec::IntelRdt, findings: &mut Findings) -> Vec<(String, S
     let field = |name: &str| format!("linux.intelRdt.{name}");
     if let Some(l3) = rdt.l3_cache_schema.as_deref().filter(|text| !text.is_empty()) {
         if !l3.starts_with("L3:") || l3.contains('\n') {
-            findings.warn(format!(
-                "{}: should begin with L3: and have no newline (config-linux.md, IntelRdt)",
-                field("l3CacheSchema")
-            ));
+            findings.warn(
+                Error::new("should begin with L3: and have no newline (config-linux.md, IntelRdt)")
+                    .at(field("l3CacheSchema")),
+            );
         }
         lines.push((field("l3CacheSchema"), l3.to_owned()));
     }
     if let Some(bandwidth) = rdt.mem_bw_schema.as_deref().filter(|text| !text.is_empty()) {
         if !bandwidth.starts_with("MB:") {
-            findings.error(Error::new(format!(
-                "{}: {bandwidth:?} does not begin with MB:",
-                field("memBwSchema")
-            )));
+            findings.refuse(field("memBwSchema"), format!("{bandwidth:?} does not begin with MB:"));
         }
         lines.push((field("memBwSchema"), bandwidth.to_owned()));
     }
@@ -96,7 +94,7 @@ pub fn schemata(rdt: &spec::IntelRdt, findings: &mut Findings) -> Vec<(String, S
     for (field, line) in &lines {
         let newline = line.contains('\n') && !field.ends_with("l3CacheSchema");
         if newline || line.contains('\0') || line.trim().is_empty() {
-            findings.error(Error::new(format!("{field}: {line:?} is not one line")));
+            findings.refuse(field, format!("{line:?} is not one line"));
         }
     }
     lines

@@ -19,15 +19,14 @@ pub fn parse(field: &str, list: &str, findings: &mut Findings) -> Option<Mask> {
         let range = number(first).zip(number(last)).filter(|(first, last)| first <= last);
         let Some((first, last)) = range else {
             findings.error(
-                Error::new(format!(
-                    "{field}: {part:?} in {list:?} is neither a number nor a range"
-                ))
-                .hint("a list such as 0-3,7"),
+                Error::new(format!("{part:?} in {list:?} is neither a number nor a range"))
+                    .at(field)
+                    .hint("a list such as 0-3,7"),
             );
             return None;
         };
         if last >= LIMIT {
-            findings.error(Error::new(format!("{field}: {last} is above {}", LIMIT - 1)));
+            findings.refuse(field, format!("{last} is above {}", LIMIT - 1));
             return None;
         }
         mask.resize(mask.len().max(last as usize / 64 + 1), 0);

@@ -62,19 +62,22 @@ pub fn plan(policy: Option<&spec::MemoryPolicy>, findings: &mut Findings) -> Opt
         findings.error(if policy.mode.is_empty() {
             missing("linux.memoryPolicy.mode", &known)
         } else {
-            Error::new(format!("linux.memoryPolicy.mode: unknown mode {:?}", policy.mode))
+            Error::new(format!("unknown mode {:?}", policy.mode))
+                .at("linux.memoryPolicy.mode")
                 .guess(nearest(&policy.mode, names))
                 .hint(known)
         });
         return None;
     };
     match rule {
-        Nodes::None if list.is_some() => findings.error(Error::new(format!(
-            "linux.memoryPolicy.nodes: {name} takes no nodes (set_mempolicy(2))"
-        ))),
-        Nodes::Some if list.is_none() => findings.error(Error::new(format!(
-            "linux.memoryPolicy.nodes: {name} needs at least one node (set_mempolicy(2))"
-        ))),
+        Nodes::None if list.is_some() => findings.refuse(
+            "linux.memoryPolicy.nodes",
+            format!("{name} takes no nodes (set_mempolicy(2))"),
+        ),
+        Nodes::Some if list.is_none() => findings.refuse(
+            "linux.memoryPolicy.nodes",
+            format!("{name} needs at least one node (set_mempolicy(2))"),
+        ),
         _ => {}
     }
     let flag_names = policy.flags.join(" ");
@@ -88,7 +91,8 @@ fn flags(policy: &spec::MemoryPolicy, findings: &mut Findings) -> u32 {
         match FLAGS.iter().find(|(name, _)| name == flag) {
             Some((_, bit)) => bits |= bit,
             None => findings.error(
-                Error::new(format!("linux.memoryPolicy.flags[{i}]: unknown flag {flag:?}"))
+                Error::new(format!("unknown flag {flag:?}"))
+                    .at(format_args!("linux.memoryPolicy.flags[{i}]"))
                     .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
                     .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
             ),
@@ -96,14 +100,16 @@ fn flags(policy: &spec::MemoryPolicy, findings: &mut Findings) -> u32 {
     }
     let [(balancing, balance), (_, relative), (_, fixed)] = FLAGS;
     if bits & relative != 0 && bits & fixed != 0 {
-        findings.error(Error::new(
-            "linux.memoryPolicy.flags: MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES exclude each other",
-        ));
+        findings.refuse(
+            "linux.memoryPolicy.flags",
+            "MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES exclude each other",
+        );
     }
     if bits & balance != 0 && !["MPOL_BIND", "MPOL_PREFERRED_MANY"].contains(&&*policy.mode) {
-        findings.error(Error::new(format!(
-            "linux.memoryPolicy.flags: {balancing} goes with MPOL_BIND or MPOL_PREFERRED_MANY only"
-        )));
+        findings.refuse(
+            "linux.memoryPolicy.flags",
+            format!("{balancing} goes with MPOL_BIND or MPOL_PREFERRED_MANY only"),
+        );
     }
     bits
 }

@@ -123,7 +123,7 @@ pub fn create(spec: &Spec, options: &Options, findings: &mut Findings) -> Plan {
     namespaces.changed = changed_namespaces(spec, linux);
     let id_maps = idmap::plan(linux, &namespaces, options.unprivileged, findings);
     if spec.annotations.contains_key("") {
-        findings.error(Error::new("annotations: a key is empty"));
+        findings.refuse("annotations", "a key is empty");
     }
     let mut rootfs = rootfs::plan(spec, &options.bundle, findings);
     rootfs.overlay = overlay::plan(spec, options, &rootfs.path, &namespaces, findings);
@@ -162,7 +162,8 @@ fn check_version(version: &str, findings: &mut Findings) {
         return findings.error(findings::missing("ociVersion", "a version, such as 1.0.2"));
     }
     let Some([major, minor, patch]) = semver(version) else {
-        let error = Error::new(format!("ociVersion: {version:?} is not a SemVer 2.0.0 version"));
+        let error =
+            Error::new(format!("{version:?} is not a SemVer 2.0.0 version")).at("ociVersion");
         findings.error(error.hint("three numbers without leading zeros, as 1.0.2"));
         return;
     };
@@ -171,16 +172,19 @@ fn check_version(version: &str, findings: &mut Findings) {
     let later = |one: &str, other: &str| (one.len(), one) > (other.len(), other);
     if major != "1" {
         findings.error(
-            Error::new(format!("ociVersion: {version:?} is not supported")).hint(format!(
+            Error::new(format!("{version:?} is not supported")).at("ociVersion").hint(format!(
                 "versions from 1.0.0 on are; 1.0.0 to {} are known",
                 spec::OCI_VERSION
             )),
         );
     } else if later(minor, supported[1]) || (minor == supported[1] && later(patch, supported[2])) {
-        findings.advise(format!(
-            "ociVersion: {version} is later than {}: what is new in it is not known",
-            spec::OCI_VERSION
-        ));
+        findings.advise(
+            Error::new(format!(
+                "{version} is later than {}: what is new in it is not known",
+                spec::OCI_VERSION
+            ))
+            .at("ociVersion"),
+        );
     }
 }
 
@@ -225,12 +229,13 @@ fn in_uts(
     let name = name.filter(|name| !name.is_empty())?;
     if !namespaces.has(Kind::Uts) {
         findings.error(
-            Error::new(format!("{field}: cannot be set without a UTS namespace"))
+            Error::new("cannot be set without a UTS namespace")
+                .at(field)
                 .hint("add {\"type\": \"uts\"} to linux.namespaces"),
         );
     }
     if name.len() > 64 {
-        findings.error(Error::new(format!("{field}: longer than 64 bytes (sethostname(2))")));
+        findings.refuse(field, "longer than 64 bytes (sethostname(2))");
     }
     Some(name.to_owned())
 }
@@ -242,9 +247,10 @@ pub fn personality(
 ) -> Option<u64> {
     let personality = personality?;
     if let Some(flag) = personality.flags.first() {
-        findings.error(Error::new(format!(
-            "linux.personality.flags: no flag is supported by the spec, found {flag:?}"
-        )));
+        findings.refuse(
+            "linux.personality.flags",
+            format!("no flag is supported by the spec, found {flag:?}"),
+        );
     }
     match personality.domain.as_str() {
         "LINUX" => Some(0x0000),
@@ -254,9 +260,12 @@ pub fn personality(
             None
         }
         other => {
-            let message =
-                format!("linux.personality.domain: {other:?} is neither LINUX nor LINUX32");
-            findings.error(Error::new(message).guess(nearest(other, ["LINUX", "LINUX32"])));
+            let message = format!("{other:?} is neither LINUX nor LINUX32");
+            findings.error(
+                Error::new(message)
+                    .at("linux.personality.domain")
+                    .guess(nearest(other, ["LINUX", "LINUX32"])),
+            );
             None
         }
     }

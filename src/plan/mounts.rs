@@ -347,7 +347,7 @@ pub fn plan(
     let idmap = findings.keep(idmap(&field, mount, &options, userns));
     if options.idmap.is_none() && !mount.uid_mappings.is_empty() {
         let rule = "a mapping without the option \"idmap\" or \"ridmap\": taken for idmap";
-        findings.warn(format!("{field}.uidMappings: {rule}"));
+        findings.warn(Error::new(rule).at(format_args!("{field}.uidMappings")));
     }
     let (destination, kind) = (destination?, kind?);
     let fits = findings.keep(check_copy_up(&field, &kind, &options));
@@ -376,17 +376,20 @@ fn check_text(field: &str, mount: &spec::Mount, findings: &mut Findings) {
         .chain(options)
         .filter(|(_, text)| text.is_some_and(|text| text.contains('\0')))
     {
-        findings.error(Error::new(format!("{field}.{name}: contains a NUL character")));
+        findings.refuse(format_args!("{field}.{name}"), "contains a NUL character");
     }
 }
 
 fn destination(field: &str, path: &str, findings: &mut Findings) -> Option<String> {
     if path.is_empty() {
-        findings.error(Error::new(format!("{field}.destination: must not be empty")));
+        findings.refuse(format_args!("{field}.destination"), "must not be empty");
         return None;
     }
     if !path.starts_with('/') {
-        findings.warn(format!("{field}.destination: {path:?} is relative, taken from /"));
+        findings.warn(
+            Error::new(format!("{path:?} is relative, taken from /"))
+                .at(format_args!("{field}.destination")),
+        );
     }
     Some(clean(path))
 }
@@ -406,19 +409,26 @@ fn bind(
         options.unknown.iter().partition(|&&place| option(place).contains('='));
     for place in misspelt {
         let message = format!(
-            "{field}.options[{place}]: {:?} is unknown, and a bind mount passes nothing on to a file system",
+            "{:?} is unknown, and a bind mount passes nothing on to a file system",
             option(place)
         );
-        findings.error(Error::new(message).guess(nearest(option(place), names())));
+        findings.error(
+            Error::new(message)
+                .at(format_args!("{field}.options[{place}]"))
+                .guess(nearest(option(place), names())),
+        );
     }
     for &place in for_the_file_system.iter().chain(&options.super_flags) {
-        findings.warn(format!(
-            "{field}.options[{place}]: {:?} belongs to the file system: no effect on a bind mount",
-            option(place)
-        ));
+        findings.warn(
+            Error::new(format!(
+                "{:?} belongs to the file system: no effect on a bind mount",
+                option(place)
+            ))
+            .at(format_args!("{field}.options[{place}]")),
+        );
     }
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
-    let missing = || Error::new(format!("{field}.source: required for a bind mount"));
+    let missing = || Error::new("required for a bind mount").at(format_args!("{field}.source"));
     Some(Bind {
         // `join` takes an absolute source as it is.
         source: bundle.join(findings.keep(source.ok_or_else(missing))?),
@@ -436,12 +446,12 @@ fn new_file_system(
     destination: &str,
 ) -> Result<Kind, Error> {
     match mount.kind.as_deref() {
-        None | Some("") => Err(Error::new(format!(
-            "{field}.type: required unless options hold \"bind\" or \"rbind\""
-        ))),
+        None | Some("") => Err(Error::new("required unless options hold \"bind\" or \"rbind\"")
+            .at(format_args!("{field}.type"))),
         Some(kind @ ("bind" | "none")) => Err(Error::new(format!(
-            "{field}.options: a mount of type {kind:?} needs the option \"bind\" or \"rbind\""
-        ))),
+            "a mount of type {kind:?} needs the option \"bind\" or \"rbind\""
+        ))
+        .at(format_args!("{field}.options"))),
         Some("cgroup") => Ok(Kind::Cgroup),
         Some(kind) => Ok(Kind::FileSystem(file_system(kind, mount, options, destination))),
     }
@@ -478,10 +488,9 @@ fn check_separate(field: &str, mount: &spec::Mount, options: &Options) -> Result
         };
         if option.split(',').any(is_ours) {
             let separate: Vec<&str> = option.split(',').map(str::trim).collect();
-            return Err(Error::new(format!(
-                "{field}.options[{place}]: {option:?} is several options"
-            ))
-            .hint(format!("each is a string of its own: {separate:?}")));
+            return Err(Error::new(format!("{option:?} is several options"))
+                .at(format_args!("{field}.options[{place}]"))
+                .hint(format!("each is a string of its own: {separate:?}")));
         }
     }
     Ok(())
@@ -496,9 +505,8 @@ fn idmap(
     let (uids, gids) = (&mount.uid_mappings, &mount.gid_mappings);
     if uids.is_empty() != gids.is_empty() {
         let missing = if uids.is_empty() { "uidMappings" } else { "gidMappings" };
-        return Err(Error::new(format!(
-            "{field}.{missing}: uidMappings and gidMappings must be given both or neither"
-        )));
+        return Err(Error::new("uidMappings and gidMappings must be given both or neither")
+            .at(format_args!("{field}.{missing}")));
     }
     // A mapping without the option is a mapping still (R011).
     let reach = match options.idmap {
@@ -511,25 +519,27 @@ fn idmap(
         UserNamespace::New(uids, gids) => Maps::Given(uids.to_vec(), gids.to_vec()),
         UserNamespace::Joined => Maps::JoinedUserNamespace,
         UserNamespace::Host => {
-            return Err(Error::new(format!(
-                "{field}.options: \"idmap\" without uidMappings and gidMappings needs a user namespace"
-            )));
+            return Err(Error::new(
+                "\"idmap\" without uidMappings and gidMappings needs a user namespace",
+            )
+            .at(format_args!("{field}.options")));
         }
     };
     if options.remount {
-        return Err(Error::new(format!("{field}.options: \"idmap\" cannot be remounted")));
+        return Err(Error::new("\"idmap\" cannot be remounted").at(format_args!("{field}.options")));
     }
     Ok(Some(IdMap { maps, reach }))
 }
 
 fn check_copy_up(field: &str, kind: &Kind, options: &Options) -> Result<(), Error> {
     match (options.copy_up, kind) {
-        (Some(place), Kind::FileSystem(fs)) if fs.kind != "tmpfs" => Err(Error::new(format!(
-            "{field}.options[{place}]: \"tmpcopyup\" is for tmpfs, not for {}",
-            fs.kind
-        ))),
+        (Some(place), Kind::FileSystem(fs)) if fs.kind != "tmpfs" => {
+            Err(Error::new(format!("\"tmpcopyup\" is for tmpfs, not for {}", fs.kind))
+                .at(format_args!("{field}.options[{place}]")))
+        }
         (Some(place), Kind::Bind(_) | Kind::Cgroup | Kind::Remount { .. }) => {
-            Err(Error::new(format!("{field}.options[{place}]: \"tmpcopyup\" is for a new tmpfs")))
+            Err(Error::new("\"tmpcopyup\" is for a new tmpfs")
+                .at(format_args!("{field}.options[{place}]")))
         }
         _ => Ok(()),
     }
@@ -550,10 +560,9 @@ fn check_proc(field: &str, destination: &str, kind: &Kind) -> Result<(), Error> 
     if fits {
         return Ok(());
     }
-    Err(Error::new(match destination {
-        "/proc" => format!("{field}.destination: \"/proc\" takes only a mount of type proc"),
-        _ => format!(
-            "{field}.destination: {destination:?} cannot be mounted because it is inside /proc"
-        ),
-    }))
+    let rule = match destination {
+        "/proc" => "\"/proc\" takes only a mount of type proc".into(),
+        _ => format!("{destination:?} cannot be mounted because it is inside /proc"),
+    };
+    Err(Error::new(rule).at(format_args!("{field}.destination")))
 }

@@ -129,19 +129,20 @@ pub fn plan(entries: &[spec::Namespace], findings: &mut Findings) -> Namespaces 
                 // Its name in /proc/PID/ns is what lsns(8) shows.
                 let file = Kind::ALL.into_iter().find(|kind| kind.file() == entry.kind);
                 let near = file.map(Kind::name).or_else(|| nearest(&entry.kind, names));
-                let message = format!("{field}.type: unknown namespace {:?}", entry.kind);
-                Error::new(message).guess(near).hint(known)
+                let message = format!("unknown namespace {:?}", entry.kind);
+                Error::new(message).at(format_args!("{field}.type")).guess(near).hint(known)
             });
             continue;
         };
         if namespaces.has(kind) {
-            findings.error(Error::new(format!("{field}.type: {:?} is listed twice", entry.kind)));
+            findings
+                .refuse(format_args!("{field}.type"), format!("{:?} is listed twice", entry.kind));
             continue;
         }
         match entry.path.as_deref().filter(|path| !path.is_empty()) {
             None => namespaces.create.push(kind),
             Some(path) if !Path::new(path).is_absolute() => {
-                findings.error(Error::new(format!("{field}.path: {path:?} is not absolute")));
+                findings.refuse(format_args!("{field}.path"), format!("{path:?} is not absolute"));
             }
             Some(path) => {
                 namespaces.join.push((kind, PathBuf::from(path)));
@@ -160,23 +161,25 @@ pub fn time_offsets(
 ) -> Vec<String> {
     if !offsets.is_empty() && !namespaces.creates(Kind::Time) {
         findings.error(
-            Error::new("linux.timeOffsets: needs a new time namespace")
+            Error::new("needs a new time namespace")
+                .at("linux.timeOffsets")
                 .hint("add {\"type\": \"time\"} without a path to linux.namespaces"),
         );
     }
     for (clock, offset) in offsets {
         if clock != "monotonic" && clock != "boottime" {
             findings.error(
-                Error::new(format!("linux.timeOffsets: the clock {clock:?} has no offset"))
+                Error::new(format!("the clock {clock:?} has no offset"))
+                    .at("linux.timeOffsets")
                     .guess(nearest(clock, ["monotonic", "boottime"]))
                     .hint("monotonic and boottime have (time_namespaces(7))"),
             );
         }
         if offset.nanosecs >= 1_000_000_000 {
-            findings.error(Error::new(format!(
-                "linux.timeOffsets.{clock}.nanosecs: {} is not below 1000000000",
-                offset.nanosecs
-            )));
+            findings.refuse(
+                format_args!("linux.timeOffsets.{clock}.nanosecs"),
+                format!("{} is not below 1000000000", offset.nanosecs),
+            );
         }
     }
     offsets.iter().map(|(clock, o)| format!("{clock} {} {}", o.secs, o.nanosecs)).collect()

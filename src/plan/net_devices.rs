@@ -42,7 +42,8 @@ pub fn plan(
 ) -> Vec<NetDevice> {
     if !devices.is_empty() && !namespaces.has(Kind::Network) {
         findings.error(
-            Error::new("linux.netDevices: needs a network namespace of the container's own")
+            Error::new("needs a network namespace of the container's own")
+                .at("linux.netDevices")
                 .hint("add {\"type\": \"network\"} to linux.namespaces"),
         );
     }
@@ -53,23 +54,20 @@ pub fn plan(
         let device = NetDevice { host: host.clone(), name };
         let field = device.field();
         if let Some(why) = wrong(host, false) {
-            findings.error(Error::new(format!("linux.netDevices: the device name {host:?} {why}")));
+            findings.refuse("linux.netDevices", format!("the device name {host:?} {why}"));
         }
         if let Some(why) = device.name.as_deref().and_then(|name| wrong(name, true)) {
-            findings.error(Error::new(format!("{field}.name: {:?} {why}", device.inside())));
+            findings.refuse(format_args!("{field}.name"), format!("{:?} {why}", device.inside()));
         }
         if device.inside() == "lo" {
-            findings.error(Error::new(format!(
-                "{field}: \"lo\" is the loopback device of every network namespace"
-            )));
+            findings.refuse(&field, "\"lo\" is the loopback device of every network namespace");
         }
         let twin = *inside.entry(device.inside().to_owned()).or_insert(planned.len());
         if let Some(twin) = planned.get(twin).filter(|_| !device.is_template()) {
-            findings.error(Error::new(format!(
-                "{field}.name: {:?} is the name of {} already",
-                device.inside(),
-                twin.field()
-            )));
+            findings.refuse(
+                format_args!("{field}.name"),
+                format!("{:?} is the name of {} already", device.inside(), twin.field()),
+            );
         }
         planned.push(device);
     }

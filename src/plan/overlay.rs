@@ -8,7 +8,7 @@
 
 use super::mounts::{Maps, UserNamespace};
 use super::{Findings, Kind, Namespaces, Options};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::spec::{LAYERS, Linux, Spec};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -119,8 +119,11 @@ pub fn plan(
 ) -> Option<Overlay> {
     let layers = spec.annotations.get(LAYERS);
     if options.overlay.is_none() && spec.annotations.contains_key(ASKED) {
-        let words = format!("annotations.{ASKED}: is the runtime's to write");
-        findings.error(Error::new(words).hint("--overlay asks for an overlay"));
+        findings.error(
+            Error::new("is the runtime's to write")
+                .at(format_args!("annotations.{ASKED}"))
+                .hint("--overlay asks for an overlay"),
+        );
     }
     let wish = options.overlay.clone().or_else(|| layers.map(|_| Wish::default()))?;
     let mut lowers = Vec::new();
@@ -128,8 +131,8 @@ pub fn plan(
         None => lowers.push(Lower { path: root.into(), origin: Origin::Root }),
         Some(text) => {
             let field = Origin::Layers.field();
-            findings.keep(check_place(spec).map_err(|error| error.at(&field)));
-            let paths = findings.keep(parse(text).map_err(|error| error.at(field)))?;
+            findings.keep(check_place(spec).at(|| &field));
+            let paths = findings.keep(parse(text).at(|| field))?;
             lowers.extend(paths.into_iter().map(|path| Lower { path, origin: Origin::Layers }));
         }
     }
@@ -140,13 +143,15 @@ pub fn plan(
         let field = if layers.is_some() { Origin::Layers.field() } else { last.origin.field() };
         let count = lowers.len();
         findings.error(
-            Error::new(format!("{field}: {count} lower directories are more than {MOST}"))
+            Error::new(format!("{count} lower directories are more than {MOST}"))
+                .at(&field)
                 .hint("an overlay takes no more: merge some of them into one"),
         );
     }
     if !namespaces.creates(Kind::Mount) {
         findings.error(
-            Error::new("linux.namespaces: an overlay needs a new mount namespace")
+            Error::new("an overlay needs a new mount namespace")
+                .at("linux.namespaces")
                 .hint("it goes with that: add {\"type\": \"mount\"}"),
         );
     }
@@ -204,13 +209,14 @@ fn check_apart(dir: &Path, lowers: &[Lower]) -> Result<()> {
     for lower in lowers {
         if dir.starts_with(&lower.path) {
             let (dir, lower) = (dir.display(), lower.path.display());
-            return Err(
-                Error::new(format!("--overlay-dir: {dir} lies in {lower}")).hint(NOT_TO_CHANGE)
-            );
+            return Err(Error::new(format!("{dir} lies in {lower}"))
+                .at("--overlay-dir")
+                .hint(NOT_TO_CHANGE));
         }
         if lower.path.starts_with(dir) {
             let (dir, lower) = (dir.display(), lower.path.display());
-            return Err(Error::new(format!("--overlay-dir: {lower} lies in {dir}"))
+            return Err(Error::new(format!("{lower} lies in {dir}"))
+                .at("--overlay-dir")
                 .hint("a lower directory must lie elsewhere"));
         }
     }

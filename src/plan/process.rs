@@ -75,34 +75,35 @@ pub fn plan(
 ) -> Option<Process> {
     let process = process?;
     if process.args.is_empty() {
-        findings.error(Error::new("process.args: is empty").hint("name at least a program"));
+        findings.error(Error::new("is empty").at("process.args").hint("name at least a program"));
     }
     if process.cwd.is_empty() {
         findings.error(missing("process.cwd", "an absolute path, such as \"/\""));
     } else if !process.cwd.starts_with('/') {
-        findings
-            .error(Error::new(format!("process.cwd: {:?} is not an absolute path", process.cwd)));
+        findings.refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd));
     }
     if process.cwd.contains('\0') {
-        findings.error(Error::new("process.cwd: contains a NUL character"));
+        findings.refuse("process.cwd", "contains a NUL character");
     }
     if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-        findings.error(Error::new(format!(
-            "process.oomScoreAdj: {score} is not between -1000 and 1000 (proc_pid_oom_score_adj(5))"
-        )));
+        findings.refuse(
+            "process.oomScoreAdj",
+            format!("{score} is not between -1000 and 1000 (proc_pid_oom_score_adj(5))"),
+        );
     }
     if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
-        findings.error(Error::new(format!("process.user.umask: {mask} is above 511 (octal 777)")));
+        findings.refuse("process.user.umask", format!("{mask} is above 511 (octal 777)"));
     }
     let mut id = |field: &str, id: Option<u32>| {
         match id {
             // Required by the spec. But the peers take it for 0, and so do those who write one of
             // the two: they are told.
-            None => {
-                findings.warn(format!("process.user.{field}: is required; taken for 0, root's"))
-            }
+            None => findings.warn(
+                Error::new("is required; taken for 0, root's")
+                    .at(format_args!("process.user.{field}")),
+            ),
             Some(u32::MAX) => {
-                findings.error(Error::new(format!("process.user.{field}: 4294967295 is not an id")))
+                findings.refuse(format_args!("process.user.{field}"), "4294967295 is not an id")
             }
             Some(_) => {}
         }
@@ -111,7 +112,7 @@ pub fn plan(
     let (uid, gid) = (id("uid", process.user.uid), id("gid", process.user.gid));
     if process.user.username.is_some() {
         let rule = format!("is for Windows, and so ignored: the process is that of user {uid}");
-        findings.tell("process.user.username", rule);
+        findings.tell(Error::new(rule).at("process.user.username"));
     }
     Some(Process {
         args: strings("process.args", &process.args, findings),
@@ -141,13 +142,13 @@ const GROUPS: usize = 65_536;
 fn terminal(size: Option<spec::ConsoleSize>, findings: &mut Findings) -> Terminal {
     let Some(size) = size else { return Terminal { size: None } };
     let caller = "in the foreground the caller's terminal has the say";
-    findings.advise(format!("process.consoleSize: {caller}"));
+    findings.advise(Error::new(caller).at("process.consoleSize"));
     let mut one = |field: &str, value: Option<u64>| {
         let field = format!("process.consoleSize.{field}");
         match value.map(u16::try_from) {
             Some(Ok(value)) => return value,
-            Some(Err(_)) => findings.error(Error::new(format!("{field}: is above 65535"))),
-            None => findings.error(Error::new(format!("{field}: is required"))),
+            Some(Err(_)) => findings.refuse(&field, "is above 65535"),
+            None => findings.refuse(&field, "is required"),
         }
         0
     };
@@ -168,9 +169,12 @@ fn groups(
         return Some(groups.clone());
     }
     if !groups.is_empty() {
-        findings.warn(format!(
-            "process.user.additionalGids: has no effect, as the annotation {KEEP_GROUPS} keeps the caller's"
-        ));
+        findings.warn(
+            Error::new(format!(
+                "has no effect, as the annotation {KEEP_GROUPS} keeps the caller's"
+            ))
+            .at("process.user.additionalGids"),
+        );
     }
     None
 }
@@ -179,11 +183,11 @@ fn groups(
 fn check_groups(groups: &[u32], findings: &mut Findings) {
     let field = "process.user.additionalGids";
     if groups.len() > GROUPS {
-        let message = format!("{field}: has {} groups, more than {GROUPS}", groups.len());
-        findings.error(Error::new(message).hint("setgroups(2): NGROUPS_MAX"));
+        let message = format!("has {} groups, more than {GROUPS}", groups.len());
+        findings.error(Error::new(message).at(field).hint("setgroups(2): NGROUPS_MAX"));
     }
     if let Some(at) = groups.iter().position(|gid| *gid == u32::MAX) {
-        findings.error(Error::new(format!("{field}[{at}]: 4294967295 is not an id")));
+        findings.refuse(format_args!("{field}[{at}]"), "4294967295 is not an id");
     }
 }
 
@@ -208,7 +212,7 @@ fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CStrin
     for (i, text) in texts.iter().enumerate() {
         match CString::new(text.as_str()) {
             Ok(text) => all.push(text),
-            Err(_) => findings.error(Error::new(format!("{field}[{i}]: contains a NUL character"))),
+            Err(_) => findings.refuse(format_args!("{field}[{i}]"), "contains a NUL character"),
         }
     }
     all
@@ -219,9 +223,10 @@ fn strings(field: &str, texts: &[String], findings: &mut Findings) -> Vec<CStrin
 fn environment(env: &[String], findings: &mut Findings) -> Vec<CString> {
     for (i, entry) in env.iter().enumerate() {
         if entry.find('=').is_none_or(|at| at == 0) {
-            findings.error(Error::new(format!(
-                "process.env[{i}]: {entry:?} is not of the form NAME=value"
-            )));
+            findings.refuse(
+                format_args!("process.env[{i}]"),
+                format!("{entry:?} is not of the form NAME=value"),
+            );
         }
     }
     // No HashSet: std draws its seed from getrandom(2), and panics where that fails.

@@ -50,19 +50,19 @@ pub fn plan(limits: &[spec::Rlimit], findings: &mut Findings) -> Vec<Rlimit> {
                 missing(format!("{field}.type"), known)
             } else {
                 let near = nearest(&limit.kind, RESOURCES.iter().map(|(name, _)| *name));
-                let message = format!("{field}.type: unknown limit {:?}", limit.kind);
-                Error::new(message).guess(near).hint(known)
+                let message = format!("unknown limit {:?}", limit.kind);
+                Error::new(message).at(format_args!("{field}.type")).guess(near).hint(known)
             });
             continue;
         };
         if planned.iter().any(|other| other.name == *name) {
-            findings.error(Error::new(format!("{field}.type: {name} is listed twice")));
+            findings.refuse(format_args!("{field}.type"), format!("{name} is listed twice"));
         }
         if limit.soft > limit.hard {
-            findings.error(Error::new(format!(
-                "{field}.soft: {} is above the hard limit {}",
-                limit.soft, limit.hard
-            )));
+            findings.refuse(
+                format_args!("{field}.soft"),
+                format!("{} is above the hard limit {}", limit.soft, limit.hard),
+            );
         }
         let finite = |value: u64| (value != u64::MAX).then_some(value);
         planned.push(Rlimit {

@@ -225,9 +225,10 @@ fn within<'a>(
     });
     match rest {
         Some(rest) if rest.len() < mount.destination.len() => {
-            findings.advise(format!(
-                "mounts[{index}].destination: begins with root.path, which is left out"
-            ));
+            findings.advise(
+                Error::new("begins with root.path, which is left out")
+                    .at(format_args!("mounts[{index}].destination")),
+            );
             let destination = if rest.is_empty() { "/" } else { rest };
             Cow::Owned(spec::Mount { destination: destination.into(), ..mount.clone() })
         }
@@ -241,11 +242,9 @@ fn covers_dev(mount: &Mount) -> bool {
 
 fn root_path(spec: &Spec, bundle: &Path, findings: &mut Findings) -> PathBuf {
     match &spec.root {
-        Some(root) if root.path.is_empty() => {
-            findings.error(Error::new("root.path: must not be empty"))
-        }
+        Some(root) if root.path.is_empty() => findings.refuse("root.path", "must not be empty"),
         Some(root) => return bundle.join(&root.path),
-        None => findings.error(Error::new("root: required on Linux")),
+        None => findings.refuse("root", "required on Linux"),
     }
     PathBuf::new()
 }
@@ -264,10 +263,10 @@ fn propagation(linux: &Linux, findings: &mut Findings) -> Option<Propagation> {
         Some(other) => {
             let known = ["shared", "slave", "private", "unbindable"];
             let names = known.join(", ");
-            let message = format!("linux.rootfsPropagation: {other:?} is none of {names}");
+            let message = format!("{other:?} is none of {names}");
             let recursive = ["rshared", "rslave", "rprivate", "runbindable"];
             let near = nearest(other, known.into_iter().chain(recursive));
-            findings.error(Error::new(message).guess(near));
+            findings.error(Error::new(message).at("linux.rootfsPropagation").guess(near));
             return None;
         }
     };
@@ -282,8 +281,8 @@ fn absolute(field: &str, list: &[String], findings: &mut Findings) -> Vec<String
         } else if path.is_empty() {
             findings.error(missing(format!("{field}[{index}]"), "an absolute path"));
         } else {
-            let message = format!("{field}[{index}]: {path:?} must be an absolute path");
-            findings.error(Error::new(message));
+            let message = format!("{path:?} must be an absolute path");
+            findings.refuse(format_args!("{field}[{index}]"), message);
         }
     }
     paths
@@ -295,10 +294,9 @@ fn masked(list: &[String], findings: &mut Findings) -> Vec<String> {
     for (index, path) in list.iter().enumerate() {
         if path.starts_with('/') && clean(path) == "/" {
             findings.error(
-                Error::new(format!(
-                    "{field}[{index}]: {path:?} is the root, which cannot be hidden"
-                ))
-                .hint("name what is to be hidden in it"),
+                Error::new(format!("{path:?} is the root, which cannot be hidden"))
+                    .at(format_args!("{field}[{index}]"))
+                    .hint("name what is to be hidden in it"),
             );
         }
     }
@@ -332,7 +330,7 @@ fn devices(
         // /dev/ptmx is always that of the container's own devpts.
         if device.path == "/dev/ptmx" {
             let own = "is left out: /dev/ptmx is that of the container's own devpts";
-            findings.advise(format!("linux.devices[{index}]: {own}"));
+            findings.advise(Error::new(own).at(format_args!("linux.devices[{index}]")));
             continue;
         }
         let twins = by_kind.entry(device.kind).or_default();
@@ -341,10 +339,13 @@ fn devices(
             known.kind == device.kind && known.path != device.path
         };
         if let Some(twin) = twins.iter().find(same).filter(|_| device.kind != DeviceKind::Fifo) {
-            findings.warn(format!(
-                "linux.devices[{index}]: {} is the same device as {}",
-                device.path, planned[*twin].path
-            ));
+            findings.warn(
+                Error::new(format!(
+                    "{} is the same device as {}",
+                    device.path, planned[*twin].path
+                ))
+                .at(format_args!("linux.devices[{index}]")),
+            );
         }
         let Some(&at) = by_path.get(&device.path) else {
             by_path.insert(device.path.clone(), planned.len());
@@ -357,17 +358,13 @@ fn devices(
             *known = device;
             twins.push(at);
         } else if known.kind == device.kind {
-            findings.warn(format!(
-                "linux.devices[{index}].path: {} is listed again: ignored",
-                device.path
-            ));
-        } else {
-            let message = format!(
-                "linux.devices[{index}].path: {} is another device in {}",
-                device.path,
-                known.field()
+            findings.warn(
+                Error::new(format!("{} is listed again: ignored", device.path))
+                    .at(format_args!("linux.devices[{index}].path")),
             );
-            findings.error(Error::new(message));
+        } else {
+            let message = format!("{} is another device in {}", device.path, known.field());
+            findings.refuse(format_args!("linux.devices[{index}].path"), message);
         }
     }
     planned
@@ -375,7 +372,7 @@ fn devices(
 
 fn device(index: usize, entry: &spec::Device, userns: UserNamespace<'_>) -> Result<Device, Error> {
     let field = format!("linux.devices[{index}]");
-    let fail = |name: &str, what: String| Err(Error::new(format!("{field}.{name}: {what}")));
+    let fail = |name: &str, what: String| Err(Error::new(what).at(format_args!("{field}.{name}")));
     let path = &entry.path;
     if path.is_empty() {
         return Err(missing(format!("{field}.path"), "an absolute path"));
@@ -387,10 +384,12 @@ fn device(index: usize, entry: &spec::Device, userns: UserNamespace<'_>) -> Resu
         return fail("path", format!("{path:?} must name a file in the container"));
     }
     let number = |name: &str, value: Option<i64>, last: u32| {
-        let value = value.ok_or_else(|| Error::new(format!("{field}.{name}: required")))?;
+        let value =
+            value.ok_or_else(|| Error::new("required").at(format_args!("{field}.{name}")))?;
         let number = u32::try_from(value).ok().filter(|number| *number <= last);
         number.ok_or_else(|| {
-            Error::new(format!("{field}.{name}: {value} is out of range, 0 to {last}"))
+            Error::new(format!("{value} is out of range, 0 to {last}"))
+                .at(format_args!("{field}.{name}"))
         })
     };
     let major = || number("major", entry.major, LAST_MAJOR);
@@ -435,8 +434,8 @@ fn check_mount_namespace(rootfs: &Rootfs, findings: &mut Findings) {
         return;
     }
     let mut refuse = |field: &str, what: &str| {
-        let message = format!("{field}: {what} without a mount namespace in linux.namespaces");
-        findings.error(Error::new(message));
+        let message = format!("{what} without a mount namespace in linux.namespaces");
+        findings.refuse(field, message);
     };
     if rootfs.user_namespace {
         refuse("mounts", "a user namespace cannot mount anything");
@@ -457,10 +456,7 @@ fn check_sharing(rootfs: &Rootfs, findings: &mut Findings) {
     for mount in &rootfs.mounts {
         let last = mount.propagation.last().map(|propagation| propagation.flag);
         if matches!(mount.kind, Kind::Bind(_)) && last == Some(SHARED) {
-            findings.advise(format!(
-                "{}.options: what is mounted in it does not reach the host, as linux.rootfsPropagation is not shared",
-                mount.field()
-            ));
+            findings.advise(Error::new("what is mounted in it does not reach the host, as linux.rootfsPropagation is not shared").at(format_args!("{}.options", mount.field())));
         }
     }
 }
@@ -477,13 +473,16 @@ fn check_default_filesystems(rootfs: &Rootfs, findings: &mut Findings) {
             _ => mount.destination == path,
         };
         if rootfs.mount_namespace && !rootfs.mounts.iter().any(there) {
-            findings.advise(format!("default filesystems: no {kind} is mounted on {path}"));
+            findings.advise(
+                Error::new(format!("no {kind} is mounted on {path}")).at("default filesystems"),
+            );
         }
     }
     let on_dev = |mount: &Mount| is_under("/dev", &mount.destination);
     if !rootfs.mounts.iter().any(on_dev) {
         findings.advise(
-            "default devices: nothing is mounted on /dev: they stay in the root filesystem",
+            Error::new("nothing is mounted on /dev: they stay in the root filesystem")
+                .at("default devices"),
         );
     }
 }

@@ -96,7 +96,8 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
     let policy = POLICIES.iter().find(|(name, _)| *name == scheduler.policy);
     if scheduler.policy == "SCHED_ISO" {
         findings.error(
-            Error::new("process.scheduler.policy: no Linux kernel has SCHED_ISO")
+            Error::new("no Linux kernel has SCHED_ISO")
+                .at("process.scheduler.policy")
                 .hint("the number is reserved only (sched(7)); SCHED_RR may be what is meant"),
         );
     } else if policy.is_none() {
@@ -105,7 +106,8 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
         findings.error(if scheduler.policy.is_empty() {
             missing("process.scheduler.policy", &known)
         } else {
-            Error::new(format!("process.scheduler.policy: unknown policy {:?}", scheduler.policy))
+            Error::new(format!("unknown policy {:?}", scheduler.policy))
+                .at("process.scheduler.policy")
                 .guess(nearest(&scheduler.policy, names))
                 .hint(known)
         });
@@ -115,7 +117,8 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
         match FLAGS.iter().find(|(name, _)| name == flag) {
             Some((_, bit)) => flags |= bit,
             None => findings.error(
-                Error::new(format!("process.scheduler.flags[{i}]: unknown flag {flag:?}"))
+                Error::new(format!("unknown flag {flag:?}"))
+                    .at(format_args!("process.scheduler.flags[{i}]"))
                     .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
                     .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
             ),
@@ -123,29 +126,29 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
     }
     let (name, policy) = policy.copied().unwrap_or(("SCHED_OTHER", 0));
     if !(-20..=19).contains(&scheduler.nice) {
-        findings.error(Error::new(format!(
-            "process.scheduler.nice: {} is not between -20 and 19",
-            scheduler.nice
-        )));
+        findings.refuse(
+            "process.scheduler.nice",
+            format!("{} is not between -20 and 19", scheduler.nice),
+        );
     }
     let real_time = policy == 1 || policy == 2;
     if scheduler.priority != 0 && !real_time {
-        findings
-            .error(Error::new("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one"));
+        findings.refuse("process.scheduler.priority", "only SCHED_FIFO and SCHED_RR have one");
     }
     if real_time && !(1..=99).contains(&scheduler.priority) {
-        findings.error(Error::new(format!(
-            "process.scheduler.priority: {} is not between 1 and 99 (sched(7))",
-            scheduler.priority
-        )));
+        findings.refuse(
+            "process.scheduler.priority",
+            format!("{} is not between 1 and 99 (sched(7))", scheduler.priority),
+        );
     }
     if name == "SCHED_DEADLINE" {
         deadline(scheduler, flags, findings);
     } else {
         for (field, value) in times(scheduler).into_iter().filter(|(_, value)| *value != 0) {
-            findings.error(Error::new(format!(
-                "process.scheduler.{field}: {value} is set, but it belongs to SCHED_DEADLINE only"
-            )));
+            findings.refuse(
+                format_args!("process.scheduler.{field}"),
+                format!("{value} is set, but it belongs to SCHED_DEADLINE only"),
+            );
         }
     }
     CpuScheduling {
@@ -171,7 +174,7 @@ fn times(scheduler: &spec::Scheduler) -> [(&'static str, u64); 3] {
 fn deadline(scheduler: &spec::Scheduler, flags: u64, findings: &mut Findings) {
     let spec::Scheduler { runtime, deadline, period, .. } = *scheduler;
     let mut wrong = |field: &str, value: u64, why: String| {
-        findings.error(Error::new(format!("process.scheduler.{field}: {value} ns {why}")));
+        findings.refuse(format_args!("process.scheduler.{field}"), format!("{value} ns {why}"));
     };
     for (field, value) in times(scheduler).into_iter().filter(|(_, value)| *value >> 63 != 0) {
         wrong(field, value, "is above 9223372036854775807".into());
@@ -188,7 +191,8 @@ fn deadline(scheduler: &spec::Scheduler, flags: u64, findings: &mut Findings) {
     let [(_, reset_on_fork), ..] = FLAGS;
     if flags & reset_on_fork == 0 {
         findings.warn(
-            "process.scheduler: a SCHED_DEADLINE process cannot fork without SCHED_FLAG_RESET_ON_FORK",
+            Error::new("a SCHED_DEADLINE process cannot fork without SCHED_FLAG_RESET_ON_FORK")
+                .at("process.scheduler"),
         );
     }
 }
@@ -200,19 +204,20 @@ fn io(priority: &spec::IoPriority, findings: &mut Findings) -> Option<u16> {
         findings.error(if priority.class.is_empty() {
             missing("process.ioPriority.class", known)
         } else {
-            Error::new(format!("process.ioPriority.class: unknown class {:?}", priority.class))
+            Error::new(format!("unknown class {:?}", priority.class))
+                .at("process.ioPriority.class")
                 .guess(nearest(&priority.class, IO_CLASSES.map(|(name, _)| name)))
                 .hint(known)
         });
     }
     let level = priority.priority.unwrap_or_else(|| {
-        findings.advise("process.ioPriority.priority: is required; taken for 0, the highest");
+        findings.advise(
+            Error::new("is required; taken for 0, the highest").at("process.ioPriority.priority"),
+        );
         0
     });
     if !(0..=7).contains(&level) {
-        findings.error(Error::new(format!(
-            "process.ioPriority.priority: {level} is not between 0 and 7"
-        )));
+        findings.refuse("process.ioPriority.priority", format!("{level} is not between 0 and 7"));
         return None;
     }
     class.map(|(_, number)| number << 13 | level as u16)

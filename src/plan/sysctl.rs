@@ -30,23 +30,25 @@ pub fn plan(
         let path = path(key);
         let field = format!("linux.sysctl.{key}");
         if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            findings.error(Error::new(format!("{field}: is not the name of a kernel parameter")));
+            findings.refuse(&field, "is not the name of a kernel parameter");
         } else if path == "kernel/hostname" {
-            findings.error(Error::new(format!("{field}: use the field hostname instead")));
+            findings.refuse(&field, "use the field hostname instead");
         } else if let Some(name) = domainname.filter(|name| is_another(&path, value, name)) {
             findings.error(
-                Error::new(format!("{field}: {value:?} is another than domainname, {name:?}"))
+                Error::new(format!("{value:?} is another than domainname, {name:?}"))
+                    .at(&field)
                     .hint("name it once"),
             );
         } else {
             match namespace(&path) {
                 Some(kind) if namespaces.has(kind) => {}
-                Some(kind) => findings.error(Error::new(format!(
-                    "{field}: needs a {} namespace of the container's own",
-                    kind.name()
-                ))),
+                Some(kind) => findings.refuse(
+                    &field,
+                    format!("needs a {} namespace of the container's own", kind.name()),
+                ),
                 None => findings.error(
-                    Error::new(format!("{field}: is not separate for each namespace"))
+                    Error::new("is not separate for each namespace")
+                        .at(&field)
                         .hint("set it on the host, or drop it"),
                 ),
             }

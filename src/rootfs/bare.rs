@@ -19,7 +19,7 @@
 
 use super::host::WayBack;
 use super::{Ground, mount};
-use crate::error::{Context, Result};
+use crate::error::{At, Context, Result};
 use crate::plan::namespaces::Kind;
 use crate::sys::file::{Magic, is_on};
 use crate::sys::namespace::{
@@ -76,7 +76,8 @@ impl Bare {
         };
         if !(entered && self.back.is_none()) {
             unshare(Kind::Mount.flag())
-                .call(|| "linux.namespaces: unshare the mount namespace".into())?;
+                .call(|| "unshare the mount namespace".into())
+                .at(|| "linux.namespaces")?;
         }
         Ok(if entered { Ground::Bare } else { Ground::Copy })
     }

@@ -129,7 +129,7 @@ pub(super) fn refused(bind: &Bind) -> Error {
 }
 
 pub(super) fn source_error(bind: &Bind, call: &str, errno: Errno) -> Error {
-    let error = Error::os(format!("bind {}: {call}", bind.source.display()), errno);
+    let error = Error::os(call, errno).at(format_args!("bind {}", bind.source.display()));
     match errno {
         Errno::NOENT => error.hint("the source of a bind mount must exist on the host"),
         Errno::PERM => error.hint("binding it needs privileges on the host"),
@@ -145,11 +145,9 @@ fn inside_error(bind: &Bind, path: &str, errno: Errno) -> Error {
     if errno != Errno::NOENT {
         return source_error(bind, "openat2", errno);
     }
-    Error::os(
-        format!("bind {}: openat2 {path} in the root filesystem", bind.source.display()),
-        errno,
-    )
-    .hint("neither the image nor an earlier mount has it")
+    Error::os(format!("openat2 {path} in the root filesystem"), errno)
+        .at(format_args!("bind {}", bind.source.display()))
+        .hint("neither the image nor an earlier mount has it")
 }
 
 fn fs_type(bind: &Bind, fd: &OwnedFd) -> Result<FsWord> {

@@ -65,7 +65,8 @@ fn attach_root(
     if !plan.is_mounted() {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(&plan.path, flags, Mode::empty())
-            .call(|| format!("root.path: open {}", plan.path.display()))?;
+            .call(|| format!("open {}", plan.path.display()))
+            .at(|| "root.path")?;
         return Ok(Root::new(fd));
     }
     let Tree { fd, unchanged } = match sources.rootfs.take() {
@@ -81,9 +82,10 @@ fn attach_root(
         Ground::Shared | Ground::Copy => &plan.path,
     };
     mount::attach_at(fd.as_fd(), path)
-        .call(|| format!("root.path: move_mount to {}", path.display()))?;
+        .call(|| format!("move_mount to {}", path.display()))
+        .at(|| "root.path")?;
     if unchanged {
-        mount::change(fd.as_fd(), &root_change(plan)).at(|| "root.path".into())?;
+        mount::change(fd.as_fd(), &root_change(plan)).at(|| "root.path")?;
     }
     Ok(Root::new(fd))
 }

@@ -32,7 +32,7 @@ struct Level {
 /// Copies what is in the directory `from` into the directory `to`; both may be
 /// opened by `O_PATH`.
 pub(super) fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    tree(from, to).at(|| "tmpcopyup".into())
+    tree(from, to).at(|| "tmpcopyup")
 }
 
 fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {

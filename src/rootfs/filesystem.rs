@@ -3,7 +3,7 @@
 use super::root::{Found, Node, Root};
 use super::target::{self, change_attached, own_view};
 use super::{copy, mount};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::Rootfs;
 use crate::plan::mounts::{FileSystem, Mount};
 use crate::plan::options::{PRIVATE, Reach};
@@ -66,7 +66,7 @@ pub(super) fn make(
         };
         mount_setattr(made.as_fd(), &change)
             .call(|| mount::describe(&change))
-            .map_err(|error| error.hint(format!("{} cannot be id-mapped", fs.kind)))?;
+            .hint(|| format!("{} cannot be id-mapped", fs.kind))?;
     }
     if fs.copy_up {
         copy::directory(target, made.as_fd())?;
@@ -120,7 +120,8 @@ fn label_root(plan: &Rootfs, mount: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = openat(mount, ".", flags, Mode::empty()).call(|| "open the mount".into())?;
     fsetxattr(&dir, "security.selinux", label.as_bytes(), XattrFlags::empty())
-        .call(|| "linux.mountLabel: fsetxattr security.selinux".into())
+        .call(|| "fsetxattr security.selinux".into())
+        .at(|| "linux.mountLabel")
 }
 
 /// A sysfs belongs to a network namespace. Where that is not one of the

@@ -24,7 +24,7 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     // nothing is found by a path that leads through one.
     root.verify()?;
     if let Some(console) = console {
-        bind_console(root, console).at(|| "/dev/console".into())?;
+        bind_console(root, console).at(|| "/dev/console")?;
     }
     let late = |held: &&Held| held.late_readonly;
     for held in root.held.borrow().iter().filter(late) {
@@ -35,7 +35,7 @@ pub fn finish(plan: &Rootfs, root: &Root, console: Option<BorrowedFd<'_>>) -> Re
     mask::readonly(plan, root)?;
     mask::mask(plan, root)?;
     if plan.readonly {
-        read_only(root.fd()).at(|| "root.readonly".into())?;
+        read_only(root.fd()).at(|| "root.readonly")?;
     }
     root.release();
     pivot::propagate(plan, root)

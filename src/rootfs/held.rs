@@ -165,10 +165,7 @@ impl Root {
                 _ => self.leads_to(one, &held),
             };
             if !in_place.at(|| one.field.clone())? {
-                return Err(Error::new(format!(
-                    "{}.destination: {} does not lead to what was mounted there",
-                    one.field, one.destination
-                ))
+                return Err(Error::new(format!("{} does not lead to what was mounted there", one.destination)).at(format_args!("{}.destination", one.field))
                 .hint("a hook, or somebody who can write to the root filesystem, has moved it or covered it"));
             }
         }

@@ -61,7 +61,7 @@ impl Sources {
         };
         mount::attach_at(tmpfs.as_fd(), place).call(|| "move_mount of a tmpfs".into())?;
         for tree in self.trees().chain(&shown) {
-            lay_one(tree.as_fd(), tmpfs.as_fd()).at(|| "a tree of the host".into())?;
+            lay_one(tree.as_fd(), tmpfs.as_fd()).at(|| "a tree of the host")?;
         }
         self.settle(plan)?;
         fchdir(&tmpfs).call(|| "fchdir".into())?;
@@ -109,7 +109,8 @@ impl Sources {
     pub fn enter_laid(&mut self) -> Result<Ground> {
         let Some(locks) = &mut self.locks else { return Err(Error::new("no trees are laid out")) };
         unshare(namespaces::Kind::Mount.flag())
-            .call(|| "linux.namespaces: unshare the mount namespace".into())?;
+            .call(|| "unshare the mount namespace".into())
+            .at(|| "linux.namespaces")?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         locks.place = openat(CWD, ".", flags, Mode::empty()).call(|| "open .".into())?;
         Ok(locks.ground)
@@ -120,7 +121,7 @@ impl Locks {
     /// Takes the root and the devices, in place of what was laid.
     pub fn take_early(&self, sources: &mut Sources) -> Result<()> {
         if let Some(tree) = &mut sources.rootfs {
-            self.take(&mut tree.fd, None).at(|| "root.path".into())?;
+            self.take(&mut tree.fd, None).at(|| "root.path")?;
         }
         sources.devices.iter_mut().flatten().try_for_each(|tree| self.take(tree, None))
     }

@@ -53,7 +53,7 @@ fn look_at_overlay(plan: &Rootfs, overlay: &Overlay, findings: &mut Findings) {
     }
     match known_file_systems().and_then(|list| has(&list, "overlay")) {
         Ok(true) => {}
-        Ok(false) => findings.error(Error::new("--overlay: this kernel has no overlay")),
+        Ok(false) => findings.refuse("--overlay", "this kernel has no overlay"),
         Err(error) => findings.error(error),
     }
     // It is made itself, but not what is above it.
@@ -61,7 +61,7 @@ fn look_at_overlay(plan: &Rootfs, overlay: &Overlay, findings: &mut Findings) {
         let above = dir.parent().unwrap_or(dir);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(above, flags, Mode::empty());
-        opened.map(drop).call(|| format!("--overlay-dir: open {}", above.display()))
+        opened.map(drop).call(|| format!("open {}", above.display())).at(|| "--overlay-dir")
     };
     if let Upper::Dir(dir) = &overlay.upper {
         findings.keep(above(dir));
@@ -71,12 +71,12 @@ fn look_at_overlay(plan: &Rootfs, overlay: &Overlay, findings: &mut Findings) {
 fn root(path: &Path) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = open(path, flags, Mode::empty());
-    opened.map(drop).call(|| format!("root.path: open {}", path.display())).map_err(|error| {
-        match error.errno() {
+    opened.map(drop).call(|| format!("open {}", path.display())).at(|| "root.path").map_err(
+        |error| match error.errno() {
             Some(Errno::NOENT) => error.hint(NO_ROOT),
             _ => mount::explain_access(error),
-        }
-    })
+        },
+    )
 }
 
 fn source(bind: &Bind) -> Result<()> {
@@ -95,10 +95,14 @@ fn file_systems(new: &[(&Mount, &FileSystem)]) -> Result<Vec<Error>> {
         if has(&list, name)? {
             continue;
         }
-        let message =
-            format!("{}.type: this kernel has no file system {:?}", mount.field(), fs.kind);
+        let message = format!("this kernel has no file system {:?}", fs.kind);
         let near = nearest(name, types(&list));
-        errors.push(Error::new(message).guess(near).hint(format!("{FILE_SYSTEMS} lists them")));
+        errors.push(
+            Error::new(message)
+                .at(format_args!("{}.type", mount.field()))
+                .guess(near)
+                .hint(format!("{FILE_SYSTEMS} lists them")),
+        );
     }
     Ok(errors)
 }
@@ -106,7 +110,7 @@ fn file_systems(new: &[(&Mount, &FileSystem)]) -> Result<Vec<Error>> {
 const FILE_SYSTEMS: &str = "/proc/filesystems";
 
 fn known_file_systems() -> Result<String> {
-    let list = read_short(FILE_SYSTEMS).call(|| format!("mounts: read {FILE_SYSTEMS}"))?;
+    let list = read_short(FILE_SYSTEMS).call(|| format!("read {FILE_SYSTEMS}")).at(|| "mounts")?;
     Ok(String::from_utf8_lossy(&list).into_owned())
 }
 
@@ -124,7 +128,7 @@ fn is_module(name: &str) -> Result<bool> {
     let path = format!("/lib/modules/{}/modules.alias", uname().release().to_string_lossy());
     let list = match read_at(CWD, &*path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-        list => list.call(|| format!("mounts: read {path}"))?,
+        list => list.call(|| format!("read {path}")).at(|| "mounts")?,
     };
     let alias = format!("alias fs-{name} ");
     Ok(list.split(|byte| *byte == b'\n').any(|line| line.starts_with(alias.as_bytes())))
@@ -135,8 +139,8 @@ fn left_to_the_file_system(mount: &Mount, fs: &FileSystem, findings: &mut Findin
     for (word, value) in &fs.data {
         if let (None, Some(near)) = (value, nearest(word, options::names())) {
             let field = format!("{}.options", mount.field());
-            let rule = format!("{word:?} is left to {} (did you mean {near:?}?)", fs.kind);
-            findings.advise(format!("{field}: {rule}"));
+            let rule = format!("{word:?} is left to {}", fs.kind);
+            findings.advise(Error::new(rule).at(field).guess(Some(near)));
         }
     }
 }

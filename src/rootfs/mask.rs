@@ -20,7 +20,9 @@ pub(super) fn readonly(plan: &Rootfs, root: &Root) -> Result<()> {
         ..Change::default()
     };
     for (index, path) in plan.readonly_paths.iter().enumerate() {
-        one_readonly(path, root, &change).at(|| format!("linux.readonlyPaths[{index}]: {path}"))?;
+        one_readonly(path, root, &change)
+            .at(|| path)
+            .at(|| format!("linux.readonlyPaths[{index}]"))?;
     }
     Ok(())
 }
@@ -65,7 +67,8 @@ pub(super) fn mask(plan: &Rootfs, root: &Root) -> Result<()> {
     let mut covers = Covers { null: None, empty: None };
     for (index, path) in plan.masked_paths.iter().enumerate() {
         one_mask(plan, path, root, &mut covers)
-            .at(|| format!("linux.maskedPaths[{index}]: {path}"))?;
+            .at(|| path)
+            .at(|| format!("linux.maskedPaths[{index}]"))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The kernel's mount API with file descriptors only: `fsopen(2)`,
 //! `fsmount(2)`, `open_tree(2)`, `move_mount(2)`, `mount_setattr(2)`.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::mounts::FileSystem;
 use crate::plan::options::Super;
 use crate::sys::mount::{self as sys, Attributes, Change, RDONLY};
@@ -78,12 +78,10 @@ pub(super) fn is_directory(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
 
 /// Not even root gets into a FUSE of another user.
 pub(super) fn explain_access(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::ACCESS) => error.hint(
-            "a directory there is closed to us, as a FUSE of another user is without allow_other",
-        ),
-        _ => error,
-    }
+    error.hint_on(
+        Errno::ACCESS,
+        "a directory there is closed to us, as a FUSE of another user is without allow_other",
+    )
 }
 
 /// Attaches a detached mount to a path of this mount namespace.
@@ -185,7 +183,7 @@ pub(super) fn configure(
     if let Some(label) = label {
         fsconfig_set_string(context, "context", label)
             .call(|| format!("fsconfig context={label}"))
-            .map_err(|error| error.hint("linux.mountLabel needs a kernel with SELinux enabled"))?;
+            .hint(|| "linux.mountLabel needs a kernel with SELinux enabled")?;
     }
     Ok(())
 }
@@ -219,10 +217,7 @@ pub(super) fn explain(context: BorrowedFd<'_>, error: Error) -> Error {
 }
 
 pub(super) fn explain_missing(error: Error, kind: &str) -> Error {
-    match error.errno() {
-        Some(Errno::NODEV) => error.hint(format!("the kernel has no file system {kind:?}")),
-        _ => error,
-    }
+    error.hint_on(Errno::NODEV, format!("the kernel has no file system {kind:?}"))
 }
 
 /// Whether only mount(2) can make it: the new API has no name for two old

@@ -47,7 +47,7 @@ fn make_listed(
     for (index, device) in plan.devices.iter().enumerate().filter(|(_, one)| is_listed(one)) {
         if let Some(owner) = device.on_host {
             let made = nodes.make(index, device, owner);
-            made.at(|| format!("{}: {}", device.field(), device.path))?;
+            made.at(|| &device.path).at(|| device.field())?;
         }
     }
     let Some(userns) = context.joined_user_namespace else { return Ok(Some(nodes)) };
@@ -126,10 +126,7 @@ impl Nodes {
 
 /// Of chown(2) in a user namespace.
 pub(super) fn explain_unmapped(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::INVAL) => error.hint("the user namespace does not map one of these ids"),
-        _ => error,
-    }
+    error.hint_on(Errno::INVAL, "the user namespace does not map one of these ids")
 }
 
 pub(super) fn kind_and_numbers(device: &Device) -> (FileType, u64) {
@@ -142,12 +139,7 @@ pub(super) fn kind_and_numbers(device: &Device) -> (FileType, u64) {
 
 /// Of [`host_device`], for a container with a user namespace.
 pub(super) fn explain_missing(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::NXIO) => {
-            error.hint("a user namespace cannot make devices, only bind those of the host")
-        }
-        _ => error,
-    }
+    error.hint_on(Errno::NXIO, "a user namespace cannot make devices, only bind those of the host")
 }
 
 /// The host's node by its path, or else by its numbers.

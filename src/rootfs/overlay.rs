@@ -122,7 +122,7 @@ impl<'a> Making<'a> {
         let in_userns = own.call(|| format!("stat /proc/{path}"))?.st_ino != FIRST_USER_NAMESPACE;
         let idmap = match &overlay.idmap {
             // There the layers belong to the caller, as what is written does.
-            Some(maps) if !in_userns => Some(idmap_file(maps, context).at(|| "id mapping".into())?),
+            Some(maps) if !in_userns => Some(idmap_file(maps, context).at(|| "id mapping")?),
             _ => None,
         };
         Ok(Self { plan, overlay, in_userns, idmap })
@@ -144,7 +144,7 @@ impl<'a> Making<'a> {
         if meanwhile.is_some() {
             parts.detach()?;
         }
-        made.map(|fd| Tree { fd, unchanged: false }).at(|| "overlay".into())
+        made.map(|fd| Tree { fd, unchanged: false }).at(|| "overlay")
     }
 
     fn parts(&self) -> Result<Parts> {
@@ -166,7 +166,7 @@ impl<'a> Making<'a> {
             Upper::Dir(path) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let dir = open(path, flags, Mode::empty());
-                let dir = dir.call(|| format!("--overlay-dir: open {}", path.display()))?;
+                let dir = dir.call(|| format!("open {}", path.display())).at(|| "--overlay-dir")?;
                 let made = self.directories(dir.as_fd(), top.as_fd());
                 let (upper, work) = made.at(|| format!("--overlay-dir {}", path.display()))?;
                 attributes |= forbidden(upper.as_fd())?;
@@ -190,13 +190,14 @@ impl<'a> Making<'a> {
         let Some(idmap) = self.idmap.as_ref().filter(|_| lower.origin == Origin::Layers) else {
             return Ok(fd);
         };
-        let call =
-            |what: &str| format!("{}: {what} {}", lower.origin.field(), lower.path.display());
-        let tree = mount::clone_fd(fd.as_fd(), false).call(|| call("open_tree"))?;
+        let call = |what: &str| format!("{what} {}", lower.path.display());
+        let at = || lower.origin.field();
+        let tree = mount::clone_fd(fd.as_fd(), false).call(|| call("open_tree")).at(at)?;
         let change = Change { idmap: Some(idmap.as_fd()), ..Change::default() };
         mount_setattr(tree.as_fd(), &change)
             .call(|| call(&mount::describe(&change)))
-            .map_err(|error| error.hint("its file system must allow id-mapped mounts"))?;
+            .at(at)
+            .hint(|| "its file system must allow id-mapped mounts")?;
         Ok(tree)
     }
 
@@ -227,7 +228,7 @@ impl<'a> Making<'a> {
     /// That of an earlier container, or a new one, which gets its name when it is complete.
     fn kept_upper(&self, dir: BorrowedFd<'_>, top: BorrowedFd<'_>) -> Result<OwnedFd> {
         // What a container that was killed has left there.
-        empty(dir, c"work", DEPTH).at(|| "work".into())?;
+        empty(dir, c"work", DEPTH).at(|| "work")?;
         match open_directory(dir, c"upper") {
             Err(Errno::NOENT) => {}
             upper => return upper.call(|| "open upper".into()),
@@ -330,15 +331,14 @@ impl<'a> Making<'a> {
     }
 
     fn explain(&self, error: Error) -> Error {
-        match error.errno() {
-            Some(Errno::LOOP) => error.hint("one of the directories lies in another"),
-            Some(Errno::INVAL) if error.parts().2.is_empty() => error.hint(match self.in_userns {
+        error.hint_on(Errno::LOOP, "one of the directories lies in another").hint_on(
+            Errno::INVAL,
+            match self.in_userns {
                 // It hides what lies there (mount_namespaces(7), "locked").
                 true => "is something mounted below one of the directories? dmesg(1) may tell more",
                 false => "dmesg(1) may tell why",
-            }),
-            _ => error,
-        }
+            },
+        )
     }
 }
 
@@ -413,7 +413,8 @@ fn forbidden(dir: BorrowedFd<'_>) -> Result<u64> {
 pub(super) fn open_lower(lower: &Lower) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     open(&lower.path, flags, Mode::empty())
-        .call(|| format!("{}: open {}", lower.origin.field(), lower.path.display()))
+        .call(|| format!("open {}", lower.path.display()))
+        .at(|| lower.origin.field())
         .map_err(|error| match (error.errno(), lower.origin) {
             (Some(Errno::NOENT), Origin::Root) => error.hint(NO_ROOT),
             (Some(Errno::NOENT), Origin::Layers) => error.hint("unpack the image again"),
@@ -431,18 +432,18 @@ pub(super) fn own_place(path: &Path) -> Result<()> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(path, flags, Mode::empty());
-    let root = root.call(|| format!("root.path: open {shown}"))?;
+    let root = root.call(|| format!("open {shown}")).at(|| "root.path")?;
     let found = place(root.as_fd(), "", AtFlags::EMPTY_PATH);
-    if found.call(|| format!("root.path: statx {shown}"))?.is_root {
-        let message = format!("{field}: {shown} is a mount, as of an engine");
-        return Err(Error::new(message).hint(NOT_OWN));
+    if found.call(|| format!("statx {shown}")).at(|| "root.path")?.is_root {
+        let message = format!("{shown} is a mount, as of an engine");
+        return Err(Error::new(message).at(&field).hint(NOT_OWN));
     }
-    match names(root.as_fd(), 1).call(|| format!("root.path: read {shown}"))?.as_slice() {
+    match names(root.as_fd(), 1).call(|| format!("read {shown}")).at(|| "root.path")?.as_slice() {
         [] => Ok(()),
         [name, ..] => {
             let name = name.to_string_lossy();
-            let message = format!("{field}: {shown} is not empty, it has {name:?}");
-            Err(Error::new(message).hint(NOT_OWN))
+            let message = format!("{shown} is not empty, it has {name:?}");
+            Err(Error::new(message).at(&field).hint(NOT_OWN))
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn enter(plan: &Rootfs, root: &Root, no_pivot: bool) -> Result<()> {
 fn pivot() -> Result<()> {
     pivot_root(".", ".")
         .call(|| "pivot_root . .".into())
-        .map_err(|error| error.hint("a root on an initramfs cannot be left: see --no-pivot"))?;
+        .hint(|| "a root on an initramfs cannot be left: see --no-pivot")?;
     // "." is now the old root. Its mounts are slaves of the host's since build().
     unmount(".", UnmountFlags::DETACH).call(|| "umount the old root".into())
 }
@@ -88,7 +88,7 @@ pub(super) fn propagate(plan: &Rootfs, root: &Root) -> Result<()> {
         Some(wanted) if wanted.flag == SHARED || wanted.flag == UNBINDABLE => {
             let recursive = wanted.reach == Reach::All;
             let change = Change { propagation: wanted.flag, recursive, ..Change::default() };
-            mount::change(root.fd(), &change).map_err(|error| error.at("linux.rootfsPropagation"))
+            mount::change(root.fd(), &change).at(|| "linux.rootfsPropagation")
         }
         _ => Ok(()),
     }

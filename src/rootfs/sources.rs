@@ -131,8 +131,8 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
         for (index, device) in plan.devices.iter().enumerate() {
             let has_own = sources.nodes.as_ref().is_some_and(|nodes| nodes.has(index));
             let is_left = has_own || plan.is_in_bound_dev(device);
-            let field = || format!("{}: {}", device.field(), device.path);
-            sources.devices.push(if is_left { None } else { take_device(device).at(field)? });
+            let taken = if is_left { Ok(None) } else { take_device(device) };
+            sources.devices.push(taken.at(|| &device.path).at(|| device.field())?);
         }
     }
     Ok(sources)
@@ -158,18 +158,17 @@ fn open_root(plan: &Rootfs) -> Result<Option<Tree>> {
 pub(super) fn clone_root(plan: &Rootfs) -> Result<Tree> {
     let path = &plan.path;
     let fd = mount::clone_path(path, true, false)
-        .call(|| format!("root.path: open_tree {}", path.display()))
-        .map_err(|error| match error.errno() {
-            Some(Errno::NOENT) => error.hint(NO_ROOT),
-            _ => error,
-        })?;
+        .call(|| format!("open_tree {}", path.display()))
+        .at(|| "root.path")
+        .hint_on(Errno::NOENT, || NO_ROOT)?;
     let is_directory = mount::is_directory(fd.as_fd())
-        .call(|| format!("root.path: fstat {}", path.display()))
+        .call(|| format!("fstat {}", path.display()))
+        .at(|| "root.path")
         .map_err(mount::explain_access)?;
     if !is_directory {
-        return Err(Error::os(format!("root.path: {}", path.display()), Errno::NOTDIR));
+        return Err(Error::os(format!("{}", path.display()), Errno::NOTDIR).at("root.path"));
     }
-    let unchanged = bind::apply(&[root_change(plan)], fd.as_fd()).at(|| "root.path".into())?;
+    let unchanged = bind::apply(&[root_change(plan)], fd.as_fd()).at(|| "root.path")?;
     Ok(Tree { fd, unchanged })
 }
 
@@ -239,7 +238,7 @@ fn take_idmap(mount: &Mount, sources: &mut Sources, context: &Context<'_>) -> Re
     if let Some(idmap) = &mount.idmap
         && sources.idmap(mount).is_none()
     {
-        let fd = idmap_file(&idmap.maps, context).at(|| "id mapping".into())?;
+        let fd = idmap_file(&idmap.maps, context).at(|| "id mapping")?;
         sources.idmaps.push((idmap.maps.clone(), fd));
     }
     Ok(())

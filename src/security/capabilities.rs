@@ -1,6 +1,6 @@
 //! Puts the five capability sets into force (capabilities(7)), in few calls.
 
-use crate::error::{At, Context, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::plan::capabilities::{Capabilities, list};
 use rustix::io::Errno;
 use rustix::thread::{
@@ -25,14 +25,15 @@ pub fn own() -> Result<u64> {
 ///
 /// # Errors
 /// Those of capget(2).
-pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<String>)> {
+pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<Error>)> {
     let own = own()?;
     let mut warnings = Vec::new();
     let missing =
         (wanted.effective | wanted.permitted | wanted.bounding | wanted.inheritable) & !own;
     if missing != 0 {
         let names = list(missing);
-        warnings.push(format!("process.capabilities: cannot grant {names}: not the runtime's own"));
+        let warning = Error::new(format!("cannot grant {names}: not the runtime's own"));
+        warnings.push(warning.at("process.capabilities"));
     }
     let mut granted = Capabilities {
         effective: wanted.effective & own,
@@ -45,9 +46,9 @@ pub fn grantable(wanted: Capabilities) -> Result<(Capabilities, Vec<String>)> {
         let bits = capabilities_secure_bits().call(|| "prctl(PR_GET_SECUREBITS)".into())?;
         if bits.contains(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE) {
             let names = list(granted.ambient);
-            warnings.push(format!(
-                "process.capabilities.ambient: cannot grant {names}: the caller has set SECBIT_NO_CAP_AMBIENT_RAISE"
-            ));
+            let why = "the caller has set SECBIT_NO_CAP_AMBIENT_RAISE";
+            let warning = Error::new(format!("cannot grant {names}: {why}"));
+            warnings.push(warning.at("process.capabilities.ambient"));
             granted.ambient = 0;
         }
     }
@@ -68,8 +69,9 @@ pub fn limit_bounding(keep: u64) -> Result<()> {
             Err(errno) => {
                 let field = "process.capabilities.bounding";
                 return Err(errno)
-                    .call(|| format!("{field}: prctl(PR_CAPBSET_DROP, {number})"))
-                    .or_hint("the runtime lacks CAP_SETPCAP");
+                    .call(|| format!("prctl(PR_CAPBSET_DROP, {number})"))
+                    .at(|| &field)
+                    .hint(|| "the runtime lacks CAP_SETPCAP");
             }
         }
     }
@@ -111,16 +113,16 @@ pub fn set(sets: Capabilities, extra: u64) -> Result<()> {
         permitted: set(sets.permitted | extra),
         inheritable: set(sets.inheritable),
     };
-    set_capabilities(None, new).call(|| "process.capabilities: capset".into())?;
+    set_capabilities(None, new).call(|| "capset".into()).at(|| "process.capabilities")?;
     match clear_ambient_capability_set() {
         Ok(()) => {}
         Err(Errno::INVAL) if sets.ambient == 0 => return Ok(()),
         Err(errno) => return Err(errno).call(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into()),
     }
     for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
-        configure_capability_in_ambient_set(set(1 << number), true).call(|| {
-            format!("process.capabilities.ambient: prctl(PR_CAP_AMBIENT_RAISE, {number})")
-        })?;
+        configure_capability_in_ambient_set(set(1 << number), true)
+            .call(|| format!("prctl(PR_CAP_AMBIENT_RAISE, {number})"))
+            .at(|| "process.capabilities.ambient")?;
     }
     Ok(())
 }

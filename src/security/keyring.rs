@@ -38,14 +38,11 @@ pub fn join(name: &str, expected: Expected) -> Result<()> {
 
 /// Docker's filter denies keyctl(2) to a container, and so to a runtime in it.
 fn explain(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::PERM) => error.hint("create or run with --no-new-keyring does without"),
-        Some(Errno::DQUOT) => error.hint(
-            "the keys of this user are too many (sysctl kernel.keys.maxkeys, root_maxkeys); \
+    error.hint_on(Errno::PERM, "create or run with --no-new-keyring does without").hint_on(
+        Errno::DQUOT,
+        "the keys of this user are too many (sysctl kernel.keys.maxkeys, root_maxkeys); \
              create or run with --no-new-keyring makes none",
-        ),
-        _ => error,
-    }
+    )
 }
 
 fn join_keyring(name: &str, expected: Expected) -> Result<()> {

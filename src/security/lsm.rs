@@ -2,7 +2,7 @@
 //! and `SELinux` contexts, written through a procfs that no container can have
 //! tampered with (CVE-2019-16884, CVE-2025-52881).
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -36,16 +36,17 @@ fn is_loaded(profile: &str) -> bool {
 /// If a label is given and its security module is off.
 pub fn check(apparmor: Option<&str>, selinux: Option<&str>) -> Result<()> {
     if apparmor.is_some() && !apparmor_enabled() {
-        return Err(Error::new("process.apparmorProfile: AppArmor is not enabled on this host"));
+        return Err(
+            Error::new("AppArmor is not enabled on this host").at("process.apparmorProfile")
+        );
     }
     if let Some(profile) = apparmor.filter(|profile| !is_loaded(profile)) {
-        return Err(Error::new(format!(
-            "process.apparmorProfile: no profile {profile:?} is loaded"
-        ))
-        .hint("apparmor_parser loads one"));
+        return Err(Error::new(format!("no profile {profile:?} is loaded"))
+            .at("process.apparmorProfile")
+            .hint("apparmor_parser loads one"));
     }
     if selinux.is_some() && !selinux_enabled() {
-        return Err(Error::new("process.selinuxLabel: SELinux is not enabled on this host"));
+        return Err(Error::new("SELinux is not enabled on this host").at("process.selinuxLabel"));
     }
     Ok(())
 }
@@ -59,7 +60,8 @@ pub fn set_apparmor(proc: BorrowedFd<'_>, profile: &str) -> Result<()> {
         .call(|| "open /proc/thread-self/attr/apparmor/exec".into())?;
     rustix::io::write(&attribute, format!("exec {profile}").as_bytes())
         .call(|| format!("write \"exec {profile}\" to /proc/thread-self/attr/exec"))
-        .map_err(|error| error.at("process.apparmorProfile").hint("is the profile loaded?"))?;
+        .at(|| "process.apparmorProfile")
+        .hint(|| "is the profile loaded?")?;
     Ok(())
 }
 
@@ -72,7 +74,7 @@ pub fn set_selinux(proc: BorrowedFd<'_>, label: &str) -> Result<()> {
         .call(|| "open /proc/thread-self/attr/exec".into())?;
     rustix::io::write(&attribute, label.as_bytes())
         .call(|| format!("write {label:?} to /proc/thread-self/attr/exec"))
-        .map_err(|error| error.at("process.selinuxLabel"))?;
+        .at(|| "process.selinuxLabel")?;
     Ok(())
 }
 

@@ -31,8 +31,9 @@ pub fn reset_affinity() -> Result<()> {
 pub fn set_affinity(field: &str, cpus: Option<&Mask>) -> Result<()> {
     let Some(cpus) = cpus else { return Ok(()) };
     sched::set_affinity(cpus)
-        .call(|| format!("{field}: sched_setaffinity"))
-        .or_hint("none of the CPUs is online and in the cpuset")
+        .call(|| "sched_setaffinity".into())
+        .at(|| &field)
+        .hint(|| "none of the CPUs is online and in the cpuset")
 }
 
 /// Applies what is set, to this process or to another one.
@@ -55,13 +56,14 @@ pub fn apply(process: Option<Pid>, scheduling: Scheduling) -> Result<()> {
             ..SchedAttr::default()
         };
         sched::set_attributes(pid, attributes)
-            .call(|| format!("process.scheduler: sched_setattr({}, nice {})", cpu.name, cpu.nice))
+            .call(|| format!("sched_setattr({}, nice {})", cpu.name, cpu.nice))
+            .at(|| "process.scheduler")
             .map_err(|error| explain(error, cpu.name))?;
     }
     if let Some(priority) = scheduling.io {
         sched::set_io_priority(pid, priority)
             .call(|| format!("ioprio_set({priority:#x})"))
-            .map_err(|error| error.at("process.ioPriority"))?;
+            .at(|| "process.ioPriority")?;
     }
     Ok(())
 }

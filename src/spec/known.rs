@@ -56,9 +56,8 @@ pub struct Unknown {
 
 impl Unknown {
     /// What becomes of it.
-    pub fn rule(&self) -> String {
-        let error = Error::new("is unknown, and so ignored");
-        error.guess(self.near.as_deref()).to_string()
+    pub fn told(&self) -> Error {
+        Error::new("is unknown, and so ignored").at(&self.path).guess(self.near.as_deref())
     }
 }
 

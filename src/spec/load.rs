@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 /// so success costs nothing extra.
 pub fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        let error = Error::new(format!("{name}: not UTF-8 at byte {}", e.valid_up_to()));
+        let error = Error::new(format!("not UTF-8 at byte {}", e.valid_up_to())).at(name);
         // The mark that UTF-16 begins with, in both orders of bytes.
         match bytes {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => error.hint("it is UTF-16: save it as UTF-8"),
@@ -28,7 +28,7 @@ pub fn parse_str<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Error
     let value = serde_json::from_str(text).map_err(|e| told(name, text, &e))?;
     // serde would take a list for an object, its items for the fields.
     if text.trim_ascii_start().starts_with('[') {
-        return Err(Error::new(format!("{name}: {OBJECT}, found a list")));
+        return Err(Error::new(format!("{OBJECT}, found a list")).at(name));
     }
     match next_nul(text, 0) {
         Some(first) => {
@@ -61,7 +61,7 @@ fn no_nul(name: &str, text: &str, first: usize, fits: &dyn Fn(&str) -> bool) -> 
     for _ in 0..UNKNOWN {
         let Some(at) = nul else { return Ok(()) };
         let path = path_at(text, at);
-        let bad = || Error::new(format!("{name}: {path}: contains a NUL character"));
+        let bad = || Error::new("contains a NUL character").at(&path).at(name);
         let (start, end) = string_around(text, at).ok_or_else(bad)?;
         let after = text[end..].trim_start();
         // Of a key it is the value whose type is asked for.
@@ -83,7 +83,7 @@ fn no_nul(name: &str, text: &str, first: usize, fits: &dyn Fn(&str) -> bool) -> 
         }
         nul = next_nul(text, value.end.max(end));
     }
-    Err(Error::new(format!("{name}: too many NUL characters")))
+    Err(Error::new("too many NUL characters").at(name))
 }
 
 /// The string with its quotes around a place in valid JSON.
@@ -101,17 +101,17 @@ fn string_around(text: &str, place: usize) -> Option<(usize, usize)> {
 
 fn told(name: &str, text: &str, first: &serde_json::Error) -> Error {
     if text.trim().is_empty() {
-        return Error::new(format!("{name}: the file is empty"));
+        return Error::new("the file is empty").at(name);
     }
-    let place = format!("{name}: line {} column {}", first.line(), first.column());
+    let place = format!("line {} column {}", first.line(), first.column());
     if text.starts_with('\u{feff}') {
-        return Error::new(format!("{place}: a byte order mark")).hint("save it without one");
+        return Error::new("a byte order mark").at(place).at(name).hint("save it without one");
     }
     // Nothing that begins so is an object, whatever may be wrong behind it.
     let start = text.trim_start();
     let whole = [("[", "a list"), ("\"", "a string"), ("null", "null")];
     if let Some((_, found)) = whole.iter().find(|(begins, _)| start.starts_with(begins)) {
-        return Error::new(format!("{name}: {OBJECT}, found {found}"));
+        return Error::new(format!("{OBJECT}, found {found}")).at(name);
     }
     let offset = offset(text, first.line(), first.column());
     // serde_json appends the place to its message; it stands in front here.
@@ -124,7 +124,7 @@ fn told(name: &str, text: &str, first: &serde_json::Error) -> Error {
     let path = path_at(text, offset - usize::from(letter && offset > 0));
     let (path, error) = explain::explain(message, text, offset, path);
     let error = if path.is_empty() { error } else { error.at(path) };
-    error.at(place)
+    error.at(place).at(name)
 }
 
 /// The number of bytes before a place that serde_json has named.

@@ -74,7 +74,7 @@ impl Store {
         let root = std::path::absolute(root).call(|| named_by.name().into())?;
         if root == Path::new("/") {
             let name = named_by.name();
-            return Err(Error::new(format!("{name}: / cannot be the state directory")));
+            return Err(Error::new("/ cannot be the state directory").at(name));
         }
         Ok(Self { root, named_by, is_there: OnceCell::new() })
     }
@@ -278,7 +278,7 @@ fn missing(id: &str) -> Error {
 pub fn check_owners(path: &Path) -> Result<()> {
     let hint = "it must be the caller's or root's, and so must be what is above it";
     // What is said of a state root helps nobody here.
-    match trust::root(path).map_err(|error| Error::new(error.parts().0).hint(hint))? {
+    match trust::root(path).map_err(|error| error.bare().hint(hint))? {
         true => Ok(()),
         false => Err(Error::os(path.display().to_string(), Errno::NOENT)),
     }

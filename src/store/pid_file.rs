@@ -1,7 +1,7 @@
 //! Pid files: they lie where the caller wants them, maybe in a directory of many.
 
 use super::write_all;
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use crate::sys::random;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, lstat, open, rename, unlink};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ pub fn check_pid_file(path: Option<&Path>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let found = match lstat(path) {
         Err(Errno::NOENT) => return Ok(()),
-        found => found.call(|| format!("--pid-file: stat {}", path.display()))?,
+        found => found.call(|| format!("stat {}", path.display())).at(|| "--pid-file")?,
     };
     let what = match FileType::from_raw_mode(found.st_mode) {
         FileType::RegularFile => return Ok(()),
@@ -31,7 +31,8 @@ pub fn check_pid_file(path: Option<&Path>) -> Result<()> {
         FileType::Socket => "a socket",
         _ => "a device",
     };
-    Err(Error::new(format!("--pid-file: {} is {what}, not a regular file", path.display()))
+    Err(Error::new(format!("{} is {what}, not a regular file", path.display()))
+        .at("--pid-file")
         .hint("name a file that pinnace may create or replace"))
 }
 
@@ -42,30 +43,32 @@ pub fn check_pid_file(path: Option<&Path>) -> Result<()> {
 /// # Errors
 /// Those of open(2), write(2) and linkat(2); as [`check_pid_file`].
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let call = || format!("--pid-file: write {}", path.display());
+    let (call, at) = (|| format!("write {}", path.display()), || "--pid-file");
     if path.file_name().is_none() {
-        return Err(Error::new(call()).hint("it has no name"));
+        return Err(Error::new(call()).at(at()).hint("it has no name"));
     }
     let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file = match open(dir, flags, Mode::from_raw_mode(0o644)) {
         // open(2), "O_TMPFILE": the file system has none; EISDIR, EINVAL: as some of them say it.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return write_named(path, pid),
-        file => file.call(call)?,
+        file => file.call(call).at(at)?,
     };
-    write_all(file.as_fd(), pid.to_string().as_bytes()).call(call)?;
+    write_all(file.as_fd(), pid.to_string().as_bytes()).call(call).at(at)?;
     for _ in 0..TRIES {
         match link(&file, path) {
             // linkat(2) replaces nothing: what is there goes first.
             Err(Errno::EXIST) => check_pid_file(Some(path))?,
-            linked => return linked.call(call),
+            linked => return linked.call(call).at(at),
         }
         match unlink(path) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(Error::os(call(), errno)),
+            Err(errno) => return Err(Error::os(call(), errno).at(at())),
         }
     }
-    Err(Error::os(call(), Errno::EXIST).hint("somebody makes it as often as it is replaced"))
+    Err(Error::os(call(), Errno::EXIST)
+        .at(at())
+        .hint("somebody makes it as often as it is replaced"))
 }
 
 /// Gives a file its name. Root may name it by its descriptor, everybody by procfs
@@ -83,18 +86,20 @@ fn link(file: &OwnedFd, path: &Path) -> rustix::io::Result<()> {
 /// Where files without a name do not exist. The temporary is a new file beside it, of a
 /// name that nobody can have taken, and goes if anything fails; only SIGKILL leaves it.
 fn write_named(path: &Path, pid: i32) -> Result<()> {
-    let call = || format!("--pid-file: write {}", path.display());
+    let call = || format!("write {}", path.display());
     let [word] = random::words().call(|| "getrandom".into())?;
     let temporary = path.with_file_name(format!(".pid.{word}"));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = open(&temporary, flags, Mode::from_raw_mode(0o644)).call(call)?;
+    let file =
+        open(&temporary, flags, Mode::from_raw_mode(0o644)).call(call).at(|| "--pid-file")?;
     let written = write_all(file.as_fd(), pid.to_string().as_bytes())
         .call(call)
+        .at(|| "--pid-file")
         .and_then(|()| check_pid_file(Some(path)))
-        .and_then(|()| rename(&temporary, path).call(call));
+        .and_then(|()| rename(&temporary, path).call(call).at(|| "--pid-file"));
     written.map_err(|error| match unlink(&temporary) {
         Ok(()) | Err(Errno::NOENT) => error,
-        Err(errno) => error.hint(format!("and {} stays: {errno}", temporary.display())),
+        left => error.and(left.call(|| format!("unlink {}", temporary.display()))),
     })
 }
 

@@ -3,7 +3,7 @@
 //! nobody else may have made, or be able to replace, the state root, a directory
 //! above it or a container's directory.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use rustix::fs::{CWD, FileType, Mode, RawMode, Stat, lstat, readlinkat, stat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -32,14 +32,14 @@ pub(super) fn root(path: &Path) -> Result<bool> {
     if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         return Err(Error::new(format!("{} is no directory", path.display())));
     }
-    private(path, &found).map_err(|error| error.hint(way))?;
+    private(path, &found).hint(|| way)?;
     Ok(true)
 }
 
 /// Whether a container's directory may be used.
 pub(super) fn container(path: &Path, found: &Stat) -> Result<()> {
     let way = "pinnace has not made it: remove it, or move it away";
-    private(path, found).map_err(|error| error.hint(way))
+    private(path, found).hint(|| way)
 }
 
 /// A directory of the caller or of root in which nobody else can write.

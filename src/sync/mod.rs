@@ -28,7 +28,7 @@ mod silent;
 pub use handover::send_fd;
 pub use silent::{Ear, Silent, cannot_run};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, start};
 use crate::sys::process::{self, Child};
 use rustix::io::Errno;
 use rustix::net::{
@@ -43,9 +43,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The longest packet. What is longer in words is cut.
 const PACKET: usize = 16 * 1024;
-
-/// The longest hint in it.
-const HINT: usize = 2048;
 
 /// Descriptors in a packet: a host has fewer cgroup hierarchies.
 const FDS: usize = 64;
@@ -234,13 +231,7 @@ impl ChildEnd {
                     Kind::NotShown => b'n',
                     _ => b'e',
                 });
-                let (message, errno, hint) = error.parts();
-                packet.extend_from_slice(&errno.to_le_bytes());
-                // The message is cut, never its hint: that is short.
-                let message = start(message, PACKET - 64 - hint.len().min(HINT));
-                packet.extend_from_slice(&(message.len() as u32).to_le_bytes());
-                packet.extend_from_slice(message.as_bytes());
-                packet.extend_from_slice(start(hint, HINT).as_bytes());
+                packet.extend(error.encode(PACKET - 64));
             }
         }
         send(self.0.as_fd(), &packet, fd.as_slice()).call(|| "sendmsg to the runtime".into())
@@ -327,20 +318,10 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
                 b'n' => Kind::NotShown,
                 _ => Kind::Other,
             };
-            let (errno, body) = body.split_first_chunk::<4>()?;
-            let (length, words) = body.split_first_chunk::<4>()?;
-            let (message, hint) = words.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            let errno = i32::from_le_bytes(*errno);
-            ToParent::Failed(Error::from_parts(kind, text(message), errno, text(hint)))
+            ToParent::Failed(Error::decode(kind, body)?)
         }
         _ => return None,
     })
-}
-
-/// The first bytes of a text, at most that many, whole characters only.
-fn start(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at));
-    &text[..end.unwrap_or(0)]
 }
 
 fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
@@ -415,10 +396,11 @@ mod tests {
             let error = Error::os(message.clone(), Errno::INVAL).hint(hint.clone());
             child.send(&ToParent::Failed(error)).unwrap();
             let Some(ToParent::Failed(error)) = parent.receive().unwrap() else { panic!() };
-            let (got, errno, got_hint) = error.parts();
-            assert_eq!(errno, Errno::INVAL.raw_os_error());
+            assert_eq!(error.errno(), Some(Errno::INVAL));
+            let got = error.outwards().next().unwrap();
             assert!(message.starts_with(got) && got.len() >= message.len().min(12_000));
-            assert!(hint.starts_with(got_hint) && got_hint.len() >= hint.len().min(HINT - 1));
+            let kept: String = hint.chars().take(1000).collect();
+            assert!(error.to_string().contains(&format!(" ({kept}")));
             child.send(&ToParent::Warning(message.clone())).unwrap();
             let Some(ToParent::Warning(got)) = parent.receive().unwrap() else { panic!() };
             assert!(message.starts_with(&got) && got.len() >= message.len().min(12_000));
@@ -430,9 +412,10 @@ mod tests {
         for errno in [4096, -1, i32::MIN, i32::MAX] {
             for length in [0, 1, 2, 3, u32::MAX] {
                 let mut body = i32::to_le_bytes(errno).to_vec();
+                body.push(b'c');
                 body.extend(length.to_le_bytes());
                 body.extend(b"xy");
-                assert_eq!(decode(b'e', &body, None).is_some(), length <= 2, "{errno} {length}");
+                assert_eq!(decode(b'e', &body, None).is_some(), length == 2, "{errno} {length}");
             }
         }
         let (parent, child) = pair().unwrap();

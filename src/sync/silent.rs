@@ -47,8 +47,9 @@ impl ChildEnd {
     /// `ENOSYS`, `EPERM` where userfaultfd(2) cannot be had.
     pub fn fall_silent(&self, program: String, notifies: bool) -> Result<Silent> {
         let (words, faults) = Words::new()
-            .call(|| "linux.seccomp: userfaultfd".into())
-            .or_hint("without it the filter must allow sendmsg and exit_group")?;
+            .call(|| "userfaultfd".into())
+            .at(|| "linux.seccomp")
+            .hint(|| "without it the filter must allow sendmsg and exit_group")?;
         // Given away here, so this number is the lowest free one again.
         let listener = notifies.then(|| faults.as_raw_fd());
         self.send(&ToParent::Silent(Ear { faults, start: words.address(), listener, program }))?;
@@ -126,16 +127,15 @@ impl Ear {
 
 fn fetch(process: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
     pidfd_getfd(process, number, PidfdGetfdFlags::empty())
-        .call(|| format!("linux.seccomp: pidfd_getfd({number})"))
-        .or_hint("needs CAP_SYS_PTRACE, or a filter that allows sendmsg and exit_group")
+        .call(|| format!("pidfd_getfd({number})"))
+        .at(|| "linux.seccomp")
+        .hint(|| "needs CAP_SYS_PTRACE, or a filter that allows sendmsg and exit_group")
 }
 
 /// Why execve(2) failed.
 pub fn cannot_run(program: &str, errno: Errno) -> Error {
-    let error = Error::os(format!("process.args[0]: exec {program}"), errno);
-    match errno {
-        Errno::NOENT => error.hint("its interpreter or loader is missing in the root filesystem"),
-        Errno::NOEXEC => error.hint("not a program for this machine, or a script without #!"),
-        _ => error,
-    }
+    Error::os(format!("exec {program}"), errno)
+        .at("process.args[0]")
+        .hint_on(Errno::NOENT, "its interpreter or loader is missing in the root filesystem")
+        .hint_on(Errno::NOEXEC, "not a program for this machine, or a script without #!")
 }

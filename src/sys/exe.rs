@@ -17,7 +17,7 @@ use super::denied;
 use super::errno::last_errno;
 use super::mount::{Attributes, Change, RDONLY, mount_setattr};
 use super::signal;
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use rustix::fs::{
     AtFlags, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, StatxFlags, fcntl_add_seals,
     fcntl_get_seals, fstatvfs, memfd_create, open, sendfile, statx,
@@ -49,7 +49,7 @@ impl Own {
     pub fn open() -> Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let file = open(SELF, flags, Mode::empty()).call(|| format!("open {SELF}"));
-        let file = file.map_err(|error| error.hint("is /proc mounted?"))?;
+        let file = file.hint(|| "is /proc mounted?")?;
         let place = place(&file);
         Ok(Self(file, place))
     }

@@ -108,11 +108,9 @@ pub fn read_given(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
 
 /// Says what has to be known of [`MOST`] and of pipes.
 pub fn explain(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::FBIG) => error.hint(format!("at most {} MiB are read", MOST >> 20)),
-        Some(Errno::TIMEDOUT) => error.hint(format!("nobody wrote into it for {PATIENCE} s")),
-        _ => error,
-    }
+    error
+        .hint_on(Errno::FBIG, format!("at most {} MiB are read", MOST >> 20))
+        .hint_on(Errno::TIMEDOUT, format!("nobody wrote into it for {PATIENCE} s"))
 }
 
 fn is_fifo(file: &OwnedFd) -> Result<bool> {

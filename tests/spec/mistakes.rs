@@ -46,7 +46,7 @@ fn told(text: &[u8]) -> Vec<String> {
         format!("{}: {}", finding["field"].as_str().unwrap(), finding["rule"].as_str().unwrap())
     });
     let keys = unknown(std::str::from_utf8(text).unwrap(), "");
-    findings.chain(keys.iter().map(|key| format!("{}: {}", key.path, key.rule()))).collect()
+    findings.chain(keys.iter().map(|key| key.told().to_string())).collect()
 }
 
 /// Lays an object over another one; `null` takes a key away (RFC 7396).

@@ -74,8 +74,9 @@ fn again(error: &Error) {
     let Ok(Some(ToParent::Failed(heard))) = ParentEnd::from_socket(parent).receive() else {
         panic!("not heard: {error:?}");
     };
-    let ((message, errno, hint), (was, errno_was, hint_was)) = (heard.parts(), error.parts());
-    assert!(errno == errno_was && was.starts_with(message) && hint_was.starts_with(hint));
-    assert!(message.len() >= was.len().min(12_000) && hint.len() >= hint_was.len().min(2000));
-    told(&heard.to_string());
+    let text = heard.to_string();
+    assert!(heard.errno() == error.errno());
+    // What is long is cut, and a part of no letter takes room, too.
+    assert!(heard == *error || error.to_string().len() > 400);
+    told(&text);
 }

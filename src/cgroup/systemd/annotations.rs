@@ -17,7 +17,7 @@ pub fn properties(annotations: &BTreeMap<String, String>) -> Result<Vec<Property
     let mut all = Vec::new();
     for (key, text) in annotations {
         let Some(name) = key.strip_prefix(PREFIX) else { continue };
-        let wrong = |what: &str| Error::new(format!("annotations[{key:?}]: {what}"));
+        let wrong = |what: &str| Error::new(what).at(format_args!("annotations[{key:?}]"));
         // As in runc: it keeps surprises out.
         if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return Err(wrong("is not the name of a property"));

@@ -3,7 +3,7 @@
 //! systemd is how many messages there are (one each to ask and to answer).
 
 use super::wire::{Message, Target, Value, call, take};
-use crate::error::{Context, Error, Result};
+use crate::error::{At, Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -52,10 +52,11 @@ impl Bus {
             Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
             None => SocketAddrUnix::new(&address),
         };
-        let call = || format!("--systemd-cgroup: connect to the bus at {address}");
-        connect(&socket, &name.call(call)?).call(call).map_err(|error| {
-            error.hint("systemd and its D-Bus must run; or use the cgroupfs driver")
-        })?;
+        let call = || format!("connect to the bus at {address}");
+        connect(&socket, &name.call(call).at(|| "--systemd-cgroup")?)
+            .call(call)
+            .at(|| "--systemd-cgroup")
+            .hint(|| "systemd and its D-Bus must run; or use the cgroupfs driver")?;
         let until = Instant::now() + PATIENCE;
         let mut bus = Self { socket, serial: 0, received: Vec::new(), signals: Vec::new(), until };
         bus.authenticate()?;
@@ -75,13 +76,13 @@ impl Bus {
                     break self.received.drain(..end + 2).collect::<Vec<_>>();
                 }
                 if self.received.len() > LINE {
-                    return Err(Error::new("--systemd-cgroup: the bus says too much"));
+                    return Err(Error::new("the bus says too much").at("--systemd-cgroup"));
                 }
                 self.receive()?;
             };
             if !line.starts_with(expected.as_bytes()) {
                 let line = String::from_utf8_lossy(&line).trim().to_owned();
-                return Err(Error::new(format!("--systemd-cgroup: the bus said {line:?}")));
+                return Err(Error::new(format!("the bus said {line:?}")).at("--systemd-cgroup"));
             }
         }
         Ok(())
@@ -170,13 +171,13 @@ impl Bus {
         let mut buffer = [0; 4096];
         let flags = rustix::net::RecvFlags::DONTWAIT;
         match rustix::net::recv(&self.socket, &mut buffer[..], flags) {
-            Ok((0, _)) => Err(Error::new("--systemd-cgroup: the bus has hung up")),
+            Ok((0, _)) => Err(Error::new("the bus has hung up").at("--systemd-cgroup")),
             Ok((count, _)) => {
                 self.received.extend_from_slice(&buffer[..count]);
                 Ok(())
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(errno) => Err(Error::os("--systemd-cgroup: receive from the bus", errno)),
+            Err(errno) => Err(Error::os("receive from the bus", errno).at("--systemd-cgroup")),
         }
     }
 
@@ -188,7 +189,9 @@ impl Bus {
             match rustix::net::send(&self.socket, bytes, flags) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(Error::os("--systemd-cgroup: send to the bus", errno)),
+                Err(errno) => {
+                    return Err(Error::os("send to the bus", errno).at("--systemd-cgroup"));
+                }
             }
         }
         Ok(())
@@ -199,10 +202,10 @@ impl Bus {
         let left = self.until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(|_| Error::new("a time too long"))?;
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&left)) {
-            Ok(0) => Err(Error::new(format!(
-                "--systemd-cgroup: systemd has not answered within {} s",
-                PATIENCE.as_secs()
-            ))),
+            Ok(0) => {
+                Err(Error::new(format!("systemd has not answered within {} s", PATIENCE.as_secs()))
+                    .at("--systemd-cgroup"))
+            }
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Error::os("poll", errno)),
         }

@@ -218,7 +218,7 @@ impl Unit {
         }
         let arguments = [Value::text(self.name.as_str()), Value::Bool(true), dictionary(&all)];
         let done = Bus::connect(self.user)?.call("SetUnitProperties", &arguments);
-        done.map_err(|failure| failure.error).at(|| "update".into())
+        done.map_err(|failure| failure.error).at(|| "update")
     }
 
     /// Ends the unit, whose processes are gone; one that is gone is fine.

@@ -131,7 +131,7 @@ fn read(layout: &Layout) -> Result<(usize, Vec<u8>)> {
             done => return done.call(call).map(|_| (start, entries.split_off(ENTRIES))),
         }
     }
-    Err(Error::new(format!("{}: it changes all the time", call())))
+    Err(Error::new("it changes all the time").at(call()))
 }
 
 fn number(bytes: &[u8], at: usize) -> usize {
