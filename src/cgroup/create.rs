@@ -84,9 +84,10 @@ fn inherit(cgroup: &mut Cgroup) -> Result<()> {
     Ok(())
 }
 
-/// What was made before `error`.
+/// What was made before `error`. One that cannot be taken back must not keep the others.
 fn take_back(nodes: &mut [Node], places: &[usize], error: Error) -> Error {
-    error.and(places.iter().try_for_each(|place| remove::take_back(&mut nodes[*place])))
+    let back = |error: Error, place: &usize| error.and(remove::take_back(&mut nodes[*place]));
+    places.iter().fold(error, back)
 }
 
 /// False if levels have been noted that are not on record yet; nothing is made then.
