@@ -34,10 +34,7 @@ pub(super) fn freeze_within(cgroup: &Cgroup, patience: Duration) -> Result<()> {
         return Ok(());
     };
     // Half frozen is worse than running.
-    match thaw(cgroup) {
-        Ok(()) => Err(error),
-        Err(second) => Err(error.hint(format!("and thawing it: {second}"))),
-    }
+    Err(error.and(thaw(cgroup)))
 }
 
 /// Nothing to wait for: both kernels wake everybody within the write, unless a

@@ -14,6 +14,7 @@ use super::unpack::{Made, Settings, unpack};
 use crate::error::{At as _, Context as _, Error, Result};
 use rustix::fs::{Mode, openat, syncfs};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 /// Where layers come from, where they go, and who makes them.
@@ -117,6 +118,7 @@ impl Unpacker<'_> {
         let synced = openat(&root, ".", TO_READ, Mode::empty()).call(|| "open".into())?;
         let sync = move || paces.iter().for_each(|()| begin_writing(&synced));
         let into = root.try_clone().call(|| "dup".into())?;
+        let over = AtomicBool::new(false);
         let made = std::thread::scope(|scope| {
             let call = || "make a thread".to_owned();
             let thread = std::thread::Builder::new;
@@ -124,10 +126,13 @@ impl Unpacker<'_> {
             if is_kept {
                 thread().spawn_scoped(scope, sync).call(call)?;
             }
-            let whole = thread().spawn_scoped(scope, || stream::check(&file, blob)).call(call)?;
+            let whole = || stream::check(&file, blob, &over);
+            let whole = thread().spawn_scoped(scope, whole).call(call)?;
             let made = unpack(pieces, into, self.settings, self.marker)
                 .and_then(|(made, pieces)| pieces.finish(layer).map(|()| made));
-            // A damaged blob explains whatever else is wrong.
+            // A damaged blob explains whatever else is wrong, but for what a system call says.
+            let is_ours = made.as_ref().is_err_and(|error| error.errno().is_some());
+            over.store(is_ours, Ordering::Relaxed);
             whole.join().unwrap_or_else(|_| Err(Error::new("a thread has panicked")))?;
             made
         })?;

@@ -122,10 +122,7 @@ pub fn hand_over(found: &Found, target: BorrowedFd<'_>) -> Result<Handed> {
     let mut handed = Handed { host, inside, moved: Vec::new() };
     for device in &found.0 {
         if let Err(error) = handed.take(device) {
-            return Err(match handed.give_back() {
-                Ok(()) => error,
-                Err(second) => error.hint(format!("and moving back what was moved: {second}")),
-            });
+            return Err(error.and(handed.give_back()));
         }
     }
     Ok(handed)

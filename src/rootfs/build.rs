@@ -127,7 +127,8 @@ fn make(
                 Source::Inside(path) => {
                     bind::open_inside(plan, mount, bind, idmap, (&*root, context.proc), &path)?
                 }
-                // The host's mount namespace may not be visited, so this one is a copy of it.
+                // A caller without privileges took none, or the host's mount namespace may not
+                // be visited: this one is a copy of it.
                 Source::Path | Source::Host => bind::open(plan, mount, bind, idmap)?,
                 taken => taken,
             };

@@ -28,7 +28,7 @@ mod silent;
 pub use handover::send_fd;
 pub use silent::{Ear, Silent, cannot_run};
 
-use crate::error::{Context, Error, Kind, Result, start};
+use crate::error::{Context, Error, Kind, Result, errno, start};
 use crate::sys::process::{self, Child};
 use rustix::io::Errno;
 use rustix::net::{
@@ -318,10 +318,24 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
                 b'n' => Kind::NotShown,
                 _ => Kind::Other,
             };
-            ToParent::Failed(Error::decode(kind, body)?)
+            ToParent::Failed(Error::decode(kind, body).or_else(|| older(kind, body))?)
         }
         _ => return None,
     })
+}
+
+/// The form of 0.1.0, whose created containers may be started by this version: errno, the
+/// length of the message, the message, the hint.
+fn older(kind: Kind, body: &[u8]) -> Option<Error> {
+    let (code, rest) = body.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (message, hint) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let error = match i32::from_le_bytes(*code) {
+        0 => Error::new(text(message)),
+        code => Error::os(text(message), errno(code)),
+    };
+    Some(if hint.is_empty() { error } else { error.hint(text(hint)) }.kind(kind))
 }
 
 fn send(socket: BorrowedFd<'_>, packet: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
@@ -372,6 +386,16 @@ mod tests {
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Failed(e)) if e == error));
         assert!(matches!(parent.receive().unwrap(), Some(ToParent::Ready)));
         assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_error_of_an_init_of_before_is_understood() {
+        for message in ["exec /x", &"x".repeat(usize::from(b'c')), &"x".repeat(0x6300 + 0x68)] {
+            let length = (message.len() as u32).to_le_bytes();
+            let packet = [&2_i32.to_le_bytes()[..], &length, message.as_bytes(), b"look"].concat();
+            let Some(ToParent::Failed(error)) = decode(b'k', &packet, None) else { panic!() };
+            assert_eq!(error, Error::os(message, Errno::NOENT).hint("look").kind(Kind::Hook));
+        }
     }
 
     #[test]
