@@ -343,8 +343,11 @@ fn what_needs_the_hosts_mounts_gets_a_copy() {
 fn hooks_find_the_root_at_its_path() {
     needs!(is_pinnace(), "pinnace");
     let inside = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
-        nsenter --mount=/proc/$pid/ns/mnt test -x ROOT/bin/busybox && echo found >> LOG";
-    let own = "cat /proc/self/mountinfo | grep -q ' ROOT ' && echo found >> LOG";
+        if nsenter --mount=/proc/$pid/ns/mnt test -x ROOT/bin/busybox; then echo found >> LOG; \
+        else ls -ld ROOT; nsenter --mount=/proc/$pid/ns/mnt ls -ld / ROOT ROOT/bin/busybox; \
+            cut -c1-90 /proc/$pid/mountinfo; exit 1; fi";
+    let own = "if grep -q ' ROOT ' /proc/self/mountinfo; then echo found >> LOG; \
+        else ls -ld / ROOT; cut -c1-90 /proc/self/mountinfo; exit 1; fi";
     let hooks = [("prestart", inside), ("createRuntime", inside), ("createContainer", own)];
     for ((kind, script), mapped) in hooks.into_iter().flat_map(|hook| [(hook, false), (hook, true)])
     {
@@ -359,7 +362,8 @@ fn hooks_find_the_root_at_its_path() {
             .replace("LOG", log.to_str().unwrap());
         let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
         let c = bundle.set(&format!("/hooks/{kind}/-"), hook).container();
-        c.run().ok();
+        let out = c.run();
+        assert!(out.code == 0, "{kind}, {mapped}: {out:?}");
         assert_eq!(fs::read_to_string(log).unwrap_or_default(), "found\n", "{kind}, {mapped}");
     }
 }
