@@ -346,7 +346,7 @@ fn hooks_find_the_root_at_its_path() {
         if nsenter --mount=/proc/$pid/ns/mnt test -x ROOT/bin/busybox; then echo found >> LOG; \
         else ls -ld ROOT; nsenter --mount=/proc/$pid/ns/mnt ls -ld / ROOT ROOT/bin/busybox; \
             cut -c1-90 /proc/$pid/mountinfo; exit 1; fi";
-    let own = "if grep -q ' ROOT ' /proc/self/mountinfo; then echo found >> LOG; \
+    let own = "if cat /proc/self/mountinfo | grep -q ' ROOT '; then echo found >> LOG; \
         else ls -ld / ROOT; cut -c1-90 /proc/self/mountinfo; exit 1; fi";
     let hooks = [("prestart", inside), ("createRuntime", inside), ("createContainer", own)];
     for ((kind, script), mapped) in hooks.into_iter().flat_map(|hook| [(hook, false), (hook, true)])
