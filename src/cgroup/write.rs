@@ -112,6 +112,13 @@ impl File {
     }
 }
 
+impl Write {
+    /// Whether it is the device program of v2.
+    pub fn is_program(&self) -> bool {
+        matches!(self, Self::DeviceProgram { .. })
+    }
+}
+
 impl From<File> for Write {
     fn from(file: File) -> Self {
         Self::File(file)

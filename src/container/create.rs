@@ -8,7 +8,7 @@ use super::serve::{self, Patience};
 use super::work::{Settings, Way, Work};
 use super::{Bundle, Created, Decided, Holder, Kept, Runtime};
 use super::{bundle, delete, network, notify, overlay, state_of, wiring};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Write};
 use crate::create::idmap;
 use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
@@ -97,8 +97,21 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
         None => None,
     };
     let rootless = driver.rootless;
-    let work =
-        Work { runtime, settings, rootless, way, bundle, plan, filter, join, writes, devices, rdt };
+    let (program, writes) = writes.into_iter().partition(Write::is_program);
+    let work = Work {
+        runtime,
+        settings,
+        rootless,
+        way,
+        bundle,
+        plan,
+        filter,
+        join,
+        writes,
+        program,
+        devices,
+        rdt,
+    };
     make_or_undo(work, cgroup)
 }
 
@@ -127,10 +140,10 @@ fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
                 return Err(Error::new("create: no process was made"));
             };
             let receiver = Receiver::of(&work.bundle.spec);
-            let Work { plan, bundle, filter, writes, .. } = work;
+            let Work { plan, bundle, filter, writes, program, .. } = work;
             // To free them would write to pages that we share with init: each
             // would be copied first.
-            std::mem::forget((bundle, filter, writes));
+            std::mem::forget((bundle, filter, writes, program));
             Ok(Created { dir, record, plan, process, master, receiver, caller_mask, signals })
         }
         Err(error) => {
@@ -281,6 +294,8 @@ fn settle_outside(
         work.make_cgroup(dir, record)?;
         dir.save(record)?;
     }
+    // The kernel needs as long to check it as to copy a mount namespace.
+    record.cgroup.apply(&work.program)?;
     open_doors(work, record, process)
 }
 

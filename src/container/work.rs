@@ -65,7 +65,11 @@ pub(super) struct Work<'a> {
     pub plan: Plan,
     pub filter: Option<Filter>,
     pub join: Join,
+    /// Limits, which hold before init is in its cgroup, where that is there before init.
     pub writes: Vec<Write>,
+    /// The device program, if it is to have one. What init makes needs no permission of it, so it
+    /// comes while init makes its tree: before all hooks and programs of the container.
+    pub program: Vec<Write>,
     pub devices: Found,
     /// What is to be made of it; kept in the record from then on.
     pub rdt: Option<Groups>,
