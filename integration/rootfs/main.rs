@@ -1,7 +1,7 @@
 //! The container's tree, made for real: open, build, enter and finish run in new
 //! namespaces on a small root file system, and what came of it is read from
-//! mountinfo. Needs root. Without a harness: a process with one thread may fork
-//! and go on in the child.
+//! mountinfo. Needs root. Its harness is libtest-mimic: a process with one thread may fork and
+//! go on in the child.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 #![allow(
     missing_docs,
@@ -14,12 +14,14 @@ mod sandbox;
 mod versus;
 
 use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pinnace::plan::rootfs::CgroupView;
 use sandbox::{BARE, Bundle, find_bare, is, mountinfo};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 fn default_container() -> Result<()> {
@@ -552,14 +554,10 @@ fn before_mount_setattr() -> Result<()> {
     bundle.decoy_untouched()
 }
 
-fn main() {
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped: needs root");
-        println!("test result: ok. 0 passed; 0 failed; 1 ignored");
-        return;
-    }
-    type Test = (&'static str, fn() -> Result<()>);
-    let tests: &[Test] = &[
+/// In the mount namespaces that a container may begin in. libtest-mimic runs the tests of one
+/// thread in the first.
+fn main() -> ExitCode {
+    const TESTS: &[(&str, fn() -> Result<()>)] = &[
         ("default_container", default_container),
         ("bind_attributes", bind_attributes),
         ("file_systems", file_systems),
@@ -581,33 +579,26 @@ fn main() {
         ("before_mount_setattr", before_mount_setattr),
         ("same_as_runc", versus::same_as_runc),
     ];
-    let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
-    let (mut passed, mut failed) = (0, 0);
-    let wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| name.contains(wanted));
-    let runs = tests.iter().flat_map(|test| [(test, ""), (test, " in a bare namespace")]);
-    for ((name, test), way) in runs.filter(|((name, _), _)| wanted(name)) {
-        let bare = !way.is_empty();
-        if bare && find_bare().is_none() {
-            println!("skipped: {name}{way}: this kernel has none for us");
-            passed += 1; // as libtest counts a test that has nothing to do
-            continue;
-        }
-        BARE.store(bare, Ordering::Relaxed);
-        match test() {
-            Ok(()) => {
-                println!("test {name}{way} ... ok");
-                passed += 1;
-            }
-            Err(error) => {
-                println!("test {name}{way} ... FAILED: {error:#}");
-                failed += 1;
-            }
-        }
-    }
-    let _ = fs::remove_dir_all(
+    let ways = TESTS.iter().flat_map(|test| [(test, false), (test, true)]);
+    let trials = ways.map(|(&(name, test), bare)| {
+        let way = if bare { " in a bare namespace" } else { "" };
+        Trial::ignorable_test(format!("{name}{way}"), move || in_its_way(test, bare))
+    });
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(fs::remove_dir_all(
         std::env::temp_dir().join(format!("rootfs-test-{}", std::process::id())),
-    );
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!("test result: {result}. {passed} passed; {failed} failed; 0 ignored");
-    std::process::exit(i32::from(failed > 0));
+    ));
+    conclusion.exit_code()
+}
+
+fn in_its_way(test: fn() -> Result<()>, bare: bool) -> Result<Completion, Failed> {
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(Completion::ignored_with("needs root"));
+    }
+    if bare && find_bare().is_none() {
+        return Ok(Completion::ignored_with("this kernel has none for us"));
+    }
+    BARE.store(bare, Ordering::Relaxed);
+    test().map(|()| Completion::Completed).map_err(|error| format!("{error:#}").into())
 }
