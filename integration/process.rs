@@ -267,6 +267,30 @@ fn r090_capabilities_of_a_user_end_with_exec() {
     assert_eq!(caps(&out), [NONE, NONE, NONE, THREE, NONE]);
 }
 
+/// As another program reads them: by capget(2) of the process. execve(2) gives root what the
+/// bounding set has, and others what is ambient.
+#[test]
+fn r090_sets_are_what_the_crate_caps_reads() {
+    use caps::{CapSet, Capability, CapsHashSet};
+    let all = ["CAP_CHOWN", "CAP_KILL", "CAP_FOWNER"];
+    let (some, one): (&[&str], &[&str]) = (&["CAP_CHOWN", "CAP_KILL"], &["CAP_KILL"]);
+    for (uid, ambient, left) in [(0, &[][..], &all[..]), (1000, one, one)] {
+        let sets = json!({"bounding": all, "permitted": all, "effective": one,
+            "inheritable": some, "ambient": ambient});
+        let bundle = Bundle::sleeper().set("/process/user/uid", json!(uid));
+        let c = bundle.set("/process/capabilities", sets).container();
+        c.run_detached().ok();
+        let pid = c.pid().as_raw_nonzero().get();
+        let sets =
+            [(CapSet::Inheritable, some), (CapSet::Permitted, left), (CapSet::Effective, left)];
+        for (set, names) in sets {
+            let wanted = names.iter().map(|name| name.parse::<Capability>().unwrap());
+            let read = caps::read(Some(pid), set).unwrap();
+            assert_eq!(read, wanted.collect::<CapsHashSet>(), "{uid}, {set:?}");
+        }
+    }
+}
+
 #[test]
 fn r090_ambient_capabilities_reach_a_user() {
     let bundle = Bundle::sh("")
