@@ -56,7 +56,7 @@ impl Created {
     /// Takes back all of it.
     pub(super) fn destroy(&self, runtime: &Runtime) -> Result<()> {
         let (hooks, signals) = (&self.plan.hooks, Some(&self.signals));
-        let init = Some(self.process.pidfd());
+        let init = Some(self.process.lend());
         delete::destroy(&self.dir, &self.record, init, hooks, &runtime.log, signals)
     }
 }

@@ -1,6 +1,7 @@
 //! `delete`: takes back everything that `create` made.
 
-use super::{Kept, Runtime, lost, serve, state_of, status_of};
+use super::observed::{OpenProcess, ProcessRef, observe_in};
+use super::{Kept, Observed, Runtime, lost, serve, state_of};
 use crate::cgroup::is_frozen;
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
@@ -9,12 +10,12 @@ use crate::plan::Hooks;
 use crate::resctrl::Groups;
 use crate::rootfs;
 use crate::spec::Status;
-use crate::store::{self, Dir, ProcessId, Record, START, is_damaged};
+use crate::store::{self, Dir, ProcessId, Record, is_damaged};
 use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::io::Errno;
 use rustix::process::Signal;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Deletes a stopped container, and one that has not been started, which is killed before;
@@ -49,7 +50,7 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     };
     if !force {
         // A `start` that is at work has the lock, or waits for a hook that may take for ever.
-        check_status(id, status_of(&record, || dir.has(START), ProcessId::is_alive)?)?;
+        must_be_deletable(id, &observe_in(&dir, &record)?)?;
     }
     let record = end_creator(&dir, record)?;
     let kept = match Kept::read(&dir, &record) {
@@ -85,11 +86,11 @@ fn read(dir: &Dir) -> Result<Found> {
     }
 }
 
-fn check_status(id: &str, status: Status) -> Result<()> {
-    if matches!(status, Status::Stopped | Status::Created) {
+fn must_be_deletable(id: &str, observed: &Observed) -> Result<()> {
+    if let Observed::Stopped | Observed::Created(_) = observed {
         return Ok(());
     }
-    let status = status.as_str();
+    let status = observed.status().as_str();
     Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
         .hint("stop it first, or use --force"))
 }
@@ -123,7 +124,7 @@ fn end_creator(dir: &Dir, record: Record) -> Result<Record> {
 /// record goes last, so that this can be repeated wherever it was interrupted. A step that
 /// fails keeps none from being tried that does not need it: all processes are signalled
 /// before anything is given up, and nothing is taken from under one that may live.
-/// `init` is its pidfd, for who has one: there may be no descriptor left to open another.
+/// A caller that has the pidfd of init lends it: there may be no descriptor left to open another.
 /// `signals` are those of a command that has blocked them: one of them ends a hook.
 ///
 /// # Errors
@@ -131,14 +132,14 @@ fn end_creator(dir: &Dir, record: Record) -> Result<Record> {
 pub(super) fn destroy(
     dir: &Dir,
     record: &Record,
-    init: Option<BorrowedFd<'_>>,
+    init: Option<ProcessRef<'_>>,
     hooks: &Hooks,
     log: &Log,
     signals: Option<&Signals>,
 ) -> Result<()> {
     // First, and whatever keeps us from ending the others: init is the program.
     let opened = match init {
-        Some(pidfd) => signal(pidfd, record.init.map_or(0, |init| init.pid)).map(|_| None),
+        Some(init) => signal(init).map(|_| None),
         None => record.init.map_or(Ok(None), kill),
     };
     // The whole cgroup: without a pid namespace of its own, others outlive
@@ -147,11 +148,10 @@ pub(super) fn destroy(
         true => record.cgroup.kill(Signal::KILL).map(|()| true),
         false => Ok(false),
     });
-    let ended =
-        opened.and_then(|opened| match (opened.as_ref().map(AsFd::as_fd).or(init), record.init) {
-            (Some(pidfd), Some(init)) => serve::wait_until_ended(pidfd, init.pid),
-            _ => Ok(()),
-        });
+    let ended = opened.and_then(|opened| {
+        let init = opened.as_ref().map(OpenProcess::lend).or(init);
+        init.map_or(Ok(()), |init| serve::wait_until_ended(init.pidfd, init.pid))
+    });
     let held = match (held, ended) {
         (Ok(held), ended) => ended.map(|()| held)?,
         (Err(error), Ok(())) => {
@@ -199,19 +199,20 @@ pub(super) fn poststop(hooks: &Hooks, record: &Record, log: &Log, signals: Optio
 /// Kills a process and waits until it has ended.
 fn end(process: ProcessId) -> Result<()> {
     match kill(process)? {
-        Some(pidfd) => serve::wait_until_ended(pidfd.as_fd(), process.pid),
+        Some(killed) => serve::wait_until_ended(killed.pidfd.as_fd(), process.pid),
         None => Ok(()),
     }
 }
 
 /// Kills a process that is still there.
-fn kill(process: ProcessId) -> Result<Option<OwnedFd>> {
-    let Some(pidfd) = process.open()? else { return Ok(None) };
-    Ok(signal(pidfd.as_fd(), process.pid)?.then_some(pidfd))
+fn kill(id: ProcessId) -> Result<Option<OpenProcess>> {
+    let Some(pidfd) = id.open()? else { return Ok(None) };
+    let process = OpenProcess { id, pidfd };
+    Ok(signal(process.lend())?.then_some(process))
 }
 
 /// False if it has been reaped already.
-fn signal(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
+fn signal(ProcessRef { pid, pidfd }: ProcessRef<'_>) -> Result<bool> {
     match process::send_signal(pidfd, pid, Signal::KILL) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),

@@ -1,9 +1,9 @@
 //! `events`: what a container uses, and when it lacks memory.
 
-use super::{Container, Runtime, not_running};
+use super::{Container, Observed, Runtime, not_running};
 use crate::cgroup::OomWatch;
 use crate::error::{Context, Error, Result};
-use crate::spec::Status;
+use crate::store::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,18 +14,21 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// A container that is not running.
 pub fn stats(runtime: &Runtime, id: &str) -> Result<String> {
-    record(&running(runtime, id)?)
+    record(&running(runtime, id)?.0)
 }
 
-fn running(runtime: &Runtime, id: &str) -> Result<Container> {
+/// A container with an init, which may end at any time.
+fn running(runtime: &Runtime, id: &str) -> Result<(Container, ProcessId)> {
     let container = Container::find(runtime, id)?;
-    match container.status()? {
-        Status::Stopped => Err(not_running(id)),
+    match container.observe()? {
+        Observed::Created(init) | Observed::Running(init) | Observed::Paused(init) => {
+            Ok((container, init))
+        }
+        Observed::Stopped => Err(not_running(id)),
         // Its cgroup, or its init, may not be there yet.
-        Status::Creating => {
+        Observed::Creating(_) => {
             Err(Error::new(format!("cannot tell what container {id} uses: it is being created")))
         }
-        _ => Ok(container),
     }
 }
 
@@ -48,12 +51,8 @@ pub fn events(
     reader: BorrowedFd<'_>,
     print: fn(&str) -> Result<()>,
 ) -> Result<()> {
-    let container = running(runtime, id)?;
-    let pidfd = match container.record.init {
-        Some(init) => init.open()?,
-        None => None,
-    };
-    let pidfd = pidfd.ok_or_else(|| not_running(id))?;
+    let (container, init) = running(runtime, id)?;
+    let pidfd = init.open()?.ok_or_else(|| not_running(id))?;
     let mut oom = container.record.cgroup.watch_oom()?;
     let mut next = Instant::now() + interval;
     loop {

@@ -2,6 +2,7 @@
 
 use super::create::{block_signals, forbid_tracing};
 use super::foreground::Foreground;
+use super::observed::{Observed, OpenProcess};
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
@@ -61,6 +62,8 @@ struct Work<'a> {
     /// The host's procfs.
     proc: OwnedFd,
     join: Join,
+    /// The container's init, which `join` has open.
+    init: ProcessId,
     status: Status,
     filter: Option<Filter>,
     receiver: Option<Receiver>,
@@ -84,12 +87,12 @@ pub fn exec(
     forbid_tracing()?;
     store::check_pid_file(request.pid_file.as_deref())?;
     let container = Container::find(runtime, &request.id)?;
-    let (status, pidfd) = container.status_and_init()?;
-    check_status(&container, status, request)?;
-    let init = pidfd.ok_or_else(|| super::not_running(&request.id))?;
-    let process = container.record.init;
+    let observed = container.observe_open()?;
+    let status = observed.status();
+    let init = may_enter(&container, observed, request)?;
+    let id = init.id;
     exec_in(runtime, request, container, (status, init), edit)
-        .map_err(|error| serve::look_again(error, &request.id, process))
+        .map_err(|error| serve::look_again(error, &request.id, id))
 }
 
 /// Its init is a copy of the runtime until then, which only root may look into.
@@ -100,10 +103,11 @@ fn exec_in(
     runtime: &Runtime,
     request: &Request,
     container: Container,
-    (status, init): (Status, OwnedFd),
+    (status, init): (Status, OpenProcess),
     edit: impl FnOnce(spec::Process) -> Result<spec::Process>,
 ) -> Result<i32> {
     let proc = lsm::open_proc()?;
+    let id = init.id;
     let join = join_init(&container.record, init, proc.as_fd()).map_err(|error| {
         match (status, error.errno()) {
             (Status::Created, Some(Errno::ACCESS)) => error.hint(UNSTARTED),
@@ -152,6 +156,7 @@ fn exec_in(
         container,
         proc,
         join,
+        init: id,
         status,
         filter,
         receiver,
@@ -170,21 +175,33 @@ fn own_process(config: &mut Further) -> spec::Process {
     })
 }
 
-fn check_status(container: &Container, status: Status, request: &Request) -> Result<()> {
-    match status {
-        Status::Running | Status::Created | Status::Paused if request.ignore_paused => Ok(()),
-        Status::Running | Status::Created => {
-            let may_run = container.record.cgroup.must_run();
-            may_run.at(|| format!("cannot exec in container {}", request.id))
+/// Returns the init of a container in which a process may be started now.
+fn may_enter(
+    container: &Container,
+    observed: Observed<OpenProcess>,
+    request: &Request,
+) -> Result<OpenProcess> {
+    match observed {
+        Observed::Running(init) | Observed::Created(init) | Observed::Paused(init)
+            if request.ignore_paused =>
+        {
+            Ok(init)
         }
-        Status::Paused => {
+        Observed::Running(init) | Observed::Created(init) => {
+            let may_run = container.record.cgroup.must_run();
+            may_run.at(|| format!("cannot exec in container {}", request.id))?;
+            Ok(init)
+        }
+        Observed::Paused(_) => {
             let or = ", or use --ignore-paused";
             Err(is_paused(container, "cannot exec in a paused container", or))
         }
-        Status::Stopped => {
+        Observed::Stopped => {
             Err(super::not_running(&request.id).at("cannot exec in a stopped container"))
         }
-        Status::Creating => Err(Error::new("cannot exec in a container that is being created")),
+        Observed::Creating(_) => {
+            Err(Error::new("cannot exec in a container that is being created"))
+        }
     }
 }
 
@@ -255,29 +272,27 @@ fn end_after(error: Error, process: &NewProcess, record: &Record) -> Error {
 }
 
 /// The namespaces that the container has of its own, by its init.
-fn join_init(record: &Record, init: OwnedFd, proc: BorrowedFd<'_>) -> Result<Join> {
-    let has = |kind: plan::Kind| record.namespaces.iter().any(|name| name == kind.name());
+fn join_init(record: &Record, init: OpenProcess, proc: BorrowedFd<'_>) -> Result<Join> {
+    let has = |kind: plan::Kind| record.has_namespace(kind.name());
     let mut kinds = plan::Kind::ALL
         .into_iter()
         .filter(|kind| has(*kind))
         .fold(0, |bits, kind| bits | kind.flag().0);
-    if has(plan::Kind::User)
-        && let Some(process) = record.init
-    {
+    if has(plan::Kind::User) {
         // We may be in it ourselves by now, and setns(2) refuses that.
         let number =
             |path: &str| statat(proc, path, AtFlags::empty()).call(|| format!("stat /proc/{path}"));
-        let (own, its) = (number("self/ns/user")?, number(&format!("{}/ns/user", process.pid))?);
+        let (own, its) = (number("self/ns/user")?, number(&format!("{}/ns/user", init.id.pid))?);
         if (own.st_dev, own.st_ino) == (its.st_dev, its.st_ino) {
             kinds &= !plan::Kind::User.flag().0;
         }
     }
-    Ok(Join::Process(init, Namespaces(kinds)))
+    Ok(Join::Process(init.pidfd, Namespaces(kinds)))
 }
 
 /// Without a mount namespace of its own the container is a chroot.
 fn root_of(record: &Record, init: ProcessId, proc: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
-    if record.namespaces.iter().any(|name| name == plan::Kind::Mount.name()) {
+    if record.has_namespace(plan::Kind::Mount.name()) {
         return Ok(None);
     }
     let path = format!("{}/root", init.pid);
@@ -300,7 +315,6 @@ fn make(
     moves: bool,
 ) -> Result<NewProcess> {
     let record = &work.container.record;
-    let init = record.init.ok_or_else(|| super::not_running(&record.id))?;
     let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
     let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
     // It joins by itself, once it is in the cgroup.
@@ -317,7 +331,7 @@ fn make(
         caller_mask,
         extra_env: work.request.extra_env.clone(),
     };
-    let root = root_of(record, init, work.proc.as_fd())?;
+    let root = root_of(record, work.init, work.proc.as_fd())?;
     let spawn = |birth: &Birth<'_>, waits: bool| {
         let exec = Exec {
             process: &work.process,
@@ -338,7 +352,7 @@ fn make(
     // The container's own cgroup has children with controllers, and v2 then takes no
     // process, or the kernel kills who is born there: go where its init is.
     let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
-    match record.cgroup.attach_beside(process.pid(), init.pid) {
+    match record.cgroup.attach_beside(process.pid(), work.init.pid) {
         Ok(()) => Ok(process),
         // Whoever ends leaves its cgroup first: it is looked at again.
         Err(error) => Err(end_after(error.kind(Kind::Killed), &process, record)),

@@ -1,8 +1,8 @@
 //! `kill`: sends a signal to the container's process.
 
+use super::observed::{Observed, OpenProcess};
 use super::{Container, Runtime, not_running};
 use crate::error::{At, Context, Error, Result};
-use crate::spec::Status;
 use crate::store::Record;
 use crate::sys::signal::{RTMAX, RTMIN, from_number};
 use rustix::io::Errno;
@@ -90,34 +90,54 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
         (None, Some(name)) => parse_signal(name).at(|| format!("annotations.{STOP_SIGNAL}"))?,
         (given, _) => parse_signal(given.unwrap_or("TERM"))?,
     };
-    let (status, pidfd) = container.status_and_init()?;
     let record = &container.record;
-    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
-        // Obsolete, but containerd still asks so after init has ended: what
-        // has outlived it is killed, and that there is none is no error.
-        return match signal {
-            Some(signal) if all && record.cgroup.is_held()? => record.cgroup.kill(signal),
-            Some(Signal::KILL) if status == Status::Stopped && has_outlived(record)? => {
-                record.cgroup.kill(Signal::KILL)
-            }
-            _ if all => Ok(()),
-            _ => Err(not_running(id)),
-        };
-    }
-    let Some(signal) = signal else { return Ok(()) };
     // With init of a pid namespace all end that are in it; in one that was joined,
     // the container's is not init. On cgroup v1 a frozen process cannot even die.
-    let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
-    let ends_all = own_pids && status != Status::Paused;
+    match container.observe_open()? {
+        Observed::Creating(_) => without_init(record, signal, all, false),
+        Observed::Stopped => without_init(record, signal, all, true),
+        Observed::Created(init) | Observed::Running(init) => {
+            to_init(record, &init, signal, all, record.has_own_pids())
+        }
+        Observed::Paused(init) => to_init(record, &init, signal, all, false),
+    }
+}
+
+/// Obsolete, but containerd still asks so after init has ended: what has outlived it is
+/// killed, and that there is none is no error.
+fn without_init(
+    record: &Record,
+    signal: Option<Signal>,
+    all: bool,
+    has_stopped: bool,
+) -> Result<()> {
+    match signal {
+        Some(signal) if all && record.cgroup.is_held()? => record.cgroup.kill(signal),
+        Some(Signal::KILL) if has_stopped && has_outlived(record)? => {
+            record.cgroup.kill(Signal::KILL)
+        }
+        _ if all => Ok(()),
+        _ => Err(not_running(&record.id)),
+    }
+}
+
+/// `ends_all` says that with init all other processes of the container end.
+fn to_init(
+    record: &Record,
+    init: &OpenProcess,
+    signal: Option<Signal>,
+    all: bool,
+    ends_all: bool,
+) -> Result<()> {
+    let Some(signal) = signal else { return Ok(()) };
     let whole = all || (signal == Signal::KILL && !ends_all);
     let held = if whole { record.cgroup.is_held() } else { Ok(false) };
     if matches!(held, Ok(true)) {
         return record.cgroup.kill(signal);
     }
-    let pidfd = pidfd.ok_or_else(|| not_running(id))?;
-    match pidfd_send_signal(&pidfd, signal) {
-        Err(Errno::SRCH) => return Err(not_running(id)),
-        sent => sent.call(|| format!("pidfd_send_signal to init of {id}"))?,
+    match pidfd_send_signal(&init.pidfd, signal) {
+        Err(Errno::SRCH) => return Err(not_running(&record.id)),
+        sent => sent.call(|| format!("pidfd_send_signal to init of {}", record.id))?,
     }
     // Nor can init end while one of its pid namespace is frozen below.
     if signal == Signal::KILL && record.cgroup.exists() {
@@ -130,8 +150,7 @@ pub fn kill(runtime: &Runtime, id: &str, signal: Option<&str>, all: bool) -> Res
 /// Whether processes live on whose init has ended: those of a pid namespace end with its init,
 /// those of a shared one do not. SIGKILL is for them, too, as in runc.
 fn has_outlived(record: &Record) -> Result<bool> {
-    let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
-    Ok(!own_pids && record.cgroup.is_held()? && !record.cgroup.pids()?.is_empty())
+    Ok(!record.has_own_pids() && record.cgroup.is_held()? && !record.cgroup.pids()?.is_empty())
 }
 
 #[cfg(test)]

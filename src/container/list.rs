@@ -1,6 +1,7 @@
 //! `list`: all containers under the state root.
 
-use super::{Runtime, glance_at, state_of};
+use super::observed::observe_summary;
+use super::{Runtime, state_of};
 use crate::error::{At as _, Error, Kind, Result};
 use crate::spec::State;
 use crate::sys::regex::Regex;
@@ -30,7 +31,8 @@ pub fn list(
     let mut unknown = Vec::new();
     for id in runtime.store.ids()? {
         let looked = runtime.store.glance(&id).and_then(|record| {
-            let status = glance_at(&runtime.store, &record).at(|| format!("container {id}"))?;
+            let observed = observe_summary(&runtime.store, &record);
+            let status = observed.at(|| format!("container {id}"))?.status();
             Ok((record, status))
         });
         match looked {

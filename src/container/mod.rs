@@ -1,5 +1,5 @@
 //! The life of a container: one verb a file, each reads like the man page.
-//! A container's status is what the kernel shows, never what a file says.
+//! A container's state is what the kernel shows, never what a file says: `observed.rs` looks.
 
 mod birth;
 mod bundle;
@@ -19,6 +19,7 @@ mod look;
 mod lost;
 pub mod network;
 mod notify;
+mod observed;
 mod overlay;
 mod pause;
 mod preview;
@@ -56,13 +57,12 @@ pub use work::Settings;
 use crate::cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
-use crate::spec::{OCI_VERSION, State, Status};
-use crate::store::{Dir, Glance, ProcessId, Record, START, Store};
+use crate::store::{Dir, Record, Store};
 use crate::sys::file;
 use kept::Kept;
+use observed::{Observed, state_of};
 use process::NewProcess;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -116,133 +116,6 @@ impl Container {
     /// If another container has been given the path since.
     fn own_cgroup(&self) -> Result<&cgroup::Cgroup> {
         self.record.cgroup.must_be_held().map(|()| &self.record.cgroup)
-    }
-
-    /// Where it is in its life, by what the kernel shows.
-    ///
-    /// # Errors
-    /// If that cannot be known: a container that cannot be looked at has not stopped.
-    pub fn status(&self) -> Result<Status> {
-        self.status_if(ProcessId::is_alive)
-    }
-
-    /// As [`Self::status`], with a pidfd of the process that was looked at, if
-    /// it is there.
-    ///
-    /// # Errors
-    /// As [`Self::status`], and those of `pidfd_open(2)`.
-    pub fn status_and_init(&self) -> Result<(Status, Option<OwnedFd>)> {
-        let mut pidfd = None;
-        let status = self.status_if(|init| {
-            pidfd = init.open_alive()?;
-            Ok(pidfd.is_some())
-        })?;
-        Ok((status, pidfd))
-    }
-
-    /// As [`Self::status_and_init`] for `start`, which hears of a start socket that nobody
-    /// has removed when it connects.
-    ///
-    /// # Errors
-    /// As [`Self::status_and_init`].
-    fn status_before_start(&self) -> Result<(Status, Option<OwnedFd>)> {
-        let mut pidfd = None;
-        let status = status_by_socket(
-            &self.record,
-            || self.dir.has(START),
-            |init| {
-                pidfd = init.open_alive()?;
-                Ok(pidfd.is_some())
-            },
-        )?;
-        Ok((status, pidfd))
-    }
-
-    fn status_if(&self, is_alive: impl FnOnce(&ProcessId) -> Result<bool>) -> Result<Status> {
-        status_of(&self.record, || self.dir.has(START), is_alive)
-    }
-
-    /// The state document (runtime.md, "State"). `pid` is the runtime's view.
-    pub fn state(&self, status: Status) -> State<'_> {
-        state_of(&self.record, status)
-    }
-}
-
-/// Where a container is, by what the kernel shows.
-///
-/// # Errors
-/// If that cannot be known.
-fn status_of<C>(
-    record: &Record<C>,
-    has_socket: impl FnOnce() -> Result<bool>,
-    is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
-) -> Result<Status> {
-    let status = status_by_socket(record, has_socket, is_alive)?;
-    match (status, record.init) {
-        // A `start` that was killed has not removed the socket.
-        (Status::Created, Some(init)) if serve::has_executed(init.pid)? == Some(true) => {
-            Ok(Status::Running)
-        }
-        _ => Ok(status),
-    }
-}
-
-/// As [`status_of`], but the start socket alone says whether init waits. What is paused is
-/// told first: a container whose init has not been started can be paused, too, and would
-/// not hear `start`.
-fn status_by_socket<C>(
-    record: &Record<C>,
-    has_socket: impl FnOnce() -> Result<bool>,
-    is_alive: impl FnOnce(&ProcessId) -> Result<bool>,
-) -> Result<Status> {
-    if let Some(creator) = record.creator
-        && creator.is_alive()?
-    {
-        return Ok(Status::Creating);
-    }
-    let Some(init) = record.init else { return Ok(Status::Stopped) };
-    // Asked first: a delete takes the socket away, too, but only of a process that has ended.
-    let has_socket = has_socket()?;
-    if !is_alive(&init)? {
-        return Ok(Status::Stopped);
-    }
-    match &record.freezer {
-        Some(freezer) if cgroup::is_frozen(freezer)? && init.is_alive()? => Ok(Status::Paused),
-        _ if has_socket => Ok(Status::Created),
-        _ => Ok(Status::Running),
-    }
-}
-
-/// A container for who only looks at it, once.
-///
-/// # Errors
-/// As [`Container::find`] and [`Container::status`].
-fn look_at(store: &Store, id: &str) -> Result<(Glance, Status)> {
-    let record = store.glance(id)?;
-    let status = glance_at(store, &record)?;
-    Ok((record, status))
-}
-
-fn glance_at(store: &Store, record: &Glance) -> Result<Status> {
-    status_of(record, || store.has(&record.id, START), ProcessId::is_alive)
-}
-
-/// The state document of a record.
-fn state_of<C>(record: &Record<C>, status: Status) -> State<'_> {
-    let pid = match status {
-        Status::Stopped => 0,
-        _ => record.init.map_or(0, |init| init.pid),
-    };
-    State {
-        oci_version: OCI_VERSION,
-        id: &record.id,
-        pid,
-        status,
-        bundle: &record.bundle,
-        rootfs: Some(&record.rootfs),
-        created: Some(&record.created),
-        annotations: &record.annotations,
-        owner: Some(""),
     }
 }
 

@@ -6,6 +6,7 @@
 //! descriptor of the container received: to close one may take for ever (FUSE).
 
 use super::Settings;
+use super::observed::ProcessRef;
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
 use crate::spec::Mount;
@@ -23,7 +24,7 @@ use rustix::process::umask;
 use std::ffi::CString;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// A longer message is none: systemd takes no more either (`NOTIFY_BUFFER_MAX`).
@@ -199,16 +200,11 @@ impl Relay {
     ///
     /// # Errors
     /// Those of poll(2) and of passing on; a supervisor that takes nothing; a signal.
-    pub fn until_ready(
-        mut self,
-        pidfd: BorrowedFd<'_>,
-        init: i32,
-        signals: Option<&Signals>,
-    ) -> Result<()> {
+    pub fn until_ready(mut self, init: ProcessRef<'_>, signals: Option<&Signals>) -> Result<()> {
         let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
         loop {
             let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&patience);
-            let mut fds = vec![self.awaits(), PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+            let mut fds = vec![self.awaits(), PollFd::from_borrowed_fd(init.pidfd, PollFlags::IN)];
             fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
             match poll(&mut fds, limit) {
                 Ok(0) => {
@@ -221,7 +217,7 @@ impl Relay {
             }
             let (message, ended) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
             drop(fds);
-            if (message && self.pass_on(init)?) || (ended && !message) {
+            if (message && self.pass_on(init.pid)?) || (ended && !message) {
                 return Ok(());
             }
             if let Some(signal) = super::serve::ending(signals)? {

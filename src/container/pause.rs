@@ -1,8 +1,7 @@
 //! `pause` and `resume`: the freezer.
 
-use super::{Container, Runtime, serve};
+use super::{Container, Observed, Runtime, serve};
 use crate::error::{Error, Result};
-use crate::spec::Status;
 
 /// Stops all processes of a container where they stand.
 ///
@@ -11,12 +10,12 @@ use crate::spec::Status;
 pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let _lock = container.dir.lock()?;
-    match container.status()? {
-        Status::Running | Status::Created => {
+    match container.observe()? {
+        Observed::Running(_) | Observed::Created(_) => {
             let _order = container.dir.lock_record()?;
             container.own_cgroup()?.freeze()
         }
-        status => Err(wrong(id, status, "running", "pause")),
+        other => Err(wrong(id, &other, "running", "pause")),
     }
 }
 
@@ -28,11 +27,11 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
     // Without the container's lock: who has it may wait for a process that stands still.
     // A `pause` at work does not, and what it freezes is thawed only once it has done so.
     let container = Container::find(runtime, id)?;
-    let mut status = container.status()?;
-    if status == Status::Paused {
+    let mut observed = container.observe()?;
+    if let Observed::Paused(_) = observed {
         let _order = container.dir.lock_record()?;
-        status = container.status()?;
-        if status == Status::Paused {
+        observed = container.observe()?;
+        if let Observed::Paused(init) = observed {
             // Nobody else is kept from deleting it meanwhile.
             let thawed = container.own_cgroup().and_then(|cgroup| {
                 // Asked first: what cannot be known then has changed nothing.
@@ -41,18 +40,18 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
                     above => cgroup.thaw().and(above),
                 }
             });
-            return thawed.map_err(|error| serve::look_again(error, id, container.record.init));
+            return thawed.map_err(|error| serve::look_again(error, id, init));
         }
     }
-    Err(wrong(id, status, "paused", "resume"))
+    Err(wrong(id, &observed, "paused", "resume"))
 }
 
-fn wrong(id: &str, status: Status, needed: &str, verb: &str) -> Error {
-    match status {
-        Status::Stopped => super::not_running(id),
+fn wrong(id: &str, observed: &Observed, needed: &str, verb: &str) -> Error {
+    match observed {
+        Observed::Stopped => super::not_running(id),
         _ => Error::new(format!(
             "cannot {verb} container {id}: it is {}, not {needed}",
-            status.as_str()
+            observed.status().as_str()
         )),
     }
 }

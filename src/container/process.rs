@@ -1,6 +1,7 @@
 //! A new process of a container, from its birth to its program: the runtime's half of the
 //! one conversation that `create`, `run` and `exec` have (see [`crate::sync`]).
 
+use super::observed::ProcessRef;
 use super::seccomp::Receiver;
 use super::serve::{self, MESSAGES, Patience};
 use super::start::Waiting;
@@ -102,6 +103,11 @@ impl NewProcess {
         self.child.pidfd.as_fd()
     }
 
+    /// Both.
+    pub fn lend(&self) -> ProcessRef<'_> {
+        ProcessRef { pid: self.pid(), pidfd: self.pidfd() }
+    }
+
     /// What had to be done from outside is done.
     pub fn let_go(&self) -> Result<()> {
         if self.waits { self.wire.send(ToChild::Go) } else { Ok(()) }
@@ -190,8 +196,7 @@ impl NewProcess {
     ) -> Result<()> {
         let waiting = Waiting {
             wire: &self.wire,
-            pid: self.pid(),
-            pidfd: self.pidfd(),
+            process: self.lend(),
             is_child: true,
             record,
             status,

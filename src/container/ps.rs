@@ -1,8 +1,7 @@
 //! `ps`: the processes of a container, by its cgroup, or its pid namespace if it has none.
 
-use super::{Container, Runtime};
+use super::{Container, Observed, Runtime};
 use crate::error::{Context, Result};
-use crate::spec::Status;
 use crate::sys::file::read_short;
 use crate::sys::process::stat_fields;
 use rustix::fs::stat;
@@ -17,13 +16,17 @@ use std::collections::BTreeSet;
 pub fn pids(runtime: &Runtime, id: &str) -> Result<Vec<i32>> {
     let container = Container::find(runtime, id)?;
     let cgroup = &container.record.cgroup;
-    // Whoever is in a cgroup that another container has taken since is not of this one.
-    if container.status()? == Status::Stopped && !cgroup.is_held()? {
-        return Ok(Vec::new());
-    }
-    let record = &container.record;
-    let own_pids = record.namespaces.iter().any(|kind| kind == "pid") && !record.joins_pids;
-    if let Some(init) = record.init.filter(|_| own_pids && cgroup.paths().is_empty()) {
+    let init = match container.observe()? {
+        // Processes in a cgroup that another container has taken since are not of this one.
+        Observed::Stopped if !cgroup.is_held()? => return Ok(Vec::new()),
+        Observed::Stopped => None,
+        Observed::Creating(init) => init,
+        Observed::Created(init) | Observed::Running(init) | Observed::Paused(init) => Some(init),
+    };
+    if let Some(init) = init
+        && container.record.has_own_pids()
+        && cgroup.paths().is_empty()
+    {
         return in_namespace(init.pid);
     }
     let mut pids = cgroup.pids()?;

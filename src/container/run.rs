@@ -45,7 +45,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         Ok(foreground) => foreground,
         Err(error) => return Err(created.give_up(runtime, error)),
     };
-    let (dir, record, init) = (&created.dir, &created.record, created.process.pidfd());
+    let (dir, record, init) = (&created.dir, &created.record, created.process.lend());
     start::after(dir, record, init, hooks, runtime, Some(&created.signals))?;
     let lasted = if ending.detach {
         leave(&created, foreground)
@@ -63,7 +63,7 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
 /// Goes once the container is ready.
 fn leave(created: &Created, foreground: Foreground<'_>) -> Result<i32> {
     if let Some(relay) = foreground.relay {
-        relay.until_ready(created.process.pidfd(), created.pid(), Some(&created.signals))?;
+        relay.until_ready(created.process.lend(), Some(&created.signals))?;
     }
     signal::set_mask(&created.caller_mask).call(|| "sigprocmask".into())?;
     Ok(0)

@@ -246,18 +246,18 @@ fn will_end(init: BorrowedFd<'_>, pid: i32) -> bool {
 
 /// What has failed in a container that was running, in the words that fit: if the container
 /// has ended meanwhile, that is why, and not what the kernel said of its remains.
-pub(super) fn look_again(error: Error, id: &str, init: Option<ProcessId>) -> Error {
+pub(super) fn look_again(error: Error, id: &str, init: ProcessId) -> Error {
     let lags = match error.errno() {
         Some(Errno::SRCH | Errno::NOMEM | Errno::CONNREFUSED | Errno::CONNRESET) => true,
         Some(Errno::NOENT | Errno::NODEV) => false,
         _ if matches!(error.get_kind(), Kind::Killed | Kind::NeverRan) => true,
         _ => return error,
     };
-    let ended = match init.map(|init| (init.pid, init.open_alive())) {
-        Some((pid, Ok(Some(init)))) if lags => will_end(init.as_fd(), pid),
-        Some((_, Ok(Some(init)))) => is_ready(init.as_fd()).unwrap_or(false),
-        Some((_, Ok(None))) => true,
-        _ => false,
+    let ended = match init.open_alive() {
+        Ok(Some(pidfd)) if lags => will_end(pidfd.as_fd(), init.pid),
+        Ok(Some(pidfd)) => is_ready(pidfd.as_fd()).unwrap_or(false),
+        Ok(None) => true,
+        Err(_) => false,
     };
     if ended { super::not_running(id) } else { error }
 }

@@ -2,6 +2,7 @@
 //! whether it did.
 
 use super::notify::Relay;
+use super::observed::{Observed, ProcessRef};
 use super::seccomp::{self, Receiver};
 use super::serve::{self, Patience};
 use super::{Container, Kept, Runtime, delete, is_paused, state_of};
@@ -10,14 +11,14 @@ use crate::hooks::{self, Runner};
 use crate::log::Log;
 use crate::plan::Hooks;
 use crate::spec::Status;
-use crate::store::{Dir, ProcessId, Record, START};
+use crate::store::{Dir, Record, START};
 use crate::sync::{ParentEnd, ToChild, ToParent};
 use crate::sys::process;
 use crate::sys::signal::Signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Starts a created container.
 ///
@@ -32,14 +33,11 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         );
     }
     let lock = container.dir.lock()?;
-    let (status, init) = container.status_before_start()?;
-    check_status(&container, status)?;
+    let opened = must_be_created(&container, container.observe_by_socket()?)?;
+    let init = opened.lend();
     container.record.cgroup.must_run().at(|| format!("cannot start container {id}"))?;
-    let (Some(pidfd), Some(init)) = (init, container.record.init) else {
-        return Err(super::not_running(id));
-    };
     let relay = Relay::open(&container.dir, &runtime.log)?;
-    let wire = connect(&container, pidfd.as_fd(), init)?;
+    let wire = connect(&container, init)?;
     let patience = Patience::new(None, &kept.hooks.start_container);
     if patience.is_endless() {
         // Another `start` meanwhile is not heard, and told so by what init has not read.
@@ -47,8 +45,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     let waiting = Waiting {
         wire: &wire,
-        pid: init.pid,
-        pidfd: pidfd.as_fd(),
+        process: init,
         is_child: false,
         record: &container.record,
         status: Status::Creating,
@@ -67,7 +64,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         _ => error,
     });
     // That it cannot be removed changes nothing: the kernel says that init has gone on.
-    if (begun.is_ok() || serve::is_ready(pidfd.as_fd()).is_ok_and(|ended| ended))
+    if (begun.is_ok() || serve::is_ready(init.pidfd).is_ok_and(|ended| ended))
         && let Err(error) = container.dir.remove_file(START)
     {
         runtime.log.debug(|| format!("start {id}: {error}"));
@@ -76,27 +73,27 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         let error = match error.get_kind() {
             Kind::Killed => {
                 let why = error.clone().bare().to_string();
-                serve::look_again(error, id, Some(init)).hint(why)
+                serve::look_again(error, id, opened.id).hint(why)
             }
             // What init says ends it, too.
             _ => error,
         };
         let (dir, record) = (&container.dir, &container.record);
-        return Err(give_up(error, (dir, record), pidfd.as_fd(), &kept.hooks, runtime, None));
+        return Err(give_up(error, (dir, record), init, &kept.hooks, runtime, None));
     }
     let Container { dir, record } = &container;
-    after(dir, record, pidfd.as_fd(), &kept.hooks, runtime, None)?;
-    relay.map_or(Ok(()), |relay| relay.until_ready(pidfd.as_fd(), init.pid, None))
+    after(dir, record, init, &kept.hooks, runtime, None)?;
+    relay.map_or(Ok(()), |relay| relay.until_ready(init, None))
 }
 
 /// Who does not listen any more has ended, or been started: by a `start` that was killed
 /// before it could remove the socket, or by one that still waits.
-fn connect(container: &Container, pidfd: BorrowedFd<'_>, init: ProcessId) -> Result<ParentEnd> {
+fn connect(container: &Container, init: ProcessRef<'_>) -> Result<ParentEnd> {
     let connected = serve::connect_to(&container.dir, container.record.start_word.as_deref());
     connected.or_else(|error| match error.errno() {
         Some(Errno::CONNREFUSED | Errno::NOENT) => {
-            check_status(container, container.status()?)?;
-            match process_waits(pidfd, init.pid)? {
+            must_be_created(container, container.observe()?)?;
+            match process_waits(init)? {
                 // It listens until it has heard one.
                 true => Err(being_started(container.dir.id())),
                 false => Err(super::not_running(container.dir.id())),
@@ -108,9 +105,9 @@ fn connect(container: &Container, pidfd: BorrowedFd<'_>, init: ProcessId) -> Res
 
 /// Whether a process that has closed a connection has neither executed nor ended, so that
 /// it goes on with what another has told it. The kernel is asked, and no time waited for.
-fn process_waits(pidfd: BorrowedFd<'_>, pid: i32) -> Result<bool> {
-    let doing = serve::doing(pid)?;
-    let has_pid = process::has_pid(pidfd).call(|| "pidfd_send_signal(0)".into())?;
+fn process_waits(waiting: ProcessRef<'_>) -> Result<bool> {
+    let doing = serve::doing(waiting.pid)?;
+    let has_pid = process::has_pid(waiting.pidfd).call(|| "pidfd_send_signal(0)".into())?;
     Ok(has_pid && doing.is_some_and(|doing| !doing.executed && !doing.exits))
 }
 
@@ -118,19 +115,20 @@ fn being_started(id: &str) -> Error {
     Error::new(format!("cannot start container {id}: it is being started"))
 }
 
-fn check_status(container: &Container, status: Status) -> Result<()> {
+/// Returns the init that waits.
+fn must_be_created<I>(container: &Container, observed: Observed<I>) -> Result<I> {
     let id = container.dir.id();
-    match status {
-        Status::Created => Ok(()),
-        Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
+    match observed {
+        Observed::Created(init) => Ok(init),
+        Observed::Stopped => Err(Error::new("cannot start a container that has stopped")),
         // It would not hear us.
-        Status::Paused => {
+        Observed::Paused(_) => {
             Err(is_paused(container, "cannot start a container in the paused state", ""))
         }
-        Status::Creating => {
+        Observed::Creating(_) => {
             Err(Error::new(format!("cannot start container {id}: it is being created")))
         }
-        Status::Running => Err(already(id)),
+        Observed::Running(_) => Err(already(id)),
     }
 }
 
@@ -141,8 +139,7 @@ fn already(id: &str) -> Error {
 /// A process that waits to be started.
 pub(super) struct Waiting<'a> {
     pub wire: &'a ParentEnd,
-    pub pid: i32,
-    pub pidfd: BorrowedFd<'a>,
+    pub process: ProcessRef<'a>,
     /// Whether nobody but us can reap it.
     pub is_child: bool,
     pub record: &'a Record,
@@ -163,7 +160,7 @@ impl Waiting<'_> {
     pub fn begin(&self) -> Result<()> {
         self.wire.send(ToChild::Start).map_err(|error| self.kill(error))?;
         for _ in 0..serve::MESSAGES {
-            let heard = match self.patience.receive(self.wire, self.pidfd) {
+            let heard = match self.patience.receive(self.wire, self.process.pidfd) {
                 Ok(None) => return self.closed(),
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
@@ -173,7 +170,7 @@ impl Waiting<'_> {
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
                 Ok(Some(ToParent::Silent(ear))) => {
                     let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
-                    ear.listen(self.wire, self.pidfd, wait, &mut |fd| self.notify(&fd))
+                    ear.listen(self.wire, self.process.pidfd, wait, &mut |fd| self.notify(&fd))
                         .map_err(|error| self.kill(error))?;
                     return self.closed();
                 }
@@ -191,13 +188,15 @@ impl Waiting<'_> {
     fn closed(&self) -> Result<()> {
         match self.has_executed().map_err(|error| self.kill(error))? {
             true if self.is_child || !self.wire.is_unread() => {
-                self.log.debug(|| format!("process {} runs its program", self.pid));
+                self.log.debug(|| format!("process {} runs its program", self.process.pid));
                 Ok(())
             }
             // It has heard another `start`; or none, if a signal has ended it.
-            true if serve::is_ready(self.pidfd)? => Err(super::not_running(&self.record.id)),
+            true if serve::is_ready(self.process.pidfd)? => {
+                Err(super::not_running(&self.record.id))
+            }
             true => Err(already(&self.record.id)),
-            false if !self.is_child && process_waits(self.pidfd, self.pid)? => {
+            false if !self.is_child && process_waits(self.process)? => {
                 Err(Error::os("start: init has closed the connection", Errno::CONNRESET).hint(
                     "another start was heard, or init could not read what was sent; try again",
                 ))
@@ -213,28 +212,28 @@ impl Waiting<'_> {
     /// What procfs says is of this process only as long as it has its pid, which nobody
     /// but us takes from a child.
     fn has_executed(&self) -> Result<bool> {
-        let told = serve::has_executed(self.pid);
+        let told = serve::has_executed(self.process.pid);
         if let Ok(Some(executed)) = told
-            && (self.is_child || process::has_pid(self.pidfd).is_ok_and(|has| has))
+            && (self.is_child || process::has_pid(self.process.pidfd).is_ok_and(|has| has))
         {
             return Ok(executed);
         }
         // Who was killed closes its files, and ends; how, may be all that is left to be known.
-        Ok(!serve::ends_soon(self.pidfd)? || self.signal() != Some(Signal::KILL.as_raw()))
+        Ok(!serve::ends_soon(self.process.pidfd)? || self.signal() != Some(Signal::KILL.as_raw()))
     }
 
     /// What has ended it, if that is known and was a signal. Before Linux 6.15 it is not
     /// known of a process that others have reaped.
     fn signal(&self) -> Option<i32> {
-        serve::signal_of(self.pidfd).or_else(|| {
-            let status = process::ended_with(self.pidfd).ok().flatten()?;
+        serve::signal_of(self.process.pidfd).or_else(|| {
+            let status = process::ended_with(self.process.pidfd).ok().flatten()?;
             Some(status & 0x7f).filter(|signal| *signal != 0)
         })
     }
 
     /// Waits for either; whether it is the first one.
     fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
-        let all = fds.iter().chain([&self.pidfd]);
+        let all = fds.iter().chain([&self.process.pidfd]);
         let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         self.patience.poll(&mut fds)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
@@ -245,7 +244,7 @@ impl Waiting<'_> {
     }
 
     fn notify(&self, listener: &OwnedFd) -> Result<()> {
-        seccomp::notify(self.receiver, self.record, self.status, self.pid, listener)
+        seccomp::notify(self.receiver, self.record, self.status, self.process.pid, listener)
     }
 
     /// Nobody supervises it, or it waits for an answer: it must not run on.
@@ -261,19 +260,19 @@ impl Waiting<'_> {
 
     fn wait(&self, kill: bool) -> Result<()> {
         if kill {
-            serve::kill(self.pidfd)?;
+            serve::kill(self.process.pidfd)?;
         }
-        serve::wait_until_ended(self.pidfd, self.pid)
+        serve::wait_until_ended(self.process.pidfd, self.process.pid)
     }
 }
 
 /// The `poststart` hooks; their failure ends the container (runtime.md,
 /// "Lifecycle", step 9).
-/// `init` is its pidfd, `signals` are those of a command that has blocked them.
+/// `signals` are those of a command that has blocked them.
 pub(super) fn after(
     dir: &Dir,
     record: &Record,
-    init: BorrowedFd<'_>,
+    init: ProcessRef<'_>,
     hooks: &Hooks,
     runtime: &Runtime,
     signals: Option<&Signals>,
@@ -289,7 +288,7 @@ pub(super) fn after(
 fn give_up(
     error: Error,
     (dir, record): (&Dir, &Record),
-    init: BorrowedFd<'_>,
+    init: ProcessRef<'_>,
     hooks: &Hooks,
     runtime: &Runtime,
     signals: Option<&Signals>,

@@ -1,11 +1,11 @@
 //! `update`: changes the limits of a container, and its kept configuration
 //! with them, or neither.
 
-use super::{Container, Runtime, not_running};
+use super::{Container, Observed, Runtime, not_running};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::plan::{Findings, intel_rdt};
-use crate::spec::{self, Cpu, IntelRdt, Resources, Status};
+use crate::spec::{self, Cpu, IntelRdt, Resources};
 use serde_json::{Map, Value};
 
 /// Fields of which 0 says nothing: no such limit can be wanted, and engines send it for each
@@ -43,10 +43,10 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     let _lock = container.dir.lock()?;
     // Of this directory: another container may have got the id since.
     container.record = container.dir.load()?;
-    match container.status()? {
-        Status::Created | Status::Running | Status::Paused => {}
-        Status::Stopped => return Err(not_running(id)),
-        Status::Creating => {
+    match container.observe()? {
+        Observed::Created(_) | Observed::Running(_) | Observed::Paused(_) => {}
+        Observed::Stopped => return Err(not_running(id)),
+        Observed::Creating(_) => {
             return Err(Error::new(format!("cannot update container {id}: it is being created")));
         }
     }

@@ -1,11 +1,10 @@
 //! What `--network` and its like become in a configuration: a namespace, two hooks and three
 //! mounts, as anybody could write them, for any runtime.
 
-use super::{Container, Runtime};
+use super::{Container, Observed, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::net;
 use crate::plan::network::{Mode, Wish};
-use crate::spec::Status;
 use crate::sys::exe::Own;
 use rustix::fs::{Mode as Bits, OFlags, fchmod, open};
 use serde_json::{Value, json};
@@ -211,18 +210,18 @@ fn list<'a>(config: &'a mut Value, path: &[&str]) -> Result<&'a mut Vec<Value>> 
 fn namespace_of(runtime: &Runtime, id: &str) -> Result<(String, OwnedFd)> {
     let at = |error: Error| error.at(format!("--network container:{id}"));
     let container = Container::find(runtime, id).map_err(at)?;
-    if !container.record.namespaces.iter().any(|kind| kind == "network") {
+    if !container.record.has_namespace("network") {
         return Err(
             at(Error::new("it has the network of the host")).hint("`--network host` is the same")
         );
     }
-    let pid = container.record.init.map_or(0, |init| init.pid);
-    let path = format!("/proc/{pid}/ns/net");
-    let running = |container: &Container| match container.status()? {
-        Status::Created | Status::Running | Status::Paused => Ok(()),
-        _ => Err(Error::new(format!("container not running: {id}"))),
+    let running = |container: &Container| match container.observe()? {
+        Observed::Created(init) | Observed::Running(init) | Observed::Paused(init) => Ok(init),
+        Observed::Creating(_) | Observed::Stopped => {
+            Err(Error::new(format!("container not running: {id}")))
+        }
     };
-    running(&container).map_err(at)?;
+    let path = format!("/proc/{}/ns/net", running(&container).map_err(at)?.pid);
     let file = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Bits::empty());
     let file = file.call(|| format!("open {path}")).map_err(at)?;
     // Then it is that process whose file was opened.

@@ -62,6 +62,19 @@ pub struct Record<C = Cgroup> {
     pub plain: bool,
 }
 
+impl<C> Record<C> {
+    /// Whether the container has a namespace of this kind that is not the runtime's.
+    pub fn has_namespace(&self, kind: &str) -> bool {
+        self.namespaces.iter().any(|own| own == kind)
+    }
+
+    /// Whether the container's process is the init of its pid namespace, so that all others in
+    /// it end with that one.
+    pub fn has_own_pids(&self) -> bool {
+        self.has_namespace("pid") && !self.joins_pids
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's shape
 fn is_false(flag: &bool) -> bool {
     !flag
