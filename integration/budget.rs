@@ -7,9 +7,9 @@
 //! that is held; `exec` makes a second process, which enters nothing, and its end.
 //! Four to five of each are a look at the owners of the state root, of what is above it
 //! and of the container's directory; two at the default root. Two of `create` ask what the
-//! root of a mount namespace is, before it is taken for the kernel's bare one.
+//! root of a mount namespace is, before it is taken for the kernel's minimal one.
 //!
-//! That the end of the wire is no success costs `start`, `exec` and `run` a look at the
+//! That the end of the channel is no success costs `start`, `exec` and `run` a look at the
 //! flags of the process, of three calls; `start` asks for the freezer, too, and whether
 //! the process is still the one. Dispositions of signals that are taken over and given
 //! back are three calls of each command that makes processes.
@@ -19,7 +19,7 @@
 //!
 //! Where two processes are counted the order in which they run counts too: who
 //! finds the other ready makes no call to wait, who is woken by two events one
-//! after the other waits twice. That is under ten calls, and the room for it.
+//! after the other waits twice. That is under ten calls, and the margin for it.
 
 use crate::harness::{Bundle, Call, Container, is_pinnace, runtime, wait_for};
 use rustix::event::PollFlags;
@@ -45,7 +45,7 @@ fn count(c: &Container, whole: bool, args: &[&str]) -> usize {
 }
 
 /// Calls that depend on what else lives on the machine: a mount namespace on the way to the
-/// kernel's bare one is opened and closed, and asked for its root if it has few mounts. Two
+/// kernel's minimal one is opened and closed, and asked for its root if it has few mounts. Two
 /// steps and one question are due anywhere.
 fn others(trace: &str) -> usize {
     let count = |words: &[&str]| {

@@ -12,7 +12,6 @@ mod harness;
 
 mod apparmor;
 mod bad_input;
-mod bare;
 mod budget;
 mod bus;
 mod callers;
@@ -37,6 +36,7 @@ mod lifecycle;
 mod limits;
 mod locks;
 mod masks;
+mod minimal;
 mod mount_options;
 mod mounts;
 mod namespaces;

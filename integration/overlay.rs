@@ -725,7 +725,7 @@ fn an_overlay_needs_no_copy_of_the_hosts_mounts() {
         out.ok();
         fs::read_to_string(trace).unwrap().contains("CLONE_NEWNS")
     };
-    needs!(enters(&[]), "a bare mount namespace");
+    needs!(enters(&[]), "a minimal mount namespace");
     assert!(enters(&["--overlay"]));
 }
 

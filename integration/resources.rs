@@ -316,10 +316,10 @@ fn r110_r303_a_limit_without_a_controller_is_refused() {
     }
 }
 
-/// Whatever init does first, it counts in its cgroup. Afterwards nothing tells who was born in a
+/// Whatever init does first, it counts in its cgroup. Afterwards nothing tells who was cloned into a
 /// cgroup from who was moved there at once: only the system call does.
 #[test]
-fn r210_the_process_is_born_in_its_cgroup() {
+fn r210_clone3_puts_the_process_into_its_cgroup() {
     needs!(!by_systemd(), "the cgroupfs driver: systemd wants a process to make a cgroup around");
     needs!(!v1() || fs::exists("/sys/fs/cgroup/unified/cgroup.procs").unwrap(), "cgroup v2");
     needs!(fs::exists("/usr/bin/strace").unwrap(), "strace");
@@ -336,8 +336,8 @@ fn r210_the_process_is_born_in_its_cgroup() {
         .ok();
     let calls = fs::read_to_string(trace).unwrap();
     let pid = format!(" = {}", c.pid().as_raw_pid());
-    let birth = calls.lines().find(|line| line.ends_with(&pid));
-    assert!(birth.is_some_and(|line| line.contains("CLONE_INTO_CGROUP")), "{pid} in {calls}");
+    let clone = calls.lines().find(|line| line.ends_with(&pid));
+    assert!(clone.is_some_and(|line| line.contains("CLONE_INTO_CGROUP")), "{pid} in {calls}");
 }
 
 #[test]

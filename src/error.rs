@@ -176,22 +176,22 @@ impl Error {
         let parts = &*self.0;
         let mut bytes = parts.errno.map_or(0, Errno::raw_os_error).to_le_bytes().to_vec();
         let mut put = |letter: u8, most: usize, text: &dyn Fn(usize) -> Vec<u8>| {
-            if let Some(room) = most.checked_sub(bytes.len() + 5).filter(|room| *room >= 4) {
-                let text = text(room);
+            if let Some(left) = most.checked_sub(bytes.len() + 5).filter(|left| *left >= 4) {
+                let text = text(left);
                 bytes.push(letter);
                 bytes.extend((text.len() as u32).to_le_bytes());
                 bytes.extend(text);
             }
         };
-        let cut = |text: &str, room: usize| start(text, room).into();
+        let cut = |text: &str, left: usize| start(text, left).into();
         for note in &parts.notes {
             match note {
-                Note::Hint(hint) => put(b'h', most.min(NOTES), &|room| cut(hint, room)),
-                Note::Then(second) => put(b't', most.min(NOTES), &|room| second.encode(room)),
+                Note::Hint(hint) => put(b'h', most.min(NOTES), &|left| cut(hint, left)),
+                Note::Then(second) => put(b't', most.min(NOTES), &|left| second.encode(left)),
             }
         }
-        parts.places.iter().rev().for_each(|place| put(b'p', most, &|room| cut(place, room)));
-        put(b'c', most, &|room| cut(&parts.call, room));
+        parts.places.iter().rev().for_each(|place| put(b'p', most, &|left| cut(place, left)));
+        put(b'c', most, &|left| cut(&parts.call, left));
         bytes
     }
 
@@ -221,7 +221,7 @@ impl Error {
     }
 }
 
-/// The most bytes of notes on the wire.
+/// The most bytes of notes in a packet.
 const NOTES: usize = 2100;
 /// So many errors within one another are read: whoever sends more has not failed, but attacks.
 const DEPTH: usize = 8;
@@ -339,10 +339,10 @@ fn cut(line: &mut String, text: &str, most: usize) {
     if text.len() <= most {
         return line.push_str(text);
     }
-    let room = most.saturating_sub(MARK);
+    let left = most.saturating_sub(MARK);
     let boundary = |at: &usize| text.is_char_boundary(*at);
-    let head = (0..=room * 2 / 3).rfind(boundary).unwrap_or(0);
-    let tail = (text.len() - room / 3..text.len()).find(boundary).unwrap_or(text.len());
+    let head = (0..=left * 2 / 3).rfind(boundary).unwrap_or(0);
+    let tail = (text.len() - left / 3..text.len()).find(boundary).unwrap_or(text.len());
     line.push_str(&text[..head]);
     // A String takes all that is written to it.
     let _cannot_fail = write!(line, "... {} bytes ...", tail - head).is_err();

@@ -374,9 +374,9 @@ impl Running<'_> {
 
 /// Waits for the end of a process that has been killed; false if it does not come in time.
 fn ends(process: BorrowedFd<'_>) -> rustix::io::Result<bool> {
-    const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+    const EXIT_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
-    Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&PATIENCE)))? > 0)
+    Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&EXIT_TIMEOUT)))? > 0)
 }
 
 /// Reads what is there; false at the end of the file.
@@ -386,8 +386,8 @@ fn drain(fd: BorrowedFd<'_>, collected: &mut Vec<u8>) -> bool {
         match rustix::io::read(fd, &mut buffer) {
             Ok(0) => return false,
             Ok(count) => {
-                let room = OUTPUT.saturating_sub(collected.len());
-                collected.extend_from_slice(&buffer[..count.min(room)]);
+                let left = OUTPUT.saturating_sub(collected.len());
+                collected.extend_from_slice(&buffer[..count.min(left)]);
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return true,

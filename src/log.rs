@@ -148,15 +148,15 @@ impl Log {
 }
 
 /// How long a reader of stderr may take: signals may be blocked meanwhile.
-const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const WRITE_TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// conmon reads stderr once: one short write. When it is closed, or its reader has
 /// stopped and it is full, there is nobody left to tell: then no later line waits.
 fn to_stderr(line: &str) {
     static IS_FULL: AtomicBool = AtomicBool::new(false);
     let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::OUT)];
-    let patience = if IS_FULL.load(Relaxed) { Timespec::default() } else { PATIENCE };
-    if poll(&mut fds, Some(&patience)) == Ok(0) {
+    let timeout = if IS_FULL.load(Relaxed) { Timespec::default() } else { WRITE_TIMEOUT };
+    if poll(&mut fds, Some(&timeout)) == Ok(0) {
         IS_FULL.store(true, Relaxed);
     } else {
         let _nobody_listens = std::io::stderr().write_all(line.as_bytes()).is_err();

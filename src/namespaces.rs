@@ -216,8 +216,8 @@ pub fn explain(call: &str, kinds: Flags, errno: Errno) -> Error {
 ///
 /// # Errors
 /// Those of the write (cgroups(7)).
-pub fn enter_cgroup(path: &str, door: BorrowedFd<'_>) -> Result<()> {
-    let Err(errno) = rustix::io::write(door, b"0") else { return Ok(()) };
+pub fn enter_cgroup(path: &str, file: BorrowedFd<'_>) -> Result<()> {
+    let Err(errno) = rustix::io::write(file, b"0") else { return Ok(()) };
     let error = Error::os(format!("write 0 to {path}"), errno);
     Err(error.hint_on(Errno::NOSPC, "its cpuset has no CPUs or no memory nodes").hint_on(
         Errno::INVAL,
@@ -229,7 +229,7 @@ impl Join {
     /// None to join.
     pub const NONE: Self = Self::Files(Vec::new());
 
-    /// Enters the namespaces, in the new process or in the middle one. That of
+    /// Enters the namespaces, in the new process or in the intermediate one. That of
     /// processes takes effect for the next child.
     ///
     /// Those of the host can only be entered before a user namespace takes our

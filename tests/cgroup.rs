@@ -291,7 +291,7 @@ fn a_controller_that_the_host_lacks() {
             "network.classID: this host has no cgroup controller net_cls",
         ),
     ] {
-        let told = told(json, Home::Nowhere, When::Update);
+        let told = told(json, Home::NotSupported, When::Update);
         assert!(told.starts_with(&format!("error: linux.resources.{field} (")), "{told}");
         let told = self::told(json, Home::Denied, When::Update);
         let wanted = "could not get a cgroup for this limit (its caller may not make cgroups;";

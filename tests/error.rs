@@ -1,5 +1,5 @@
 //! The one error type: how its parts are joined, which of them there are for who asks, and
-//! that they cross the wire. What a planner finds is made of them.
+//! that they cross the channel. What a planner finds is made of them.
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
@@ -147,7 +147,7 @@ fn what_is_too_long_for_the_wire_is_cut_between_letters() {
         }
     }
     let error = Error::new(long.as_str()).hint(long.as_str());
-    assert!(error.encode(16_000).len() > 15_990, "the room is used");
+    assert!(error.encode(16_000).len() > 15_990, "the packet is filled");
 }
 
 #[test]

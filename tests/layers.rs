@@ -1,5 +1,5 @@
 //! The import rule of ARCHITECTURE.md: data flows one way. Every `use crate::`
-//! in `src/` is an edge between two rooms; an edge that is not in the table
+//! in `src/` is an edge between two modules; an edge that is not in the table
 //! fails.
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room, and the rooms that it may import. `error` is open to all.
+/// A module, and the modules that it may import. `error` is open to all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("arguments", &[]),
     ("error", &[]),
@@ -66,7 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
-    // Another program: none of the rooms above may know it.
+    // Another program: none of the modules above may know it.
     ("image", &["arguments", "nearest", "spec", "sys"]),
     ("bin", &["image"]),
     ("cli", &["arguments", "log", "nearest", "spec", "plan", "store", "container", "sys"]),
@@ -79,10 +79,10 @@ fn imports_point_down() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
     for file in files(&source) {
-        let from = room(file.strip_prefix(&source).unwrap());
+        let from = module(file.strip_prefix(&source).unwrap());
         let allowed = ALLOWED.iter().find(|(name, _)| *name == from);
         let Some((_, allowed)) = allowed else {
-            wrong.push(format!("{}: the room {from:?} is not in the table", file.display()));
+            wrong.push(format!("{}: the module {from:?} is not in the table", file.display()));
             continue;
         };
         for to in imports(&fs::read_to_string(&file).unwrap()) {
@@ -94,10 +94,10 @@ fn imports_point_down() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Whoever reads a file needs only those that it builds on: no files of a room import each other
-/// in a circle. A `mod.rs` gives its room's story, and may know all of it.
+/// Whoever reads a file needs only those that it builds on: no files of a module import each other
+/// in a circle. A `mod.rs` gives its module's story, and may know all of it.
 #[test]
-fn no_circles_inside_a_room() {
+fn no_circles_inside_a_module() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut directories: BTreeSet<PathBuf> = BTreeSet::new();
     directories.extend(files(&source).iter().map(|file| file.parent().unwrap().to_owned()));
@@ -120,8 +120,8 @@ fn no_circles_inside_a_room() {
                 break;
             }
         }
-        let room = dir.strip_prefix(&source).unwrap().display().to_string();
-        assert!(edges.is_empty(), "{room}: {edges:#?}");
+        let module = dir.strip_prefix(&source).unwrap().display().to_string();
+        assert!(edges.is_empty(), "{module}: {edges:#?}");
     }
 }
 
@@ -148,7 +148,7 @@ fn nothing_is_hashed_with_a_random_seed() {
 }
 
 /// The first component of a path below src/, without `.rs`.
-fn room(path: &Path) -> String {
+fn module(path: &Path) -> String {
     let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }

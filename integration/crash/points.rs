@@ -20,7 +20,7 @@ pub const OPTIONS: &[(&str, &str, &str)] = &[
     ("verbs", "V,..", "only these: create,start,run -d,run,exec,exec -d,kill,pause,resume,..."),
     ("bundles", "B,..", "default,rich"),
     ("modes", "M,..", "kill,fail,persist"),
-    ("who", "W,..", "main,init,middle,both"),
+    ("who", "W,..", "main,init,intermediate,both"),
     ("point", "POINT", "this one alone, as a failure names it"),
 ];
 
@@ -169,7 +169,7 @@ const WAITS: &[&str] = &[
     "seccomp",
     "fsync",
 ];
-/// What needs room on a file system.
+/// What needs space on a file system.
 const WRITES: &[&str] = &[
     "write",
     "pwrite64",
@@ -334,7 +334,7 @@ pub fn points(
     whom: &[&str],
     is_go: bool,
 ) -> Vec<Grouped> {
-    let (init, middle) = ours(calls, verb);
+    let (init, intermediate) = ours(calls, verb);
     let mut counts: HashMap<(usize, i64), u32> = HashMap::new();
     let mut found = Vec::new();
     let mut init_is_there = false;
@@ -347,7 +347,7 @@ pub fn points(
         let role = match who {
             0 => "main",
             _ if Some(who) == init => "init",
-            _ if middle.contains(&who) => "middle",
+            _ if intermediate.contains(&who) => "intermediate",
             _ => continue,
         };
         if is_go && GO.contains(&name.as_str()) {
@@ -403,7 +403,7 @@ fn one(world: &mut World, trial: &mut Trial, point: &Point) -> Result<(bool, Vec
 pub fn work(worker: &mut Worker) -> Result<()> {
     let options = worker.options;
     let lists = |name, default| options.get(name, default).split(',').collect::<Vec<_>>();
-    let (modes, whom) = (lists("modes", "kill,fail"), lists("who", "main,init,middle,both"));
+    let (modes, whom) = (lists("modes", "kill,fail"), lists("who", "main,init,intermediate,both"));
     let (verbs, kinds) =
         (Verb::of(options.get("verbs", "all"))?, kinds(options.get("bundles", "default,rich"))?);
     if let Some(text) = options.own.get("point") {

@@ -34,7 +34,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("descriptors", descriptors),
     ("limits", limits),
     ("memory", memory),
-    ("room", room),
+    ("space", space),
     ("inodes", inodes),
     ("read-only", read_only),
     ("ext4", ext4),
@@ -322,7 +322,7 @@ fn tmpfs(options: &'static str) -> impl FnOnce(&Path) -> Result<()> {
     }
 }
 
-/// Verbs on a state root that `fill` leaves so much room in.
+/// Verbs on a state root that `fill` leaves so much space in.
 fn filled(s: &mut Scarcity, fill: fn(&Path, u64) -> Result<()>) -> Result<()> {
     let root = Root::new(s.world(), tmpfs("size=512k,nr_inodes=60,mode=711"))?;
     let mut done = Ok(());
@@ -351,7 +351,7 @@ fn filled(s: &mut Scarcity, fill: fn(&Path, u64) -> Result<()>) -> Result<()> {
     done
 }
 
-fn room(s: &mut Scarcity) -> Result<()> {
+fn space(s: &mut Scarcity) -> Result<()> {
     filled(s, |filler, free| {
         let mut file = fs::File::create(filler)?;
         while file.write_all(&[1; 4096]).is_ok() {}

@@ -18,11 +18,11 @@ struct World {
 const MODES: &[&str] = &[
     "kill main",
     "kill init",
-    "kill middle",
+    "kill intermediate",
     "kill both",
     "fail main",
     "fail init",
-    "fail middle",
+    "fail intermediate",
 ];
 
 /// Prints them; `words`: WORLD=FILE, where files of the same world are added up.

@@ -152,14 +152,14 @@ fn four_thousand_mounts_of_the_host_are_left_alone() {
         files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect::<Vec<_>>()
     };
     let copies = |trace: &String| {
-        let mut is_bare = false;
+        let mut is_minimal = false;
         trace.lines().any(|line| {
-            is_bare |= line.contains("setns(") && line.contains("CLONE_NEWNS");
-            line.contains("CLONE_NEWNS") && !is_bare
+            is_minimal |= line.contains("setns(") && line.contains("CLONE_NEWNS");
+            line.contains("CLONE_NEWNS") && !is_minimal
         })
     };
     let plain = || Bundle::new(["true"]);
-    needs!(!trace_of(plain(), &[]).iter().any(copies), "a bare mount namespace");
+    needs!(!trace_of(plain(), &[]).iter().any(copies), "a minimal mount namespace");
     let hook = serde_json::json!({"path": "/bin/true"});
     assert!(trace_of(plain().set("/hooks/createRuntime/-", hook), &[]).iter().any(copies));
     let traces =
@@ -187,6 +187,6 @@ fn a_bridge_needs_no_copy_of_the_hosts_mounts() {
         assert_eq!(out.code, 0, "{out:?}");
         std::fs::read_to_string(trace).unwrap().contains("CLONE_NEWNS")
     };
-    needs!(enters(&[]), "a bare mount namespace");
+    needs!(enters(&[]), "a minimal mount namespace");
     assert!(enters(&["--network", "bridge", "--dns", "192.0.2.53"]));
 }

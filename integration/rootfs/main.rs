@@ -16,7 +16,7 @@ mod versus;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pinnace::plan::rootfs::CgroupView;
-use sandbox::{BARE, Bundle, find_bare, is, mountinfo};
+use sandbox::{Bundle, MINIMAL, find_minimal, is, mountinfo};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -580,9 +580,9 @@ fn main() -> ExitCode {
         ("same_as_runc", versus::same_as_runc),
     ];
     let ways = TESTS.iter().flat_map(|test| [(test, false), (test, true)]);
-    let trials = ways.map(|(&(name, test), bare)| {
-        let way = if bare { " in a bare namespace" } else { "" };
-        Trial::ignorable_test(format!("{name}{way}"), move || in_its_way(test, bare))
+    let trials = ways.map(|(&(name, test), minimal)| {
+        let way = if minimal { " in a minimal namespace" } else { "" };
+        Trial::ignorable_test(format!("{name}{way}"), move || in_its_way(test, minimal))
     });
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
@@ -592,13 +592,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn in_its_way(test: fn() -> Result<()>, bare: bool) -> Result<Completion, Failed> {
+fn in_its_way(test: fn() -> Result<()>, minimal: bool) -> Result<Completion, Failed> {
     if unsafe { libc::geteuid() } != 0 {
         return Ok(Completion::ignored_with("needs root"));
     }
-    if bare && find_bare().is_none() {
+    if minimal && find_minimal().is_none() {
         return Ok(Completion::ignored_with("this kernel has none for us"));
     }
-    BARE.store(bare, Ordering::Relaxed);
+    MINIMAL.store(minimal, Ordering::Relaxed);
     test().map(|()| Completion::Completed).map_err(|error| format!("{error:#}").into())
 }

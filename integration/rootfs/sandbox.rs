@@ -43,12 +43,12 @@ pub struct Options {
     pub hook: Option<fn(&Path)>,
 }
 
-/// Whether containers begin in a bare mount namespace, where that may be.
-pub static BARE: AtomicBool = AtomicBool::new(false);
+/// Whether containers begin in a minimal mount namespace, where that may be.
+pub static MINIMAL: AtomicBool = AtomicBool::new(false);
 
 impl Bundle {
     pub fn new(name: &str) -> Self {
-        let way = if BARE.load(Ordering::Relaxed) { "bare" } else { "copy" };
+        let way = if MINIMAL.load(Ordering::Relaxed) { "minimal" } else { "copy" };
         let dir = format!("rootfs-test-{}/{way}/{name}", std::process::id());
         let dir = std::env::temp_dir().join(dir);
         for sub in ["rootfs/bin", "rootfs/etc", "rootfs/proc", "rootfs/sys", "rootfs/dev", "decoy"]
@@ -146,14 +146,14 @@ impl Bundle {
         }
         let mut view = if plan.mount_namespace { View::Copy } else { View::Host };
         let needs_host = plan.mounts.iter().any(Mount::needs_host_paths);
-        if self.may_be_bare() && plan.mount_namespace && !needs_host && sources.are_complete() {
-            view = find_bare().map_or(View::Copy, View::Bare);
+        if self.may_be_minimal() && plan.mount_namespace && !needs_host && sources.are_complete() {
+            view = find_minimal().map_or(View::Copy, View::Minimal);
         }
-        let is_bare = matches!(view, View::Bare(_));
+        let is_minimal = matches!(view, View::Minimal(_));
         let (mut reader, mut writer) = pipe();
         let (mut go_reader, mut go_writer) = pipe();
         let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-        if !is_bare {
+        if !is_minimal {
             flags |= libc::CLONE_NEWNS;
         }
         if !self.options.hostnet {
@@ -175,8 +175,8 @@ impl Bundle {
                     ensure!(unsafe { libc::setuid(0) } == 0 && unsafe { libc::setgid(0) } == 0);
                 }
                 let ground = view.enter(&mut sources)?;
-                let is_there = !is_bare || ground == Ground::Bare;
-                ensure!(is_there, "the bare mount namespace may not be entered");
+                let is_there = !is_minimal || ground == Ground::Minimal;
+                ensure!(is_there, "the minimal mount namespace may not be entered");
                 let root = rootfs::build(&plan, sources, &context, ground)?;
                 if let Some(hook) = self.options.hook {
                     hook(&self.dir);
@@ -216,9 +216,9 @@ impl Bundle {
         Ok(())
     }
 
-    fn may_be_bare(&self) -> bool {
+    fn may_be_minimal(&self) -> bool {
         let Options { userns, no_pivot, rootless, hook, .. } = &self.options;
-        BARE.load(Ordering::Relaxed) && !(*userns || *no_pivot || *rootless || hook.is_some())
+        MINIMAL.load(Ordering::Relaxed) && !(*userns || *no_pivot || *rootless || hook.is_some())
     }
 
     pub fn fails_with(&self, text: &str) -> Result<()> {
@@ -243,8 +243,8 @@ impl Bundle {
 }
 
 /// What a container begins in without a copy of the host's mounts, if there is one.
-pub fn find_bare() -> Option<rootfs::Bare> {
-    rootfs::Bare::find(fs::File::open("/proc").ok()?.as_fd())
+pub fn find_minimal() -> Option<rootfs::Minimal> {
+    rootfs::Minimal::find(fs::File::open("/proc").ok()?.as_fd())
 }
 
 pub fn default_mounts() -> Value {

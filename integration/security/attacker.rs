@@ -222,7 +222,7 @@ fn trace(pid: i32) -> Vec<String> {
     found
 }
 
-/// Takes the wire of a process of the runtime, and sends warnings in its name.
+/// Takes the channel of a process of the runtime, and sends warnings in its name.
 fn flood(pid: i32) -> Vec<String> {
     let Some(pid) = Pid::from_raw(pid) else { return Vec::new() };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Vec::new() };

@@ -379,7 +379,7 @@ fn cgroups_deeper_than_any_path_are_listed_and_removed() {
     deep(2100, 30);
 }
 
-/// B4, and the room for descriptors of all hierarchies.
+/// B4, and the limit of descriptors of all hierarchies.
 #[test]
 fn every_hierarchy_is_removed_with_few_descriptors() {
     let c = crowd(20);

@@ -231,7 +231,7 @@ fn a_container_shows_no_command_line_to_its_pod() {
     });
 }
 
-/// CAP_SYS_PTRACE in the host's user namespace takes the wire. What comes over it then neither
+/// CAP_SYS_PTRACE in the host's user namespace takes the channel. What comes over it then neither
 /// fills the host's log nor keeps the caller.
 #[test]
 fn whoever_takes_the_wire_cannot_fill_the_log() {
@@ -242,7 +242,7 @@ fn whoever_takes_the_wire_cannot_fill_the_log() {
     let out = running.wait();
     remove(&c);
     steps.end();
-    assert!(!attacks.reached().is_empty(), "nobody has taken the wire");
+    assert!(!attacks.reached().is_empty(), "nobody has taken the channel");
     assert_ne!(out.code, 0, "{out:?}");
     let told = out.stderr.matches("flood").count();
     assert!(told < 20, "{told} warnings: {out:?}");

@@ -2,7 +2,7 @@
 
 use super::devices::{self, Exception, Policy};
 use super::node::{Node, open_file, write_file};
-use super::write::{File, Missing, Write};
+use super::write::{File, IfAbsent, Write};
 use super::{Cgroup, DENIED, controllers};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::bpf::{self, Insn};
@@ -83,7 +83,7 @@ fn try_one(node: &Node, file: &File) -> Result<rustix::io::Result<()>> {
     }
     // 524 is the kernel's ENOTSUPP, which kmem.limit_in_bytes answers.
     let lacks = [Errno::NOENT, Errno::OPNOTSUPP, Errno::from_raw_os_error(524)];
-    if file.missing == Missing::Holds && done.is_err_and(|errno| lacks.contains(&errno)) {
+    if file.if_absent == IfAbsent::Ignore && done.is_err_and(|errno| lacks.contains(&errno)) {
         done = Ok(());
     }
     Ok(done)
@@ -179,7 +179,7 @@ fn first_of(cgroup: &Cgroup, files: &[File]) -> Result<()> {
 
 /// A rootless caller can neither change device rules nor, without power over
 /// the host's devices, use any that the kernel does not leave it anyway.
-fn spared(cgroup: &Cgroup, errno: Errno) -> bool {
+fn ignored_when_rootless(cgroup: &Cgroup, errno: Errno) -> bool {
     cgroup.rules().rootless && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::ROFS)
 }
 
@@ -202,7 +202,7 @@ fn device_list(cgroup: &Cgroup, policy: &Policy, update: bool) -> Result<()> {
         if slot.is_none() {
             match open_file(dir, name, OFlags::WRONLY) {
                 Ok(fd) => *slot = Some(fd),
-                Err(errno) if spared(cgroup, errno) => return Ok(()),
+                Err(errno) if ignored_when_rootless(cgroup, errno) => return Ok(()),
                 Err(errno) => return Err(Error::os(format!("open {}/{name}", node.path()), errno)),
             }
         }
@@ -225,7 +225,7 @@ fn device_line(
         (Ok(()), _) => Ok(()),
         // The cgroup above withholds one that is nobody's wish but ours.
         (Err(Errno::PERM), None) if name == "devices.allow" => Ok(()),
-        (Err(errno), _) if spared(cgroup, errno) => Ok(()),
+        (Err(errno), _) if ignored_when_rootless(cgroup, errno) => Ok(()),
         (Err(errno), index) => {
             let field = index.map_or_else(String::new, |i| format!("[{i}]"));
             let error = Error::os(format!("write {text:?} to {}/{name}", node.path()), errno)
@@ -248,7 +248,7 @@ fn device_program(cgroup: &Cgroup, program: &[Insn], update: bool) -> Result<()>
         };
     };
     match attach_program(node.dir()?, program, update || node.made == 0) {
-        Err(errno) if spared(cgroup, errno) => Ok(()),
+        Err(errno) if ignored_when_rootless(cgroup, errno) => Ok(()),
         done => done
             .call(|| format!("bpf: attach a device program to {}", node.path()))
             .at(|| "linux.resources.devices")
@@ -279,7 +279,7 @@ pub(super) fn detach_program(cgroup: &Cgroup, node: &Node) -> Result<()> {
     let detached = attached_program(dir.as_fd())
         .and_then(|program| program.map_or(Ok(()), |program| bpf::detach(dir.as_fd(), &program)));
     match detached {
-        Err(errno) if spared(cgroup, errno) => Ok(()),
+        Err(errno) if ignored_when_rootless(cgroup, errno) => Ok(()),
         done => done.call(|| format!("detach the device program of {}", node.path())),
     }
 }

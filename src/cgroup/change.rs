@@ -21,18 +21,18 @@ pub(super) fn change(cgroup: &Cgroup, writes: &[Write], devices: &[Write]) -> Re
         } else {
             match before(cgroup, write) {
                 Ok(old) => undo.splice(..0, old),
-                Err(error) => return Err(back(cgroup, &undo, error)),
+                Err(error) => return Err(take_back(cgroup, &undo, error)),
             };
         }
         if let Err(error) = step(cgroup, write) {
-            return Err(back(cgroup, &undo, error));
+            return Err(take_back(cgroup, &undo, error));
         }
     }
     Ok(undo)
 }
 
 /// Undoes a change because of `error`, and tells what could not be undone.
-pub(super) fn back(cgroup: &Cgroup, undo: &[Write], error: Error) -> Error {
+pub(super) fn take_back(cgroup: &Cgroup, undo: &[Write], error: Error) -> Error {
     // All are tried: one that fails must not keep the others.
     error.and(undo.iter().map(|write| apply::step(cgroup, write)).fold(Ok(()), Result::and))
 }

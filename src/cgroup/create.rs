@@ -7,22 +7,22 @@
 use super::node::{Node, keyed, read, write_file};
 use super::{Cgroup, DENIED, Rules, controllers, freeze, owner, plan, procs, remove};
 use crate::error::{At, Context, Error, Result};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 
 /// How often another's removal of a directory above ours may make us begin anew.
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// Those of the directories that `part` names and that are not ours yet. Whether all are
 /// made: if not, the cgroup is to be saved, and this to be repeated.
 pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Result<bool> {
     let rules = cgroup.rules();
-    let spared = |error: &Error| plan::forgivable(rules, error.errno());
+    let ignored = |error: &Error| plan::is_ignored_when_rootless(rules, error.errno());
     let mut complete = true;
     match cgroup {
         Cgroup::V2(v2) if part(&v2.node) && !v2.node.ours => match make(&mut v2.node) {
-            Err(error) if spared(&error) => v2.exists = false,
+            Err(error) if ignored(&error) => v2.exists = false,
             made => {
                 complete = made.map_err(|error| explain(rules, error))?;
                 v2.node.ours = complete;
@@ -37,7 +37,7 @@ pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Resul
                 match make(node) {
                     Ok(true) => done.push(place),
                     Ok(false) => complete = false,
-                    Err(error) if spared(&error) => gone.push(place),
+                    Err(error) if ignored(&error) => gone.push(place),
                     Err(error) => {
                         return Err(take_back(&mut v1.nodes, &done, explain(rules, error)));
                     }
@@ -97,7 +97,7 @@ fn make(node: &mut Node) -> Result<bool> {
     loop {
         match make_levels(node) {
             // Somebody removed a level between our mkdir above and below it.
-            Err(error) if went(&error) && tries < TRIES => tries += 1,
+            Err(error) if vanished(&error) && tries < MAX_ATTEMPTS => tries += 1,
             Err(error) => return Err(error.and(remove::take_back(node))),
             Ok(Level::Unnoted) => {
                 remove::take_back(node)?;
@@ -109,13 +109,13 @@ fn make(node: &mut Node) -> Result<bool> {
                     .map_err(|error| error.and(remove::take_back(node)))
                     .map(|()| true);
             }
-            Ok(_) => return freeze::must_run(node).and_then(|()| fit(node)).map(|()| true),
+            Ok(_) => return freeze::must_run(node).and_then(|()| check_fit(node)).map(|()| true),
         }
     }
 }
 
 /// ENODEV: its files were open when it was removed.
-fn went(error: &Error) -> bool {
+fn vanished(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV))
 }
 
@@ -124,8 +124,8 @@ fn make_levels(node: &mut Node) -> Result<Level> {
     let pure_v2 = node.unified() && node.controllers.is_none();
     // One mkdir if the levels above are there, as is most common.
     let above_ready = !pure_v2 || controllers::ready(node, &node.level(levels - 1))?;
-    let mut last = if above_ready { make_level(node, levels, levels)? } else { Level::Nowhere };
-    if last == Level::Nowhere {
+    let mut last = if above_ready { make_level(node, levels, levels)? } else { Level::NoParent };
+    if last == Level::NoParent {
         let lacks = lacking(node, levels)?;
         if lacks > node.noted.max(1) {
             node.noted = lacks;
@@ -138,7 +138,7 @@ fn make_levels(node: &mut Node) -> Result<Level> {
             // Who has removed more of them meanwhile makes us begin anew.
             if n + lacks > levels {
                 last = make_level(node, n, levels)?;
-                if last == Level::Nowhere {
+                if last == Level::NoParent {
                     return Err(Error::os(format!("mkdir {}", node.level(n)), Errno::NOENT));
                 }
             }
@@ -158,7 +158,7 @@ enum Level {
     Made,
     There,
     /// There is none above it.
-    Nowhere,
+    NoParent,
     /// There is none above it, and the record does not say so.
     Unnoted,
 }
@@ -167,7 +167,7 @@ enum Level {
 fn lacking(node: &Node, levels: usize) -> Result<usize> {
     for n in (1..=levels).rev() {
         let path = node.level(n);
-        let (dir, below) = near(&path);
+        let (dir, below) = from_cgroup_root(&path);
         match rustix::fs::statat(dir, below, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => return Ok(levels - n),
             Err(Errno::NOENT) => {}
@@ -181,14 +181,14 @@ fn lacking(node: &Node, levels: usize) -> Result<usize> {
 /// takes it away.
 fn make_level(node: &mut Node, n: usize, levels: usize) -> Result<Level> {
     let path = node.level(n);
-    let (dir, below) = near(&path);
+    let (dir, below) = from_cgroup_root(&path);
     match rustix::fs::mkdirat(dir, below, Mode::from_raw_mode(0o755)) {
         Ok(()) => {
             node.made = node.made.max(levels - n + 1);
             Ok(Level::Made)
         }
         Err(Errno::EXIST) => Ok(Level::There),
-        Err(Errno::NOENT) => Ok(Level::Nowhere),
+        Err(Errno::NOENT) => Ok(Level::NoParent),
         Err(errno) => Err(Error::os(format!("mkdir {path}"), errno)),
     }
 }
@@ -201,7 +201,7 @@ fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
         let file = |n: usize| format!("{}/{name}", node.level(n));
         let value = |n: usize| {
             let path = file(n);
-            let (dir, below) = near(&path);
+            let (dir, below) = from_cgroup_root(&path);
             read(dir, below).call(|| format!("read {path}"))
         };
         let mut from = if node.made > 0 { levels - 1 } else { levels };
@@ -212,7 +212,7 @@ fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
         }
         for n in from + 1..=levels {
             let (text, path) = (text.trim(), file(n));
-            let (dir, below) = near(&path);
+            let (dir, below) = from_cgroup_root(&path);
             write_file(dir, below, text).call(|| format!("write {text} to {path}"))?;
         }
     }
@@ -221,7 +221,7 @@ fn fill_cpuset(node: &Node, levels: usize) -> Result<()> {
 
 /// config-linux.md: a runtime may check "if the container cgroup is fit for
 /// purpose, for example a frozen cgroup or a non-empty cgroup".
-fn fit(node: &Node) -> Result<()> {
+fn check_fit(node: &Node) -> Result<()> {
     let unfit = |what: &str| {
         Err(Error::new(format!("cgroup {} exists and {what}", node.path()))
             .at("linux.cgroupsPath")

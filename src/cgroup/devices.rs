@@ -187,10 +187,10 @@ pub fn rules(list: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
     let all = without_repeats([first].into_iter().chain(rest).chain(defaults));
     let mut all = without_repeats(all.into_iter().rev());
     all.reverse();
-    if all.len() > MOST {
+    if all.len() > MAX_RULES {
         let many = all.len();
         findings.error(
-            Error::new(format!("{many} rules are more than {MOST}"))
+            Error::new(format!("{many} rules are more than {MAX_RULES}"))
                 .at("linux.resources.devices")
                 .hint("a rule without minor is for all devices of a major number"),
         );
@@ -207,7 +207,7 @@ fn without_repeats(rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
 }
 
 /// The most rules of a container: each is a step of every open, or a write on v1.
-const MOST: usize = 8192;
+const MAX_RULES: usize = 8192;
 
 /// The last rules of a list that all allow, or all deny.
 struct Run {

@@ -10,7 +10,7 @@ use super::procs;
 use super::walk::{Step, has_links, walk};
 use super::{Cgroup, DENIED, Home};
 use crate::error::{Context, Error, Result};
-use crate::sys::file::{near, read_short};
+use crate::sys::file::{from_cgroup_root, read_short};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::OFlags;
@@ -18,18 +18,18 @@ use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
 /// How long a freeze may take. A task in an uninterruptible call can't freeze.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn freeze(cgroup: &Cgroup) -> Result<()> {
-    freeze_within(cgroup, PATIENCE)
+    freeze_within(cgroup, FREEZE_TIMEOUT)
 }
 
-pub(super) fn freeze_within(cgroup: &Cgroup, patience: Duration) -> Result<()> {
+pub(super) fn freeze_within(cgroup: &Cgroup, timeout: Duration) -> Result<()> {
     let (node, name, text) = switch(cgroup, true)?;
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     let stopped = write_file(node.dir()?, name, text)
         .call(|| format!("write {text} to {}/{name}", node.path()))
-        .and_then(|()| settle(node, until, Thawed::GiveUp));
+        .and_then(|()| wait_until_frozen(node, until, Thawed::GiveUp));
     let Err(error) = stopped else {
         return Ok(());
     };
@@ -88,7 +88,7 @@ fn frozen_above(node: &Node) -> Result<Option<String>> {
     }
     let told = |path: &str, name: &str| {
         let path = format!("{path}/{name}");
-        let (dir, below) = near(&path);
+        let (dir, below) = from_cgroup_root(&path);
         match read(dir, below) {
             // Removed meanwhile, or a kernel without that file.
             Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
@@ -112,12 +112,12 @@ fn frozen_above(node: &Node) -> Result<Option<String>> {
 /// Keeps processes from forking, and from moving, for a kill: who has not come to
 /// a stop in time will before it can do either again. Only an order that could not
 /// be given is an error.
-pub(super) fn hold(cgroup: &Cgroup, patience: Duration) -> Result<()> {
+pub(super) fn hold(cgroup: &Cgroup, timeout: Duration) -> Result<()> {
     let (node, name, text) = switch(cgroup, true)?;
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     write_file(node.dir()?, name, text)
         .call(|| format!("write {text} to {}/{name}", node.path()))?;
-    match settle(node, until, Thawed::FreezeAgain) {
+    match wait_until_frozen(node, until, Thawed::FreezeAgain) {
         Err(error) if error.errno() == Some(Errno::TIMEDOUT) => Ok(()),
         settled => settled,
     }
@@ -176,7 +176,7 @@ pub(super) fn thaw_all(cgroup: &Cgroup) -> Result<()> {
 /// v1: out of a cgroup that stands still because of one above, which is not ours to thaw. All
 /// have been sent SIGKILL, and end as soon as they are where nothing is frozen.
 fn move_out(node: &Node) -> Result<()> {
-    let (dir, below) = near(&node.root);
+    let (dir, below) = from_cgroup_root(&node.root);
     let root = open_dir(dir, below).call(|| format!("open {}", node.root))?;
     for pid in procs::below(node)? {
         match write_file(root.as_fd(), "cgroup.procs", &pid.to_string()) {
@@ -221,12 +221,12 @@ enum Thawed {
     FreezeAgain,
 }
 
-fn settle(node: &Node, until: Instant, thawed: Thawed) -> Result<()> {
+fn wait_until_frozen(node: &Node, until: Instant, thawed: Thawed) -> Result<()> {
     let done = if node.unified() {
         // A cgroup whose last process ends meanwhile is not called frozen (Linux 6.18).
         wait_events(node.dir()?, &[("frozen", "1"), ("populated", "0")], until)
     } else {
-        settle_v1(node.dir()?, until, thawed)
+        wait_until_frozen_v1(node.dir()?, until, thawed)
     };
     match done {
         Err(Errno::CANCELED) => Err(Error::os(format!("freeze {}", node.path()), Errno::CANCELED)
@@ -268,7 +268,11 @@ fn wait_events(
     }
 }
 
-fn settle_v1(dir: BorrowedFd<'_>, until: Instant, thawed: Thawed) -> rustix::io::Result<()> {
+fn wait_until_frozen_v1(
+    dir: BorrowedFd<'_>,
+    until: Instant,
+    thawed: Thawed,
+) -> rustix::io::Result<()> {
     let mut wait = Duration::from_micros(50);
     loop {
         match read(dir, "freezer.state")?.trim() {

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How often a sweep may find processes that the one before did not know. Who
 /// has been sent SIGKILL can't fork any more, so it takes few.
-const SWEEPS: usize = 16;
+const MAX_SWEEPS: usize = 16;
 /// When no sweep is begun any more.
-const PATIENCE: Duration = Duration::from_secs(30);
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many processes are signalled at once: each takes a descriptor, and a usual
 /// limit is 1024. Each batch lists the directory again, so few are too slow.
 const BATCH: usize = 900;
@@ -88,8 +88,8 @@ impl<'a> Sweep<'a> {
 
     /// Until nobody new turns up; false if that did not happen.
     fn repeat(&mut self) -> Result<bool> {
-        let until = Instant::now() + PATIENCE;
-        for _ in 0..SWEEPS {
+        let until = Instant::now() + KILL_TIMEOUT;
+        for _ in 0..MAX_SWEEPS {
             let before = std::mem::take(&mut self.known);
             let mut quiet = true;
             let mut directories = 0;

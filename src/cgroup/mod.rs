@@ -7,8 +7,8 @@
 //! 2. [`Cgroup::create`] makes the directories and remembers which; on failure
 //!    it takes them away again. [`Cgroup::apply`] carries out the writes, with
 //!    the device rules (a list on v1, an eBPF program on v2) among them.
-//! 3. On v2 the process is born inside (clone3 with [`Cgroup::dir`] and
-//!    CLONE_INTO_CGROUP); on v1 it enters by itself through [`Cgroup::doors`], so
+//! 3. On v2 the process is cloned into it (clone3 with [`Cgroup::dir`] and
+//!    CLONE_INTO_CGROUP); on v1 it enters by itself through [`Cgroup::tasks_files`], so
 //!    there it can make its namespaces meanwhile.
 //! 4. The value is kept in the container's record: it is all that pausing,
 //!    updating, killing and removing need, from any later process.
@@ -53,7 +53,7 @@ pub use node::Node;
 pub use oom::OomWatch;
 pub use plan::{CgroupMount, SubPath};
 pub use resources::{Home, writes};
-pub use write::{File, Missing, When, Write};
+pub use write::{File, IfAbsent, When, Write};
 
 use crate::error::{Error, Result};
 use crate::plan::Findings;
@@ -161,8 +161,8 @@ impl Cgroup {
         self.must_run()
     }
 
-    /// Tells systemd, if it has the cgroup, of changed limits.
-    pub fn tell(&self, resources: &Resources) -> Result<()> {
+    /// Changes the properties of the unit, if systemd has the cgroup.
+    pub fn update_unit(&self, resources: &Resources) -> Result<()> {
         match self {
             Self::V2(Unified { unit: Some(unit), .. }) => unit.change(resources),
             _ => Ok(()),
@@ -193,9 +193,9 @@ impl Cgroup {
             Self::V1(v1) => match v1.nodes.iter().find(|node| node.has(controller)) {
                 Some(node) if node.unified() => Home::V2,
                 Some(_) => Home::V1,
-                None if !v1.rules.rootless => Home::Nowhere,
+                None if !v1.rules.rootless => Home::NotSupported,
                 None => match Self::plan(Some("x"), "x", false).map(|host| host.home(controller)) {
-                    Ok(Home::Nowhere) | Err(_) => Home::Nowhere,
+                    Ok(Home::NotSupported) | Err(_) => Home::NotSupported,
                     Ok(_) => Home::Denied,
                 },
             },
@@ -279,9 +279,9 @@ impl Cgroup {
         self.nodes().iter().any(|node| node.ours && (node.made == 0 || node.inherited))
     }
 
-    /// Makes the directory that a process can be born in: v2's only one, and that
+    /// Makes the directory that a process can be cloned into: v2's only one, and that
     /// of the unified hierarchy beside v1. Otherwise as [`Cgroup::create_noted`].
-    pub fn create_birthplace(&mut self) -> Result<bool> {
+    pub fn create_initial(&mut self) -> Result<bool> {
         let complete = create::create(self, Node::unified)?;
         owner::mark(self).map(|()| complete)
     }
@@ -314,20 +314,19 @@ impl Cgroup {
         self.nodes().iter().find(|node| node.unified()).map(Node::dir).transpose()
     }
 
-    /// v1: the files by which a new process enters, in each hierarchy: it writes
-    /// `0` to them.
-    pub fn doors(&self) -> Vec<String> {
-        procs::doors(self)
+    /// v1: the `tasks` file of each hierarchy. A new process enters by writing `0` to it.
+    pub fn tasks_files(&self) -> Vec<String> {
+        procs::tasks_files(self)
     }
 
-    /// Whether there are any.
-    pub fn has_doors(&self) -> bool {
+    /// Whether it has directories in hierarchies of v1, and so `tasks` files.
+    pub fn has_v1(&self) -> bool {
         self.nodes().iter().any(|node| !node.unified())
     }
 
     /// The same, opened: for a process that could not open them.
-    pub fn open_doors(&self) -> Result<Vec<OwnedFd>> {
-        procs::open_doors(self)
+    pub fn open_tasks_files(&self) -> Result<Vec<OwnedFd>> {
+        procs::open_tasks_files(self)
     }
 
     /// Moves a process in, in every hierarchy.
@@ -355,15 +354,15 @@ impl Cgroup {
 
     /// As [`Cgroup::apply`] for a cgroup in use: a failure puts back what stood
     /// there. `devices` are the writes that restore the device rules. Returns
-    /// what undoes the change, for [`Cgroup::back`].
+    /// what undoes the change, for [`Cgroup::undo_change`].
     pub fn change(&self, writes: &[Write], devices: &[Write]) -> Result<Vec<Write>> {
         change::change(self, writes, devices)
     }
 
     /// Undoes a change because of a later failure; returns that, with what
     /// could not be undone.
-    pub fn back(&self, undo: &[Write], error: Error) -> Error {
-        change::back(self, undo, error)
+    pub fn undo_change(&self, undo: &[Write], error: Error) -> Error {
+        change::take_back(self, undo, error)
     }
 
     /// Stops all processes, and returns once they stand still. A failure leaves

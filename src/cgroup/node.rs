@@ -2,7 +2,7 @@
 //! [`super::apply`]'s alone.
 
 use crate::error::{Context, Error, Result};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -120,7 +120,7 @@ impl Node {
             return Ok(fd.as_fd());
         }
         let path = self.path();
-        let (dir, below) = near(&path);
+        let (dir, below) = from_cgroup_root(&path);
         let fd = open_dir(dir, below).call(|| format!("open cgroup {path}"))?;
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
@@ -129,7 +129,7 @@ impl Node {
     /// may have no room to keep a dozen. None if the cgroup is gone.
     pub(super) fn open(&self) -> Result<Option<OwnedFd>> {
         let path = self.path();
-        let (dir, below) = near(&path);
+        let (dir, below) = from_cgroup_root(&path);
         match open_dir(dir, below) {
             Err(Errno::NOENT) => self.is_gone().map(|()| None),
             fd => fd.map(Some).call(|| format!("open cgroup {path}")),
@@ -201,7 +201,7 @@ pub(super) fn is_file_gone(file: &str) -> Result<()> {
 
 /// The type of the file system on which a directory is, if that is there.
 pub(super) fn magic(path: &str) -> Result<Option<u64>> {
-    let (dir, below) = near(path);
+    let (dir, below) = from_cgroup_root(path);
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(dir, below, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),

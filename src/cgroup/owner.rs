@@ -19,7 +19,7 @@ use super::node::open_dir;
 use super::walk::{Step, walk};
 use super::{Cgroup, Node};
 use crate::error::{Context, Error, Result};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use rustix::fd::{AsFd as _, AsRawFd as _};
 use rustix::fs::{CWD, XattrFlags, getxattr, readlinkat, removexattr, setxattr, stat};
 use rustix::io::Errno;
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 const TRUSTED: &str = "trusted.pinnace";
 const USER: &str = "user.pinnace";
 /// The longest mark: a word, and the path of a container's directory.
-const MOST: usize = 8192;
+const MAX_MARK: usize = 8192;
 /// Of a level above cgroups that is nobody's any more: see [`bequeath`].
 const LEVEL: [&str; 2] = ["trusted.pinnace.level", "user.pinnace.level"];
 /// A name that no cgroup has.
@@ -51,13 +51,13 @@ impl Mark {
 
     /// The mark of a cgroup, if it is that of `container`.
     pub(super) fn find(path: &str, container: &str) -> Result<Option<Self>> {
-        let mut room = vec![0; MOST];
+        let mut buffer = vec![0; MAX_MARK];
         for (name, user) in [(TRUSTED, false), (USER, true)] {
             let call = || format!("getxattr {name} of {path}");
-            let text = match read_at(path, name, &mut room) {
+            let text = match read_at(path, name, &mut buffer) {
                 Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => continue,
                 Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
-                count => room.get(..count.call(call)?).unwrap_or_default(),
+                count => buffer.get(..count.call(call)?).unwrap_or_default(),
             };
             let text = String::from_utf8_lossy(text);
             let is_its = text.split_once(' ').is_some_and(|(_, owner)| owner == container);
@@ -148,7 +148,7 @@ fn may_see(node: &Node) -> Result<()> {
 pub(super) fn bequeath(path: &str) -> Result<()> {
     for name in LEVEL {
         let set = |path: &str| setxattr(path, name, b"", XattrFlags::empty());
-        match set(&near_path(path)).or_else(|errno| match errno {
+        match set(&path_of_fd(path)).or_else(|errno| match errno {
             Errno::NOENT => set(path),
             errno => Err(errno),
         }) {
@@ -176,24 +176,24 @@ pub(super) fn is_bequeathed(path: &str) -> Result<bool> {
 
 /// The attribute of the cgroup's directory. Without procfs there is no path by a
 /// descriptor, which says nothing of the cgroup.
-fn read(node: &Node, name: &str, room: &mut [u8]) -> rustix::io::Result<usize> {
-    read_at(&node.path(), name, room)
+fn read(node: &Node, name: &str, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    read_at(&node.path(), name, buffer)
 }
 
-fn read_at(path: &str, name: &str, room: &mut [u8]) -> rustix::io::Result<usize> {
-    match getxattr(&*near_path(path), name, &mut *room) {
-        Err(Errno::NOENT) => getxattr(path, name, room),
+fn read_at(path: &str, name: &str, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    match getxattr(&*path_of_fd(path), name, &mut *buffer) {
+        Err(Errno::NOENT) => getxattr(path, name, buffer),
         found => found,
     }
 }
 
 fn by_descriptor(node: &Node) -> String {
-    near_path(&node.path())
+    path_of_fd(&node.path())
 }
 
-/// Without a walk through sysfs: see [`near`].
-fn near_path(path: &str) -> String {
-    let (dir, below) = near(path);
+/// The path by a descriptor of `/sys/fs/cgroup`: see [`from_cgroup_root`].
+fn path_of_fd(path: &str) -> String {
+    let (dir, below) = from_cgroup_root(path);
     match below.is_absolute() {
         true => path.to_owned(),
         false => format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), below.display()),

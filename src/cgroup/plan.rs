@@ -219,7 +219,7 @@ fn in_table(name: Option<&str>, table: &[u8]) -> Option<String> {
 
 /// Whether a failure to make or enter a cgroup is one that an unprivileged
 /// caller who asked for none may be spared.
-pub(super) fn forgivable(rules: Rules, errno: Option<Errno>) -> bool {
+pub(super) fn is_ignored_when_rootless(rules: Rules, errno: Option<Errno>) -> bool {
     let denied = matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS));
     rules.rootless && rules.default_path && denied
 }

@@ -5,7 +5,7 @@ use super::plan::SubPath;
 use super::walk::{Step, walk};
 use super::{Cgroup, DENIED, Home};
 use crate::error::{Context, Error, Result};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use crate::sys::process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -66,18 +66,18 @@ fn enter(node: &Node, dir: BorrowedFd<'_>, below: &[u8], pid: i32) -> Result<()>
 /// host from forking meanwhile, and to begin with waits for an RCU grace period:
 /// 10 ms and more. One thread that moves itself needs no such lock
 /// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, Linux 5.5).
-pub(super) fn doors(cgroup: &Cgroup) -> Vec<String> {
+pub(super) fn tasks_files(cgroup: &Cgroup) -> Vec<String> {
     let hierarchies = cgroup.nodes().iter().filter(|node| !node.unified());
     hierarchies.map(|node| format!("{}/tasks", node.path())).collect()
 }
 
 /// The same, opened: for who will not see them, or not have the right.
-pub(super) fn open_doors(cgroup: &Cgroup) -> Result<Vec<OwnedFd>> {
+pub(super) fn open_tasks_files(cgroup: &Cgroup) -> Result<Vec<OwnedFd>> {
     let open = |path: &String| {
-        let (dir, below) = near(path);
+        let (dir, below) = from_cgroup_root(path);
         open_file(dir, below, OFlags::WRONLY).call(|| format!("open {path}"))
     };
-    doors(cgroup).iter().map(open).collect()
+    tasks_files(cgroup).iter().map(open).collect()
 }
 
 /// The same place as another process of the container, which must be within it.

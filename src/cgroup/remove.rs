@@ -9,7 +9,7 @@ use super::node::{Node, write_file};
 use super::walk::{Step, has_children, walk};
 use super::{Cgroup, Unified, owner, procs};
 use crate::error::{Context, Error, Result};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::AtFlags;
@@ -18,7 +18,7 @@ use rustix::path::Arg;
 use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long removing may take in all: a user who was given the cgroup can make new
 /// ones in it all the time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(super) fn remove(cgroup: &Cgroup) -> Result<()> {
 }
 
 pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
-    let mut until = Instant::now() + PATIENCE;
+    let mut until = Instant::now() + EXIT_TIMEOUT;
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup
         && node.ours
     {
@@ -46,7 +46,7 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
             _ => stopped.err().unwrap_or(error),
         });
     }
-    // Only the birthplace, before the one that tells whose it is: another `create` may be in
+    // Only the directory that init is cloned into, before the one that tells whose it is: another `create` may be in
     // it. Unless our word stands there already, and the record does not say so yet.
     if let Ok(main) = cgroup.main_node()
         && !main.ours
@@ -96,7 +96,7 @@ pub(super) fn let_go(cgroup: &Cgroup, just_now: bool) -> Result<()> {
     if !just_now || owner::has_owner(main)? {
         return Ok(());
     }
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + EXIT_TIMEOUT;
     made().try_for_each(|node| remove_unless_taken(node, main, until))
 }
 
@@ -204,7 +204,7 @@ fn remove_node(node: &Node, until: &mut Instant) -> Result<()> {
 }
 
 fn rmdir(path: &str) -> rustix::io::Result<()> {
-    let (dir, below) = near(path);
+    let (dir, below) = from_cgroup_root(path);
     rmdir_at(dir, below)
 }
 

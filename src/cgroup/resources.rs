@@ -17,7 +17,7 @@ pub enum Home {
     /// In the unified hierarchy.
     V2,
     /// In none.
-    Nowhere,
+    NotSupported,
     /// The host has it, but the container has no cgroup there.
     Denied,
 }
@@ -159,7 +159,7 @@ fn huge_pages(
             File::new("hugetlb", name, limit.limit, format!("linux.resources.{field}"))
         };
         all.push(file(usage).into());
-        all.push(file(rsvd).or_holds().into());
+        all.push(file(rsvd).or_ignore().into());
     }
 }
 
@@ -211,8 +211,10 @@ fn unified(
 fn known(home: Home, controller: &str, field: &str, findings: &mut Findings) -> Option<Home> {
     let error = match home {
         Home::V1 | Home::V2 => return Some(home),
-        Home::Nowhere => Error::new(format!("this host has no cgroup controller {controller}"))
-            .hint("/proc/cgroups and /sys/fs/cgroup/cgroup.controllers list what there is"),
+        Home::NotSupported => {
+            Error::new(format!("this host has no cgroup controller {controller}"))
+                .hint("/proc/cgroups and /sys/fs/cgroup/cgroup.controllers list what there is")
+        }
         Home::Denied => {
             Error::new("the container could not get a cgroup for this limit").hint(DENIED)
         }

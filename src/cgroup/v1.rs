@@ -13,7 +13,7 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
     let memsw = |n| file("memory.memsw.limit_in_bytes", n, "linux.resources.memory.swap");
     let swap = match (memory.limit, memory.swap) {
         // No limit of memory means none of memory and swap either.
-        (Some(-1), None) | (_, Some(-1)) => Some(memsw(-1).or_holds()),
+        (Some(-1), None) | (_, Some(-1)) => Some(memsw(-1).or_ignore()),
         (None, Some(_)) if when == When::Create => {
             let message = "needs memory.limit beside it";
             findings.refuse("linux.resources.memory.swap", message);
@@ -40,7 +40,7 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
     for (name, value, field) in kernel {
         if let Some(value) = value {
             let write = file(name, value, field);
-            all.push(if value == -1 { write.or_holds() } else { write }.into());
+            all.push(if value == -1 { write.or_ignore() } else { write }.into());
         }
     }
     if let Some(n) = memory.reservation {
@@ -73,7 +73,7 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
 pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
     let mut all = Vec::new();
     let idle =
-        |n| File::new("cpu", "cpu.idle", n, "linux.resources.cpu.idle").or_zero_holds().into();
+        |n| File::new("cpu", "cpu.idle", n, "linux.resources.cpu.idle").or_ignore_zero().into();
     if cpu.idle == Some(0) {
         all.push(idle(0)); // first: an idle cgroup takes no shares
     }
@@ -95,7 +95,7 @@ pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
         vec![
             file("cpu.cfs_period_us", number(cpu.period), "linux.resources.cpu.period"),
             file("cpu.cfs_quota_us", quota, "linux.resources.cpu.quota"),
-            file("cpu.cfs_burst_us", burst, "linux.resources.cpu.burst").map(File::or_zero_holds),
+            file("cpu.cfs_burst_us", burst, "linux.resources.cpu.burst").map(File::or_ignore_zero),
         ],
         vec![
             file(
@@ -109,7 +109,7 @@ pub fn cpu(cpu: &Cpu, findings: &mut Findings) -> Vec<Write> {
                 cpu.realtime_runtime.map(|n| n.to_string()),
                 "linux.resources.cpu.realtimeRuntime",
             )
-            .map(File::or_zero_holds),
+            .map(File::or_ignore_zero),
         ],
     ] {
         let mut group: Vec<File> = group.into_iter().flatten().collect();

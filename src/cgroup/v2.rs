@@ -58,7 +58,7 @@ pub fn memory(memory: &Memory, findings: &mut Findings) -> Vec<Write> {
         let write = file("memory.swap.max", max(swap), "linux.resources.memory.swap");
         // A kernel that does not count swap has no such file; both extremes are
         // what engines send by default.
-        all.push(if swap <= 0 { write.or_holds() } else { write }.into());
+        all.push(if swap <= 0 { write.or_ignore() } else { write }.into());
     }
     if let Some(limit) = memory.limit {
         all.push(file("memory.max", max(limit), "linux.resources.memory.limit").into());
@@ -81,7 +81,7 @@ pub fn cpu(cpu: &Cpu, when: When, findings: &mut Findings) -> Vec<Write> {
     if let Some(idle) = cpu.idle {
         // First: with idle at 1 the kernel takes no weight.
         let idle = File::new("cpu", "cpu.idle", idle, "linux.resources.cpu.idle");
-        all.push(idle.or_zero_holds().into());
+        all.push(idle.or_ignore_zero().into());
     }
     if let Some(shares) = cpu.shares.filter(|&n| n != 0 && cpu.idle != Some(1)) {
         all.push(
@@ -90,7 +90,7 @@ pub fn cpu(cpu: &Cpu, when: When, findings: &mut Findings) -> Vec<Write> {
     }
     let quota = cpu.quota.filter(|&n| n != 0).map(max);
     let burst = |n| File::new("cpu", "cpu.max.burst", n, "linux.resources.cpu.burst");
-    let burst = cpu.burst.map(|n| burst(n).or_zero_holds());
+    let burst = cpu.burst.map(|n| burst(n).or_ignore_zero());
     let max = match (quota, cpu.period.filter(|&n| n != 0)) {
         // Without a period the kernel keeps the one that stands there.
         (Some(quota), None) => {

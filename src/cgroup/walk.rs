@@ -93,8 +93,8 @@ fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = openat(dir, c".", flags, Mode::empty())?;
-    let mut room = [MaybeUninit::uninit(); 4096];
-    let mut entries = RawDir::new(fd, &mut room);
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(fd, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();

@@ -28,16 +28,16 @@ pub struct File {
     /// The field of `config.json` that asks for it.
     pub field: Cow<'static, str>,
     /// What it means if the kernel has no such file.
-    pub missing: Missing,
+    pub if_absent: IfAbsent,
 }
 
 /// What a missing file means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum IfAbsent {
     /// The limit can't be set: an error.
     Fails,
     /// Without the file the state asked for is the only one there is.
-    Holds,
+    Ignore,
 }
 
 /// One step of applying resources.
@@ -96,19 +96,19 @@ impl File {
             name: name.into(),
             text: text.to_string(),
             field: field.into(),
-            missing: Missing::Fails,
+            if_absent: IfAbsent::Fails,
         }
     }
 
     /// The same, but done if there is no such file.
-    pub(super) fn or_holds(mut self) -> Self {
-        self.missing = Missing::Holds;
+    pub(super) fn or_ignore(mut self) -> Self {
+        self.if_absent = IfAbsent::Ignore;
         self
     }
 
     /// The same; a 0 is done where an older kernel has no such file.
-    pub(super) fn or_zero_holds(self) -> Self {
-        if self.text == "0" { self.or_holds() } else { self }
+    pub(super) fn or_ignore_zero(self) -> Self {
+        if self.text == "0" { self.or_ignore() } else { self }
     }
 }
 
@@ -127,7 +127,7 @@ impl From<File> for Write {
 
 impl fmt::Display for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.missing == Missing::Holds { "?" } else { "" };
+        let mark = if self.if_absent == IfAbsent::Ignore { "?" } else { "" };
         write!(f, "{}{mark} = {}", self.name, self.text)
     }
 }

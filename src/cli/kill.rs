@@ -41,8 +41,8 @@ fn is_signal(runtime: &Runtime, words: &[String]) -> Result<bool> {
         Err(error) if !last.is_empty() => error,
         _ => return Ok(true),
     };
-    others.iter().try_for_each(|id| runtime.store.glance(id).map(drop))?;
-    match runtime.store.glance(last) {
+    others.iter().try_for_each(|id| runtime.store.summary(id).map(drop))?;
+    match runtime.store.summary(last) {
         Ok(_) => Ok(false),
         // Nor has a container that name, or could have it.
         Err(_) => Err(unknown),

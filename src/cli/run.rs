@@ -3,7 +3,7 @@
 use super::Verb;
 use super::arguments::arguments;
 use super::shared::Creation;
-use crate::container::{self, Ending, Runtime};
+use crate::container::{self, RunOptions, Runtime};
 use crate::error::Result;
 
 arguments! {
@@ -22,7 +22,7 @@ arguments! {
 impl Verb for Run {
     fn run(self, runtime: &Runtime) -> Result<i32> {
         let ending =
-            Ending { detach: self.detach, keep: self.keep, no_subreaper: self.no_subreaper };
+            RunOptions { detach: self.detach, keep: self.keep, no_subreaper: self.no_subreaper };
         container::run(
             runtime,
             &self.creation.settings(runtime.inherited_fds, true, !self.detach)?,

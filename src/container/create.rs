@@ -1,12 +1,12 @@
 //! `create`: plan everything, then make it, then let init wait.
 
-use super::birth::{give_birth, open_doors};
+use super::context::{CreateContext, Settings, Way};
 use super::entry::Entry;
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
-use super::serve::{self, Patience};
-use super::work::{Settings, Way, Work};
-use super::{Bundle, Created, Decided, Holder, Kept, Runtime};
+use super::serve::{self, WaitLimit};
+use super::spawn::{open_tasks_files, spawn_init};
+use super::{Bundle, Created, Decided, Holder, Runtime, SavedConfig};
 use super::{bundle, delete, network, notify, overlay, state_of, wiring};
 use crate::cgroup::{Cgroup, Write};
 use crate::create::idmap;
@@ -28,9 +28,9 @@ use rustix::process::Signal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
 
-/// What has been made so far, for the way back.
+/// What has been made so far, to be undone after an error.
 #[derive(Default)]
-struct Made {
+struct Rollback {
     process: Option<NewProcess>,
     devices: Option<Handed>,
     hooks: bool,
@@ -98,7 +98,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
     };
     let rootless = driver.rootless;
     let (program, writes) = writes.into_iter().partition(Write::is_program);
-    let work = Work {
+    let context = CreateContext {
         runtime,
         settings,
         rootless,
@@ -112,7 +112,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
         devices,
         rdt,
     };
-    make_or_undo(work, cgroup)
+    make_or_undo(context, cgroup)
 }
 
 /// No process that is made from here on can be traced, not even in its first moment
@@ -125,32 +125,32 @@ pub(super) fn forbid_tracing() -> Result<()> {
     Ok(())
 }
 
-fn make_or_undo(mut work: Work<'_>, cgroup: Cgroup) -> Result<Created> {
-    let rdt = work.rdt.take();
-    let mut record = new_record(&work, cgroup, rdt)?;
-    let dir = work.runtime.store.claim(&work.plan.id)?;
-    let mut made = Made::default();
+fn make_or_undo(mut context: CreateContext<'_>, cgroup: Cgroup) -> Result<Created> {
+    let rdt = context.rdt.take();
+    let mut record = new_record(&context, cgroup, rdt)?;
+    let dir = context.runtime.store.claim(&context.plan.id)?;
+    let mut rollback = Rollback::default();
     let (signals, caller_mask) = match block_signals() {
         Ok(blocked) => blocked,
-        Err(error) => return Err(undo(&work, &dir, &record, &mut made, error, None)),
+        Err(error) => return Err(undo(&context, &dir, &record, &mut rollback, error, None)),
     };
-    match make(&work, &dir, &mut record, &mut made, (&signals, caller_mask)) {
+    match make(&context, &dir, &mut record, &mut rollback, (&signals, caller_mask)) {
         Ok(master) => {
-            let Some(process) = made.process else {
+            let Some(process) = rollback.process else {
                 return Err(Error::new("create: no process was made"));
             };
-            let receiver = Receiver::of(&work.bundle.spec);
-            let Work { plan, bundle, filter, writes, program, .. } = work;
+            let receiver = Receiver::of(&context.bundle.spec);
+            let CreateContext { plan, bundle, filter, writes, program, .. } = context;
             // To free them would write to pages that we share with init: each
             // would be copied first.
             std::mem::forget((bundle, filter, writes, program));
             Ok(Created { dir, record, plan, process, master, receiver, caller_mask, signals })
         }
         Err(error) => {
-            let error = made.process.as_ref().map_or(error.clone(), |made| made.explain(error));
+            let error = rollback.process.as_ref().map_or(error.clone(), |made| made.explain(error));
             let kind = error.get_kind();
-            let error = undo(&work, &dir, &record, &mut made, error, Some(&signals));
-            if kind.is_of_the_way() && work.way == Way::Usual {
+            let error = undo(&context, &dir, &record, &mut rollback, error, Some(&signals));
+            if kind.is_of_the_way() && context.way == Way::Usual {
                 signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
             }
             Err(error)
@@ -164,10 +164,14 @@ pub(super) fn block_signals() -> Result<(Signals, Mask)> {
     Ok((Signals::new().call(|| "signalfd".into())?, mask))
 }
 
-fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Result<Record> {
-    let (plan, settings) = (&work.plan, work.settings);
+fn new_record(
+    context: &CreateContext<'_>,
+    mut cgroup: Cgroup,
+    rdt: Option<Groups>,
+) -> Result<Record> {
+    let (plan, settings) = (&context.plan, context.settings);
     let [own, start, session] = random::words().call(|| "getrandom".into())?;
-    let store = work.runtime.store.root();
+    let store = context.runtime.store.root();
     cgroup.mark_as(&own, &store.join(&plan.id).to_string_lossy());
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.namespaces.has(*kind));
     Ok(Record {
@@ -185,47 +189,53 @@ fn new_record(work: &Work<'_>, mut cgroup: Cgroup, rdt: Option<Groups>) -> Resul
         rdt,
         namespaces: kinds.map(|kind| kind.name().to_owned()).collect(),
         joins_pids: plan.namespaces.joins(Kind::Pid),
-        rootless: work.rootless,
+        rootless: context.rootless,
         keyring: !settings.no_new_keyring,
         keyring_name: (!settings.no_new_keyring).then(|| keyring::name(&plan.id, &session)),
         start_word: (!settings.starts_itself).then_some(start),
-        plain: Kept::is_plain(&work.bundle.spec),
+        config_not_needed: SavedConfig::is_not_needed(&context.bundle.spec),
     })
 }
 
 /// Step by step. What a step may leave behind, if we are killed, is on record before it.
 fn make(
-    work: &Work<'_>,
+    context: &CreateContext<'_>,
     dir: &Dir,
     record: &mut Record,
-    made: &mut Made,
+    rollback: &mut Rollback,
     (signals, caller_mask): (&Signals, Mask),
 ) -> Result<Option<OwnedFd>> {
-    let (log, hooks, settings) = (&work.runtime.log, &work.plan.hooks, work.settings);
+    let (log, hooks, settings) = (&context.runtime.log, &context.plan.hooks, context.settings);
     // First the record, without which a later command would find nothing of us.
-    begin_record(work, dir, record)?;
-    // Init inherits the socket that `start` connects to. `run` keeps the wire instead.
+    begin_record(context, dir, record)?;
+    // Init inherits the socket that `start` connects to. `run` keeps the channel instead.
     let listen = || serve::listen(dir, record.start_word.clone());
     let start = if settings.starts_itself { None } else { Some(listen()?) };
     // clone3(2) puts init into its cgroup, so that comes before it where it can.
-    let entry = make_groups(work, dir, record)?;
-    let patience = Patience::new(Some(signals), &hooks.create_container);
-    give_birth(work, (dir, record, entry), start, &mut made.process, (patience, &caller_mask))?;
-    let Made { process, devices, hooks: ran_hooks } = made;
+    let entry = make_groups(context, dir, record)?;
+    let wait_limit = WaitLimit::new(Some(signals), &hooks.create_container);
+    spawn_init(
+        context,
+        (dir, record, entry),
+        start,
+        &mut rollback.process,
+        (wait_limit, &caller_mask),
+    )?;
+    let Rollback { process, devices, hooks: ran_hooks } = rollback;
     let process = process.as_mut().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = process.pid();
     log.debug(|| format!("create {}: init is process {pid}", record.id));
     // Then what only the runtime may do for init, which waits if it cannot begin without.
     let rdt = record.rdt.clone();
-    let outside = work.outside(rdt.as_ref());
-    settle_outside(work, (dir, record, entry), process, devices, &outside)?;
+    let outside = context.outside(rdt.as_ref());
+    set_up_outside(context, (dir, record, entry), process, devices, &outside)?;
     // From here on side by side with init, which builds its tree. The last record is written
     // now, but takes the place of the first one only when init is ready.
-    let complete = complete_record(work, dir, record, process)?;
-    let receiver = Receiver::of(&work.bundle.spec);
+    let complete = complete_record(context, dir, record, process)?;
+    let receiver = Receiver::of(&context.bundle.spec);
     let mut meanwhile = Meanwhile {
         log,
-        patience,
+        wait_limit,
         // Init asks for them before pivot_root(2) (config.md, "createRuntime Hooks").
         on_hooks: &mut || {
             *ran_hooks = true;
@@ -236,7 +246,7 @@ fn make(
         },
     };
     process.until_ready(&outside, &mut meanwhile)?;
-    log.debug(|| format!("create {}: init is ready", work.plan.id));
+    log.debug(|| format!("create {}: init is ready", context.plan.id));
     // If nobody takes the terminal all is undone, so nobody may see a created container before.
     let (console, pidfd) = (&settings.console_socket, &settings.pidfd_socket);
     let master = process.hand_over(console.as_deref(), pidfd.as_deref())?;
@@ -251,31 +261,31 @@ fn make(
 }
 
 /// The container's directory gets its files, and is shown when the record is among them.
-fn begin_record(work: &Work<'_>, dir: &Dir, record: &Record) -> Result<()> {
-    dir.save_config(&work.bundle.text)?;
+fn begin_record(context: &CreateContext<'_>, dir: &Dir, record: &Record) -> Result<()> {
+    dir.save_config(&context.bundle.text)?;
     if notify::supervisor().is_some() {
         notify::prepare(dir)?;
     }
-    if work.settings.wiring.has_files() {
+    if context.settings.wiring.has_files() {
         wiring::make_files(dir.path())?;
     }
     dir.save(record)?;
     dir.show()?;
     // Another container that wants it looks for the record of the one that has it.
-    let overlay = work.plan.rootfs.overlay.as_ref();
-    overlay.map_or(Ok(()), |overlay| overlay::take(work.runtime, overlay, dir, record))
+    let overlay = context.plan.rootfs.overlay.as_ref();
+    overlay.map_or(Ok(()), |overlay| overlay::take(context.runtime, overlay, dir, record))
 }
 
 /// What only the runtime can do for init, which goes on where it has been waiting for that.
-fn settle_outside(
-    work: &Work<'_>,
+fn set_up_outside(
+    context: &CreateContext<'_>,
     (dir, record, entry): (&Dir, &mut Record, Entry),
     process: &NewProcess,
     devices: &mut Option<Handed>,
     outside: &Outside<'_>,
 ) -> Result<()> {
     // The cgroup first: what init uses is charged to it, and `delete` finds init by it.
-    work.move_in(entry, dir, record, process.pid())?;
+    context.move_in(entry, dir, record, process.pid())?;
     // Without a cgroup only the record leads to init: one that is stopped does not notice that
     // we end.
     if !entry.is_deferred() && !record.cgroup.exists() {
@@ -283,25 +293,25 @@ fn settle_outside(
         dir.save(record)?;
     }
     // Without a map init has no id in its user namespace, so it can make nothing there.
-    if let Some(maps) = &work.plan.id_maps {
+    if let Some(maps) = &context.plan.id_maps {
         idmap::write(process.pid(), maps)?;
     }
-    *devices = hand_over_devices(work, process.pid())?;
+    *devices = hand_over_devices(context, process.pid())?;
     outside.apply(process.child.pid)?;
     process.let_go()?;
     // Directories of v1 cost as much time as the namespaces that init makes meanwhile.
     if entry.is_deferred() {
-        work.make_cgroup(dir, record)?;
+        context.make_cgroup(dir, record)?;
         dir.save(record)?;
     }
     // The kernel needs as long to check it as to copy a mount namespace.
-    record.cgroup.apply(&work.program)?;
-    open_doors(work, record, process)
+    record.cgroup.apply(&context.program)?;
+    open_tasks_files(context, record, process)
 }
 
 /// The record names init now, and its creator no more; it is seen once it is committed.
 fn complete_record<'a>(
-    work: &Work<'_>,
+    context: &CreateContext<'_>,
     dir: &'a Dir,
     record: &mut Record,
     process: &NewProcess,
@@ -310,7 +320,7 @@ fn complete_record<'a>(
     record.creator = None;
     record.freezer = record.cgroup.freezer();
     let complete = dir.prepare_record(record)?;
-    if let Some(bytes) = work.filter.as_ref().and_then(filters::Filter::to_bytes) {
+    if let Some(bytes) = context.filter.as_ref().and_then(filters::Filter::to_bytes) {
         dir.save_filter(&bytes)?;
     }
     Ok(complete)
@@ -328,15 +338,15 @@ fn run_hooks(log: &log::Log, hooks: &Hooks, record: &Record, signals: &Signals) 
     Ok(())
 }
 
-/// Those that must be there when the process is born, and how it comes in.
-fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry> {
-    let entry = work.prepare_cgroup(dir, record)?;
+/// Makes the groups that must be there before init is made, and decides how it comes in.
+fn make_groups(context: &CreateContext<'_>, dir: &Dir, record: &mut Record) -> Result<Entry> {
+    let entry = context.prepare_cgroup(dir, record)?;
     let mut made = !matches!(entry, Entry::Systemd | Entry::TasksFiles { deferred: true });
-    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &work.plan.intel_rdt) {
+    if let (Some(groups), Some(rdt)) = (&mut record.rdt, &context.plan.intel_rdt) {
         groups.create(rdt)?;
         made = true;
     }
-    let log = &work.runtime.log;
+    let log = &context.runtime.log;
     log.debug(|| format!("create {}: cgroup {}", record.id, record.cgroup.paths().join(" ")));
     if made {
         dir.save(record)?;
@@ -346,13 +356,13 @@ fn make_groups(work: &Work<'_>, dir: &Dir, record: &mut Record) -> Result<Entry>
 
 /// The process waits, and its network namespace is there: its own, or the one
 /// that it joins.
-fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
-    if work.plan.net_devices.is_empty() {
+fn hand_over_devices(context: &CreateContext<'_>, pid: i32) -> Result<Option<Handed>> {
+    if context.plan.net_devices.is_empty() {
         return Ok(None);
     }
-    match work.join.file(Kind::Network) {
-        Some(file) => devices::hand_over(&work.devices, file),
-        None => devices::hand_over(&work.devices, devices::namespace_of(pid)?.as_fd()),
+    match context.join.file(Kind::Network) {
+        Some(file) => devices::hand_over(&context.devices, file),
+        None => devices::hand_over(&context.devices, devices::namespace_of(pid)?.as_fd()),
     }
     .map(Some)
 }
@@ -360,31 +370,31 @@ fn hand_over_devices(work: &Work<'_>, pid: i32) -> Result<Option<Handed>> {
 /// Takes back what was made, last first. What cannot be taken back is said in
 /// the error, and `delete --force` can try again: the record stays then.
 fn undo(
-    work: &Work<'_>,
+    context: &CreateContext<'_>,
     dir: &Dir,
     record: &Record,
-    made: &mut Made,
+    rollback: &mut Rollback,
     error: Error,
     signals: Option<&Signals>,
 ) -> Error {
     // `delete --force` takes a directory without a record, and ends us as soon as there is one.
-    if made.process.is_none() && serve::is_deleted(dir) {
-        return serve::deleted(&work.plan.id);
+    if rollback.process.is_none() && serve::is_deleted(dir) {
+        return serve::deleted(&context.plan.id);
     }
     let mut left = Vec::new();
     // While their namespace is there.
-    left.extend(made.devices.as_mut().and_then(|devices| devices.give_back().err()));
+    left.extend(rollback.devices.as_mut().and_then(|devices| devices.give_back().err()));
     let held = record.cgroup.is_held();
     let is_held = held.as_ref().is_ok_and(|held| *held);
     left.extend(held.err());
     // A hook may have left others there; and on cgroup v1 what is frozen can end only so.
-    if is_held && made.process.is_some() {
+    if is_held && rollback.process.is_some() {
         left.extend(record.cgroup.kill(Signal::KILL).err());
     }
-    if let Some(process) = &made.process {
+    if let Some(process) = &rollback.process {
         left.extend(process.end().err());
     }
-    left.extend(record.tree.and_then(|tree| rootfs::detach(&work.plan.rootfs.path, tree).err()));
+    left.extend(record.tree.and_then(|tree| rootfs::detach(&context.plan.rootfs.path, tree).err()));
     // Whether systemd has made a unit is not known if its answer was not heard.
     if is_held || record.cgroup.is_unit() || !record.cgroup.exists() {
         left.extend(record.cgroup.take_back().err());
@@ -395,13 +405,13 @@ fn undo(
     if left.is_empty() {
         left.extend(dir.clear().and_then(|()| dir.remove(Some(record))).err());
     }
-    if made.hooks {
-        delete::poststop(&work.plan.hooks, record, &work.runtime.log, signals);
+    if rollback.hooks {
+        delete::poststop(&context.plan.hooks, record, &context.runtime.log, signals);
     }
     match left.into_iter().next() {
         None => error,
         Some(reason) => {
-            let id = &work.plan.id;
+            let id = &context.plan.id;
             // Not to be tried again beside it.
             let retries = error.get_kind().is_of_the_way();
             let error = if retries { error.kind(error::Kind::Killed) } else { error };

@@ -1,7 +1,7 @@
 //! `delete`: takes back everything that `create` made.
 
 use super::observed::{OpenProcess, ProcessRef, observe_in};
-use super::{Kept, Observed, Runtime, lost, serve, state_of};
+use super::{Observed, Runtime, SavedConfig, lost, serve, state_of};
 use crate::cgroup::is_frozen;
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Runner};
@@ -53,17 +53,17 @@ fn delete_found(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         must_be_deletable(id, &observe_in(&dir, &record)?)?;
     }
     let record = end_creator(&dir, record)?;
-    let kept = match Kept::read(&dir, &record) {
-        Ok(kept) => kept,
+    let saved = match SavedConfig::read(&dir, &record) {
+        Ok(saved) => saved,
         // Then no hook is known, but the rest must go all the same.
-        Err(error) if error.get_kind() == Kind::NoContainer => Kept::default(),
+        Err(error) if error.get_kind() == Kind::NoContainer => SavedConfig::default(),
         Err(error) if force && is_damaged(&error) => {
             runtime.log.warning(&format!("hooks.poststop of {id} are not known any more: {error}"));
-            Kept::default()
+            SavedConfig::default()
         }
         Err(error) => return Err(error),
     };
-    destroy(&dir, &record, None, &kept.hooks, &runtime.log, None)
+    destroy(&dir, &record, None, &saved.hooks, &runtime.log, None)
 }
 
 /// What is in the place of a record.

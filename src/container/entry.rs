@@ -1,7 +1,7 @@
 //! How init comes into its cgroup. It is decided once, as soon as that is there which must be there
 //! before init is made, and from then on `match`ed.
 
-use super::work::{Way, Work};
+use super::context::{CreateContext, Way};
 use crate::cgroup::Cgroup;
 use crate::error::{At, Result};
 use crate::store::{Dir, Record};
@@ -24,7 +24,7 @@ pub(super) enum Entry {
         /// As above.
         deferred: bool,
     },
-    /// We write init's pid to `cgroup.procs`: nobody may be born in there.
+    /// We write init's pid to `cgroup.procs`: no process may be cloned into that cgroup.
     Moved,
 }
 
@@ -40,13 +40,13 @@ impl Entry {
         matches!(self, Self::Clone { deferred: true } | Self::TasksFiles { deferred: true })
     }
 
-    /// The cgroup that init is born in.
-    pub fn birthplace(self, cgroup: &Cgroup) -> Result<Option<BorrowedFd<'_>>> {
+    /// The cgroup that init is cloned into, if it is.
+    pub fn initial_cgroup(self, cgroup: &Cgroup) -> Result<Option<BorrowedFd<'_>>> {
         if matches!(self, Self::Clone { .. }) { cgroup.dir() } else { Ok(None) }
     }
 }
 
-impl Work<'_> {
+impl CreateContext<'_> {
     /// Makes what must be there when init is made, and decides how it comes in. What was made
     /// is on record, also after an error.
     pub fn prepare_cgroup(&self, dir: &Dir, record: &mut Record) -> Result<Entry> {
@@ -55,7 +55,7 @@ impl Work<'_> {
             return Ok(Entry::Systemd);
         }
         if self.may_defer(record) {
-            make(dir, record, Cgroup::create_birthplace)?;
+            make(dir, record, Cgroup::create_initial)?;
         }
         // Perhaps not any more, by what has just been found.
         let deferred = self.may_defer(record);
@@ -64,7 +64,7 @@ impl Work<'_> {
         }
         Ok(match record.cgroup.dir()? {
             None => Entry::TasksFiles { deferred },
-            Some(_) if self.may_be_born_inside(record) => Entry::Clone { deferred },
+            Some(_) if self.may_be_cloned_into(record) => Entry::Clone { deferred },
             Some(_) => Entry::Moved,
         })
     }
@@ -90,12 +90,11 @@ impl Work<'_> {
 
     /// A rootless caller may get only some of the hierarchies, and must know first.
     fn may_defer(&self, record: &Record) -> bool {
-        record.cgroup.has_doors() && !self.rootless && self.may_be_born_inside(record)
+        record.cgroup.has_v1() && !self.rootless && self.may_be_cloned_into(record)
     }
 
-    /// A limit of no tasks lets nobody be born, but does not keep a process from
-    /// being moved in.
-    fn may_be_born_inside(&self, record: &Record) -> bool {
+    /// With a limit of 0 tasks clone3(2) fails, but a process can still be moved in.
+    fn may_be_cloned_into(&self, record: &Record) -> bool {
         let tasks = self.plan.resources.pids.as_ref().and_then(|pids| pids.limit);
         tasks != Some(0) && self.way != Way::Moved && !record.cgroup.was_there()
     }

@@ -5,17 +5,17 @@ use super::foreground::Foreground;
 use super::observed::{Observed, OpenProcess};
 use super::process::{Meanwhile, NewProcess, Outside};
 use super::seccomp::{self, Receiver};
-use super::serve::{self, Patience};
+use super::serve::{self, WaitLimit};
 use super::{Container, Runtime, is_paused};
 use crate::cgroup::SubPath;
-use crate::create::Birth;
+use crate::create::SpawnArgs;
 use crate::error::{At, Context, Error, Kind, Result};
 use crate::init::{Exec, Shared, join};
 use crate::namespaces::Join;
 use crate::plan::{self, Findings, MemoryPolicy, Options, Process};
 use crate::security::seccomp::Filter;
 use crate::security::{lsm, scheduling};
-use crate::spec::{self, Further, Status};
+use crate::spec::{self, ExecSpec, Status};
 use crate::store::{self, ProcessId, Record};
 use crate::sys::process::Namespaces;
 use crate::sys::signal::{self, Mask, Signals};
@@ -55,7 +55,7 @@ pub struct Request {
 }
 
 /// Everything that is decided before the process is made.
-struct Work<'a> {
+struct ExecContext<'a> {
     runtime: &'a Runtime,
     request: &'a Request,
     container: Container,
@@ -115,7 +115,7 @@ fn exec_in(
         }
     })?;
     let text = container.dir.config()?;
-    let mut config: Further = spec::parse("config.json", &text)?;
+    let mut config: ExecSpec = spec::parse("config.json", &text)?;
     let own = own_process(&mut config);
     let options = Options {
         id: request.id.clone(),
@@ -149,8 +149,8 @@ fn exec_in(
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())
         .at(|| if request.labels.is_empty() { source.into() } else { request.labels.join(", ") })?;
     let below = request.cgroups.iter().map(|text| SubPath::parse(text)).collect::<Result<_>>()?;
-    let (filter, receiver) = seccomp::kept(&container.dir, &config, &text, &runtime.log)?;
-    run(&Work {
+    let (filter, receiver) = seccomp::saved(&container.dir, &config, &text, &runtime.log)?;
+    run(&ExecContext {
         runtime,
         request,
         container,
@@ -168,7 +168,7 @@ fn exec_in(
 }
 
 /// The container's own process; one of root in `/` where it has none.
-fn own_process(config: &mut Further) -> spec::Process {
+fn own_process(config: &mut ExecSpec) -> spec::Process {
     config.process.take().unwrap_or_else(|| {
         let user = spec::User { uid: Some(0), gid: Some(0), ..spec::User::default() };
         spec::Process { cwd: "/".into(), user, ..spec::Process::default() }
@@ -205,63 +205,63 @@ fn may_enter(
     }
 }
 
-fn run(work: &Work<'_>) -> Result<i32> {
+fn run(context: &ExecContext<'_>) -> Result<i32> {
     // The new process inherits it (config.md: "a runtime parent process to be run on initially").
-    let cpus = work.process.exec_affinity.initial.as_ref();
+    let cpus = context.process.exec_affinity.initial.as_ref();
     scheduling::set_affinity("process.execCPUAffinity.initial", cpus)?;
     let (signals, caller_mask) = block_signals()?;
-    let attempt = |moves| attempt(work, &signals, &caller_mask, moves);
+    let attempt = |moves| attempt(context, &signals, &caller_mask, moves);
     let (process, foreground) = match attempt(false) {
         Err(error) if error.get_kind() == Kind::NeverRan => attempt(true)?,
         done => done?,
     };
-    let child = process.into_child(&work.runtime.log);
-    if work.request.detach {
+    let child = process.into_child(&context.runtime.log);
+    if context.request.detach {
         signal::set_mask(&caller_mask).call(|| "sigprocmask".into())?;
         return Ok(0);
     }
     foreground.stay(&child)
 }
 
-/// Once; `moves` says that the process is not to be born in its cgroup.
+/// Once; `moves` says that the process is to be moved into its cgroup, not cloned into it.
 fn attempt<'a>(
-    work: &Work<'_>,
+    context: &ExecContext<'_>,
     signals: &'a Signals,
     caller_mask: &Mask,
     moves: bool,
 ) -> Result<(NewProcess, Foreground<'a>)> {
-    let outside = outside(work);
-    let mut process = make(work, &outside, (signals, caller_mask), moves)?;
-    match settle(work, &outside, &mut process, signals) {
+    let outside = outside(context);
+    let mut process = make(context, &outside, (signals, caller_mask), moves)?;
+    match set_up_process(context, &outside, &mut process, signals) {
         Ok(foreground) => Ok((process, foreground)),
         Err(error) => {
             let error = process.explain(error);
-            Err(end_after(error, &process, &work.container.record))
+            Err(end_after(error, &process, &context.container.record))
         }
     }
 }
 
 /// What only the runtime may do for the process.
-fn outside<'a>(work: &'a Work<'_>) -> Outside<'a> {
-    let record = &work.container.record;
+fn outside<'a>(context: &'a ExecContext<'_>) -> Outside<'a> {
+    let record = &context.container.record;
     Outside {
-        process: Some(&work.process),
+        process: Some(&context.process),
         groups: record.rdt.as_ref(),
         rootless: record.rootless,
-        forks: work.join.has(plan::Kind::Pid),
+        forks: context.join.has(plan::Kind::Pid),
     }
 }
 
 /// Whether there is something that comes before the process goes on; otherwise it begins
 /// at once.
-fn waits(work: &Work<'_>, outside: &Outside<'_>) -> bool {
-    !work.below.is_empty() || outside.must_come_first()
+fn waits(context: &ExecContext<'_>, outside: &Outside<'_>) -> bool {
+    !context.below.is_empty() || outside.must_come_first()
 }
 
 /// What has failed, once nothing is left. On cgroup v1 what is frozen cannot even
 /// die: it is not waited for.
 fn end_after(error: Error, process: &NewProcess, record: &Record) -> Error {
-    let frozen = record.cgroup.has_doors() && record.cgroup.is_frozen().unwrap_or(false);
+    let frozen = record.cgroup.has_v1() && record.cgroup.is_frozen().unwrap_or(false);
     let ended = match frozen {
         true => {
             process.kill().and(Err(Error::new("its process ends when the container is resumed")))
@@ -309,76 +309,86 @@ fn keyring_of(record: &Record) -> Option<String> {
 }
 
 fn make(
-    work: &Work<'_>,
+    context: &ExecContext<'_>,
     outside: &Outside<'_>,
     (signals, caller_mask): (&Signals, &Mask),
     moves: bool,
 ) -> Result<NewProcess> {
-    let record = &work.container.record;
-    let into = if work.below.is_empty() { record.cgroup.dir()? } else { None };
-    let doors = if work.below.is_empty() { record.cgroup.doors() } else { Vec::new() };
+    let record = &context.container.record;
+    let into = if context.below.is_empty() { record.cgroup.dir()? } else { None };
+    let tasks_files =
+        if context.below.is_empty() { record.cgroup.tasks_files() } else { Vec::new() };
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
     let create = Namespaces::default();
-    let birth = Birth { create, join, cgroup: into, doors: &doors, clocks: None, lays: false };
+    let spawn_args = SpawnArgs {
+        create,
+        join,
+        cgroup: into,
+        tasks_files: &tasks_files,
+        clocks: None,
+        lays: false,
+    };
     let shared = |waits: bool| Shared {
         waits,
         forks: outside.forks,
-        personality: work.personality,
-        memory_policy: work.memory_policy.as_ref(),
-        filter: work.filter.as_ref(),
-        proc: work.proc.as_fd(),
+        personality: context.personality,
+        memory_policy: context.memory_policy.as_ref(),
+        filter: context.filter.as_ref(),
+        proc: context.proc.as_fd(),
         caller_mask,
-        extra_env: work.request.extra_env.clone(),
+        extra_env: context.request.extra_env.clone(),
     };
-    let root = root_of(record, work.init, work.proc.as_fd())?;
-    let spawn = |birth: &Birth<'_>, waits: bool| {
+    let root = root_of(record, context.init, context.proc.as_fd())?;
+    let spawn = |spawn_args: &SpawnArgs<'_>, waits: bool| {
         let exec = Exec {
-            process: &work.process,
+            process: &context.process,
             shared: &shared(waits),
-            join: &work.join,
+            join: &context.join,
             root: root.as_ref().map(AsFd::as_fd),
             keyring: keyring_of(record),
         };
-        let patience = Patience::new(Some(signals), &[]);
-        NewProcess::spawn(birth, waits, patience, || Ok(|wire| join::main(&exec, wire)))
+        let wait_limit = WaitLimit::new(Some(signals), &[]);
+        NewProcess::spawn(spawn_args, waits, wait_limit, || {
+            Ok(|channel| join::main(&exec, channel))
+        })
     };
     if into.is_none() || !moves {
-        match spawn(&birth, waits(work, outside)) {
+        match spawn(&spawn_args, waits(context, outside)) {
             Err(error) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
             made => return made,
         }
     }
     // The container's own cgroup has children with controllers, and v2 then takes no
-    // process, or the kernel kills who is born there: go where its init is.
-    let process = spawn(&Birth { cgroup: None, doors: &[], ..birth }, true)?;
-    match record.cgroup.attach_beside(process.pid(), work.init.pid) {
+    // process, or the kernel kills what is cloned into it: go where its init is.
+    let process = spawn(&SpawnArgs { cgroup: None, tasks_files: &[], ..spawn_args }, true)?;
+    match record.cgroup.attach_beside(process.pid(), context.init.pid) {
         Ok(()) => Ok(process),
         // Whoever ends leaves its cgroup first: it is looked at again.
         Err(error) => Err(end_after(error.kind(Kind::Killed), &process, record)),
     }
 }
 
-/// From birth to the running program. The pid file comes last: its absence is
+/// From clone3(2) to the running program. The pid file comes last: its absence is
 /// how conmon knows that the runtime has failed.
-fn settle<'a>(
-    work: &Work<'_>,
+fn set_up_process<'a>(
+    context: &ExecContext<'_>,
     outside: &Outside<'_>,
     process: &mut NewProcess,
     signals: &'a Signals,
 ) -> Result<Foreground<'a>> {
-    let (request, record) = (work.request, &work.container.record);
-    if !work.below.is_empty() {
-        record.cgroup.attach_below(process.pid(), &work.below).at(|| "--cgroup")?;
+    let (request, record) = (context.request, &context.container.record);
+    if !context.below.is_empty() {
+        record.cgroup.attach_below(process.pid(), &context.below).at(|| "--cgroup")?;
     }
     if process.waits {
         outside.apply(process.child.pid)?;
         process.let_go()?;
     }
-    let (patience, log) = (Patience::new(Some(signals), &[]), &work.runtime.log);
+    let (wait_limit, log) = (WaitLimit::new(Some(signals), &[]), &context.runtime.log);
     let mut meanwhile = Meanwhile {
         log,
-        patience,
+        wait_limit,
         on_hooks: &mut || Err(Error::new("exec runs no hooks")),
         on_listener: &mut |_| Err(Error::new("the filter of exec is loaded last")),
     };
@@ -387,7 +397,7 @@ fn settle<'a>(
     let master = process.hand_over(console.as_deref(), pidfd.as_deref())?;
     // Before the program runs: it may ask for the size of its terminal at once.
     let foreground = Foreground::new(signals, master, None)?;
-    process.start((record, work.status), work.receiver.as_ref(), patience, log)?;
+    process.start((record, context.status), context.receiver.as_ref(), wait_limit, log)?;
     if let Some(path) = &request.pid_file {
         store::write_pid_file(path, process.pid())?;
     }

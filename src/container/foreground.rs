@@ -245,8 +245,8 @@ impl<'a> Foreground<'a> {
     /// Waits until stdout takes more; false if a signal is to end us, or it never will. Who
     /// has sent one already waits for us, too.
     fn has_room(&self) -> bool {
-        const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let limit = self.ending.then_some(&PATIENCE);
+        const WRITE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let limit = self.ending.then_some(&WRITE_TIMEOUT);
         loop {
             let mut fds = [
                 PollFd::new(&self.stdout, PollFlags::OUT),

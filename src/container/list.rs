@@ -30,7 +30,7 @@ pub fn list(
 ) -> Result<Vec<(String, Error)>> {
     let mut unknown = Vec::new();
     for id in runtime.store.ids()? {
-        let looked = runtime.store.glance(&id).and_then(|record| {
+        let looked = runtime.store.summary(&id).and_then(|record| {
             let observed = observe_summary(&runtime.store, &record);
             let status = observed.at(|| format!("container {id}"))?.status();
             Ok((record, status))

@@ -93,7 +93,7 @@ pub(super) fn document(
 }
 
 /// So many calls that nobody knows are told; the table of the filter has them all.
-const MOST: usize = 100;
+const MAX_UNKNOWN: usize = 100;
 
 /// Profiles list calls of many kernels, so that `create` passes over what it does not know.
 fn unknown_calls(profile: &spec::Seccomp, skipped: &[String], findings: &mut Findings) {
@@ -105,7 +105,7 @@ fn unknown_calls(profile: &spec::Seccomp, skipped: &[String], findings: &mut Fin
     // In the order of the profile, each as often as it stands there.
     let mut skipped = skipped.iter().peekable();
     let unknown = |&(.., name): &(usize, usize, &str)| skipped.next_if(|s| *s == name).is_some();
-    for (i, j, name) in names.filter(unknown).take(MOST) {
+    for (i, j, name) in names.filter(unknown).take(MAX_UNKNOWN) {
         let error = Error::new(format!("no system call {name:?} is known: passed over"));
         let error = error.guess(nearest(name, seccomp::calls()));
         findings.tell(error.at(format_args!("linux.seccomp.syscalls[{i}].names[{j}]")));

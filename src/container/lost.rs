@@ -1,6 +1,6 @@
 //! `delete --force` of a container whose record is damaged: what the record named can be
 //! neither ended nor removed any more. Its cgroup can be found all the same, and all
-//! processes with it: the kept configuration tells the path, and the mark whose it is. If
+//! processes with it: the saved configuration tells the path, and the mark whose it is. If
 //! that is lost, too, the mark is looked for in all cgroups.
 
 use super::Runtime;

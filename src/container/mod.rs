@@ -1,8 +1,8 @@
 //! The life of a container: one verb a file, each reads like the man page.
 //! A container's state is what the kernel shows, never what a file says: `observed.rs` looks.
 
-mod birth;
 mod bundle;
+mod context;
 mod create;
 mod created;
 mod decide;
@@ -12,7 +12,6 @@ mod events;
 mod exec;
 mod features;
 mod foreground;
-mod kept;
 mod kill;
 mod list;
 mod look;
@@ -26,15 +25,17 @@ mod preview;
 mod process;
 mod ps;
 mod run;
+mod saved_config;
 mod seccomp;
 mod serve;
+mod spawn;
 mod start;
 mod state;
 mod update;
 mod wiring;
-mod work;
 
 pub use bundle::Bundle;
+pub use context::Settings;
 pub use create::create;
 pub use created::Created;
 pub use decide::{Decided, Driver};
@@ -47,22 +48,21 @@ pub use list::{list, matching};
 pub use pause::{pause, resume};
 pub use preview::Preview;
 pub use ps::pids;
-pub use run::{Ending, run};
+pub use run::{RunOptions, run};
 pub use start::start;
 pub use state::state_json;
 pub use update::{Change, update};
 pub use wiring::{Holder, Wiring};
-pub use work::Settings;
 
 use crate::cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::store::{Dir, Record, Store};
 use crate::sys::file;
-use kept::Kept;
 use observed::{Observed, state_of};
 use process::NewProcess;
 use rustix::io::Errno;
+use saved_config::SavedConfig;
 
 /// What every verb works with.
 #[derive(Debug)]

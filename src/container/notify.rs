@@ -34,7 +34,7 @@ const LONGEST: usize = 4096;
 const STATUS: usize = 512;
 
 /// How long the supervisor may keep `start` waiting that has `READY=1` for it, in seconds.
-const PATIENCE: i64 = 30;
+const SUPERVISOR_TIMEOUT: i64 = 30;
 
 /// Directory of the socket in the state directory; bound into the container.
 pub(crate) const DIRECTORY: &str = "notify";
@@ -201,15 +201,15 @@ impl Relay {
     /// # Errors
     /// Those of poll(2) and of passing on; a supervisor that takes nothing; a signal.
     pub fn until_ready(mut self, init: ProcessRef<'_>, signals: Option<&Signals>) -> Result<()> {
-        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        let wait_limit = Timespec { tv_sec: SUPERVISOR_TIMEOUT, tv_nsec: 0 };
         loop {
-            let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&patience);
+            let limit = matches!(self.doing, Doing::Sending { .. }).then_some(&wait_limit);
             let mut fds = vec![self.awaits(), PollFd::from_borrowed_fd(init.pidfd, PollFlags::IN)];
             fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
             match poll(&mut fds, limit) {
                 Ok(0) => {
                     return Err(Error::new(format!(
-                        "NOTIFY_SOCKET: the supervisor has taken nothing for {PATIENCE} s"
+                        "NOTIFY_SOCKET: the supervisor has taken nothing for {SUPERVISOR_TIMEOUT} s"
                     )));
                 }
                 Ok(_) | Err(Errno::INTR) => {}

@@ -6,7 +6,7 @@ use super::{Container, serve};
 use crate::cgroup;
 use crate::error::Result;
 use crate::spec::{OCI_VERSION, State, Status};
-use crate::store::{Dir, Glance, ProcessId, Record, START, Store};
+use crate::store::{Dir, ProcessId, Record, RecordSummary, START, Store};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The state of a container. `I` is what the verb needs of init: its identity, or the
@@ -107,7 +107,7 @@ pub(super) fn observe_in(dir: &Dir, record: &Record) -> Result<Observed> {
 ///
 /// # Errors
 /// As [`Container::observe`].
-pub(super) fn observe_summary(store: &Store, record: &Glance) -> Result<Observed> {
+pub(super) fn observe_summary(store: &Store, record: &RecordSummary) -> Result<Observed> {
     observe(record, || store.has(&record.id, START), identity)
 }
 

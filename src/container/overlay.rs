@@ -18,7 +18,7 @@ use std::path::Path;
 /// The file in a kept directory that names its holder: when that was created, and its state.
 const HOLDER: &str = "holder";
 /// How long another command may have it locked, in seconds: it reads and writes a few lines.
-const PATIENCE: u32 = 10;
+const LOCK_TIMEOUT: u32 = 10;
 
 /// Takes the directory that keeps what is written, if there is one, for the container of `record`,
 /// which is on disk by now; makes it, if it is missing.
@@ -103,7 +103,7 @@ fn open_holder(path: &Path) -> Result<OwnedFd> {
 fn hold(runtime: &Runtime, path: &Path, dir: &Dir, record: &Record) -> Result<()> {
     let file = path.join(HOLDER);
     let fd = open_holder(path)?;
-    lock_exclusive(fd.as_fd(), PATIENCE)
+    lock_exclusive(fd.as_fd(), LOCK_TIMEOUT)
         .call(|| format!("flock {}", file.display()))
         .map_err(|error| error.hint_on(Errno::INTR, "another command has it locked"))?;
     let text = read_stream(&fd).call(|| format!("read {}", file.display()))?;
@@ -139,8 +139,8 @@ fn is_held(runtime: &Runtime, created: &str, state: &Path) -> Result<bool> {
         elsewhere = Store::new(root, NamedBy::Option)?;
         &elsewhere
     };
-    match store.glance(id) {
-        Ok(glance) => Ok(glance.created == created),
+    match store.summary(id) {
+        Ok(summary) => Ok(summary.created == created),
         Err(error) if error.get_kind() == Kind::NoContainer => Ok(false),
         Err(error) => Err(error.at(format!("the last holder, {}", state.display()))),
     }

@@ -1,11 +1,11 @@
-//! A new process of a container, from its birth to its program: the runtime's half of the
+//! A new process of a container, from clone3(2) to its program: the runtime's half of the
 //! one conversation that `create`, `run` and `exec` have (see [`crate::sync`]).
 
 use super::observed::ProcessRef;
 use super::seccomp::Receiver;
-use super::serve::{self, MESSAGES, Patience};
+use super::serve::{self, MESSAGES, WaitLimit};
 use super::start::Waiting;
-use crate::create::{Birth, limits, never_ran, spawn};
+use crate::create::{SpawnArgs, limits, never_ran, spawn};
 use crate::error::{At, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::Process;
@@ -29,7 +29,7 @@ pub struct NewProcess {
     maker: Option<Child>,
     /// Whether it waits to be let go.
     pub(super) waits: bool,
-    wire: ParentEnd,
+    channel: ParentEnd,
     /// The terminal's master, once the process has sent it.
     master: Option<OwnedFd>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Meanwhile<'a> {
     /// For its warnings.
     pub log: &'a Log,
     /// What ends the wait for it.
-    pub patience: Patience<'a>,
+    pub wait_limit: WaitLimit<'a>,
     /// Runs the hooks that belong before `pivot_root`.
     pub on_hooks: &'a mut dyn FnMut() -> Result<()>,
     /// Takes the notification fd of its filter.
@@ -83,14 +83,16 @@ impl NewProcess {
     /// Makes it; `begin` returns what it does, which begins with a wait for [`Self::let_go`] if
     /// it `waits`.
     pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
-        birth: &Birth<'_>,
+        spawn_args: &SpawnArgs<'_>,
         waits: bool,
-        patience: Patience<'_>,
+        wait_limit: WaitLimit<'_>,
         begin: impl FnOnce() -> Result<Body>,
     ) -> Result<Self> {
-        let hear = |wire: &ParentEnd, middle: &Child| patience.receive(wire, middle.pidfd.as_fd());
-        let (child, wire) = spawn(birth, sync::pair()?, hear, begin)?;
-        Ok(Self { child, maker: None, waits, wire, master: None })
+        let hear = |channel: &ParentEnd, intermediate: &Child| {
+            wait_limit.receive(channel, intermediate.pidfd.as_fd())
+        };
+        let (child, channel) = spawn(spawn_args, sync::pair()?, hear, begin)?;
+        Ok(Self { child, maker: None, waits, channel, master: None })
     }
 
     /// Its pid, as the runtime sees it.
@@ -110,17 +112,17 @@ impl NewProcess {
 
     /// What had to be done from outside is done.
     pub fn let_go(&self) -> Result<()> {
-        if self.waits { self.wire.send(ToChild::Go) } else { Ok(()) }
+        if self.waits { self.channel.send(ToChild::Go) } else { Ok(()) }
     }
 
     /// It is on record, and may be left alone.
     pub fn leave(&self) -> Result<()> {
-        self.wire.send(ToChild::Done)
+        self.channel.send(ToChild::Done)
     }
 
     /// Hands over descriptors that it expects.
     pub fn send_fds(&self, fds: &[OwnedFd]) -> Result<()> {
-        self.wire.send_fds(fds)
+        self.channel.send_fds(fds)
     }
 
     /// Hears the process out until it is ready to be started. One that `outside` says to go
@@ -131,7 +133,7 @@ impl NewProcess {
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<()> {
         for _ in 0..MESSAGES {
-            match meanwhile.patience.receive(&self.wire, self.child.pidfd.as_fd())? {
+            match meanwhile.wait_limit.receive(&self.channel, self.child.pidfd.as_fd())? {
                 Some(ToParent::Ready) => return Ok(()),
                 Some(ToParent::Spawned(child)) if outside.forks => {
                     self.maker = Some(std::mem::replace(&mut self.child, child));
@@ -139,7 +141,7 @@ impl NewProcess {
                 }
                 Some(ToParent::Hooks) => {
                     (meanwhile.on_hooks)()?;
-                    self.wire.send(ToChild::Done)?;
+                    self.channel.send(ToChild::Done)?;
                 }
                 Some(ToParent::Console(master)) => self.master = Some(master),
                 Some(ToParent::Listener(listener)) => (meanwhile.on_listener)(&listener)?,
@@ -191,16 +193,16 @@ impl NewProcess {
         &self,
         (record, status): (&Record, Status),
         receiver: Option<&Receiver>,
-        patience: Patience<'_>,
+        wait_limit: WaitLimit<'_>,
         log: &Log,
     ) -> Result<()> {
         let waiting = Waiting {
-            wire: &self.wire,
+            channel: &self.channel,
             process: self.lend(),
             is_child: true,
             record,
             status,
-            patience,
+            wait_limit,
             receiver,
             log,
         };

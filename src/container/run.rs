@@ -2,7 +2,7 @@
 
 use super::foreground::Foreground;
 use super::notify::Relay;
-use super::serve::Patience;
+use super::serve::WaitLimit;
 use super::{Created, Runtime, Settings, create, start};
 use crate::error::{Context, Result};
 use crate::spec::Status;
@@ -10,7 +10,7 @@ use crate::sys::signal;
 
 /// How `run` goes on once the program runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ending {
+pub struct RunOptions {
     /// Return at once; the container lives on.
     pub detach: bool,
     /// Leave the stopped container to be looked at.
@@ -24,8 +24,8 @@ pub struct Ending {
 ///
 /// # Errors
 /// Those of create and start; nothing is left then.
-pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32> {
-    if !ending.detach && !ending.no_subreaper {
+pub fn run(runtime: &Runtime, settings: &Settings, options: RunOptions) -> Result<i32> {
+    if !options.detach && !options.no_subreaper {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .call(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     }
@@ -36,9 +36,9 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
         .and_then(|relay| Foreground::new(&created.signals, master, relay));
     let hooks = &created.plan.hooks;
     let begun = foreground.and_then(|foreground| {
-        let patience = Patience::new(Some(&created.signals), &hooks.start_container);
+        let wait_limit = WaitLimit::new(Some(&created.signals), &hooks.start_container);
         let container = (&created.record, Status::Creating);
-        created.process.start(container, created.receiver.as_ref(), patience, &runtime.log)?;
+        created.process.start(container, created.receiver.as_ref(), wait_limit, &runtime.log)?;
         Ok(foreground)
     });
     let foreground = match begun {
@@ -47,14 +47,14 @@ pub fn run(runtime: &Runtime, settings: &Settings, ending: Ending) -> Result<i32
     };
     let (dir, record, init) = (&created.dir, &created.record, created.process.lend());
     start::after(dir, record, init, hooks, runtime, Some(&created.signals))?;
-    let lasted = if ending.detach {
+    let lasted = if options.detach {
         leave(&created, foreground)
     } else {
         foreground.stay(&created.process.child)
     };
     // Nobody would supervise it any more.
     let code = lasted.map_err(|error| created.give_up(runtime, error))?;
-    if !ending.detach && !ending.keep {
+    if !options.detach && !options.keep {
         created.destroy(runtime)?;
     }
     Ok(code)

@@ -5,7 +5,7 @@ use crate::error::{At, Error, Result};
 use crate::log::Log;
 use crate::plan::Findings;
 use crate::security::seccomp::{self as filters, Filter};
-use crate::spec::{self, Further, OCI_VERSION, ProcessState, Seccomp, Spec, Status};
+use crate::spec::{self, ExecSpec, OCI_VERSION, ProcessState, Seccomp, Spec, Status};
 use crate::store::{Dir, Record};
 use crate::sync::send_fd;
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,18 +36,18 @@ fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
 
 /// The filter of a container that exists, and who gets its listener: the one
 /// that `create` has compiled, so that each `exec` need not.
-pub(super) fn kept(
+pub(super) fn saved(
     dir: &Dir,
-    config: &Further,
+    config: &ExecSpec,
     text: &[u8],
     log: &Log,
 ) -> Result<(Option<Filter>, Option<Receiver>)> {
     if config.linux.as_ref().is_none_or(|linux| linux.seccomp.is_none()) {
         return Ok((None, None));
     }
-    let kept = dir.filter()?.and_then(|bytes| Filter::from_bytes(&bytes));
-    if kept.is_some() {
-        return Ok((kept, None));
+    let saved = dir.filter()?.and_then(|bytes| Filter::from_bytes(&bytes));
+    if saved.is_some() {
+        return Ok((saved, None));
     }
     let config: Spec = spec::parse("config.json", text)?;
     Ok((compile(config.seccomp(), log)?, Receiver::of(&config)))

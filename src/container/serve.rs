@@ -33,14 +33,14 @@ const END: Duration = Duration::from_secs(10);
 /// What ends a wait for a process of a container, which may be stopped, frozen or
 /// traced: time, or a signal by which a user or a supervisor ends the command.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience<'a> {
+pub(super) struct WaitLimit<'a> {
     /// The signals of a command that has blocked them.
     signals: Option<&'a Signals>,
     /// Without a limit while a hook runs that has none.
     limit: Option<Duration>,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> WaitLimit<'a> {
     /// For a process that also runs `hooks`.
     pub fn new(signals: Option<&'a Signals>, hooks: &[Hook]) -> Self {
         let limit = hooks.iter().try_fold(SETUP, |sum, hook| hook.timeout.map(|time| sum + time));
@@ -85,19 +85,23 @@ impl<'a> Patience<'a> {
     }
 
     /// The next message, as [`ParentEnd::receive`]; `None` also when the process has ended.
-    /// Its end of the wire may be open all the same, in a process that it has made.
+    /// Its end of the channel may be open all the same, in a process that it has made.
     ///
     /// # Errors
     /// Those of [`Self::poll`] and of [`ParentEnd::receive`].
-    pub fn receive(&self, wire: &ParentEnd, process: BorrowedFd<'_>) -> Result<Option<ToParent>> {
+    pub fn receive(
+        &self,
+        channel: &ParentEnd,
+        process: BorrowedFd<'_>,
+    ) -> Result<Option<ToParent>> {
         let fd = PollFd::from_borrowed_fd(process, PollFlags::IN);
-        let mut fds = vec![PollFd::new(wire, PollFlags::IN), fd];
+        let mut fds = vec![PollFd::new(channel, PollFlags::IN), fd];
         self.poll(&mut fds)?;
         // What it said last may have come between the looks at the one and at the other.
-        if fds[0].revents().is_empty() && !is_ready(wire.as_fd())? {
+        if fds[0].revents().is_empty() && !is_ready(channel.as_fd())? {
             return Ok(None);
         }
-        wire.receive()
+        channel.receive()
     }
 
     /// Whether there is no limit but a signal.
@@ -391,16 +395,16 @@ pub(super) fn connect_to(dir: &Dir, word: Option<&str>) -> Result<ParentEnd> {
     let call = || format!("connect {}/{START}", dir.path().display());
     let socket = start_socket().call(call)?;
     connect(&socket, &address(dir)?).call(call)?;
-    let wire = ParentEnd::from_socket(socket);
+    let channel = ParentEnd::from_socket(socket);
     if let Some(word) = word {
-        match send(&wire, word.as_bytes(), SendFlags::NOSIGNAL) {
+        match send(&channel, word.as_bytes(), SendFlags::NOSIGNAL) {
             Ok(_) => {}
             // It is gone: that is noticed where its words are waited for.
-            Err(Errno::PIPE | Errno::CONNRESET) => wire.set_unread(),
+            Err(Errno::PIPE | Errno::CONNRESET) => channel.set_unread(),
             Err(errno) => return Err(Error::os("send to init", errno)),
         }
     }
-    Ok(wire)
+    Ok(channel)
 }
 
 fn start_socket() -> rustix::io::Result<OwnedFd> {

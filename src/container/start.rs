@@ -4,8 +4,8 @@
 use super::notify::Relay;
 use super::observed::{Observed, ProcessRef};
 use super::seccomp::{self, Receiver};
-use super::serve::{self, Patience};
-use super::{Container, Kept, Runtime, delete, is_paused, state_of};
+use super::serve::{self, WaitLimit};
+use super::{Container, Runtime, SavedConfig, delete, is_paused, state_of};
 use crate::error::{At as _, Context, Error, Kind, Result};
 use crate::hooks::{self, Runner};
 use crate::log::Log;
@@ -26,8 +26,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// If it is not created; if its hooks or its program fail.
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
-    let kept = Kept::of(&container)?;
-    if !kept.process {
+    let saved = SavedConfig::of(&container)?;
+    if !saved.process {
         return Err(
             Error::new("is not set in config.json, so there is nothing to start").at("process")
         );
@@ -37,20 +37,20 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let init = opened.lend();
     container.record.cgroup.must_run().at(|| format!("cannot start container {id}"))?;
     let relay = Relay::open(&container.dir, &runtime.log)?;
-    let wire = connect(&container, init)?;
-    let patience = Patience::new(None, &kept.hooks.start_container);
-    if patience.is_endless() {
+    let channel = connect(&container, init)?;
+    let wait_limit = WaitLimit::new(None, &saved.hooks.start_container);
+    if wait_limit.is_endless() {
         // Another `start` meanwhile is not heard, and told so by what init has not read.
         drop(lock);
     }
     let waiting = Waiting {
-        wire: &wire,
+        channel: &channel,
         process: init,
         is_child: false,
         record: &container.record,
         status: Status::Creating,
-        patience,
-        receiver: kept.receiver.as_ref(),
+        wait_limit,
+        receiver: saved.receiver.as_ref(),
         log: &runtime.log,
     };
     let begun = waiting.begin().map_err(|error| match error.errno() {
@@ -79,10 +79,10 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             _ => error,
         };
         let (dir, record) = (&container.dir, &container.record);
-        return Err(give_up(error, (dir, record), init, &kept.hooks, runtime, None));
+        return Err(give_up(error, (dir, record), init, &saved.hooks, runtime, None));
     }
     let Container { dir, record } = &container;
-    after(dir, record, init, &kept.hooks, runtime, None)?;
+    after(dir, record, init, &saved.hooks, runtime, None)?;
     relay.map_or(Ok(()), |relay| relay.until_ready(init, None))
 }
 
@@ -138,14 +138,14 @@ fn already(id: &str) -> Error {
 
 /// A process that waits to be started.
 pub(super) struct Waiting<'a> {
-    pub wire: &'a ParentEnd,
+    pub channel: &'a ParentEnd,
     pub process: ProcessRef<'a>,
     /// Whether nobody but us can reap it.
     pub is_child: bool,
     pub record: &'a Record,
     /// The container's, as a seccomp agent is told.
     pub status: Status,
-    pub patience: Patience<'a>,
+    pub wait_limit: WaitLimit<'a>,
     /// Who gets the listener of its filter.
     pub receiver: Option<&'a Receiver>,
     pub log: &'a Log,
@@ -158,9 +158,9 @@ impl Waiting<'_> {
     /// What the process reports, or that it was killed before execve(2). It has ended
     /// then, or been killed.
     pub fn begin(&self) -> Result<()> {
-        self.wire.send(ToChild::Start).map_err(|error| self.kill(error))?;
+        self.channel.send(ToChild::Start).map_err(|error| self.kill(error))?;
         for _ in 0..serve::MESSAGES {
-            let heard = match self.patience.receive(self.wire, self.process.pidfd) {
+            let heard = match self.wait_limit.receive(self.channel, self.process.pidfd) {
                 Ok(None) => return self.closed(),
                 Ok(Some(ToParent::Failed(error))) => return Err(self.until_ended(error, false)),
                 Ok(Some(ToParent::Warning(text))) => {
@@ -168,9 +168,10 @@ impl Waiting<'_> {
                     Ok(())
                 }
                 Ok(Some(ToParent::Listener(listener))) => self.notify(&listener),
-                Ok(Some(ToParent::Silent(ear))) => {
+                Ok(Some(ToParent::Reports(reader))) => {
                     let wait = |fds: &[BorrowedFd<'_>; 2]| self.either(fds);
-                    ear.listen(self.wire, self.process.pidfd, wait, &mut |fd| self.notify(&fd))
+                    reader
+                        .listen(self.channel, self.process.pidfd, wait, &mut |fd| self.notify(&fd))
                         .map_err(|error| self.kill(error))?;
                     return self.closed();
                 }
@@ -184,10 +185,10 @@ impl Waiting<'_> {
         Err(self.kill(serve::too_much()))
     }
 
-    /// The wire is closed, or the process has ended: whether it has become its program.
+    /// The channel is closed, or the process has ended: whether it has become its program.
     fn closed(&self) -> Result<()> {
         match self.has_executed().map_err(|error| self.kill(error))? {
-            true if self.is_child || !self.wire.is_unread() => {
+            true if self.is_child || !self.channel.is_unread() => {
                 self.log.debug(|| format!("process {} runs its program", self.process.pid));
                 Ok(())
             }
@@ -235,7 +236,7 @@ impl Waiting<'_> {
     fn either(&self, fds: &[BorrowedFd<'_>; 2]) -> Result<bool> {
         let all = fds.iter().chain([&self.process.pidfd]);
         let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-        self.patience.poll(&mut fds)?;
+        self.wait_limit.poll(&mut fds)?;
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         if !ready(0) && !ready(1) {
             return Err(serve::killed_by(self.signal(), "under its filter"));

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// "container does not exist".
 pub fn state_json(runtime: &Runtime, id: &str) -> Result<String> {
-    let record = runtime.store.glance(id)?;
+    let record = runtime.store.summary(id)?;
     let observed = observe_summary(&runtime.store, &record)?;
     serde_json::to_string_pretty(&state_of(&record, observed.status()))
         .map_err(|error| Error::new(format!("state: {error}")))

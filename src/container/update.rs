@@ -1,4 +1,4 @@
-//! `update`: changes the limits of a container, and its kept configuration
+//! `update`: changes the limits of a container, and its saved configuration
 //! with them, or neither.
 
 use super::{Container, Observed, Runtime, not_running};
@@ -66,8 +66,8 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     // systemd cannot be told to forget, so nothing that may fail comes after it.
     change_rdt(&container, change)
         .and_then(|()| container.dir.prepare_config(config.to_string().as_bytes()))
-        .and_then(|config| cgroup.tell(&wanted).and_then(|()| config.commit()))
-        .map_err(|error| cgroup.back(&undo, error))
+        .and_then(|config| cgroup.update_unit(&wanted).and_then(|()| config.commit()))
+        .map_err(|error| cgroup.undo_change(&undo, error))
 }
 
 impl Change {

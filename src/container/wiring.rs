@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// How long the hook may take, in seconds: others may be before it.
-const PATIENCE: u32 = 30;
+const HOOK_TIMEOUT: u32 = 30;
 /// The directory of the name files, in a bundle or in the state directory.
 const FILES: &str = "net";
 
@@ -118,7 +118,7 @@ impl Wiring {
         let hook = |verb: &str, arguments: Vec<String>| {
             let words = ["pinnace", "network", verb].map(str::to_owned).into_iter();
             let args: Vec<_> = words.chain(arguments).collect();
-            json!({"path": program, "args": args, "timeout": PATIENCE})
+            json!({"path": program, "args": args, "timeout": HOOK_TIMEOUT})
         };
         let setup = hook("setup", wish.arguments());
         let teardown = hook("teardown", vec![network.to_owned()]);

@@ -98,12 +98,12 @@ fn one(pid: i32, file: &str, helper: &str, map: &[IdMapping], directly: bool) ->
 /// # Errors
 /// `ETIMEDOUT`. It is root's, so that it may not even be ours to kill.
 fn output_of(mut child: Child, call: &dyn Fn() -> String) -> Result<Output> {
-    const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+    const HELPER_TIMEOUT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
     if let Some(pid) = process::one(child.id() as i32) {
         let pidfd = pidfd_open(pid, PidfdFlags::empty());
         let pidfd = pidfd.call(|| "pidfd_open".into()).at(call)?;
         let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).call(call)? == 0 {
+        if retry_on_intr(|| poll(&mut fds, Some(&HELPER_TIMEOUT))).call(call)? == 0 {
             // EPERM: that it was too slow is told all the same.
             let _lives_on = child.kill().is_err();
             return Err(Error::os(call(), Errno::TIMEDOUT));

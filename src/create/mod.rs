@@ -5,4 +5,4 @@ pub mod idmap;
 pub mod limits;
 pub mod spawn;
 
-pub use spawn::{Birth, never_ran, spawn};
+pub use spawn::{SpawnArgs, never_ran, spawn};

@@ -1,6 +1,6 @@
 //! One clone3(2); two where the kernel demands it. A pid namespace is joined
 //! only by later children, and a process that enters a user namespace loses
-//! its privileges over everything outside: then a middle process joins, makes
+//! its privileges over everything outside: then an intermediate process joins, makes
 //! the real one as its sibling, passes the pid back, and ends. So it does where the host's
 //! mounts are laid out for the new process: the runtime itself stays where it is.
 
@@ -24,16 +24,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where a new process belongs.
 #[derive(Debug)]
-pub struct Birth<'a> {
+pub struct SpawnArgs<'a> {
     /// Namespaces to make with it.
     pub create: Namespaces,
     /// Namespaces to join.
     pub join: &'a Join,
-    /// cgroup v2 directory to be born in.
+    /// cgroup v2 directory for `CLONE_INTO_CGROUP`.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// cgroup v1: files to enter by at once.
-    pub doors: &'a [String],
-    /// A new time namespace that the joined user namespace will own: only the middle process
+    /// cgroup v1: `tasks` files to write to at once.
+    pub tasks_files: &'a [String],
+    /// A new time namespace that the joined user namespace will own: only the intermediate process
     /// can open the file for its offsets before it joins.
     pub clocks: Option<Clocks<'a>>,
     /// Whether the new process begins in a mount namespace that is made ready before, by the
@@ -41,10 +41,10 @@ pub struct Birth<'a> {
     pub lays: bool,
 }
 
-impl Birth<'_> {
-    /// Whether a middle process is needed. Otherwise the new process joins by
+impl SpawnArgs<'_> {
+    /// Whether an intermediate process is needed. Otherwise the new process joins by
     /// itself (see [`Join::enter`]).
-    pub fn needs_middle(&self) -> bool {
+    pub fn needs_intermediate(&self) -> bool {
         let new_user = self.create.0 & Kind::User.flag().0 != 0;
         self.lays
             || self.join.has(Kind::User)
@@ -53,28 +53,32 @@ impl Birth<'_> {
     }
 }
 
-/// Makes the process. `begin` comes before it, in a middle process if there is one; what it
-/// returns is what the new process does, and that never returns. `hear` waits for a middle
+/// Makes the process. `begin` comes before it, in an intermediate process if there is one; what it
+/// returns is what the new process does, and that never returns. `hear` waits for an intermediate
 /// process's only message, or for its end.
 ///
 /// # Errors
-/// Those of clone3(2), and what the middle process met.
+/// Those of clone3(2), and what the intermediate process met.
 pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
-    birth: &Birth<'_>,
-    wire: (ParentEnd, ChildEnd),
+    spawn_args: &SpawnArgs<'_>,
+    channel: (ParentEnd, ChildEnd),
     hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
     begin: impl FnOnce() -> Result<Body>,
 ) -> Result<(Child, ParentEnd)> {
-    let (parent, child) = wire;
-    if birth.needs_middle() {
-        return spawn_by_middle(birth, parent, child, hear, begin);
+    let (parent, child) = channel;
+    if spawn_args.needs_intermediate() {
+        return spawn_by_intermediate(spawn_args, parent, child, hear, begin);
     }
-    let args = CloneArgs { namespaces: birth.create, cgroup: birth.cgroup, ..CloneArgs::default() };
-    match make(args).map_err(|errno| explain(errno, birth))? {
+    let args = CloneArgs {
+        namespaces: spawn_args.create,
+        cgroup: spawn_args.cgroup,
+        ..CloneArgs::default()
+    };
+    match make(args).map_err(|errno| explain(errno, spawn_args))? {
         Some(made) => Ok((made, parent)),
         None => {
             drop(parent);
-            match enter_cgroups(birth.doors).and_then(|()| begin()) {
+            match enter_cgroups(spawn_args.tasks_files).and_then(|()| begin()) {
                 // It cannot return, so there is nothing to match.
                 #[expect(unreachable_code, reason = "the type says that it never returns")]
                 Ok(body) => match body(child) {},
@@ -84,8 +88,8 @@ pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
     }
 }
 
-fn spawn_by_middle<Body: FnOnce(ChildEnd) -> Infallible>(
-    birth: &Birth<'_>,
+fn spawn_by_intermediate<Body: FnOnce(ChildEnd) -> Infallible>(
+    spawn_args: &SpawnArgs<'_>,
     parent: ParentEnd,
     child: ChildEnd,
     hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
@@ -93,16 +97,17 @@ fn spawn_by_middle<Body: FnOnce(ChildEnd) -> Infallible>(
 ) -> Result<(Child, ParentEnd)> {
     // It may die before it can tell of the process that it has made.
     let note = Note::new().call(|| "mmap".into())?;
-    // Who joins nothing keeps the right to make a process in there, which may have room for one.
-    let cgroup = birth.cgroup.filter(|_| !birth.join.is_empty());
+    // An intermediate process that joins nothing keeps the right to clone into the cgroup, whose
+    // pids limit may allow just one process.
+    let cgroup = spawn_args.cgroup.filter(|_| !spawn_args.join.is_empty());
     let args = CloneArgs { cgroup, ..CloneArgs::default() };
-    let Some(middle) = make(args).call(|| "clone3".into())? else {
+    let Some(intermediate) = make(args).call(|| "clone3".into())? else {
         drop(parent);
-        middle_main(birth, child, &note, begin);
+        intermediate_main(spawn_args, child, &note, begin);
     };
     drop(child);
-    let error = match hear(&parent, &middle) {
-        Ok(Some(ToParent::Spawned(child))) => match reap(&middle) {
+    let error = match hear(&parent, &intermediate) {
+        Ok(Some(ToParent::Spawned(child))) => match reap(&intermediate) {
             Ok(()) => return Ok((child, parent)),
             Err(error) => error,
         },
@@ -111,8 +116,8 @@ fn spawn_by_middle<Body: FnOnce(ChildEnd) -> Infallible>(
             .kind(error::Kind::Killed),
         Err(error) => error,
     };
-    let kind = if never_ran(&middle) { error::Kind::NeverRan } else { error.get_kind() };
-    Err(error.and(end(&middle)).and(end_noted(&note)).kind(kind))
+    let kind = if never_ran(&intermediate) { error::Kind::NeverRan } else { error.get_kind() };
+    Err(error.and(end(&intermediate)).and(end_noted(&note)).kind(kind))
 }
 
 /// Whether a child, which is not reaped yet, was killed before its first instruction: that
@@ -168,7 +173,7 @@ fn make_and_move(args: CloneArgs<'_>, cgroup: BorrowedFd<'_>) -> rustix::io::Res
     }
 }
 
-/// Ends what the middle process has made. It is our child: nobody else can reap it, so
+/// Ends what the intermediate process has made. It is our child: nobody else can reap it, so
 /// its pid is no other's.
 fn end_noted(note: &Note) -> Result<()> {
     let Some(pid) = note.pid() else { return Ok(()) };
@@ -184,83 +189,83 @@ fn end_noted(note: &Note) -> Result<()> {
 fn end(process: &Child) -> Result<()> {
     match process.signal(Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => reap(process),
-        Err(errno) => Err(Error::os("kill the middle process", errno)),
+        Err(errno) => Err(Error::os("kill the intermediate process", errno)),
     }
 }
 
 /// It has sent its only message, and ends; unless somebody stops it.
-fn reap(middle: &Child) -> Result<()> {
-    const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&middle.pidfd, PollFlags::IN)];
-    if retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).call(|| "poll a pidfd".into())? == 0 {
+fn reap(intermediate: &Child) -> Result<()> {
+    const EXIT_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&intermediate.pidfd, PollFlags::IN)];
+    if retry_on_intr(|| poll(&mut fds, Some(&EXIT_TIMEOUT))).call(|| "poll a pidfd".into())? == 0 {
         return Err(Error::new("the process that joins the namespaces does not end")
             .hint("is it stopped, or its cgroup frozen?"));
     }
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    match retry_on_intr(|| waitid(WaitId::PidFd(middle.pidfd.as_fd()), options)) {
+    match retry_on_intr(|| waitid(WaitId::PidFd(intermediate.pidfd.as_fd()), options)) {
         // It has been reaped before.
         Ok(_) | Err(Errno::CHILD) => Ok(()),
-        Err(errno) => Err(Error::os("wait for the middle process", errno)),
+        Err(errno) => Err(Error::os("wait for the intermediate process", errno)),
     }
 }
 
-fn middle_main<Body: FnOnce(ChildEnd) -> Infallible>(
-    birth: &Birth<'_>,
-    wire: ChildEnd,
+fn intermediate_main<Body: FnOnce(ChildEnd) -> Infallible>(
+    spawn_args: &SpawnArgs<'_>,
+    channel: ChildEnd,
     note: &Note,
     begin: impl FnOnce() -> Result<Body>,
 ) -> ! {
     // Before a pod sees the process that is made here: it is a copy.
     hide_command_line();
     let args = CloneArgs {
-        namespaces: birth.create,
-        cgroup: birth.cgroup.filter(|_| birth.join.is_empty()),
+        namespaces: spawn_args.create,
+        cgroup: spawn_args.cgroup.filter(|_| spawn_args.join.is_empty()),
         sibling: true,
         noted: Some(note),
     };
-    let begun = enter_cgroups(birth.doors)
+    let begun = enter_cgroups(spawn_args.tasks_files)
         .and_then(|()| begin())
-        .and_then(|body| enter_namespaces(birth).map(|()| body));
-    let body = begun.unwrap_or_else(|error| fail(&wire, error));
+        .and_then(|body| enter_namespaces(spawn_args).map(|()| body));
+    let body = begun.unwrap_or_else(|error| fail(&channel, error));
     let message = match make(args) {
-        Ok(None) => match body(wire) {},
+        Ok(None) => match body(channel) {},
         Ok(Some(child)) => ToParent::Spawned(child),
-        Err(errno) => fail(&wire, explain(errno, birth)),
+        Err(errno) => fail(&channel, explain(errno, spawn_args)),
     };
     // If this cannot be sent, our end tells the parent, which finds the other by the note.
-    exit_now(i32::from(wire.send(&message).is_err()));
+    exit_now(i32::from(channel.send(&message).is_err()));
 }
 
-/// Who is made after this is born in the time namespace.
-fn enter_namespaces(birth: &Birth<'_>) -> Result<()> {
-    let clocks = birth.clocks.map(Clocks::open).transpose()?;
-    birth.join.enter()?;
+/// Children that are made after this begin in the time namespace.
+fn enter_namespaces(spawn_args: &SpawnArgs<'_>) -> Result<()> {
+    let clocks = spawn_args.clocks.map(Clocks::open).transpose()?;
+    spawn_args.join.enter()?;
     clocks.map_or(Ok(()), |clocks| clocks.make())
 }
 
-fn fail(wire: &ChildEnd, error: Error) -> ! {
-    let _the_parent_is_gone = wire.send(&ToParent::Failed(error)).is_err();
+fn fail(channel: &ChildEnd, error: Error) -> ! {
+    let _the_parent_is_gone = channel.send(&ToParent::Failed(error)).is_err();
     exit_now(1)
 }
 
 /// Before anything else: what follows is charged to the container.
-fn enter_cgroups(doors: &[String]) -> Result<()> {
-    doors.iter().try_for_each(|path| {
+fn enter_cgroups(tasks_files: &[String]) -> Result<()> {
+    tasks_files.iter().try_for_each(|path| {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let door = open(path.as_str(), flags, Mode::empty()).call(|| format!("open {path}"))?;
-        namespaces::enter_cgroup(path, door.as_fd())
+        let file = open(path.as_str(), flags, Mode::empty()).call(|| format!("open {path}"))?;
+        namespaces::enter_cgroup(path, file.as_fd())
     })
 }
 
-fn explain(errno: Errno, birth: &Birth<'_>) -> Error {
+fn explain(errno: Errno, spawn_args: &SpawnArgs<'_>) -> Error {
     match errno {
         Errno::BUSY => Error::os("clone3", errno)
             .at("linux.namespaces")
             .hint("the cgroup has controllers enabled for its children"),
-        Errno::NOMEM if birth.join.has(Kind::Pid) => {
+        Errno::NOMEM if spawn_args.join.has(Kind::Pid) => {
             namespaces::lacks_init("clone3 in the joined pid namespace", errno)
                 .at("linux.namespaces")
         }
-        _ => namespaces::explain("clone3", birth.create, errno),
+        _ => namespaces::explain("clone3", spawn_args.create, errno),
     }
 }

@@ -18,7 +18,7 @@ use std::os::fd::AsFd as _;
 
 /// More rounds than a tree is deep; only a program that forks faster than it
 /// can be killed needs more.
-const ROUNDS: usize = 1000;
+const MAX_ROUNDS: usize = 1000;
 
 /// What is ours to end: children begun since, but for the container's init.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Tree {
         let since = self.since.ok_or_else(|| {
             Error::new("/proc does not tell when the hook began: what it has started may be left")
         })?;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let children = self.children(since)?;
             if children.is_empty() {
                 return Ok(());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// The most bytes of an index, a manifest or a configuration. Registries take 4 MiB.
-pub const MOST: u64 = 4 << 20;
+pub const MAX_DOCUMENT: u64 = 4 << 20;
 /// The most layers of an image.
 pub const LAYERS: usize = 4096;
 

@@ -3,7 +3,7 @@
 
 use super::digest::{Digest, Hasher};
 use super::documents::{
-    Descriptor, Document, Either, Image, LAYERS, MOST, Marker, Platform, parse,
+    Descriptor, Document, Either, Image, LAYERS, MAX_DOCUMENT, Marker, Platform, parse,
 };
 use crate::error::{At as _, Context as _, Error, Result};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -211,15 +211,15 @@ impl Layout {
     /// A document, which must be what its descriptor says.
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = &descriptor.digest;
-        if descriptor.size > MOST {
+        if descriptor.size > MAX_DOCUMENT {
             let size = descriptor.size;
             return Err(Error::new(format!("a document of {size} bytes"))
                 .at(digest)
-                .hint(format!("at most {} MiB are read", MOST >> 20)));
+                .hint(format!("at most {} MiB are read", MAX_DOCUMENT >> 20)));
         }
         let file = self.open_blob(descriptor)?;
         let mut text = Vec::new();
-        file.take(MOST).read_to_end(&mut text).call(|| format!("read blob {digest}"))?;
+        file.take(MAX_DOCUMENT).read_to_end(&mut text).call(|| format!("read blob {digest}"))?;
         let mut hasher = Hasher::new(digest.algorithm);
         hasher.update(&text);
         let found = hasher.finish();
@@ -253,9 +253,9 @@ impl Layout {
         let file = open(self.dir.as_fd(), name).call(|| format!("open {name}"))?;
         regular(&file).at(|| name.to_owned())?;
         let mut text = Vec::new();
-        file.take(MOST + 1).read_to_end(&mut text).call(|| format!("read {name}"))?;
-        if text.len() as u64 > MOST {
-            return Err(Error::new(format!("has more than {} MiB", MOST >> 20)).at(name));
+        file.take(MAX_DOCUMENT + 1).read_to_end(&mut text).call(|| format!("read {name}"))?;
+        if text.len() as u64 > MAX_DOCUMENT {
+            return Err(Error::new(format!("has more than {} MiB", MAX_DOCUMENT >> 20)).at(name));
         }
         Ok(text)
     }

@@ -101,9 +101,9 @@ pub fn serve(socket: BorrowedFd<'_>) -> Result<bool> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut word = [0; 1];
-    let mut room = [IoSliceMut::new(&mut word)];
+    let mut buffer = [IoSliceMut::new(&mut word)];
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let got = retry_on_intr(|| recvmsg(socket, &mut room, &mut control, flags))?;
+    let got = retry_on_intr(|| recvmsg(socket, &mut buffer, &mut control, flags))?;
     if got.bytes == 0 {
         return Ok(false);
     }

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 /// The store of root.
 pub const DEFAULT: &str = "/var/lib/pinnace";
 /// How long another one may work on a layer, or add an image, in seconds.
-const PATIENCE: u32 = 600;
+const LOCK_TIMEOUT: u32 = 600;
 /// What the name of a layer ends with that is none yet, or none any more.
 const DOOMED: &str = ".doomed";
 /// What the name of a record ends with that is being written.
@@ -123,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of statfs(2).
-    pub fn room(&self) -> Result<u64> {
+    pub fn free(&self) -> Result<u64> {
         let stat = fstatvfs(&self.dir).call(|| "statvfs of the store".into())?;
         // A disk that is full to the last byte serves nobody.
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize) / 20 * 19)
@@ -170,7 +170,7 @@ impl Store {
         if flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
             tell("waiting for another pinnace-image, which removes layers");
         }
-        lock_shared(file.as_fd(), PATIENCE).map_err(|errno| late(errno, "removes layers"))?;
+        lock_shared(file.as_fd(), LOCK_TIMEOUT).map_err(|errno| late(errno, "removes layers"))?;
         Ok(Lock { _file: file })
     }
 
@@ -183,7 +183,8 @@ impl Store {
         if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             tell("waiting for another pinnace-image, which unpacks an image");
         }
-        lock_exclusive(file.as_fd(), PATIENCE).map_err(|errno| late(errno, "unpacks an image"))?;
+        lock_exclusive(file.as_fd(), LOCK_TIMEOUT)
+            .map_err(|errno| late(errno, "unpacks an image"))?;
         Ok(Lock { _file: file })
     }
 
@@ -203,7 +204,7 @@ impl Store {
                     layer.short()
                 ));
             }
-            lock_exclusive(file.as_fd(), PATIENCE)
+            lock_exclusive(file.as_fd(), LOCK_TIMEOUT)
                 .map_err(|errno| late(errno, &format!("unpacks layer {layer}")))?;
             // Who had it before may have removed the file.
             if fstat(&file).call(|| "fstat".into())?.st_nlink > 0 {
@@ -274,7 +275,8 @@ impl Store {
     pub fn add_image(&self, mut image: Image) -> Result<()> {
         // Two may add the same one at once.
         let file = self.lock_file("images/lock")?;
-        lock_exclusive(file.as_fd(), PATIENCE).map_err(|errno| late(errno, "notes an image"))?;
+        lock_exclusive(file.as_fd(), LOCK_TIMEOUT)
+            .map_err(|errno| late(errno, "notes an image"))?;
         let path = format!("images/{}.json", image.manifest.hex);
         if let Some(known) = self.read::<Image>(&path)? {
             image.names.extend(known.names);
@@ -455,7 +457,7 @@ impl Making {
 fn late(errno: Errno, what: &str) -> Error {
     match errno {
         Errno::INTR => {
-            Error::new(format!("another pinnace-image {what}, for more than {PATIENCE} s"))
+            Error::new(format!("another pinnace-image {what}, for more than {LOCK_TIMEOUT} s"))
         }
         errno => Error::os("flock", errno),
     }

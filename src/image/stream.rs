@@ -180,7 +180,7 @@ impl Sink {
 
     fn copy(&mut self, from: &mut impl Read, what: &str) -> Result<()> {
         loop {
-            let mut piece = self.room();
+            let mut piece = self.buffer();
             let mut filled = 0;
             while filled < piece.len() {
                 match from.read(&mut piece[filled..]) {
@@ -202,7 +202,7 @@ impl Sink {
     }
 
     /// A piece that has been used, or a new one.
-    fn room(&mut self) -> Vec<u8> {
+    fn buffer(&mut self) -> Vec<u8> {
         let mut piece = match self.used.try_recv() {
             Ok(piece) if piece.capacity() >= PIECE => piece,
             _ if self.made <= PIECES + 1 => {
@@ -229,17 +229,17 @@ fn wrong(error: io::Error) -> Error {
 /// Another content; that it has become shorter.
 pub fn check(file: &File, layer: &Descriptor, over: &AtomicBool) -> Result<()> {
     let mut hasher = Hasher::new(layer.digest.algorithm);
-    let mut room = vec![0; PIECE];
+    let mut buffer = vec![0; PIECE];
     let mut at = 0;
     while at < layer.size {
         if over.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let most = usize::try_from(layer.size - at).unwrap_or(usize::MAX).min(room.len());
-        match file.read_at(&mut room[..most], at) {
+        let most = usize::try_from(layer.size - at).unwrap_or(usize::MAX).min(buffer.len());
+        match file.read_at(&mut buffer[..most], at) {
             Ok(0) => return Err(damaged(&layer.digest, "it has become shorter")),
             Ok(count) => {
-                hasher.update(&room[..count]);
+                hasher.update(&buffer[..count]);
                 at += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

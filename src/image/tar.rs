@@ -222,16 +222,16 @@ impl<B: Bytes> Archive<B> {
         Ok(Some(header))
     }
 
-    /// Fills `room`; less at the end.
-    fn read(&mut self, room: &mut [u8]) -> Result<usize> {
+    /// Fills `buffer`; less at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut got = 0;
-        while got < room.len() {
+        while got < buffer.len() {
             let bytes = self.source.fill()?;
             if bytes.is_empty() {
                 break;
             }
-            let some = bytes.len().min(room.len() - got);
-            room[got..got + some].copy_from_slice(&bytes[..some]);
+            let some = bytes.len().min(buffer.len() - got);
+            buffer[got..got + some].copy_from_slice(&bytes[..some]);
             self.source.consume(some);
             got += some;
         }
@@ -328,9 +328,9 @@ fn up_to_nul(text: &[u8]) -> &[u8] {
 /// The name of the header, with the prefix that POSIX archives and star's have.
 fn name_of(header: &Header) -> Vec<u8> {
     let name = up_to_nul(&header[..100]);
-    let room = if header[508..] == *b"tar\0" { 345..476 } else { 345..500 };
+    let buffer = if header[508..] == *b"tar\0" { 345..476 } else { 345..500 };
     let prefix = match header[257..263] == *b"ustar\0" {
-        true => up_to_nul(&header[room]),
+        true => up_to_nul(&header[buffer]),
         false => &[],
     };
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }

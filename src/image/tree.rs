@@ -17,7 +17,7 @@ const NAME: usize = 255;
 /// others.
 const LINKED: usize = 1 << 20;
 /// How often a name is tried while others rename directories.
-const TRIES: u32 = 64;
+const MAX_ATTEMPTS: u32 = 64;
 
 /// A path as names. None for the directory itself.
 ///
@@ -218,7 +218,7 @@ impl Doomed<'_> {
 
     fn empty(&mut self, name: &[u8]) -> rustix::io::Result<()> {
         // More may come while it is read: then it is read again.
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             match unlinkat(self.parent, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -306,7 +306,7 @@ fn open_in(root: BorrowedFd<'_>, path: &[u8], more: ResolveFlags) -> rustix::io:
 
 /// The kernel gives up on a path with `..` while something is renamed (openat2(2), EAGAIN).
 fn patiently<T>(mut open: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    for _ in 1..TRIES {
+    for _ in 1..MAX_ATTEMPTS {
         match open() {
             Err(Errno::AGAIN) => {}
             done => return done,

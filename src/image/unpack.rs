@@ -33,7 +33,7 @@ pub struct Settings {
     /// Ids of this process, which files have from the beginning.
     pub own: (u32, u32),
     /// The most bytes of a layer.
-    pub room: u64,
+    pub free: u64,
 }
 
 impl Settings {
@@ -104,14 +104,14 @@ impl Layer<'_> {
 
     fn spend(&mut self, bytes: u64) -> Result<()> {
         self.spent = self.spent.saturating_add(bytes);
-        if self.spent <= self.settings.room {
+        if self.spent <= self.settings.free {
             return Ok(());
         }
-        let room = self.settings.room / 1_000_000;
+        let free = self.settings.free / 1_000_000;
         Err(Error::new(format!(
-            "the layer is larger than the {room} MB that are free in the store"
+            "the layer is larger than the {free} MB that are free in the store"
         ))
-        .hint("`pinnace-image prune` makes room, --store DIR names another disk"))
+        .hint("`pinnace-image prune` makes free, --store DIR names another disk"))
     }
 
     /// One more, of so many bytes.
@@ -290,7 +290,7 @@ impl Layer<'_> {
                 Err(Errno::INTR) => continue,
                 Err(Errno::NOSPC | Errno::DQUOT) => {
                     return Err(Error::os("write", Errno::NOSPC)
-                        .hint("`pinnace-image prune` makes room, --store DIR names another disk"));
+                        .hint("`pinnace-image prune` makes free, --store DIR names another disk"));
                 }
                 written => written.call(|| "write".into())?,
             };
@@ -451,7 +451,7 @@ impl Layer<'_> {
                 }
                 Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => {
                     self.note(
-                        "attributes that the store's file system has no room for",
+                        "attributes that the store's file system has no free for",
                         &entry.path,
                     );
                 }

@@ -4,7 +4,7 @@ use super::merged::Merged;
 use crate::error::{Error, Result};
 
 /// The most bytes of a list of users or groups.
-const MOST: u64 = 1 << 20;
+const MAX_LIST: u64 = 1 << 20;
 /// The most groups that a user is in besides (`NGROUPS_MAX`).
 const GROUPS: usize = 65_536;
 
@@ -32,7 +32,7 @@ pub trait Lists {
 
 impl Lists for Merged<'_> {
     fn list(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        self.read(path, MOST)
+        self.read(path, MAX_LIST)
     }
 }
 

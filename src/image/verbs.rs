@@ -308,7 +308,7 @@ fn make_root(bundle: BorrowedFd<'_>, copy: bool) -> Result<(OwnedFd, bool)> {
 
 fn settings(store: &Store, devices: bool) -> Result<Settings> {
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    Ok(Settings { is_privileged: is_privileged(store.dir())?, devices, own, room: store.room()? })
+    Ok(Settings { is_privileged: is_privileged(store.dir())?, devices, own, free: store.free()? })
 }
 
 /// `verify`: returns the exit status.

@@ -158,9 +158,9 @@ impl Bound {
     ///
     /// # Errors
     /// Those of sendmsg(2).
-    pub fn warn(&self, wire: &ChildEnd) -> Result<()> {
+    pub fn warn(&self, channel: &ChildEnd) -> Result<()> {
         let mut warnings = self.warnings.iter();
-        warnings.try_for_each(|warning| wire.send(&ToParent::Warning(warning.to_string())))
+        warnings.try_for_each(|warning| channel.send(&ToParent::Warning(warning.to_string())))
     }
 }
 
@@ -228,7 +228,7 @@ impl Last<'_> {
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn filter_early(&self, bound: &Bound, then: After, wire: &ChildEnd) -> Result<bool> {
+    pub fn filter_early(&self, bound: &Bound, then: After, channel: &ChildEnd) -> Result<bool> {
         let Some(filter) = self.filter else { return Ok(false) };
         let notifies = filter.listener.is_some();
         let (more, special) = match then {
@@ -247,7 +247,7 @@ impl Last<'_> {
             seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp")?;
         capabilities::drop_extra(bound.sets)?;
         if let Some(listener) = listener {
-            wire.send(&ToParent::Listener(listener))?;
+            channel.send(&ToParent::Listener(listener))?;
         }
         Ok(true)
     }
@@ -273,7 +273,7 @@ impl Last<'_> {
     ///
     /// # Errors
     /// Whatever failed; the process must end then.
-    pub fn exec(&self, prepared: &Prepared, wire: &ChildEnd) -> Result<Infallible> {
+    pub fn exec(&self, prepared: &Prepared, channel: &ChildEnd) -> Result<Infallible> {
         let process = self.process;
         self.set_rlimits(Limits::All)?;
         let umask = process.umask.unwrap_or(self.umask);
@@ -282,7 +282,7 @@ impl Last<'_> {
         signal::set_mask(self.caller_mask).call(|| "sigprocmask".into())?;
         keep_inherited(process.preserve_fds).call(|| "fcntl".into()).at(|| "--preserve-fds")?;
         let filter = self.filter.filter(|_| !prepared.filtered);
-        self.filter_and_exec(&prepared.program, wire, filter)
+        self.filter_and_exec(&prepared.program, channel, filter)
     }
 
     /// A filter that comes last: after it only execve(2) is called. Where it surely
@@ -290,7 +290,7 @@ impl Last<'_> {
     fn filter_and_exec(
         &self,
         program: &CStr,
-        wire: &ChildEnd,
+        channel: &ChildEnd,
         filter: Option<&Filter>,
     ) -> Result<Infallible> {
         let args = self.process.args.iter().map(CString::as_c_str);
@@ -301,18 +301,18 @@ impl Last<'_> {
             return Err(cannot_run(&program, execve.call()));
         };
         let notifies = filter.listener.is_some();
-        let silent = match filter.lets_us_speak() {
+        let reporter = match filter.lets_us_speak() {
             true => None,
-            false => Some(wire.fall_silent(program.to_string(), notifies)?),
+            false => Some(channel.report_by_faults(program.to_string(), notifies)?),
         };
         let listener =
             seccomp::load(&filter.program.instructions, filter.flags).at(|| "linux.seccomp")?;
-        if let Some(silent) = silent {
-            silent.loaded(listener);
-            silent.failed(execve.call());
+        if let Some(reporter) = reporter {
+            reporter.loaded(listener);
+            reporter.failed(execve.call());
         }
         if let Some(listener) = listener {
-            wire.send(&ToParent::Listener(listener))?;
+            channel.send(&ToParent::Listener(listener))?;
         }
         Err(cannot_run(&program, execve.call()))
     }

@@ -41,7 +41,7 @@ pub struct Init<'a> {
     /// The time namespace that it makes by itself.
     pub clocks: Option<Clocks<'a>>,
     /// cgroup v1: the paths of the files that the parent will send opened.
-    pub doors: Vec<String>,
+    pub tasks_files: Vec<String>,
     /// The socket that `start` will connect to; none for `run`.
     pub start: Option<StartSocket>,
     /// The name of its new session keyring, if it gets one.
@@ -53,14 +53,14 @@ pub struct Init<'a> {
 }
 
 /// Runs in the new process; never returns.
-pub fn main(init: Init<'_>, wire: ChildEnd) -> Infallible {
-    super::run(wire, |wire| {
-        let ready = build(init, wire)?;
+pub fn main(init: Init<'_>, channel: ChildEnd) -> Infallible {
+    super::run(channel, |channel| {
+        let ready = build(init, channel)?;
         let socket = ready.start.iter().map(|start| start.socket.as_raw_fd());
-        let kept: Vec<_> = socket.chain([wire.as_raw_fd()]).collect();
+        let kept: Vec<_> = socket.chain([channel.as_raw_fd()]).collect();
         let preserved = ready.last.as_ref().map_or(0, |last| last.process.preserve_fds);
         // Before a name of the image is resolved: it may lead to a descriptor.
-        with_only(3 + preserved, &kept, || wait_and_exec(ready, wire))
+        with_only(3 + preserved, &kept, || wait_and_exec(ready, channel))
     })
 }
 
@@ -72,11 +72,11 @@ struct Ready<'a> {
     start: Option<StartSocket>,
 }
 
-fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
+fn build<'a>(mut init: Init<'a>, channel: &mut ChildEnd) -> Result<Ready<'a>> {
     let (plan, shared) = (init.plan, init.shared);
     // While its file is this process's to open.
     let clocks = init.clocks.map(Clocks::open).transpose();
-    shared.begin(wire, Affinity::Reset)?;
+    shared.begin(channel, Affinity::Reset)?;
     let clocks = clocks?;
     become_someone(&init)?;
     rustix::process::setsid().call(|| "setsid".into())?;
@@ -86,16 +86,16 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
     enter_namespaces(&init, clocks)?;
     name_the_host(plan)?;
     let ground = init.view.enter(&mut init.sources)?;
-    enter_cgroups(&init.doors, &mut init.sources, wire)?;
+    enter_cgroups(&init.tasks_files, &mut init.sources, channel)?;
     if plan.namespaces.creates(Kind::Cgroup) {
         // Only now: its root is the cgroup that we are in.
         make(Kind::Cgroup.flag())?;
     }
     let root = rootfs::build(&plan.rootfs, init.sources, &init.context, ground)?;
     if let Some(text) = root.warning() {
-        wire.send(&ToParent::Warning(text.into()))?;
+        channel.send(&ToParent::Warning(text.into()))?;
     }
-    run_hooks(plan, &root, &init.hook_env, wire)?;
+    run_hooks(plan, &root, &init.hook_env, channel)?;
     rootfs::enter(&plan.rootfs, &root, init.no_pivot)?;
     write_sysctl(shared.proc, &plan.sysctl)?;
     let start = init.start;
@@ -103,25 +103,25 @@ fn build<'a>(mut init: Init<'a>, wire: &mut ChildEnd) -> Result<Ready<'a>> {
         rootfs::finish(&plan.rootfs, &root, None)?;
         return Ok(Ready { plan, last: None, start });
     };
-    let slave = open_terminal(process, &root, wire)?;
+    let slave = open_terminal(process, &root, channel)?;
     if slave.is_some() {
         terminal::take_control()?;
     }
     // While it can be made: the root may become read-only.
     program::make_directory(&root, process)?;
     rootfs::finish(&plan.rootfs, &root, slave.as_ref().map(AsFd::as_fd))?;
-    let last = shared.settle(process, &root, UMASK)?;
+    let last = shared.set_up(process, &root, UMASK)?;
     Ok(Ready { plan, last: Some(last), start })
 }
 
 /// The pause between `create` and `start`, and the end of the way to the program.
-fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
+fn wait_and_exec(ready: Ready<'_>, channel: &mut ChildEnd) -> Result<Infallible> {
     let Ready { plan, last, start } = ready;
     // A filter may forbid to make it later.
     let signals = Signals::fatal().call(|| "signalfd".into())?;
     let Some(last) = last else {
-        wire.send(&ToParent::Ready)?;
-        start::wait(wire, start, signals)?;
+        channel.send(&ToParent::Ready)?;
+        start::wait(channel, start, signals)?;
         return Err(
             Error::new("is not set in config.json, so there is nothing to start").at("process")
         );
@@ -134,9 +134,9 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         true => (Some(Limits::OfUser), Some(After::Start)),
         false => (None, None),
     };
-    let prepared = last.prepare(wire, limits, then)?;
-    wire.send(&ToParent::Ready)?;
-    start::wait(wire, start, signals)?;
+    let prepared = last.prepare(channel, limits, then)?;
+    channel.send(&ToParent::Ready)?;
+    start::wait(channel, start, signals)?;
     if !hooks.is_empty() {
         // They are found in the image, so they run as what comes from there.
         let confine = || last.confine_hook();
@@ -144,7 +144,7 @@ fn wait_and_exec(ready: Ready<'_>, wire: &mut ChildEnd) -> Result<Infallible> {
         let by = Runner::Init(&confine, &env);
         container_hooks(plan, "startContainer", hooks, Status::Created, by)?;
     }
-    last.exec(&prepared, wire)
+    last.exec(&prepared, channel)
 }
 
 /// Ids first: nothing may be made by an id that the namespace does not map.
@@ -173,16 +173,16 @@ fn enter_namespaces(init: &Init<'_>, clocks: Option<OpenClocks<'_>>) -> Result<(
 }
 
 /// Everything that is charged to the container comes after it.
-fn enter_cgroups(paths: &[String], sources: &mut Sources, wire: &ChildEnd) -> Result<()> {
+fn enter_cgroups(paths: &[String], sources: &mut Sources, channel: &ChildEnd) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
-    let doors = wire.receive_fds()?;
-    for (path, door) in paths.iter().zip(&doors) {
-        enter_cgroup(path, door.as_fd())?;
+    let tasks_files = channel.receive_fds()?;
+    for (path, file) in paths.iter().zip(&tasks_files) {
+        enter_cgroup(path, file.as_fd())?;
     }
     for trees in sources.sent() {
-        *trees = wire.receive_fds()?;
+        *trees = channel.receive_fds()?;
     }
     Ok(())
 }
@@ -203,13 +203,13 @@ fn name_the_host(plan: &Plan) -> Result<()> {
 
 /// The mounts are made, the old root is still there: the time of three kinds
 /// of hooks. The runtime runs those that belong into its own namespaces.
-fn run_hooks(plan: &Plan, root: &Root, env: &[CString], wire: &ChildEnd) -> Result<()> {
+fn run_hooks(plan: &Plan, root: &Root, env: &[CString], channel: &ChildEnd) -> Result<()> {
     let hooks = &plan.hooks;
     // The runtime also hears of those that run here: what they did, `poststop` has to undo.
     let all = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
     if all.iter().any(|list| !list.is_empty()) {
-        wire.send(&ToParent::Hooks)?;
-        wire.expect(ToChild::Done)?;
+        channel.send(&ToParent::Hooks)?;
+        channel.expect(ToChild::Done)?;
     }
     if hooks.create_container.is_empty() {
         return Ok(());

@@ -37,18 +37,18 @@ pub struct Exec<'a> {
 }
 
 /// Runs in the new process; never returns.
-pub fn main(exec: &Exec<'_>, wire: ChildEnd) -> Infallible {
-    super::run(wire, |wire| {
-        let last = enter(exec, wire)?;
-        let kept = [wire.as_raw_fd()];
-        with_only(3 + exec.process.preserve_fds, &kept, || go_on(exec, &last, wire))
+pub fn main(exec: &Exec<'_>, channel: ChildEnd) -> Infallible {
+    super::run(channel, |channel| {
+        let last = enter(exec, channel)?;
+        let kept = [channel.as_raw_fd()];
+        with_only(3 + exec.process.preserve_fds, &kept, || go_on(exec, &last, channel))
     })
 }
 
 /// All that needs the host's view, its descriptors or the runtime's privileges.
-fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
+fn enter<'a>(exec: &'a Exec<'_>, channel: &ChildEnd) -> Result<Last<'a>> {
     let process = exec.process;
-    exec.shared.begin(wire, affinity(&process.exec_affinity))?;
+    exec.shared.begin(channel, affinity(&process.exec_affinity))?;
     exec.join.enter()?;
     if exec.join.has(Kind::User) {
         identity::become_root(process.groups.is_none())?;
@@ -61,9 +61,9 @@ fn enter<'a>(exec: &'a Exec<'_>, wire: &ChildEnd) -> Result<Last<'a>> {
         keyring::join(name, keyring::Expected::Own)?;
     }
     let root = Root::current()?;
-    open_terminal(process, &root, wire)?;
+    open_terminal(process, &root, channel)?;
     let umask = rustix::process::umask(Mode::empty()).bits();
-    exec.shared.settle(process, &root, umask)
+    exec.shared.set_up(process, &root, umask)
 }
 
 /// Who names CPUs for the way into the cgroup leaves the rest to the kernel (config.md, "Linux
@@ -76,33 +76,33 @@ fn affinity(wanted: &ExecAffinity) -> Affinity<'_> {
 }
 
 /// The image's names are looked at, and the process that the container sees is made.
-fn go_on(exec: &Exec<'_>, last: &Last<'_>, wire: &ChildEnd) -> Result<Infallible> {
+fn go_on(exec: &Exec<'_>, last: &Last<'_>, channel: &ChildEnd) -> Result<Infallible> {
     let is_seen = exec.shared.forks;
     // For a moment there are two of us, and the kernel counts both.
     let limits = if is_seen { Limits::RaisedOfUser } else { Limits::OfUser };
-    let prepared = last.prepare(wire, Some(limits), Some(After::Seen { clones: is_seen }))?;
+    let prepared = last.prepare(channel, Some(limits), Some(After::Seen { clones: is_seen }))?;
     if is_seen {
-        be_seen(wire)?;
+        be_seen(channel)?;
     }
     rustix::process::setsid().call(|| "setsid".into())?;
     if last.process.terminal.is_some() {
         terminal::take_control()?;
     }
     if !is_seen {
-        wire.send(&ToParent::Ready)?;
+        channel.send(&ToParent::Ready)?;
     }
-    wire.expect(ToChild::Start)?;
-    last.exec(&prepared, wire)
+    channel.expect(ToChild::Start)?;
+    last.exec(&prepared, channel)
 }
 
 /// Goes on in a child, which is in the container's pid namespace, and a child of
 /// the runtime as we are; we end.
-fn be_seen(wire: &ChildEnd) -> Result<()> {
+fn be_seen(channel: &ChildEnd) -> Result<()> {
     let call = "clone into the container's pid namespace";
     let Some(child) = clone_sibling().map_err(|errno| lacks_init(call, errno))? else {
         return Ok(());
     };
     // If this cannot be sent, our end tells the parent. The other hears of it as soon as
-    // the parent has closed the wire.
-    exit_now(i32::from(wire.send(&ToParent::Spawned(child)).is_err()))
+    // the parent has closed the channel.
+    exit_now(i32::from(channel.send(&ToParent::Spawned(child)).is_err()))
 }

@@ -22,12 +22,15 @@ use std::convert::Infallible;
 
 /// Runs `body`, which ends in execve(2); if it fails instead, tells the other
 /// end why and exits.
-fn run(mut wire: ChildEnd, body: impl FnOnce(&mut ChildEnd) -> Result<Infallible>) -> Infallible {
-    let error = match body(&mut wire) {
+fn run(
+    mut channel: ChildEnd,
+    body: impl FnOnce(&mut ChildEnd) -> Result<Infallible>,
+) -> Infallible {
+    let error = match body(&mut channel) {
         Ok(never) => match never {},
         Err(error) => error,
     };
     // Nobody to tell: then the runtime is gone, and only ending is left.
-    let _untold = wire.send(&ToParent::Failed(error)).is_err();
+    let _untold = channel.send(&ToParent::Failed(error)).is_err();
     exit_now(1)
 }

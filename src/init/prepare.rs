@@ -54,10 +54,10 @@ impl Shared<'_> {
     ///
     /// # Errors
     /// If the runtime is gone; those of prctl(2) and `sched_setaffinity(2)`.
-    pub fn begin(&self, wire: &ChildEnd, affinity: Affinity<'_>) -> Result<()> {
+    pub fn begin(&self, channel: &ChildEnd, affinity: Affinity<'_>) -> Result<()> {
         hide_command_line();
         if self.waits {
-            wire.expect(ToChild::Go)?;
+            channel.expect(ToChild::Go)?;
         }
         forbid_tracing().call(|| "prctl(PR_SET_DUMPABLE)".into())?;
         match affinity {
@@ -71,7 +71,7 @@ impl Shared<'_> {
     ///
     /// # Errors
     /// What `process` wants and cannot have, by its field.
-    pub fn settle<'b>(&'b self, process: &'b Process, root: &Root, umask: u32) -> Result<Last<'b>> {
+    pub fn set_up<'b>(&'b self, process: &'b Process, root: &Root, umask: u32) -> Result<Last<'b>> {
         let enters_as_user = !program::change_directory(root, process)?;
         if !(self.forks && process.scheduling.ends_at_fork()) {
             scheduling::apply(None, process.scheduling)?;
@@ -96,11 +96,15 @@ impl Shared<'_> {
 ///
 /// # Errors
 /// If the container has no devpts.
-pub fn open_terminal(process: &Process, root: &Root, wire: &ChildEnd) -> Result<Option<OwnedFd>> {
+pub fn open_terminal(
+    process: &Process,
+    root: &Root,
+    channel: &ChildEnd,
+) -> Result<Option<OwnedFd>> {
     let Some(settings) = process.terminal else { return Ok(None) };
     let pty = terminal::open(root.fd())?;
     terminal::become_stdio(&pty.slave, settings.size)?;
-    wire.send(&ToParent::Console(pty.master))?;
+    channel.send(&ToParent::Console(pty.master))?;
     Ok(Some(pty.slave))
 }
 
@@ -113,19 +117,19 @@ impl Last<'_> {
     /// Whatever failed; the process must end then.
     pub fn prepare(
         &self,
-        wire: &ChildEnd,
+        channel: &ChildEnd,
         limits: Option<Limits>,
         then: Option<After>,
     ) -> Result<Prepared> {
         let bound = confine::bind(self.process)?;
-        bound.warn(wire)?;
+        bound.warn(channel)?;
         if let Some(limits) = limits {
             self.set_rlimits(limits)?;
         }
         self.become_user(&bound)?;
         let program = program::find(self.process)?;
         let filtered = match then {
-            Some(then) => self.filter_early(&bound, then, wire)?,
+            Some(then) => self.filter_early(&bound, then, channel)?,
             None => false,
         };
         Ok(Prepared { program, filtered })

@@ -26,18 +26,18 @@ pub struct StartSocket {
 
 /// Waits to be started: by a connection on the container's start socket, or
 /// where there is none (`run`, `exec`), by the process that made us. From then
-/// on `wire` leads to whoever started us. A `start` that ends before it said so
+/// on `channel` leads to whoever started us. A `start` that ends before it said so
 /// has started nothing: the next one may. One of `signals` ends this process meanwhile.
 ///
 /// # Errors
 /// If the other end goes away before it said so.
-pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>, signals: Signals) -> Result<()> {
-    let Some(socket) = socket else { return wire.expect(ToChild::Start) };
+pub fn wait(channel: &mut ChildEnd, socket: Option<StartSocket>, signals: Signals) -> Result<()> {
+    let Some(socket) = socket else { return channel.expect(ToChild::Start) };
     // The runtime has recorded us. If it ends before, nobody would find us.
-    wire.expect(ToChild::Done)?;
+    channel.expect(ToChild::Done)?;
     loop {
         match socket.accept(&signals) {
-            Ok(peer) => *wire = ChildEnd::from_socket(peer),
+            Ok(peer) => *channel = ChildEnd::from_socket(peer),
             Err(error) => {
                 // Closed by the end of this process: who sees it closed finds us ending.
                 std::mem::forget(socket);
@@ -45,8 +45,8 @@ pub fn wait(wire: &mut ChildEnd, socket: Option<StartSocket>, signals: Signals) 
             }
         }
         // Who has said the word may be stopped before it says more.
-        until_ready(&mut vec![PollFd::new(wire, PollFlags::IN)], &signals)?;
-        match wire.expect(ToChild::Start) {
+        until_ready(&mut vec![PollFd::new(channel, PollFlags::IN)], &signals)?;
+        match channel.expect(ToChild::Start) {
             Err(error) if error.get_kind() == Kind::Killed => {}
             result => return result,
         }

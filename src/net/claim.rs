@@ -120,20 +120,21 @@ fn choose(
                 network.gateways[0]
             ))
     };
-    let room = subnet.room();
+    let hosts = subnet.hosts();
     let is_taken = |number: u32| {
         let address = subnet.nth(number);
         network.gateways.contains(&address) || entries.iter().any(|entry| entry.address == address)
     };
     let number = match wish.ip {
         Some(address) => {
-            let number = subnet.number_of(address).filter(|number| (1..=room + 1).contains(number));
+            let number =
+                subnet.number_of(address).filter(|number| (1..=hosts + 1).contains(number));
             let number = number.filter(|_| !network.gateways.contains(&address));
             number.ok_or_else(|| wrong("--ip", address, &network.subnets))?
         }
         None => {
             let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
-            let all = (0..room).map(|n| 2 + (first as u32 % room + n) % room);
+            let all = (0..hosts).map(|n| 2 + (first as u32 % hosts + n) % hosts);
             let mut all = all.filter(|number| !is_taken(*number));
             match all.next() {
                 Some(number) => number,
@@ -197,8 +198,8 @@ fn free_v6(
     let has_number = |entry: &Entry, other: u32| {
         !entry.differs && network.subnets[0].number_of(entry.address) == Some(other)
     };
-    let room = subnet.room();
-    let mut all = (0..room).map(|n| 2 + (number.saturating_sub(2) % room + n) % room);
+    let hosts = subnet.hosts();
+    let mut all = (0..hosts).map(|n| 2 + (number.saturating_sub(2) % hosts + n) % hosts);
     let free = all.find(|other| {
         !taken.contains(&subnet.nth(*other))
             && (*other == number || !entries.iter().any(|entry| has_number(entry, *other)))

@@ -58,7 +58,7 @@ pub struct Found(Vec<Device>);
 #[derive(Debug)]
 struct Side {
     socket: Socket,
-    ears: Socket,
+    link_events: Socket,
     namespace: OwnedFd,
 }
 
@@ -152,7 +152,7 @@ impl Handed {
             return Err(Error::new("moved, but to which index?").at(field()));
         };
         let keep_labels = plan.inside() == plan.host;
-        settle(&mut self.inside.socket, moved, keep_labels, true).at(field)
+        set_up(&mut self.inside.socket, moved, keep_labels, true).at(field)
     }
 
     /// Moves the devices back to the host, for a container that is not made
@@ -167,7 +167,7 @@ impl Handed {
             let (index, back) = shift(&mut self.inside, &self.host, moved.index, &name);
             let settled = back.and_then(|()| {
                 moved.index = index.ok_or_else(|| Error::new("moved, but to which index?"))?;
-                settle(&mut self.host.socket, &moved, true, moved.was_up)
+                set_up(&mut self.host.socket, &moved, true, moved.was_up)
             });
             result = result.and(settled.at(|| name));
         }
@@ -181,7 +181,7 @@ impl Side {
         let path = "/proc/self/ns/net";
         let namespace = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("open {path}"))?;
-        Ok(Self { socket: Socket::open(0)?, ears: Socket::open(RTMGRP_LINK)?, namespace })
+        Ok(Self { socket: Socket::open(0)?, link_events: Socket::open(RTMGRP_LINK)?, namespace })
     }
 
     /// Another namespace: a socket belongs to the one in which it was opened,
@@ -222,14 +222,14 @@ fn shift(from: &mut Side, to: &Side, index: u32, name: &str) -> (Option<u32>, Re
     request.attribute(IFLA_NET_NS_FD, &to.namespace.as_raw_fd().to_ne_bytes());
     request.text(IFLA_IFNAME, name);
     // What was said before does not matter.
-    if let Err(error) = from.ears.heard() {
+    if let Err(error) = from.link_events.heard() {
         return (None, Err(error));
     }
     let done = from
         .socket
         .ask(&request, &|| format!("move to another network namespace as {name:?}"))
         .hint_on(Errno::PERM, || "needs CAP_NET_ADMIN in both network namespaces");
-    match from.ears.heard() {
+    match from.link_events.heard() {
         Ok(heard) => (heard.iter().find_map(|message| new_index(message, index)), done.map(drop)),
         Err(error) => (None, done.and(Err(error))),
     }
@@ -261,7 +261,7 @@ fn flags(address: &Message) -> u32 {
 }
 
 /// Gives a device its addresses back and sets it up.
-fn settle(socket: &mut Socket, moved: &Moved, keep_labels: bool, up: bool) -> Result<()> {
+fn set_up(socket: &mut Socket, moved: &Moved, keep_labels: bool, up: bool) -> Result<()> {
     for address in &moved.addresses {
         let mut fixed = address.body[..4].to_vec();
         fixed[2] = 0;

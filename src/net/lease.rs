@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// Where all of it is.
 const ROOT: &str = "/run/pinnace-net";
 /// How long a command waits for another one, in seconds.
-const PATIENCE: u32 = 30;
+const LOCK_TIMEOUT: u32 = 30;
 /// The file in a network's directory that is no lease.
 const RECORD: &str = "network";
 
@@ -160,10 +160,10 @@ impl Store {
         }
         .call(call)?;
         let busy = || {
-            let who = format!("another command has held {ROOT}/.lock for {PATIENCE} s");
+            let who = format!("another command has held {ROOT}/.lock for {LOCK_TIMEOUT} s");
             Error::new(format!("networks are busy: {who}"))
         };
-        match lock_exclusive(lock.as_fd(), PATIENCE) {
+        match lock_exclusive(lock.as_fd(), LOCK_TIMEOUT) {
             Err(Errno::INTR) => return Err(busy()),
             locked => locked.call(|| format!("flock {ROOT}/.lock"))?,
         }

@@ -2,7 +2,7 @@
 //! one write; and batches, which nfnetlink carries out whole or not at all.
 
 use crate::error::{Context, Error, Result, errno};
-use crate::sys::netlink::ask_for_words;
+use crate::sys::netlink::enable_extended_ack;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
@@ -32,7 +32,7 @@ const HEADER: usize = 16;
 /// The kernel's messages are at most half as long (`NLMSG_GOODSIZE`, dumps).
 const BUFFER: usize = 64 * 1024;
 /// How often a list that changed while it was read is read again.
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 /// What a socket's buffer takes without being asked to (net.core.wmem_default).
 const USUAL_SEND_BUFFER: usize = 200 * 1024;
 
@@ -235,7 +235,7 @@ impl Socket {
         let flags = SocketFlags::CLOEXEC;
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol).call(call)?;
-        ask_for_words(fd.as_fd()).call(call)?;
+        enable_extended_ack(fd.as_fd()).call(call)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups)).call(call)?;
         Ok(Self { fd, sequence: 0 })
     }
@@ -246,7 +246,7 @@ impl Socket {
     /// # Errors
     /// What the kernel answers.
     pub fn ask(&mut self, request: &Request, call: Name<'_>) -> Result<Vec<Message>> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             self.sequence += 1;
             let bytes = request.bytes(self.sequence);
             rustix::io::retry_on_intr(|| send(&self.fd, &bytes, SendFlags::empty())).call(call)?;
@@ -411,7 +411,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 }
 
 /// `struct nlmsgerr`: 0 or a negative errno, the head of the request, and the
-/// attributes that [`ask_for_words`] has asked for.
+/// attributes that [`enable_extended_ack`] has asked for.
 fn verdict(message: &Message, call: Name<'_>) -> Result<()> {
     // A verdict without a number is none.
     let code = number(&message.body).map_or(-libc::EIO, u32::cast_signed);

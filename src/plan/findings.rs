@@ -125,8 +125,8 @@ impl Findings {
     /// If there was any.
     pub fn finish_as<T>(mut self, name: &str, value: T) -> Result<(T, Vec<Error>)> {
         let mut warnings = std::mem::take(&mut self.warnings);
-        if let Some(more) = warnings.len().checked_sub(MOST).filter(|more| *more > 0) {
-            warnings.truncate(MOST);
+        if let Some(more) = warnings.len().checked_sub(MAX_FINDINGS).filter(|more| *more > 0) {
+            warnings.truncate(MAX_FINDINGS);
             warnings.push(Error::new(format!("and {more} more warnings: {PLAN}")));
         }
         let cut = told(&self.errors).1 > 0;
@@ -146,17 +146,17 @@ pub fn missing(field: impl std::fmt::Display, rule: &str) -> Error {
 }
 
 /// The most findings of a kind that are told in one run, and their bytes.
-const MOST: usize = 20;
+const MAX_FINDINGS: usize = 20;
 const BYTES: usize = 3000;
 const PLAN: &str = "`pinnace plan` lists them all";
 
 /// The errors that fit on a line, and the number of the others.
 fn told(errors: &[Error]) -> (Vec<String>, usize) {
-    let mut room = BYTES;
+    let mut left = BYTES;
     let mut texts = Vec::new();
-    for error in errors.iter().take(MOST) {
+    for error in errors.iter().take(MAX_FINDINGS) {
         let text = brief(&error.to_string());
-        room = match room.checked_sub(text.len()) {
+        left = match left.checked_sub(text.len()) {
             None if !texts.is_empty() => break,
             left => left.unwrap_or(0),
         };

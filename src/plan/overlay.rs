@@ -20,7 +20,7 @@ pub const PLACE: &str = LAYERS;
 /// The annotation in which a container's record keeps what the command line asked for.
 pub const ASKED: &str = "run.pinnace.overlay";
 /// `OVL_MAX_STACK` (fs/overlayfs/params.h).
-pub const MOST: usize = 500;
+pub const MAX_LOWERS: usize = 500;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,11 +139,11 @@ pub fn plan(
     let further = wish.lower.iter().map(|path| Lower { path: path.into(), origin: Origin::Option });
     lowers.extend(further);
     let lowers = without_repeated(lowers);
-    if let Some(last) = lowers.last().filter(|_| lowers.len() > MOST) {
+    if let Some(last) = lowers.last().filter(|_| lowers.len() > MAX_LOWERS) {
         let field = if layers.is_some() { Origin::Layers.field() } else { last.origin.field() };
         let count = lowers.len();
         findings.error(
-            Error::new(format!("{count} lower directories are more than {MOST}"))
+            Error::new(format!("{count} lower directories are more than {MAX_LOWERS}"))
                 .at(&field)
                 .hint("an overlay takes no more: merge some of them into one"),
         );
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told() {
-        let many: Vec<String> = (0..MOST).map(|n| format!("/{n}")).collect();
+        let many: Vec<String> = (0..MAX_LOWERS).map(|n| format!("/{n}")).collect();
         let lower = |lower: &[String]| Wish { lower: lower.to_vec(), ..Wish::default() };
         let dir = |dir: &str| Wish { dir: Some(dir.into()), ..lower(&["/low/x".to_owned()]) };
         let none = || Some(Wish::default());
@@ -301,7 +301,7 @@ mod tests {
         let (_, errors) = planned(&config("rootfs", "").replace("mount", "uts"), none());
         assert!(errors[0].contains("needs a new mount namespace"), "{errors:?}");
         let (overlay, errors) = planned(&config("rootfs", ""), Some(lower(&many[1..])));
-        assert_eq!((overlay.unwrap().lowers.len(), errors), (MOST, Vec::new()));
+        assert_eq!((overlay.unwrap().lowers.len(), errors), (MAX_LOWERS, Vec::new()));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Subnet {
     /// Reads `ADDRESS/PREFIX`.
     ///
     /// # Errors
-    /// What is wrong with it: also bits beyond the prefix, and a prefix that leaves no room for
+    /// What is wrong with it: also bits beyond the prefix, and a prefix that leaves no address for
     /// a bridge and a container.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| Error::new(format!("{text:?}: {why}")).hint("as 10.77.0.0/24");
@@ -82,7 +82,7 @@ impl Subnet {
 
     /// How many addresses containers may have: not the network's own, not the bridge's, and
     /// not the last, which for IPv4 is everybody's.
-    pub fn room(&self) -> u32 {
+    pub fn hosts(&self) -> u32 {
         let bits = u32::from(width(self.address) - self.prefix).min(24);
         (1 << bits) - 3
     }
@@ -140,14 +140,14 @@ mod tests {
     #[test]
     fn subnets_are_ranges() {
         let net = Subnet::parse("10.77.0.0/24").unwrap();
-        assert_eq!((net.nth(1).to_string(), net.room()), ("10.77.0.1".into(), 253));
+        assert_eq!((net.nth(1).to_string(), net.hosts()), ("10.77.0.1".into(), 253));
         assert_eq!(net.number_of(net.nth(254)), Some(254));
         assert_eq!(net.end().unwrap().to_string(), "10.77.1.0");
         assert_eq!(Subnet::parse("255.255.255.0/24").unwrap().end(), None);
-        assert_eq!(Subnet::parse("10.0.0.0/30").unwrap().room(), 1);
+        assert_eq!(Subnet::parse("10.0.0.0/30").unwrap().hosts(), 1);
         let six = Subnet::parse("fd00:1::/64").unwrap();
         assert_eq!(six.end().unwrap().to_string(), "fd00:1:0:1::");
-        assert_eq!(six.room(), (1 << 24) - 3);
+        assert_eq!(six.hosts(), (1 << 24) - 3);
         for (one, two, wanted) in [
             ("10.77.0.0/24", "10.77.0.128/25", true),
             ("10.77.0.0/24", "10.77.1.0/24", false),

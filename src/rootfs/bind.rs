@@ -98,13 +98,14 @@ fn tree(
     // In a user namespace they are locked for the peers (mount_namespaces(7)).
     let exact = flags == Flags::Kept && bind.exact && !plan.user_namespace;
     let flags = if exact { Flags::Exact } else { flags };
-    let unchanged = settle(plan, mount, bind, idmap, flags, |changes| apply(changes, fd.as_fd()))?;
+    let unchanged =
+        change_attributes(plan, mount, bind, idmap, flags, |changes| apply(changes, fd.as_fd()))?;
     Ok(Source::Tree(Tree { fd, unchanged }, flags))
 }
 
 /// Makes the changes. Attributes that are locked stay where no option names them, and so
 /// does `nosymfollow` before Linux 5.14.
-pub(super) fn settle<T>(
+pub(super) fn change_attributes<T>(
     plan: &Rootfs,
     mount: &Mount,
     bind: &Bind,

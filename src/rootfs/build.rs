@@ -39,7 +39,7 @@ pub fn build(
         locks.take_early(&mut sources)?;
     }
     let mut root = attach_root(plan, &mut sources, context, ground)?;
-    root.scarce = sources.room.is_made();
+    root.scarce = sources.nofile.is_raised();
     for (index, mount) in plan.mounts.iter().enumerate() {
         if let Some(host) = &host {
             take_in_turn(plan, index, &mut sources, host)?;
@@ -52,7 +52,7 @@ pub fn build(
             .at(|| mount.field())?;
     }
     devices::create(plan, &sources, &mut root)?;
-    sources.room.give_back()?;
+    sources.nofile.restore()?;
     Ok(root)
 }
 
@@ -78,7 +78,7 @@ fn attach_root(
     };
     // The path only says where hooks will see the tree: it is reached by `fd`.
     let path = match ground {
-        Ground::Bare => Path::new("/"),
+        Ground::Minimal => Path::new("/"),
         Ground::Shared | Ground::Copy => &plan.path,
     };
     mount::attach_at(fd.as_fd(), path)
@@ -170,12 +170,12 @@ fn make(
     }
 }
 
-/// A user namespace gets a procfs where a whole one is seen. In a bare mount namespace that can
+/// A user namespace gets a procfs where a whole one is seen. In a minimal mount namespace that can
 /// be the host's own one alone, at /proc; but it may have others.
 fn mark_hidden(error: Error, plan: &Rootfs, mount: &Mount, ground: Ground) -> Error {
     let is_proc = matches!(&mount.kind, Kind::FileSystem(fs) if fs.kind == "proc");
-    let is_bare = plan.user_namespace && ground == Ground::Bare;
-    match is_proc && is_bare && error.errno() == Some(Errno::PERM) {
+    let is_minimal = plan.user_namespace && ground == Ground::Minimal;
+    match is_proc && is_minimal && error.errno() == Some(Errno::PERM) {
         true => error.kind(crate::error::Kind::NotShown),
         false => error,
     }
@@ -211,7 +211,7 @@ fn bind_mount(
         propagate(mount, fd)?;
     }
     if tree.unchanged {
-        bind::settle(plan, mount, bind, idmap, flags, |changes| {
+        bind::change_attributes(plan, mount, bind, idmap, flags, |changes| {
             changes.iter().try_for_each(|change| mount::change(fd, change))
         })?;
     }

@@ -8,8 +8,8 @@
 //! in a mount namespace of a process that makes the new one, which copies it. The runtime does
 //! not enter it: the way back is not everybody's (`CAP_SYS_CHROOT`, filters).
 
-use super::bare::Bare;
 use super::host::{enter_copy, make_slave};
+use super::minimal::Minimal;
 use super::source::{Source, Tree};
 use super::sources::{Locks, Sources};
 use super::{Ground, bind, mount};
@@ -31,13 +31,13 @@ const SHOWN: [(&str, &str); 2] = [("proc", "/proc"), ("sysfs", "/sys")];
 
 impl Sources {
     /// Lays the trees out in a mount namespace for the new process to copy. We are in there
-    /// afterwards. With `bare` nothing else of the host is in there. `aside` is a directory
+    /// afterwards. With `minimal` nothing else of the host is in there. `aside` is a directory
     /// that nobody looks for in there.
-    pub fn lay(&mut self, plan: &Rootfs, bare: Option<Bare>, aside: &Path) -> Result<()> {
-        let bare = bare.and_then(|bare| Some((bare, shown(plan)?)));
-        let (ground, shown) = match bare {
-            Some((bare, shown)) => {
-                let ground = bare.enter()?;
+    pub fn lay(&mut self, plan: &Rootfs, minimal: Option<Minimal>, aside: &Path) -> Result<()> {
+        let minimal = minimal.and_then(|minimal| Some((minimal, shown(plan)?)));
+        let (ground, shown) = match minimal {
+            Some((minimal, shown)) => {
+                let ground = minimal.enter()?;
                 make_slave()?;
                 (ground, shown)
             }
@@ -55,7 +55,7 @@ impl Sources {
         let tmpfs = mount::new(&fs, 0, None)?;
         // The container's root will lie on it, unless that is where the host's paths begin.
         let place = match (ground, plan.path.parent()) {
-            (Ground::Bare, _) => Path::new("/"),
+            (Ground::Minimal, _) => Path::new("/"),
             (_, None) => aside,
             (_, Some(_)) => plan.path.as_path(),
         };
@@ -63,9 +63,9 @@ impl Sources {
         for tree in self.trees().chain(&shown) {
             lay_one(tree.as_fd(), tmpfs.as_fd()).at(|| "a tree of the host")?;
         }
-        self.settle(plan)?;
+        self.change_attached(plan)?;
         fchdir(&tmpfs).call(|| "fchdir".into())?;
-        if ground == Ground::Bare {
+        if ground == Ground::Minimal {
             // Whose root is not the namespace's makes no user namespace.
             chroot(".").call(|| "chroot".into())?;
         }
@@ -75,12 +75,12 @@ impl Sources {
 
     /// Makes the changes that had to wait until a tree is attached. What is locked they could
     /// not change any more.
-    fn settle(&mut self, plan: &Rootfs) -> Result<()> {
+    fn change_attached(&mut self, plan: &Rootfs) -> Result<()> {
         for (index, mount) in plan.mounts.iter().enumerate() {
             let Kind::Bind(of) = &mount.kind else { continue };
             let source = &self.mounts[index];
             let Source::Tree(Tree { fd, unchanged: true }, flags) = source else { continue };
-            bind::settle(plan, mount, of, self.idmap(mount), *flags, |changes| {
+            bind::change_attributes(plan, mount, of, self.idmap(mount), *flags, |changes| {
                 changes.iter().try_for_each(|change| mount::change(fd.as_fd(), change))
             })
             .at(|| mount.field())?;

@@ -10,7 +10,6 @@
 //!
 //! What lies in the root is not trusted, and neither is its /proc.
 
-mod bare;
 mod bind;
 mod build;
 mod cgroup;
@@ -26,24 +25,25 @@ mod inside;
 mod locks;
 mod look;
 mod mask;
+mod minimal;
 mod mount;
 mod nodes;
+mod nofile;
 mod overlay;
 mod pivot;
-mod room;
 mod root;
 mod source;
 mod sources;
 mod target;
 mod view;
 
-pub use bare::Bare;
 pub use build::build;
 pub use detach::detach;
 pub use finish::finish;
 pub use look::look;
+pub use minimal::Minimal;
+pub use nofile::RaisedNofile;
 pub use pivot::enter;
-pub use room::Room;
 pub use root::Root;
 pub use sources::{Sources, cgroup_trees, open};
 pub use view::View;
@@ -73,5 +73,5 @@ pub enum Ground {
     /// A copy of the host's: the root is attached at its own path, where hooks look for it.
     Copy,
     /// Nothing of the host: the root is attached at `/`.
-    Bare,
+    Minimal,
 }

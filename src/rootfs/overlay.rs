@@ -10,9 +10,9 @@
 //! must be in the mount namespace of who makes it: that is the child's own, or a copy of the
 //! parent's that is given up at once.
 
-use super::bare::FIRST_USER_NAMESPACE;
 use super::host::in_a_copy;
 use super::idmap::idmap_file;
+use super::minimal::FIRST_USER_NAMESPACE;
 use super::root::NO_ROOT;
 use super::source::Tree;
 use super::{Context, mount};

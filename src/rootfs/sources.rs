@@ -4,7 +4,7 @@ use super::bind;
 use super::idmap::idmap_file;
 use super::inside::Inside;
 use super::nodes::{self, Nodes, explain_missing, host_device};
-use super::room::Room;
+use super::nofile::RaisedNofile;
 use super::root::NO_ROOT;
 use super::source::{Source, Tree};
 use super::{Context, Ground, host, mount, overlay};
@@ -13,7 +13,7 @@ use crate::plan::Rootfs;
 use crate::plan::mounts::{Kind, Maps, Mount};
 use crate::plan::options::{PRIVATE, SHARED, SLAVE};
 use crate::plan::rootfs::{CgroupView, Device};
-use crate::sys::file::near;
+use crate::sys::file::from_cgroup_root;
 use crate::sys::mount::{Change, mount_id};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -37,8 +37,8 @@ pub struct Sources {
     pub(super) locks: Option<Locks>,
     /// User namespaces that carry id mappings.
     idmaps: Vec<(Maps, OwnedFd)>,
-    /// The descriptors' room, to be given back by parent and child.
-    pub room: Room,
+    /// The raised limit of descriptors, to be restored by parent and child.
+    pub nofile: RaisedNofile,
 }
 
 /// Where the trees lie, as the new process sees it.
@@ -92,7 +92,7 @@ impl Sources {
 pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     let mut sources = Sources {
         mounts: Vec::with_capacity(plan.mounts.len()),
-        room: Room::make(plan.mounts.len())?,
+        nofile: RaisedNofile::raise_for(plan.mounts.len())?,
         ..Sources::default()
     };
     if !plan.is_mounted() {
@@ -227,7 +227,7 @@ fn cgroup_to_bind<'a>(plan: &Rootfs, context: &Context<'a>) -> Option<&'a Cgroup
 
 /// The path as a tree; none where the caller has no privileges or it does not exist.
 fn take_tree(path: &Path, recursive: bool) -> Result<Option<OwnedFd>> {
-    let (dir, below) = near(path);
+    let (dir, below) = from_cgroup_root(path);
     match mount::clone_at(dir, below, recursive) {
         Err(Errno::PERM | Errno::NOENT) => Ok(None),
         tree => tree.map(Some).call(|| format!("open_tree {}", path.display())),

@@ -1,9 +1,9 @@
 //! From where the child sees the host. A new mount namespace is a copy of the one that its
 //! maker is in. So who makes it, and where, decides what is seen in it, what it costs, and which
-//! attributes of mounts are locked. `container/birth.rs` decides, and gives the reasons.
+//! attributes of mounts are locked. `container/spawn.rs` decides, and gives the reasons.
 
 use super::Ground;
-use super::bare::Bare;
+use super::minimal::Minimal;
 use super::sources::Sources;
 use crate::error::Result;
 use crate::plan::Rootfs;
@@ -18,11 +18,11 @@ pub enum View {
     Joined,
     /// All of them: clone3(2) makes a copy with init.
     Copy,
-    /// None: init enters a bare mount namespace.
-    Bare(Bare),
-    /// The container's own trees, which a process between lays out in a bare mount namespace,
+    /// None: init enters a minimal mount namespace.
+    Minimal(Minimal),
+    /// The container's own trees, which a process between lays out in a minimal mount namespace,
     /// or else in a copy of the host's. Init copies that, so their attributes are locked.
-    Laid(Option<Bare>),
+    Laid(Option<Minimal>),
 }
 
 impl View {
@@ -30,8 +30,8 @@ impl View {
     /// directory that nobody looks for in there.
     pub fn lay(&mut self, sources: &mut Sources, plan: &Rootfs, aside: &Path) -> Result<()> {
         match self {
-            Self::Laid(bare) => sources.lay(plan, bare.take(), aside),
-            Self::Host | Self::Joined | Self::Copy | Self::Bare(_) => Ok(()),
+            Self::Laid(minimal) => sources.lay(plan, minimal.take(), aside),
+            Self::Host | Self::Joined | Self::Copy | Self::Minimal(_) => Ok(()),
         }
     }
 
@@ -40,7 +40,7 @@ impl View {
         match self {
             Self::Host | Self::Joined => Ok(Ground::Shared),
             Self::Copy => Ok(Ground::Copy),
-            Self::Bare(bare) => bare.enter(),
+            Self::Minimal(minimal) => minimal.enter(),
             Self::Laid(_) => sources.enter_laid(),
         }
     }

@@ -43,7 +43,7 @@ const KEYS: &str = "ociVersion hostname domainname annotations windows solaris v
             rdma*{hcaHandles hcaObjects} unified}}";
 
 /// Of so many the neighbours are looked for: whoever has more has made no slip.
-const MOST: usize = 100;
+const MAX_GUESSES: usize = 100;
 
 /// A key that nobody knows.
 #[derive(Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for Place<'_> {
                 found: &mut *self.found,
             })?;
             if key.is_none() {
-                let few = self.found.len() < MOST;
+                let few = self.found.len() < MAX_GUESSES;
                 let near = if few { near(&name, self.block) } else { None };
                 self.found.push(Unknown { path, near });
             }

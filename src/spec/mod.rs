@@ -77,19 +77,19 @@ impl Spec {
 /// The parts of `config.json` that a further process needs. A filter, which can
 /// be most of the file, is passed over.
 #[derive(Debug, Default, Deserialize)]
-pub struct Further {
+pub struct ExecSpec {
     /// The container's process.
     #[serde(default, deserialize_with = "object")]
     pub process: Option<Process>,
     /// Everything that is particular to Linux.
     #[serde(default, deserialize_with = "object")]
-    pub linux: Option<FurtherLinux>,
+    pub linux: Option<ExecLinux>,
 }
 
-/// `linux` in [`Further`].
+/// `linux` in [`ExecSpec`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FurtherLinux {
+pub struct ExecLinux {
     /// NUMA policy.
     #[serde(default, deserialize_with = "object")]
     pub memory_policy: Option<MemoryPolicy>,

@@ -52,8 +52,8 @@ fn move_up(
 /// The names in a directory, from its beginning.
 fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     rustix::fs::seek(dir, SeekFrom::Start(0))?;
-    let mut room = [MaybeUninit::uninit(); 2048];
-    let mut entries = RawDir::new(dir, &mut room);
+    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(dir, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         match entry {

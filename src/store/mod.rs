@@ -14,7 +14,7 @@ pub use id::check as check_id;
 pub use named::NamedBy;
 pub use pid_file::{check_pid_file, write_pid_file};
 pub use process_id::ProcessId;
-pub use record::{Glance, Record};
+pub use record::{Record, RecordSummary};
 pub use trust::DEFAULT as DEFAULT_ROOT;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -33,10 +33,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// How long a command waits for another one on the same container, in seconds.
-const PATIENCE: u32 = 30;
+const LOCK_TIMEOUT: u32 = 30;
 
 /// How often another's removal may make `create` take the id anew.
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -102,7 +102,7 @@ impl Store {
         if !self.is_there()? {
             self.make().map_err(|error| self.named_by.explain(error))?;
         }
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             match rustix::fs::mkdir(&path, Mode::RWXU) {
                 Err(Errno::EXIST) => {
                     return Err(Error::new(format!("container with id {id:?} already exists"))
@@ -206,7 +206,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::get`] and [`Dir::load`].
-    pub fn glance(&self, id: &str) -> Result<Glance> {
+    pub fn summary(&self, id: &str) -> Result<RecordSummary> {
         id::check(id)?;
         self.is_there()?;
         let dir = self.root.join(id);
@@ -365,7 +365,7 @@ impl Dir {
         self.prepare(CONFIG, text)
     }
 
-    /// The kept configuration.
+    /// The saved configuration.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -381,7 +381,7 @@ impl Dir {
         self.write(FILTER, bytes)
     }
 
-    /// The kept filter, if one has been kept.
+    /// The saved filter, if there is one.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -478,7 +478,7 @@ impl Dir {
         }
     }
 
-    /// Removes all that is in the directory but the record, the kept configuration last
+    /// Removes all that is in the directory but the record, the saved configuration last
     /// of it: as long as that is there, it can be repeated with its `poststop` hooks.
     ///
     /// # Errors
@@ -549,9 +549,9 @@ fn is_there(dir: impl AsFd, path: impl Arg) -> rustix::io::Result<bool> {
 }
 
 fn lock(fd: &OwnedFd, id: &str, path: &Path) -> Result<()> {
-    match lock_exclusive(fd.as_fd(), PATIENCE) {
+    match lock_exclusive(fd.as_fd(), LOCK_TIMEOUT) {
         Err(Errno::INTR) => Err(Error::new(format!(
-            "container {id:?} is busy: another command has held its lock for {PATIENCE} s"
+            "container {id:?} is busy: another command has held its lock for {LOCK_TIMEOUT} s"
         ))),
         locked => locked.call(|| format!("flock {}", path.display())),
     }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 /// How often a pid file that comes back is replaced.
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// Whether a pid file can be written there: to be asked before anything is made.
 /// What is there is replaced by rename(2), so it must not be a device, and no link
@@ -55,7 +55,7 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         file => file.call(call).at(at)?,
     };
     write_all(file.as_fd(), pid.to_string().as_bytes()).call(call).at(at)?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         match link(&file, path) {
             // linkat(2) replaces nothing: what is there goes first.
             Err(Errno::EXIST) => check_pid_file(Some(path))?,

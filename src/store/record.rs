@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// A record for who only looks at the container. Its cgroups, up to ten on v1, are
 /// most of the text, and passed over.
-pub type Glance = Record<IgnoredAny>;
+pub type RecordSummary = Record<IgnoredAny>;
 
 /// Written before the first thing that could leak, and again when the
 /// container is created.
@@ -57,9 +57,9 @@ pub struct Record<C = Cgroup> {
     /// What `start` says first to the waiting init.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_word: Option<String>,
-    /// Whether the kept configuration holds nothing for `start` and `delete`.
-    #[serde(default)]
-    pub plain: bool,
+    /// Whether the saved configuration holds nothing for `start` and `delete`.
+    #[serde(default, rename = "plain")]
+    pub config_not_needed: bool,
 }
 
 impl<C> Record<C> {

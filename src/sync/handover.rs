@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a listener may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects to `path`, sends `data` with the descriptor as `SCM_RIGHTS` in its
 /// first message, and closes the connection.
@@ -28,7 +28,7 @@ pub fn send_fd(path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .call(call)?;
     // A listener that is deaf must not keep us: connect(2) waits for it, too.
-    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE)).call(call)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(SEND_TIMEOUT)).call(call)?;
     // Through a descriptor: the path may be longer than a socket's name can be.
     let at = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(call)?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", at.as_raw_fd())).call(call)?;

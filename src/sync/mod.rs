@@ -1,9 +1,9 @@
-//! The wire between a new process and its maker: one SEQPACKET socket pair,
+//! The channel between a new process and its maker: one SEQPACKET socket pair,
 //! one enum a direction, one packet a message. The conversation:
 //!
 //! ```text
 //! parent                              child
-//!                                     Spawned + pidfd   only if a middle process had to join first; exec: instead of Ready
+//!                                     Spawned + pidfd   only if an intermediate process had to join first; exec: instead of Ready
 //! Go             id maps are written, limits raised (only if there is such a thing)
 //! fds            cgroup v1: the files to enter by; and for each mount of type `cgroup` what is bound there
 //!                                     Hooks             mounts are made; run what belongs before pivot_root
@@ -14,7 +14,7 @@
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the same, for a filter that had to come last
-//!                                     Silent + fd       the filter will forbid to say anything: see `silent`
+//!                                     Reports + fd      the filter will forbid to send anything: see `fault_reports`
 //!                                     end of file       execve has succeeded, or it is dead
 //! ```
 //!
@@ -22,11 +22,11 @@
 //! tells nothing: who is killed closes its files, too. So the kernel is asked whether the
 //! process has executed a program (`has_executed` in `container/serve.rs`).
 
+mod fault_reports;
 mod handover;
-mod silent;
 
+pub use fault_reports::{ReportReader, Reporter, cannot_run};
 pub use handover::send_fd;
-pub use silent::{Ear, Silent, cannot_run};
 
 use crate::error::{Context, Error, Kind, Result, errno, start};
 use crate::sys::process::{self, Child};
@@ -61,7 +61,7 @@ pub enum ToParent {
     /// The notification fd of the seccomp filter.
     Listener(OwnedFd),
     /// How to hear what comes after this, which is no message.
-    Silent(Ear),
+    Reports(ReportReader),
     /// Something to log and to go on with.
     Warning(String),
     /// The end.
@@ -214,12 +214,12 @@ impl ChildEnd {
                 packet.push(b'l');
                 fd = Some(listener.as_fd());
             }
-            ToParent::Silent(ear) => {
+            ToParent::Reports(reader) => {
                 packet.push(b'q');
-                packet.extend_from_slice(&ear.start.to_le_bytes());
-                packet.extend_from_slice(&ear.listener.unwrap_or(-1).to_le_bytes());
-                packet.extend_from_slice(start(&ear.program, PACKET - 64).as_bytes());
-                fd = Some(ear.faults.as_fd());
+                packet.extend_from_slice(&reader.start.to_le_bytes());
+                packet.extend_from_slice(&reader.listener.unwrap_or(-1).to_le_bytes());
+                packet.extend_from_slice(start(&reader.program, PACKET - 64).as_bytes());
+                fd = Some(reader.faults.as_fd());
             }
             ToParent::Warning(text) => {
                 packet.push(b'w');
@@ -304,7 +304,7 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
             let (start, body) = body.split_first_chunk::<8>()?;
             let (listener, program) = body.split_first_chunk::<4>()?;
             let listener = i32::from_le_bytes(*listener);
-            ToParent::Silent(Ear {
+            ToParent::Reports(ReportReader {
                 faults: fd?,
                 start: u64::from_le_bytes(*start),
                 listener: (listener >= 0).then_some(listener),

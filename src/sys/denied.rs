@@ -26,7 +26,7 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static LEFT: AtomicI32 = AtomicI32::new(NONE);
 
 /// More than init opens after [`close_all_but`]: the pipes of a hook, a connection.
-const FEW: RawFd = 256;
+const MAX_LATER_FDS: RawFd = 256;
 
 /// Notes that a call is denied whose answer procfs has to give, in the container too.
 pub fn expect() {
@@ -88,7 +88,7 @@ pub(super) fn mark_from(first: RawFd) -> Result<()> {
 pub(super) fn close_all_but(first: RawFd, keep: &[RawFd]) -> Result<()> {
     let numbers = match LEFT.load(Ordering::Relaxed) {
         NONE => listed()?,
-        left => (first..left.saturating_add(FEW)).collect(),
+        left => (first..left.saturating_add(MAX_LATER_FDS)).collect(),
     };
     for number in numbers.into_iter().filter(|number| *number >= first && !keep.contains(number)) {
         // SAFETY: its owner is in a frame to which this process never returns: see
@@ -109,8 +109,8 @@ pub(super) fn forget() {
 fn listed() -> Result<Vec<RawFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let list = openat(proc()?, "self/fd", flags, Mode::empty())?;
-    let mut room = [MaybeUninit::uninit(); 4096];
-    let mut entries = RawDir::new(list, &mut room);
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(list, &mut buffer);
     let mut numbers = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 const ROOM: usize = 4000;
 
 /// The most that is read of a file. Engines' configurations have less than 1 MiB.
-pub const MOST: usize = 16 << 20;
+pub const MAX_FILE: usize = 16 << 20;
 /// How long whoever writes into a pipe may take, in seconds.
-const PATIENCE: u64 = 30;
+const PIPE_TIMEOUT: u64 = 30;
 
 /// The whole content of the file at `path` below `dir`.
 ///
 /// # Errors
-/// Those of open(2) and read(2); `EFBIG` for more than [`MOST`] bytes.
+/// Those of open(2) and read(2); `EFBIG` for more than [`MAX_FILE`] bytes.
 pub fn read_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
     read_until(dir, path, 0)
 }
@@ -70,7 +70,7 @@ fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>
         if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? <= end {
             return Ok(text);
         }
-        if text.len() > MOST {
+        if text.len() > MAX_FILE {
             return Err(Errno::FBIG);
         }
     }
@@ -90,13 +90,14 @@ pub fn read_given(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
         match retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text))) {
             Ok(0) if text.is_empty() && until.is_none() && is_fifo(&file)? => {}
             Ok(0) => return Ok(text),
-            Ok(_) if text.len() > MOST => return Err(Errno::FBIG),
+            Ok(_) if text.len() > MAX_FILE => return Err(Errno::FBIG),
             Ok(_) => continue,
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(errno),
         }
         // Only a pipe comes here: one into which nobody has written yet.
-        let until = *until.get_or_insert_with(|| Instant::now() + Duration::from_secs(PATIENCE));
+        let until =
+            *until.get_or_insert_with(|| Instant::now() + Duration::from_secs(PIPE_TIMEOUT));
         let left = until.saturating_duration_since(Instant::now());
         let wait = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
         let ready = retry_on_intr(|| poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&wait)))?;
@@ -106,11 +107,11 @@ pub fn read_given(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
     }
 }
 
-/// Says what has to be known of [`MOST`] and of pipes.
+/// Says what has to be known of [`MAX_FILE`] and of pipes.
 pub fn explain(error: Error) -> Error {
     error
-        .hint_on(Errno::FBIG, format!("at most {} MiB are read", MOST >> 20))
-        .hint_on(Errno::TIMEDOUT, format!("nobody wrote into it for {PATIENCE} s"))
+        .hint_on(Errno::FBIG, format!("at most {} MiB are read", MAX_FILE >> 20))
+        .hint_on(Errno::TIMEDOUT, format!("nobody wrote into it for {PIPE_TIMEOUT} s"))
 }
 
 fn is_fifo(file: &OwnedFd) -> Result<bool> {
@@ -127,7 +128,7 @@ pub fn read_stream(stream: impl AsFd) -> Result<Vec<u8>> {
         text.reserve(ROOM);
         match retry_on_intr(|| rustix::io::read(&stream, spare_capacity(&mut text)))? {
             0 => return Ok(text),
-            _ if text.len() > MOST => return Err(Errno::FBIG),
+            _ if text.len() > MAX_FILE => return Err(Errno::FBIG),
             _ => {}
         }
     }
@@ -136,11 +137,10 @@ pub fn read_stream(stream: impl AsFd) -> Result<Vec<u8>> {
 /// Where cgroups are mounted on every usual host.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// A path with the directory to walk from: `/sys/fs/cgroup`, opened once in a
-/// process, for all below it. A walk from `/` to there takes the lock of sysfs in
-/// each directory (`kernfs_dop_revalidate`), and waits for it while the devices of
-/// anybody's new network namespace are registered: for who walks there often.
-pub fn near(path: &(impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &Path) {
+/// Splits a path below `/sys/fs/cgroup` into a descriptor of that directory, opened once in a
+/// process, and the rest. A walk from `/` takes the lock of sysfs in each directory
+/// (`kernfs_dop_revalidate`), which is contended while network namespaces are created.
+pub fn from_cgroup_root(path: &(impl AsRef<Path> + ?Sized)) -> (BorrowedFd<'static>, &Path) {
     static OPENED: OnceLock<Option<OwnedFd>> = OnceLock::new();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || openat(CWD, CGROUPS, flags, Mode::empty()).ok();

@@ -142,7 +142,7 @@ const STATMOUNT_FS_TYPE: u64 = 0x20;
 pub fn has_root_of_type(id: u64, name: &str) -> Result<bool, Errno> {
     let mut request = MountRequest { size: 32, spare: 0, mount: ROOT, param: 0, namespace: id };
     let mut root = 0_u64;
-    // SAFETY: the request and the room for one id live until the call returns.
+    // SAFETY: the request and the buffer for one id live until the call returns.
     let count =
         unsafe { libc::syscall(SYS_LISTMOUNT, &raw const request, &raw mut root, 1_usize, 0_u32) };
     match count {
@@ -163,7 +163,7 @@ pub fn has_root_of_type(id: u64, name: &str) -> Result<bool, Errno> {
         strings: [0; 64],
     };
     let size = size_of::<MountStatus>();
-    // SAFETY: the request and the room of `size` bytes live until the call returns.
+    // SAFETY: the request and the buffer of `size` bytes live until the call returns.
     let result =
         unsafe { libc::syscall(SYS_STATMOUNT, &raw const request, &raw mut status, size, 0_u32) };
     if result == -1 {

@@ -14,7 +14,7 @@ const EXT_ACK: c_int = 11;
 ///
 /// # Errors
 /// `ENOPROTOOPT` if `socket` is no netlink socket.
-pub fn ask_for_words(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn enable_extended_ack(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     set(socket, CAP_ACK)?;
     set(socket, EXT_ACK)
 }

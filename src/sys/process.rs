@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 pub struct CloneArgs<'a> {
     /// Namespaces to make, as for unshare(2).
     pub namespaces: Namespaces,
-    /// cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    /// cgroup v2 directory for `CLONE_INTO_CGROUP` (Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether the new process becomes a sibling (`CLONE_PARENT`): it is then
     /// reaped by our parent and signals it as we would.
@@ -177,7 +177,7 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Option<Child>, Errno> {
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const kernel, size_of::<KernelCloneArgs>()) };
     match made(result, pidfd) {
-        // Only clone3(2) has room for CLONE_INTO_CGROUP.
+        // Only clone3(2) takes CLONE_INTO_CGROUP.
         Err(errno) if args.cgroup.is_none() && may_deny(errno) => {
             let (result, pidfd) = denied::clone(flags & !PARENT_SETTID | exit_signal);
             let made = made(result, pidfd)?;

@@ -9,10 +9,10 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// Those of getrandom(2).
 pub fn words<const N: usize>() -> Result<[String; N]> {
     let mut bits = [[0u8; 16]; N];
-    let mut room = bits.as_flattened_mut();
-    while !room.is_empty() {
-        let count = retry_on_intr(|| getrandom(&mut *room, GetRandomFlags::empty()))?;
-        room = &mut room[count..];
+    let mut buffer = bits.as_flattened_mut();
+    while !buffer.is_empty() {
+        let count = retry_on_intr(|| getrandom(&mut *buffer, GetRandomFlags::empty()))?;
+        buffer = &mut buffer[count..];
     }
     Ok(bits.map(|word| format!("{:032x}", u128::from_ne_bytes(word))))
 }

@@ -17,24 +17,24 @@ impl Regex {
     pub fn new(pattern: &str) -> Result<Self> {
         let wrong = |why: &str| Error::new(format!("{pattern:?} is no regular expression: {why}"));
         let text = CString::new(pattern).map_err(|_| wrong("it has a NUL byte"))?;
-        if expanded(pattern.as_bytes()) > MOST {
+        if expanded(pattern.as_bytes()) > MAX_ATOMS {
             return Err(wrong("it is too long, its repetitions written out")
-                .hint(format!("at most {MOST} characters")));
+                .hint(format!("at most {MAX_ATOMS} characters")));
         }
-        let mut room = Box::new(MaybeUninit::<libc::regex_t>::uninit());
+        let mut buffer = Box::new(MaybeUninit::<libc::regex_t>::uninit());
         let flags = libc::REG_EXTENDED | libc::REG_NOSUB;
-        // SAFETY: `room` is writable and of that type, `text` ends with a NUL.
-        let code = unsafe { libc::regcomp(room.as_mut_ptr(), text.as_ptr(), flags) };
+        // SAFETY: `buffer` is writable and of that type, `text` ends with a NUL.
+        let code = unsafe { libc::regcomp(buffer.as_mut_ptr(), text.as_ptr(), flags) };
         if code != 0 {
             let mut why = [0_u8; 128];
             // SAFETY: at most `why.len()` bytes are written, the last of them a NUL;
             // after a failure the compiled pattern is not looked at (regerror(3)).
-            unsafe { libc::regerror(code, room.as_ptr(), why.as_mut_ptr().cast(), why.len()) };
+            unsafe { libc::regerror(code, buffer.as_ptr(), why.as_mut_ptr().cast(), why.len()) };
             let end = why.iter().position(|byte| *byte == 0).unwrap_or(why.len());
             return Err(wrong(&String::from_utf8_lossy(&why[..end])));
         }
         // SAFETY: regcomp(3) has succeeded and so has filled it in.
-        Ok(Self { compiled: unsafe { room.assume_init() } })
+        Ok(Self { compiled: unsafe { buffer.assume_init() } })
     }
 
     /// Whether the pattern is found somewhere in `text`.
@@ -50,7 +50,7 @@ impl Regex {
 
 /// The most atoms of a pattern with its bounds written out: regcomp(3) does so,
 /// and takes time and memory with the square of it.
-const MOST: usize = 2000;
+const MAX_ATOMS: usize = 2000;
 
 /// How many atoms a pattern has once each `{m,n}` is written out.
 fn expanded(pattern: &[u8]) -> usize {
@@ -125,7 +125,7 @@ impl Drop for Regex {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, Regex, expanded};
+    use super::{MAX_ATOMS, Regex, expanded};
 
     #[test]
     fn patterns_are_extended_and_found_anywhere() {
@@ -161,7 +161,7 @@ mod tests {
             "((a{255}){255}){255}",
             "a?????????++++++++",
             &("a".to_owned() + &"+".repeat(30)),
-            &"a".repeat(MOST + 1),
+            &"a".repeat(MAX_ATOMS + 1),
             &"(".repeat(9000),
         ] {
             let error = Regex::new(long).err().unwrap().to_string();

@@ -132,7 +132,7 @@ impl Signals {
     pub fn next(&self) -> Result<Option<i32>, Errno> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: the buffer has room for one record.
+        // SAFETY: the buffer holds one record.
         let got = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
         if got == size as isize {
             // SAFETY: a full record was written, and every bit pattern is valid for it.

@@ -1,6 +1,6 @@
 //! userfaultfd(2): memory whose first touch waits for whoever holds the
 //! descriptor. A process under a filter that lets nothing through can still
-//! touch memory: the page that it touches is what it says, the byte that it
+//! touch memory: the number of the page is what it reports, the byte that it
 //! then finds there is the answer.
 
 use super::errno::last_errno;
@@ -8,8 +8,8 @@ use rustix::io::{Errno, Result};
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// How many different things can be said: every errno, and 0.
-pub const WORDS: usize = 4096;
+/// How many different reports there are: every errno, and 0.
+pub const PAGES: usize = 4096;
 
 // linux/userfaultfd.h
 const USER_MODE_ONLY: libc::c_int = 1;
@@ -59,16 +59,16 @@ struct Message {
     thread: u64,
 }
 
-/// The memory, in the process that speaks. It is never unmapped: execve(2) or
+/// The memory, in the process that reports. It is never unmapped: execve(2) or
 /// the end of the process takes it.
 #[derive(Debug)]
-pub struct Words {
+pub struct Pages {
     start: *mut u8,
     page: usize,
 }
 
-impl Words {
-    /// Maps the memory, and makes the descriptor that hears of it.
+impl Pages {
+    /// Maps the memory, and makes the descriptor by which its faults are read.
     ///
     /// # Errors
     /// `ENOSYS` without CONFIG_USERFAULTFD, `EPERM` where it is forbidden.
@@ -81,23 +81,23 @@ impl Words {
         let api = ApiArgs { api: API_VERSION, ..ApiArgs::default() };
         // SAFETY: the structure of this request, alive for the call.
         checked(unsafe { ioctl(&fd, API, (&raw const api).cast()) })?;
-        let words = Self::map()?;
+        let pages = Self::map()?;
         let register = RegisterArgs {
-            start: words.address(),
-            len: (WORDS * words.page) as u64,
+            start: pages.address(),
+            len: (PAGES * pages.page) as u64,
             mode: REGISTER_MODE_MISSING,
             ..RegisterArgs::default()
         };
         // SAFETY: as above; the range is the mapping just made.
         checked(unsafe { ioctl(&fd, REGISTER, (&raw const register).cast()) })?;
-        Ok((words, fd))
+        Ok((pages, fd))
     }
 
-    /// A page for each word, and behind them one that must not be touched.
+    /// A page for each report, and behind them one that must not be touched.
     fn map() -> Result<Self> {
         let page = page_size();
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        let len = (WORDS + 1) * page;
+        let len = (PAGES + 1) * page;
         // SAFETY: a new private mapping at a place of the kernel's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
         if start == libc::MAP_FAILED {
@@ -105,7 +105,7 @@ impl Words {
         }
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a part of the mapping just made, which nobody else knows.
-        checked(unsafe { libc::mprotect(start, WORDS * page, access) }.into())?;
+        checked(unsafe { libc::mprotect(start, PAGES * page, access) }.into())?;
         Ok(Self { start: start.cast(), page })
     }
 
@@ -114,18 +114,18 @@ impl Words {
         self.start as u64
     }
 
-    /// Says `word` and waits for the answer: the byte that was given to
+    /// Touches page `word` and waits for the answer: the byte that was given to
     /// [`answer`], or 0 if whoever should answer has gone. No system call.
-    pub fn say(&self, word: usize) -> u8 {
-        let page = self.start.wrapping_add(word.min(WORDS - 1) * self.page);
+    pub fn touch(&self, word: usize) -> u8 {
+        let page = self.start.wrapping_add(word.min(PAGES - 1) * self.page);
         // SAFETY: inside the mapping, which lives as long as the process. Volatile,
-        // as the read itself is what speaks.
+        // as the read itself is the report.
         unsafe { page.read_volatile() }
     }
 
     /// Ends the process without a system call: by SIGSEGV.
     pub fn end(&self) -> ! {
-        let guard = self.start.wrapping_add(WORDS * self.page);
+        let guard = self.start.wrapping_add(PAGES * self.page);
         loop {
             // SAFETY: no memory of Rust's: the mapping's last page, which the
             // kernel lets nobody read.
@@ -141,12 +141,12 @@ pub fn page_size() -> usize {
     usize::try_from(size).unwrap_or(4096)
 }
 
-/// What the process has said last. `None` if it has taken it back (a signal has
-/// come in between; it will say it again). `start` is [`Words::address`].
+/// The page that the process has touched last. `None` if the fault is gone (a signal has
+/// come in between; the process will touch the page again). `start` is [`Pages::address`].
 ///
 /// # Errors
 /// Those of read(2).
-pub fn hear(fd: BorrowedFd<'_>, start: u64) -> Result<Option<usize>> {
+pub fn read_fault(fd: BorrowedFd<'_>, start: u64) -> Result<Option<usize>> {
     let mut message = Message::default();
     // SAFETY: reads at most the size of the structure, which any bytes may fill.
     let read = unsafe {
@@ -181,7 +181,7 @@ pub fn answer(fd: BorrowedFd<'_>, start: u64, word: usize, byte: u8) -> Result<(
     // SAFETY: the structure of this request and the page that it points to live
     // through the call; the kernel only reads the page.
     match checked(unsafe { ioctl(&fd, COPY, (&raw const copy).cast()) }) {
-        // Said twice around a signal, and answered before.
+        // Touched twice around a signal, and answered before.
         Ok(_) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }

@@ -8,8 +8,6 @@
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
 mod compare;
-#[path = "../dice.rs"]
-mod dice;
 mod errors;
 mod figures;
 mod kernel;
@@ -17,14 +15,16 @@ mod numbers;
 mod oracle;
 mod plain;
 mod random;
+#[path = "../rng.rs"]
+mod rng;
 mod seccompiler;
 
 use compare::{Outcome, differ};
-use dice::Dice;
 use oracle::{alone, known_archs};
 use pinnace::security::seccomp::{self, Arch, ERRNO};
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
 use random::{ACTIONS, random, random_long};
+use rng::Rng;
 
 const X32_BIT: u32 = 0x4000_0000;
 /// `__AUDIT_ARCH_LE` of linux/audit.h.
@@ -122,13 +122,13 @@ fn r228_numbers_are_those_of_libseccomp() {
 
 #[test]
 fn random_profiles_with_one_conditional_action() {
-    let mut dice = Dice(0x5eed);
+    let mut rng = Rng(0x5eed);
     let archs = known_archs();
     let (mut taken, mut decided) = (0, 0);
     for _ in 0..600 {
-        let action = dice.pick(&ACTIONS);
-        let profile = random(&mut dice, &[action], 3);
-        if let Some(outcome) = differ(&profile, &alone(dice.pick(&archs))) {
+        let action = rng.pick(&ACTIONS);
+        let profile = random(&mut rng, &[action], 3);
+        if let Some(outcome) = differ(&profile, &alone(rng.pick(&archs))) {
             taken += 1;
             decided += usize::from(outcome.wrong > 0);
         }
@@ -141,7 +141,7 @@ fn random_profiles_with_one_conditional_action() {
 /// together and on one by chance.
 #[test]
 fn random_long_profiles_for_every_number() {
-    let mut dice = Dice(0xc0ffee);
+    let mut rng = Rng(0xc0ffee);
     let all = known_archs();
     // libseccomp 2.5.4 knows its number on PPC and makes no rule of it.
     let calls = seccomp::calls().filter(|call| *call != "sys_debug_setcontext");
@@ -150,8 +150,8 @@ fn random_long_profiles_for_every_number() {
     let x86: Vec<&Arch> = x86.iter().map(|name| Arch::find(name).unwrap()).collect();
     let (mut taken, mut decided) = (0, 0);
     for turn in 0..120 {
-        let profile = random_long(&mut dice, &calls);
-        let archs = if turn % 2 == 0 { x86.clone() } else { alone(dice.pick(&all)) };
+        let profile = random_long(&mut rng, &calls);
+        let archs = if turn % 2 == 0 { x86.clone() } else { alone(rng.pick(&all)) };
         if let Some(outcome) = differ(&profile, &archs) {
             taken += 1;
             decided += usize::from(outcome.wrong > 0);
@@ -165,12 +165,12 @@ fn random_long_profiles_for_every_number() {
 /// be libseccomp's, and what we refuse it must refuse.
 #[test]
 fn random_profiles_with_several_conditional_actions() {
-    let mut dice = Dice(0xbeef);
+    let mut rng = Rng(0xbeef);
     let archs = known_archs();
     let (mut taken, mut wrong, mut order) = (0, 0, 0);
     for _ in 0..600 {
-        let profile = random(&mut dice, &ACTIONS, 2);
-        if let Some(outcome) = differ(&profile, &alone(dice.pick(&archs))) {
+        let profile = random(&mut rng, &ACTIONS, 2);
+        if let Some(outcome) = differ(&profile, &alone(rng.pick(&archs))) {
             taken += 1;
             wrong += usize::from(outcome.wrong > 0);
             order += usize::from(outcome.order > 0);

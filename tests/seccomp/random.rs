@@ -1,6 +1,6 @@
 //! Profiles by chance, the same in every run.
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use pinnace::spec::{Names, Seccomp, SyscallArg, SyscallRule};
 
 pub const ACTIONS: [(&str, Option<u32>); 9] = [
@@ -39,7 +39,7 @@ pub const VALUES: [u64; 12] = [
 ];
 
 /// `actions`: how many different ones a profile's conditional rules have.
-pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u64) -> Seccomp {
+pub fn random(rng: &mut Rng, conditional: &[(&str, Option<u32>)], most_args: u64) -> Seccomp {
     let calls = [
         "read",
         "write",
@@ -52,23 +52,23 @@ pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u
         "mmap",
         "futex",
     ];
-    let (default_action, default_errno_ret) = dice.pick(&ACTIONS);
+    let (default_action, default_errno_ret) = rng.pick(&ACTIONS);
     let mut profile =
         Seccomp { default_action: default_action.into(), default_errno_ret, ..Seccomp::default() };
-    for _ in 0..1 + dice.roll(8) {
-        let args: Vec<SyscallArg> = (0..dice.roll(most_args + 1))
+    for _ in 0..1 + rng.below(8) {
+        let args: Vec<SyscallArg> = (0..rng.below(most_args + 1))
             .map(|_| SyscallArg {
-                index: u32::try_from(dice.roll(3)).unwrap(),
-                value: dice.pick(&VALUES),
-                value_two: dice.pick(&VALUES),
-                op: dice.pick(&OPERATORS).into(),
+                index: u32::try_from(rng.below(3)).unwrap(),
+                value: rng.pick(&VALUES),
+                value_two: rng.pick(&VALUES),
+                op: rng.pick(&OPERATORS).into(),
             })
             .collect();
-        let names: Names = (0..1 + dice.roll(3)).map(|_| dice.pick(&calls)).collect();
+        let names: Names = (0..1 + rng.below(3)).map(|_| rng.pick(&calls)).collect();
         // Behind a multiplexer every rule is conditional.
         let conditional_too = names.iter().any(|name| ["socket", "bind", "semop"].contains(&name));
         let free = args.is_empty() && !conditional_too;
-        let (action, errno_ret) = dice.pick(if free { &ACTIONS } else { conditional });
+        let (action, errno_ret) = rng.pick(if free { &ACTIONS } else { conditional });
         profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
     }
     profile
@@ -76,29 +76,29 @@ pub fn random(dice: &mut Dice, conditional: &[(&str, Option<u32>)], most_args: u
 
 /// Long lists of names, as engines' profiles have them: whatever the shape of
 /// the tree, each number must be found in it.
-pub fn random_long(dice: &mut Dice, calls: &[&str]) -> Seccomp {
-    let actions = [dice.pick(&ACTIONS), dice.pick(&ACTIONS), dice.pick(&ACTIONS)];
-    let (default_action, default_errno_ret) = dice.pick(&ACTIONS);
+pub fn random_long(rng: &mut Rng, calls: &[&str]) -> Seccomp {
+    let actions = [rng.pick(&ACTIONS), rng.pick(&ACTIONS), rng.pick(&ACTIONS)];
+    let (default_action, default_errno_ret) = rng.pick(&ACTIONS);
     let mut profile =
         Seccomp { default_action: default_action.into(), default_errno_ret, ..Seccomp::default() };
     // From nearly none to nearly all.
-    let share = 1 + dice.roll(99);
+    let share = 1 + rng.below(99);
     // One action for all conditions: of several, the order is another test's.
-    let conditional = dice.pick(&ACTIONS);
+    let conditional = rng.pick(&ACTIONS);
     for (action, errno_ret) in actions {
-        let names = calls.iter().filter(|_| dice.roll(100) < share).collect();
+        let names = calls.iter().filter(|_| rng.below(100) < share).collect();
         let rule = SyscallRule { names, action: action.into(), errno_ret, args: Vec::new() };
         profile.syscalls.push(rule);
     }
-    for _ in 0..dice.roll(6) {
+    for _ in 0..rng.below(6) {
         let arg = SyscallArg {
-            index: u32::try_from(dice.roll(6)).unwrap(),
-            value: dice.pick(&VALUES),
-            value_two: dice.pick(&VALUES),
-            op: dice.pick(&OPERATORS).into(),
+            index: u32::try_from(rng.below(6)).unwrap(),
+            value: rng.pick(&VALUES),
+            value_two: rng.pick(&VALUES),
+            op: rng.pick(&OPERATORS).into(),
         };
         let (action, errno_ret) = conditional;
-        let (names, args) = ([dice.pick(calls)].into_iter().collect(), vec![arg]);
+        let (names, args) = ([rng.pick(calls)].into_iter().collect(), vec![arg]);
         profile.syscalls.push(SyscallRule { names, action: action.into(), errno_ret, args });
     }
     profile.syscalls.retain(|rule| !rule.names.is_empty());

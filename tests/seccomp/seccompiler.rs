@@ -5,9 +5,9 @@
 //! cuts, and it does not merge rules.
 
 use crate::compare::{brief, numbers, top, values};
-use crate::dice::Dice;
 use crate::plain::default_verdict;
 use crate::random::{ACTIONS, random, random_long};
+use crate::rng::Rng;
 use crate::{DOCKER, ENOSYS, PODMAN, X32_BIT, compile, parse};
 use pinnace::security::seccomp::{self, Arch, Program, TRAP};
 use pinnace::spec::{Seccomp, SyscallArg, SyscallRule};
@@ -160,7 +160,7 @@ fn numbers_are_those_of_seccompiler() {
 
 #[test]
 fn profiles_mean_what_seccompiler_makes_of_them() {
-    let mut dice = Dice(0xf11e);
+    let mut rng = Rng(0xf11e);
     for (name, target) in ARCHS {
         let arch = Arch::find(name).unwrap();
         let calls: BTreeMap<&str, u32> = table(arch, target).into_iter().collect();
@@ -174,12 +174,12 @@ fn profiles_mean_what_seccompiler_makes_of_them() {
             all.push((profile, allow));
         }
         for _ in 0..40 {
-            let action = dice.pick(&ACTIONS);
-            all.push((random_long(&mut dice, &listed), action));
+            let action = rng.pick(&ACTIONS);
+            all.push((random_long(&mut rng, &listed), action));
         }
         for _ in 0..400 {
-            let action = dice.pick(&ACTIONS);
-            all.push((random(&mut dice, &[action], 3), action));
+            let action = rng.pick(&ACTIONS);
+            all.push((random(&mut rng, &[action], 3), action));
         }
         for (mut profile, rest) in all {
             cut(&mut profile, name, &calls, rest);

@@ -5,9 +5,7 @@
 //! document, by others (`versus`).
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
-mod chance;
-#[path = "../dice.rs"]
-mod dice;
+mod arbitrary;
 mod documents;
 mod engines;
 mod examples;
@@ -15,6 +13,8 @@ mod known;
 mod leaves;
 mod mistakes;
 mod normal;
+#[path = "../rng.rs"]
+mod rng;
 mod schema;
 mod values;
 mod versus;

@@ -1,10 +1,10 @@
 //! Our parser against oci-spec's: what both accept means the same, field by field,
 //! and where only one accepts there is a reason.
 
-use super::chance::Chance;
-use super::dice::Dice;
+use super::arbitrary::Arbitrary;
 use super::leaves::{Leaf, Way, field, maximal, refusals, with};
 use super::normal::normal;
+use super::rng::Rng;
 use super::schema::Schemas;
 use super::values;
 use super::{engines, examples, parse};
@@ -178,11 +178,11 @@ fn written_configurations_mean_the_same_to_another_parser() {
 #[test]
 fn random_configurations_mean_the_same_to_another_parser() {
     let mut schemas = Schemas::default();
-    let mut chance = Chance { dice: Dice(0x5eed), schemas: &mut schemas };
+    let mut arbitrary = Arbitrary { rng: Rng(0x5eed), schemas: &mut schemas };
     let mut lengths = 0;
     for _ in 0..400 {
-        let config = chance.configuration();
-        assert_eq!(chance.schemas.check("config-schema.json", &config), [""; 0], "{config:#}");
+        let config = arbitrary.configuration();
+        assert_eq!(arbitrary.schemas.check("config-schema.json", &config), [""; 0], "{config:#}");
         let text = config.to_string();
         lengths += text.len();
         assert_eq!(ours(&text), theirs(&text), "{config:#}");

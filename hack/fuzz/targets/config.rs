@@ -14,7 +14,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    if let Err(error) = spec::parse::<spec::Further>("config.json", data) {
+    if let Err(error) = spec::parse::<spec::ExecSpec>("config.json", data) {
         told(&error.to_string());
     }
     let spec: spec::Spec = match spec::parse("config.json", data) {

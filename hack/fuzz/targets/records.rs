@@ -4,7 +4,7 @@
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use pinnace::security::seccomp::Filter;
 use pinnace::spec;
-use pinnace::store::{Glance, Record};
+use pinnace::store::{RecordSummary, Record};
 use pinnace_fuzz::{mutate_json, told};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {
@@ -12,7 +12,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    if let Err(error) = spec::parse::<Glance>("state.json", data) {
+    if let Err(error) = spec::parse::<RecordSummary>("state.json", data) {
         told(&error.to_string());
     }
     match spec::parse::<Record>("state.json", data) {

@@ -6,7 +6,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use pinnace::plan::Findings;
 use pinnace::security::seccomp::{self, Arch, Filter};
 use pinnace::spec::Seccomp;
-use pinnace_fuzz::{Dice, mutate_json, told};
+use pinnace_fuzz::{Rng, mutate_json, told};
 
 #[path = "../../../tests/seccomp/plain.rs"]
 mod plain;
@@ -46,8 +46,8 @@ fuzz_target!(|data: &[u8]| {
         })
         .chain([0, 1, u64::MAX, 1 << 32])
         .collect();
-    let mut dice =
-        Dice::new(data.len() as u32 * 77 + data.iter().map(|b| u32::from(*b)).sum::<u32>());
+    let mut rng =
+        Rng::new(data.len() as u32 * 77 + data.iter().map(|b| u32::from(*b)).sum::<u32>());
     for arch in archs.into_iter().take(4) {
         let calls: Vec<u32> = profile
             .syscalls
@@ -56,8 +56,8 @@ fuzz_target!(|data: &[u8]| {
             .filter_map(|name| arch.number(name))
             .collect();
         for _ in 0..40.min(calls.len()) {
-            let nr = dice.pick(&calls);
-            let args = [(); 6].map(|()| dice.pick(&values));
+            let nr = rng.pick(&calls);
+            let args = [(); 6].map(|()| rng.pick(&values));
             ask(&filter, &profile, arch, nr, args);
         }
     }

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use std::time::{Duration, Instant};
 
 /// How long systemd may take for one of our wishes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest line while we authenticate.
 const LINE: usize = 4096;
@@ -57,7 +57,7 @@ impl Bus {
             .call(call)
             .at(|| "--systemd-cgroup")
             .hint(|| "systemd and its D-Bus must run; or use the cgroupfs driver")?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + REPLY_TIMEOUT;
         let mut bus = Self { socket, serial: 0, received: Vec::new(), signals: Vec::new(), until };
         bus.authenticate()?;
         let hello = bus.next(BUS, "Hello", &[]);
@@ -202,10 +202,11 @@ impl Bus {
         let left = self.until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(|_| Error::new("a time too long"))?;
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&left)) {
-            Ok(0) => {
-                Err(Error::new(format!("systemd has not answered within {} s", PATIENCE.as_secs()))
-                    .at("--systemd-cgroup"))
-            }
+            Ok(0) => Err(Error::new(format!(
+                "systemd has not answered within {} s",
+                REPLY_TIMEOUT.as_secs()
+            ))
+            .at("--systemd-cgroup")),
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Error::os("poll", errno)),
         }

@@ -28,7 +28,7 @@ const ENTRIES: usize = 40;
 const DEVICE: usize = 16;
 const TARGET: usize = 32;
 /// How often a table that changed while it was read is read again.
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// `struct ipt_entry`, or `ip6t_entry`.
 struct Layout {
@@ -118,7 +118,7 @@ fn read(layout: &Layout) -> Result<(usize, Vec<u8>)> {
     // Any socket of the family will do; one for packets would take a further privilege.
     let socket = socket_with(layout.sockets, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let socket = socket.call(call)?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let mut info = vec![0; INFO];
         info[..TABLE.len()].copy_from_slice(TABLE.as_bytes());
         read_option(socket.as_fd(), layout.level, GET_INFO, &mut info).call(call)?;
@@ -165,8 +165,8 @@ impl Rule {
             [b'R', b'E', b'J', b'E', b'C', b'T', 0, ..] => End::Drop,
             _ => End::On,
         };
-        let is_bare = rule[..layout.conditions].iter().all(|byte| *byte == 0);
-        let is_for_all = target == layout.head && is_bare;
+        let is_minimal = rule[..layout.conditions].iter().all(|byte| *byte == 0);
+        let is_for_all = target == layout.head && is_minimal;
         Some(Self { length, is_for_all, names_it: device(0) || device(DEVICE), end })
     }
 }

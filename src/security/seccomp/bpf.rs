@@ -32,12 +32,12 @@ pub(super) const ARGS: u32 = 16;
 const NEAR: usize = 252;
 
 /// A range of numbers counts at most this much, as most of them are nobody's.
-const MOST: u32 = 128;
+const MAX_WEIGHT: u32 = 128;
 
 /// How many numbers of a span may have another label; and where the kernel does
 /// not run the filter for each number, so that only its length counts.
-const FEW: usize = 3;
-const FEW_UNASKED: usize = 8;
+const MAX_OTHERS: usize = 3;
+const MAX_OTHERS_BEYOND: usize = 8;
 
 /// A place in the code, counted from its end.
 type Label = usize;
@@ -340,7 +340,7 @@ impl Code {
 fn middle(spans: &[Span<'_>]) -> usize {
     let width = |at: usize| match (spans.get(at), spans.get(at + 1)) {
         (Some(span), _) if start(span) >= X32_BIT => 1, // not asked by the kernel
-        (Some(span), Some(next)) => (start(next) - start(span)).min(MOST),
+        (Some(span), Some(next)) => (start(next) - start(span)).min(MAX_WEIGHT),
         _ => 1,
     };
     let total: u32 = (0..spans.len()).map(width).sum();
@@ -365,7 +365,7 @@ fn spans(ranges: &[(u32, Label)]) -> Vec<Span<'_>> {
     let mut spans = Vec::with_capacity(ranges.len());
     let mut rest = ranges;
     while let [(start, leaf), after @ ..] = rest {
-        let most = if *start >= X32_BIT { FEW_UNASKED } else { FEW };
+        let most = if *start >= X32_BIT { MAX_OTHERS_BEYOND } else { MAX_OTHERS };
         let (mut taken, mut numbers) = (1, 0);
         for (at, pair) in after.windows(2).enumerate() {
             let ((number, label), (next, back)) = (pair[0], pair[1]);

@@ -1,5 +1,5 @@
 //! The mount namespace to begin with. To make one is to copy the one that we are
-//! in, at a price for every mount in it; so init enters a bare one first, which
+//! in, at a price for every mount in it; so init enters a minimal one first, which
 //! has next to nothing in it.
 //!
 //! Linux 7.0 makes such a one. Before that the kernel has one all the same: its
@@ -30,9 +30,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, makedev, openat, statat};
 use rustix::io::Errno;
 
-/// A bare mount namespace.
+/// A minimal mount namespace.
 #[derive(Debug)]
-pub struct Bare {
+pub struct Minimal {
     file: OwnedFd,
     /// To the runtime's own, if `file` was not made for us alone.
     back: Option<WayBack>,
@@ -45,11 +45,11 @@ const STEPS_DOWN: usize = 64;
 /// lives since the first CPU gave its first 4096 ids. So many cost less than their mounts.
 const STEPS_UP: usize = 256;
 /// More than any kernel mounts there; a copy of that many costs nothing.
-const FEW: u32 = 8;
+const MAX_MOUNTS: u32 = 8;
 /// `PROC_USER_INIT_INO`: the number of the first user namespace (linux/proc_ns.h).
 pub(super) const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
-impl Bare {
+impl Minimal {
     /// Finds one. `None` where the kernel has none for us: then the host's
     /// mounts are copied.
     pub fn find(proc: BorrowedFd<'_>) -> Option<Self> {
@@ -67,7 +67,7 @@ impl Bare {
         is_first.then_some(Self { file, back: Some(back) })
     }
 
-    /// In init, which has no mount namespace of its own yet: begins in the bare one; in a copy
+    /// In init, which has no mount namespace of its own yet: begins in the minimal one; in a copy
     /// of the host's if that may not be entered or is another than it should be.
     pub fn enter(self) -> Result<Ground> {
         let entered = match &self.back {
@@ -79,7 +79,7 @@ impl Bare {
                 .call(|| "unshare the mount namespace".into())
                 .at(|| "linux.namespaces")?;
         }
-        Ok(if entered { Ground::Bare } else { Ground::Copy })
+        Ok(if entered { Ground::Minimal } else { Ground::Copy })
     }
 }
 
@@ -105,7 +105,7 @@ fn is_devtmpfs() -> rustix::io::Result<bool> {
     Ok(is_null && is_on(&null, Magic::Tmpfs)?)
 }
 
-/// The kernel's bare one: from our own down to the first mount namespace, then up by the ids.
+/// The kernel's minimal one: from our own down to the first mount namespace, then up by the ids.
 fn by_id(own: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
     let mut at: Option<OwnedFd> = None;
     for step in 0.. {
@@ -121,7 +121,7 @@ fn by_id(own: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
             Err(Errno::NOENT) => return Ok(None),
             next => next?,
         };
-        if next.mounts <= FEW && is_devtmpfs_in(next.id)? {
+        if next.mounts <= MAX_MOUNTS && is_devtmpfs_in(next.id)? {
             return Ok(Some(next.file));
         }
         at = Some(next.file);

@@ -1,27 +1,27 @@
-//! Room for many mounts: each is a descriptor until it is attached, and a
-//! caller's soft limit may be lower than a configuration is long.
+//! RLIMIT_NOFILE for many mounts: each is a descriptor until it is attached, and the caller's
+//! soft limit may be lower than that.
 
 use crate::error::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that are open beside those of mounts, at most.
-const OTHERS: u64 = 100;
-/// So many every caller allows: below, the limit is not even asked for.
-const USUAL: u64 = 256;
+const OTHER_FDS: u64 = 100;
+/// Every caller allows so many: for fewer the limit is not even read.
+const USUAL_LIMIT: u64 = 256;
 
 /// A raised soft limit of open files: what it was before, if it was raised.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Room(Option<Rlimit>);
+pub struct RaisedNofile(Option<Rlimit>);
 
-impl Room {
-    /// Makes it, as far as the hard limit goes.
+impl RaisedNofile {
+    /// Raises it for so many mounts, as far as the hard limit goes.
     ///
     /// # Errors
     /// Those of setrlimit(2), which does not refuse this.
-    pub(super) fn make(mounts: usize) -> Result<Self> {
+    pub(super) fn raise_for(mounts: usize) -> Result<Self> {
         // One that a later mount hides keeps what it hides open, too.
-        let needed = 2 * mounts as u64 + OTHERS;
-        if needed <= USUAL {
+        let needed = 2 * mounts as u64 + OTHER_FDS;
+        if needed <= USUAL_LIMIT {
             return Ok(Self(None));
         }
         let before = getrlimit(Resource::Nofile);
@@ -33,8 +33,8 @@ impl Room {
         Ok(Self(Some(before)))
     }
 
-    /// Whether the caller's limit had no room.
-    pub(super) fn is_made(&self) -> bool {
+    /// Whether the caller's limit was too low.
+    pub(super) fn is_raised(&self) -> bool {
         self.0.is_some()
     }
 
@@ -42,8 +42,8 @@ impl Room {
     /// have the caller's.
     ///
     /// # Errors
-    /// As [`Self::make`].
-    pub fn give_back(self) -> Result<()> {
+    /// As [`Self::raise_for`].
+    pub fn restore(self) -> Result<()> {
         let Some(before) = self.0 else { return Ok(()) };
         setrlimit(Resource::Nofile, before).call(|| "setrlimit(RLIMIT_NOFILE)".into())
     }

@@ -1,6 +1,6 @@
 //! Configurations by chance, the same in every run: each is valid by the schema.
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::schema::{Place, Schemas};
 use super::versus::is_told_apart;
 use serde_json::{Map, Value, json};
@@ -21,12 +21,12 @@ const WORDS: &[(&str, &[&str])] = &[
 /// What one of the readers demands and the schema does not.
 const NEEDED: &[&str] = &["linux.memoryPolicy.mode", "linux.personality.domain", "process.user"];
 
-pub struct Chance<'a> {
-    pub dice: Dice,
+pub struct Arbitrary<'a> {
+    pub rng: Rng,
     pub schemas: &'a mut Schemas,
 }
 
-impl Chance<'_> {
+impl Arbitrary<'_> {
     pub fn configuration(&mut self) -> Value {
         let whole = self.schemas.find("", "config-schema.json");
         self.value(&whole, "")
@@ -37,7 +37,7 @@ impl Chance<'_> {
     fn value(&mut self, place: &Place, field: &str) -> Value {
         if let Some(items) = place.schema.get("items") {
             let items = self.schemas.below(place, items);
-            let count = place.schema["minItems"].as_u64().unwrap_or(0) + self.dice.roll(3);
+            let count = place.schema["minItems"].as_u64().unwrap_or(0) + self.rng.below(3);
             return (0..count).map(|_| self.value(&items, &format!("{field}[0]"))).collect();
         }
         let members = self.members(place, field);
@@ -64,7 +64,7 @@ impl Chance<'_> {
             let needed = required.is_some_and(|list| list.contains(&json!(name)))
                 || NEEDED.contains(&below.as_str())
                 || name == "rate";
-            if !super::leaves::IGNORED.contains(&name.as_str()) && (needed || self.dice.roll(4) > 0)
+            if !super::leaves::IGNORED.contains(&name.as_str()) && (needed || self.rng.below(4) > 0)
             {
                 let place = self.schemas.below(place, schema);
                 let value = self.value(&place, &below);
@@ -76,7 +76,7 @@ impl Chance<'_> {
             any.or(Some(&schema["additionalProperties"]).filter(|s| s.is_object()))
         {
             let place = self.schemas.below(place, schema);
-            for name in ["one", "t.w/o"].iter().take(usize::try_from(self.dice.roll(3)).unwrap()) {
+            for name in ["one", "t.w/o"].iter().take(usize::try_from(self.rng.below(3)).unwrap()) {
                 let value = self.value(&place, &format!("{field}.any"));
                 all.insert((*name).into(), value);
             }
@@ -86,26 +86,26 @@ impl Chance<'_> {
 
     fn leaf(&mut self, schema: &Value, field: &str) -> Value {
         if let Some(words) = schema["enum"].as_array() {
-            return self.dice.pick(&words.iter().collect::<Vec<_>>()).clone();
+            return self.rng.pick(&words.iter().collect::<Vec<_>>()).clone();
         }
         match schema["type"].as_str() {
-            Some("boolean") => json!(self.dice.roll(2) == 0),
+            Some("boolean") => json!(self.rng.below(2) == 0),
             Some("integer") => {
                 // Without a limit in the schema it is an int of Go's; none needs more than 32 bits.
                 let low = schema["minimum"].as_i64().unwrap_or(i32::MIN.into());
                 let high = schema["maximum"].as_u64().unwrap_or(i32::MAX as u64);
-                let between = [json!(self.dice.roll(9)), json!(self.dice.roll(70_000)), json!(-1)];
+                let between = [json!(self.rng.below(9)), json!(self.rng.below(70_000)), json!(-1)];
                 let limits = [json!(low), json!(high), json!(low + 1), json!(high - 1)];
                 let fits = |n: &&Value| {
                     n.as_u64().map_or(n.as_i64() >= Some(low), |n| n <= high)
                         && n.as_i64().is_none_or(|n| n >= low)
                 };
                 let all: Vec<&Value> = between.iter().chain(&limits).filter(fits).collect();
-                self.dice.pick(&all).clone()
+                self.rng.pick(&all).clone()
             }
             _ => {
                 let words = WORDS.iter().find(|(place, _)| field.starts_with(place)).unwrap().1;
-                json!(self.dice.pick(words))
+                json!(self.rng.pick(words))
             }
         }
     }

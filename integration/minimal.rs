@@ -1,4 +1,4 @@
-//! The host's mounts are not copied where the container can begin in a bare
+//! The host's mounts are not copied where the container can begin in a minimal
 //! mount namespace. It must not be another container for it: each way is forced
 //! in turn, and all must show the same.
 
@@ -13,11 +13,11 @@ use std::path::Path;
 enum Way {
     /// What this kernel does best.
     Any,
-    /// The kernel's own bare one: Linux before 7.0.
+    /// The kernel's own minimal one: Linux before 7.0.
     Kernels,
     /// The same, found by the kernel's thread: Linux before 6.12.
     Thread,
-    /// A bare one that may not be entered, as under a security module.
+    /// A minimal one that may not be entered, as under a security module.
     Forbidden,
     /// A copy of the host's: as before, in another pid namespace than the first.
     Copy,
@@ -227,8 +227,8 @@ fn traced_run(way: Way, bundle: Bundle) -> String {
     traced(&c, way, true, &["run", "--bundle", &bundle, &c.id])
 }
 
-/// Whether the kernel has a bare namespace for us here.
-fn has_bare(trace: &str) -> bool {
+/// Whether the kernel has a minimal namespace for us here.
+fn has_minimal(trace: &str) -> bool {
     let entered = |line: &str| line.contains(", CLONE_NEWNS)") && line.ends_with(" = 0");
     trace.lines().any(|line| line.contains("setns(") && entered(line))
 }
@@ -260,28 +260,28 @@ fn no_command_walks_the_hosts_mounts() {
         let read: Vec<_> = trace.lines().filter(|line| line.contains(table)).collect();
         assert!(read.is_empty(), "{read:#?}");
     }
-    needs!(has_bare(&trace), "a kernel with a bare mount namespace");
+    needs!(has_minimal(&trace), "a kernel with a minimal mount namespace");
     assert!(!copies(&trace), "{trace}");
     // The kernel's own one may be copied only, never changed.
     let kernels = traced_run(Way::Kernels, Bundle::new(["true"]));
-    assert!(has_bare(&kernels) && kernels.contains("unshare(CLONE_NEWNS)"), "{kernels}");
+    assert!(has_minimal(&kernels) && kernels.contains("unshare(CLONE_NEWNS)"), "{kernels}");
     let thread = traced_run(Way::Thread, Bundle::new(["true"]));
-    assert!(has_bare(&thread) && thread.contains("/comm\""), "{thread}");
+    assert!(has_minimal(&thread) && thread.contains("/comm\""), "{thread}");
     let copied = traced_run(Way::Copy, Bundle::new(["true"]));
-    assert!(copies(&copied) && !has_bare(&copied), "not the way that it is taken for: {copied}");
+    assert!(copies(&copied) && !has_minimal(&copied), "not the way that it is taken for: {copied}");
     let forbidden = traced_run(Way::Forbidden, Bundle::new(["true"]));
-    assert!(!copies(&forbidden) && !has_bare(&forbidden), "{forbidden}");
+    assert!(!copies(&forbidden) && !has_minimal(&forbidden), "{forbidden}");
     assert!(forbidden.contains("unshare(CLONE_NEWNS)"), "{forbidden}");
 }
 
 /// Linux 6.18 gives each CPU its own row of ids, so others may lie between the first mount
 /// namespace and the kernel's. Here the caller's own is made out to be the first, and a
-/// stranger's, as bare as the kernel's but of another file system, has been made since.
+/// stranger's, as minimal as the kernel's but of another file system, has been made since.
 #[test]
 fn a_strangers_mount_namespace_is_not_taken_for_the_kernels() {
     needs!(is_pinnace() && Path::new("/usr/bin/strace").exists(), "pinnace and strace");
     let kernels = traced_run(Way::Kernels, Bundle::new(["true"]));
-    needs!(has_bare(&kernels), "a kernel with a bare mount namespace");
+    needs!(has_minimal(&kernels), "a kernel with a minimal mount namespace");
     let c = Bundle::new(["test", "-e", "/bin/busybox"]).container();
     let traces = tempfile::tempdir_in(c.bundle.dir()).unwrap();
     // The stranger: a tmpfs with the node by which a devtmpfs is told, and no other mount.
@@ -303,7 +303,7 @@ fn a_strangers_mount_namespace_is_not_taken_for_the_kernels() {
         .run();
     out.ok();
     let trace = all_of(traces.path());
-    assert!(has_bare(&trace) && !copies(&trace), "{trace}");
+    assert!(has_minimal(&trace) && !copies(&trace), "{trace}");
     let name = fs::read_to_string(c.bundle.dir().join("name")).unwrap();
     let mut joined = trace.lines().filter(|line| line.contains("setns("));
     assert!(!joined.any(|line| line.contains(name.trim())), "{name}: {trace}");
@@ -322,10 +322,10 @@ fn what_needs_the_hosts_mounts_gets_a_copy() {
     for hook in ["startContainer", "poststart", "poststop"] {
         let hook = format!("/hooks/{hook}/-/path");
         let trace = traced_run(Way::Any, Bundle::new(["true"]).set(&hook, json!("/bin/true")));
-        assert!(!has_bare(&trace) || !copies(&trace), "{hook}");
+        assert!(!has_minimal(&trace) || !copies(&trace), "{hook}");
     }
     let mapped = traced_run(Way::Any, Bundle::new(["true"]).user_namespace());
-    assert!(!has_bare(&mapped) || !copies(&mapped), "user namespace");
+    assert!(!has_minimal(&mapped) || !copies(&mapped), "user namespace");
     // Its layers are paths of the host.
     let bundle = Bundle::new(["cat", "/over/file"]);
     let dir = bundle.dir().to_str().unwrap().to_owned();
@@ -368,7 +368,7 @@ fn hooks_find_the_root_at_its_path() {
     }
 }
 
-/// The kernel's own bare namespace is one for all.
+/// The kernel's own minimal namespace is one for all.
 #[test]
 fn many_at_once_in_each_way() {
     needs!(is_pinnace(), "pinnace");

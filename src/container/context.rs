@@ -49,14 +49,14 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Usual,
-    /// Init is moved into its cgroup, though it could be born there.
+    /// Init is moved into its cgroup, though it could be cloned into it.
     Moved,
     /// It sees a copy of the host's mounts, though it could do without.
     Copied,
 }
 
 /// Everything that is decided.
-pub(super) struct Work<'a> {
+pub(super) struct CreateContext<'a> {
     pub runtime: &'a Runtime,
     pub settings: &'a Settings,
     pub rootless: bool,
@@ -75,7 +75,7 @@ pub(super) struct Work<'a> {
     pub rdt: Option<Groups>,
 }
 
-impl Work<'_> {
+impl CreateContext<'_> {
     /// What only the runtime may do for init.
     pub fn outside<'a>(&'a self, rdt: Option<&'a Groups>) -> Outside<'a> {
         let process = self.plan.process.as_ref();

@@ -1,5 +1,5 @@
-//! What `start` and `delete` need of the kept configuration. Most containers
-//! have none of it, and their record says so: then the file is not read.
+//! The parts of the saved config.json that `start` and `delete` need: hooks, seccomp listener.
+//! Most containers have none of them; the record then says so, and the file is not read.
 
 use super::Container;
 use super::seccomp::Receiver;
@@ -10,7 +10,7 @@ use crate::store::{Dir, Record};
 
 /// The parts of `config.json` that matter after `create`.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct SavedConfig {
     /// Whether there is a program to start.
     pub process: bool,
     /// The hooks.
@@ -19,10 +19,10 @@ pub(super) struct Kept {
     pub receiver: Option<Receiver>,
 }
 
-impl Kept {
+impl SavedConfig {
     /// Whether there is nothing to be found in `config`: a program, but neither
     /// hooks for later nor a listener.
-    pub fn is_plain(config: &Spec) -> bool {
+    pub fn is_not_needed(config: &Spec) -> bool {
         let hooks = config.hooks.as_ref();
         let later = |hooks: &spec::Hooks| {
             hooks.start_container.len() + hooks.poststart.len() + hooks.poststop.len()
@@ -43,7 +43,7 @@ impl Kept {
     /// # Errors
     /// As [`Self::of`].
     pub fn read(dir: &Dir, record: &Record) -> Result<Self> {
-        if record.plain {
+        if record.config_not_needed {
             return Ok(Self { process: true, ..Self::default() });
         }
         let config: Spec = spec::parse("config.json", &dir.config()?)?;

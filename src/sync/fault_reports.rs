@@ -1,35 +1,35 @@
-//! The wire's last words where the filter may forbid every system call, or let
-//! each wait for a listener that nobody has yet: then the process speaks by
+//! Reports without system calls, for a filter that may forbid every one of them, or let
+//! each wait for a listener that nobody has yet: the process reports by
 //! touching memory ([`crate::sys::userfault`]). It says that the filter is in
 //! force, and waits until its listener has been taken from it (`pidfd_getfd(2)`);
-//! later, if execve(2) fails, with which errno. Success is the end of the wire,
+//! later, if execve(2) fails, with which errno. Success is the end of the channel,
 //! as ever.
 
 use super::{ChildEnd, ParentEnd, ToParent};
 use crate::error::{At, Context, Error, Kind, Result, errno as errno_of};
-use crate::sys::userfault::{self, Words};
+use crate::sys::userfault::{self, Pages};
 use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
-/// The word for "the filter is in force". Any other is an errno.
+/// The page that means "the filter is in force". Any other is an errno.
 const LOADED: usize = 0;
-/// How many words are listened to. It says two, but again after each signal.
-const WORDS: usize = 64;
+/// How many reports are read. The process makes two, but again after each signal.
+const MAX_REPORTS: usize = 64;
 /// The answer to it; without one the runtime has gone.
 const GO: u8 = 1;
 
 /// The process's side.
 #[derive(Debug)]
-pub struct Silent {
-    words: Words,
+pub struct Reporter {
+    pages: Pages,
     listener: Option<i32>,
 }
 
 /// The runtime's side.
 #[derive(Debug)]
-pub struct Ear {
-    /// Hears of touched memory.
+pub struct ReportReader {
+    /// The userfaultfd: tells which page was touched.
     pub(super) faults: OwnedFd,
     /// Where that memory begins.
     pub(super) start: u64,
@@ -40,43 +40,48 @@ pub struct Ear {
 }
 
 impl ChildEnd {
-    /// Tells the runtime how to hear what is said from now on. If the filter
+    /// Tells the runtime how to read the reports that come from now on. If the filter
     /// `notifies`, its listener must be the next descriptor that is made.
     ///
     /// # Errors
     /// `ENOSYS`, `EPERM` where userfaultfd(2) cannot be had.
-    pub fn fall_silent(&self, program: String, notifies: bool) -> Result<Silent> {
-        let (words, faults) = Words::new()
+    pub fn report_by_faults(&self, program: String, notifies: bool) -> Result<Reporter> {
+        let (pages, faults) = Pages::new()
             .call(|| "userfaultfd".into())
             .at(|| "linux.seccomp")
             .hint(|| "without it the filter must allow sendmsg and exit_group")?;
         // Given away here, so this number is the lowest free one again.
         let listener = notifies.then(|| faults.as_raw_fd());
-        self.send(&ToParent::Silent(Ear { faults, start: words.address(), listener, program }))?;
-        Ok(Silent { words, listener })
+        self.send(&ToParent::Reports(ReportReader {
+            faults,
+            start: pages.address(),
+            listener,
+            program,
+        }))?;
+        Ok(Reporter { pages, listener })
     }
 }
 
-impl Silent {
+impl Reporter {
     /// Says that the filter is in force, and waits until its listener, if it
     /// has one, has been taken.
     pub fn loaded(&self, listener: Option<OwnedFd>) {
         // Kept open: closing would be a system call.
         let listener = listener.map(IntoRawFd::into_raw_fd);
-        if listener != self.listener || self.words.say(LOADED) != GO {
-            self.words.end();
+        if listener != self.listener || self.pages.touch(LOADED) != GO {
+            self.pages.end();
         }
     }
 
     /// Says why execve(2) failed; this process is killed for it.
     pub fn failed(&self, errno: Errno) -> ! {
-        self.words.say(errno.raw_os_error().unsigned_abs() as usize);
-        self.words.end()
+        self.pages.touch(errno.raw_os_error().unsigned_abs() as usize);
+        self.pages.end()
     }
 }
 
-impl Ear {
-    /// Until execve(2) has closed the wire, or death. The filter's listener goes to `take`.
+impl ReportReader {
+    /// Until execve(2) has closed the channel, or death. The filter's listener goes to `take`.
     /// `wait` waits for either of two descriptors, and says whether the first one
     /// is ready.
     ///
@@ -85,17 +90,17 @@ impl Ear {
     /// it must be killed.
     pub fn listen(
         &self,
-        wire: &ParentEnd,
+        channel: &ParentEnd,
         process: BorrowedFd<'_>,
         wait: impl Fn(&[BorrowedFd<'_>; 2]) -> Result<bool>,
         take: &mut dyn FnMut(OwnedFd) -> Result<()>,
     ) -> Result<()> {
-        // Who has taken the wire may have sent anything that can be read.
+        // Who has taken the channel may have sent anything that can be read.
         rustix::io::ioctl_fionbio(&self.faults, true).call(|| "ioctl(FIONBIO)".into())?;
         let mut loaded = false;
-        for _ in 0..WORDS {
-            if wait(&[wire.as_fd(), self.faults.as_fd()])? {
-                return match wire.receive()? {
+        for _ in 0..MAX_REPORTS {
+            if wait(&[channel.as_fd(), self.faults.as_fd()])? {
+                return match channel.receive()? {
                     None if loaded => Ok(()),
                     None => Err(Error::new("the process was killed before it had its filter")
                         .kind(Kind::Killed)),
@@ -104,8 +109,8 @@ impl Ear {
                     }
                 };
             }
-            let word = userfault::hear(self.faults.as_fd(), self.start);
-            match word.call(|| "read userfaultfd".into())? {
+            let page = userfault::read_fault(self.faults.as_fd(), self.start);
+            match page.call(|| "read userfaultfd".into())? {
                 None => {}
                 Some(LOADED) => {
                     if let Some(number) = self.listener.filter(|_| !loaded) {
@@ -121,7 +126,7 @@ impl Ear {
                 }
             }
         }
-        Err(Error::new("the process says more than it has to say under its filter"))
+        Err(Error::new("the process says more than it has to touch under its filter"))
     }
 }
 

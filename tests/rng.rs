@@ -1,10 +1,10 @@
-//! Chance, the same in every run.
+//! Pseudo-random numbers, the same in every run.
 
 /// xorshift64*: tests that need no seed from outside repeat exactly.
-pub struct Dice(pub u64);
+pub struct Rng(pub u64);
 
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
+impl Rng {
+    pub fn below(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -12,6 +12,6 @@ impl Dice {
     }
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.roll(from.len() as u64)).unwrap()]
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 }
