@@ -36,7 +36,7 @@ struct Place(Cgroup);
 impl Place {
     fn new(name: &str) -> Self {
         let path = format!("/pinnace-test-{}-{name}/{name}", std::process::id());
-        let mut cgroup = Cgroup::plan(Some(&path), name, false).unwrap();
+        let mut cgroup = Cgroup::locate(Some(&path), name, false).unwrap();
         cgroup.create().unwrap();
         Self(cgroup)
     }
@@ -142,7 +142,7 @@ fn a_cgroup_in_use_is_refused() {
     }
     let place = Place::new("busy");
     let path = format!("/pinnace-test-{}-busy/busy", std::process::id());
-    let again = || Cgroup::plan(Some(&path), "x", false).unwrap();
+    let again = || Cgroup::locate(Some(&path), "x", false).unwrap();
     again().create().unwrap(); // empty: fine
     let held = Held::new("true");
     place.0.attach(held.pid()).unwrap();
@@ -464,7 +464,7 @@ fn inner() {
     match std::env::var("PINNACE_INNER").as_deref() {
         Ok("all") => {}
         Ok(_) => {
-            let mut half = Cgroup::plan(Some("/pinnace-half/x"), "x", true).unwrap();
+            let mut half = Cgroup::locate(Some("/pinnace-half/x"), "x", true).unwrap();
             match half.create() {
                 Ok(()) => assert!(is_v2(&Place(half))), // all of it is writable there
                 Err(error) => {
@@ -480,7 +480,7 @@ fn inner() {
         }
         Err(_) => return,
     }
-    let mut mine = Cgroup::plan(None, "pinnace-inner", true).unwrap();
+    let mut mine = Cgroup::locate(None, "pinnace-inner", true).unwrap();
     mine.create().unwrap();
     assert!(!mine.exists() && mine.dir().unwrap().is_none());
     let mut findings = Findings::default();
@@ -488,7 +488,7 @@ fn inner() {
     mine.apply(if findings.errors().is_empty() { &writes } else { &[] }).unwrap();
     mine.attach(1).unwrap();
     mine.remove().unwrap();
-    let mut named = Cgroup::plan(Some("/pinnace-inner"), "pinnace-inner", true).unwrap();
+    let mut named = Cgroup::locate(Some("/pinnace-inner"), "pinnace-inner", true).unwrap();
     assert!(named.create().unwrap_err().to_string().contains("read-only file system"));
     eprintln!("inner ran");
 }
@@ -506,7 +506,7 @@ fn many_at_once_below_one_directory() {
             scope.spawn(move || {
                 for _ in 0..25 {
                     let path = format!("{parent}/a/{i}");
-                    let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+                    let mut cgroup = Cgroup::locate(Some(&path), "", false).unwrap();
                     cgroup.create().unwrap();
                     cgroup.apply(&writes(&cgroup, &resources(r#"{"pids":{"limit":9}}"#))).unwrap();
                     cgroup.remove().unwrap();
@@ -516,7 +516,7 @@ fn many_at_once_below_one_directory() {
     });
     eprintln!("200 made and removed in {:?}", start.elapsed());
     // Who made a directory above may be gone before the last who used it.
-    let mut last = Cgroup::plan(Some(&format!("{parent}/a/last")), "", false).unwrap();
+    let mut last = Cgroup::locate(Some(&format!("{parent}/a/last")), "", false).unwrap();
     last.create().unwrap();
     last.remove().unwrap();
     for mount in last.mounts() {
@@ -573,7 +573,7 @@ fn a_user_makes_one_beside_the_own() {
     if rustix::process::geteuid().is_root() || own.contains('\n') {
         return;
     }
-    let mut cgroup = Cgroup::plan(None, "pinnace-user", true).unwrap();
+    let mut cgroup = Cgroup::locate(None, "pinnace-user", true).unwrap();
     cgroup.create().unwrap();
     let dir = cgroup.path_for("pids").expect("delegated");
     assert_eq!(dir.parent(), Path::new(&format!("/sys/fs/cgroup{own}")).parent());
@@ -585,7 +585,7 @@ fn a_user_makes_one_beside_the_own() {
     assert!(inside(&place, "cat /proc/self/cgroup").trim().ends_with("/pinnace-user"));
     place.0.freeze().unwrap();
     place.0.thaw().unwrap();
-    let error = Cgroup::plan(Some("/pinnace-user"), "x", true).unwrap().create().unwrap_err();
+    let error = Cgroup::locate(Some("/pinnace-user"), "x", true).unwrap().create().unwrap_err();
     assert!(error.to_string().contains("permission denied"), "{error}");
     eprintln!("ran as a user in {dir:?}");
 }
@@ -621,7 +621,7 @@ fn rounds() {
             mark();
             at = Instant::now();
         };
-        let mut cgroup = Cgroup::plan(None, "pinnace-rounds", false).unwrap();
+        let mut cgroup = Cgroup::locate(None, "pinnace-rounds", false).unwrap();
         let writes = writes(&cgroup, &docker);
         step(0);
         cgroup.create().unwrap();
@@ -630,7 +630,7 @@ fn rounds() {
         step(2);
         cgroup.attach(held.pid()).unwrap();
         step(3);
-        let mut park = Cgroup::plan(Some("/pinnace-park"), "", false).unwrap();
+        let mut park = Cgroup::locate(Some("/pinnace-park"), "", false).unwrap();
         park.create().unwrap();
         park.attach(held.pid()).unwrap();
         mark();
@@ -640,7 +640,7 @@ fn rounds() {
         mark();
     }
     println!("plan, create, apply, attach, remove: {:?}", spent.map(|time| time / rounds));
-    let park = Cgroup::plan(Some("/pinnace-park"), "", false).unwrap();
+    let park = Cgroup::locate(Some("/pinnace-park"), "", false).unwrap();
     park.kill(Signal::KILL).unwrap();
     park.remove().unwrap();
 }

@@ -47,6 +47,12 @@ pub enum Runner<'a> {
     Init(Confine<'a>, &'a [CString]),
 }
 
+/// Whether a hook is this program, to set a network up: that looks at no mount.
+pub fn is_own(hook: &Hook) -> bool {
+    hook.args.get(1).is_some_and(|command| command == "network")
+        && exe::Own::open().is_ok_and(|own| own.is_at(&hook.path))
+}
+
 /// `umask(2)` of hooks that the container does not confine: nobody else writes to
 /// what they make.
 const UMASK: Mode = Mode::WGRP.union(Mode::WOTH);

@@ -1,7 +1,7 @@
 //! Intel RDT: classes of service and monitoring groups in the resctrl file
 //! system (config-linux.md, "IntelRdt"; resctrl.rst of the kernel).
 //!
-//! [`Groups::plan`] looks and decides, [`Groups::create`] makes and limits,
+//! [`Groups::locate`] looks and decides, [`Groups::create`] makes and limits,
 //! [`Groups::enter`] moves a process in, [`Groups::remove`] takes away what is
 //! the container's own. The value is kept in the container's record.
 
@@ -50,7 +50,7 @@ impl Groups {
     /// # Errors
     /// A class that must be there and is not, that has other limits than those
     /// wanted, or that must not be there and is.
-    pub fn plan(rdt: &IntelRdt, id: &str, root: &Path) -> Result<Self> {
+    pub fn locate(rdt: &IntelRdt, id: &str, root: &Path) -> Result<Self> {
         let class = match &rdt.class {
             Class::Own(name) | Class::Named(name) => root.join(name),
             Class::Root => root.to_owned(),

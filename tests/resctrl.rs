@@ -51,7 +51,7 @@ fn rdt(json: &str) -> IntelRdt {
 /// Plans and creates for the container `box`.
 fn create(json: &str, root: &Path) -> Result<Groups, String> {
     let rdt = rdt(json);
-    let mut groups = Groups::plan(&rdt, "box", root).map_err(|error| error.to_string())?;
+    let mut groups = Groups::locate(&rdt, "box", root).map_err(|error| error.to_string())?;
     groups.create(&rdt).map_err(|error| error.to_string())?;
     Ok(groups)
 }
@@ -95,7 +95,7 @@ fn r211_an_own_class_that_is_there_is_not_ours() {
     // Made by another between plan and create: still not ours.
     fs::rename(tree.path().join("box"), tree.path().join("other")).unwrap();
     let rdt = rdt(r#"{"enableMonitoring": true}"#);
-    let mut groups = Groups::plan(&rdt, "box", tree.path()).unwrap();
+    let mut groups = Groups::locate(&rdt, "box", tree.path()).unwrap();
     fs::create_dir(tree.path().join("box")).unwrap();
     let error = groups.create(&rdt).unwrap_err().to_string();
     assert!(error.contains("file exists"), "{error}");

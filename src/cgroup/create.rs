@@ -5,7 +5,7 @@
 //! is rare, are noted first, and made only once the caller has saved that.
 
 use super::node::{Node, keyed, read, write_file};
-use super::{Cgroup, DENIED, Rules, controllers, freeze, owner, plan, procs, remove};
+use super::{Cgroup, DENIED, Rules, controllers, freeze, locate, owner, procs, remove};
 use crate::error::{At, Context, Error, Result};
 use crate::sys::file::from_cgroup_root;
 use rustix::fs::{AtFlags, CWD, Mode};
@@ -18,7 +18,7 @@ const MAX_ATTEMPTS: usize = 16;
 /// made: if not, the cgroup is to be saved, and this to be repeated.
 pub(super) fn create(cgroup: &mut Cgroup, part: impl Fn(&Node) -> bool) -> Result<bool> {
     let rules = cgroup.rules();
-    let ignored = |error: &Error| plan::is_ignored_when_rootless(rules, error.errno());
+    let ignored = |error: &Error| locate::is_ignored_when_rootless(rules, error.errno());
     let mut complete = true;
     match cgroup {
         Cgroup::V2(v2) if part(&v2.node) && !v2.node.ours => match make(&mut v2.node) {

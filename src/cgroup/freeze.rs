@@ -310,7 +310,7 @@ mod tests {
             return;
         }
         let path = format!("/pinnace-test-{}-impatient", std::process::id());
-        let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+        let mut cgroup = Cgroup::locate(Some(&path), "", false).unwrap();
         cgroup.create().unwrap();
         let mut busy =
             std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();

@@ -1,7 +1,7 @@
 //! The container's cgroup, through the file system.
 //!
 //! The story of one container:
-//! 1. [`Cgroup::plan`] looks which version the host runs and decides the
+//! 1. [`Cgroup::locate`] looks which version the host runs and decides the
 //!    directories; [`Cgroup::writes`] turns `linux.resources` into a list of
 //!    writes. Neither changes anything.
 //! 2. [`Cgroup::create`] makes the directories and remembers which; on failure
@@ -25,10 +25,10 @@ mod create;
 mod devices;
 mod freeze;
 mod kill;
+mod locate;
 mod node;
 mod oom;
 mod owner;
-mod plan;
 mod procs;
 mod remove;
 mod resources;
@@ -49,9 +49,9 @@ pub mod fuzz {
 pub use devices::{Devices, Exception, Kind, Policy, Rule};
 pub use devices::{policy, program, rules};
 pub use freeze::is_frozen;
+pub use locate::{CgroupMount, SubPath};
 pub use node::Node;
 pub use oom::OomWatch;
-pub use plan::{CgroupMount, SubPath};
 pub use resources::{Home, writes};
 pub use write::{File, IfAbsent, When, Write};
 
@@ -122,27 +122,27 @@ impl Cgroup {
     /// that lies beside the caller's own cgroup, as a user owns nothing else.
     /// Reads `/proc/self/cgroup` and asks each hierarchy for its type, no more;
     /// the mount table is read only on a host with unusual mount points.
-    pub fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Self> {
-        plan::plan(path, id, rootless)
+    pub fn locate(path: Option<&str>, id: &str, rootless: bool) -> Result<Self> {
+        locate::locate(path, id, rootless)
     }
 
     /// The same with the systemd driver: `path` is `slice:prefix:name`, and the
     /// unit has the properties that follow from `resources` and `annotations`.
     /// A rootless caller's is a unit of its own systemd.
-    pub fn plan_unit(
+    pub fn locate_unit(
         path: Option<&str>,
         id: &str,
         rootless: bool,
         resources: &Resources,
         annotations: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        plan::plan_unit(path, id, rootless, resources, annotations)
+        locate::locate_unit(path, id, rootless, resources, annotations)
     }
 
     /// Whether systemd can be asked for a cgroup with these limits, the host's or
     /// a user's own, wherever there is one.
     pub fn has_unit(resources: &Resources, user: bool) -> bool {
-        systemd::plan(None, "x", user, resources, &BTreeMap::new()).is_ok()
+        systemd::locate(None, "x", user, resources, &BTreeMap::new()).is_ok()
     }
 
     /// Whether systemd makes the cgroup, around a process that is there.
@@ -194,7 +194,8 @@ impl Cgroup {
                 Some(node) if node.unified() => Home::V2,
                 Some(_) => Home::V1,
                 None if !v1.rules.rootless => Home::NotSupported,
-                None => match Self::plan(Some("x"), "x", false).map(|host| host.home(controller)) {
+                None => match Self::locate(Some("x"), "x", false).map(|host| host.home(controller))
+                {
                     Ok(Home::NotSupported) | Err(_) => Home::NotSupported,
                     Ok(_) => Home::Denied,
                 },
@@ -449,7 +450,7 @@ impl Cgroup {
 
     /// What a mount of type `cgroup` in the container needs.
     pub fn mounts(&self) -> Vec<CgroupMount> {
-        self.nodes().iter().map(plan::mount_of).collect()
+        self.nodes().iter().map(locate::mount_of).collect()
     }
 
     /// The directories, one for each hierarchy.

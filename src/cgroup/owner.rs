@@ -276,14 +276,14 @@ mod tests {
         }
         let path = format!("/pinnace-test-{}-owner", std::process::id());
         let made = |word: &str| {
-            let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+            let mut cgroup = Cgroup::locate(Some(&path), "", false).unwrap();
             cgroup.mark_as(word, "/run/x");
             cgroup.create().unwrap();
             assert!(cgroup.is_held().unwrap());
             cgroup
         };
         let found = |container: &str| {
-            let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+            let mut cgroup = Cgroup::locate(Some(&path), "", false).unwrap();
             cgroup.find_again(container).unwrap() && cgroup.is_held().unwrap()
         };
         assert!(!found("/run/x"), "it is not there yet");
@@ -307,7 +307,7 @@ mod tests {
         let level = format!("/pinnace-test-{}-level", std::process::id());
         let made = |below: &str| {
             let path = format!("{level}/{below}");
-            let mut cgroup = Cgroup::plan(Some(&path), "", false).unwrap();
+            let mut cgroup = Cgroup::locate(Some(&path), "", false).unwrap();
             cgroup.create().unwrap();
             cgroup
         };

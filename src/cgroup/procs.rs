@@ -1,7 +1,7 @@
 //! Processes of a cgroup: moving them in, listing and signalling them.
 
+use super::locate::SubPath;
 use super::node::{Node, open_dir, open_file, pieces, read_bytes, write_file};
-use super::plan::SubPath;
 use super::walk::{Step, walk};
 use super::{Cgroup, DENIED, Home};
 use crate::error::{Context, Error, Result};

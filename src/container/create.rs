@@ -93,7 +93,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
     let join = namespaces::open_files(&plan.namespaces)?;
     let devices = devices::find(&plan.net_devices)?;
     let rdt = match &plan.intel_rdt {
-        Some(rdt) => Some(Groups::plan(rdt, &plan.id, &resctrl::mount_point()?)?),
+        Some(rdt) => Some(Groups::locate(rdt, &plan.id, &resctrl::mount_point()?)?),
         None => None,
     };
     let rootless = driver.rootless;

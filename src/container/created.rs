@@ -26,11 +26,6 @@ pub struct Created {
 }
 
 impl Created {
-    /// The pid of init.
-    pub fn pid(&self) -> i32 {
-        self.process.pid()
-    }
-
     /// Leaves the container to itself: `create` is done.
     ///
     /// # Errors

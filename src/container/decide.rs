@@ -1,4 +1,5 @@
-//! What `create` decides before it makes anything, and what `plan` shows.
+//! What `create` decides before it makes anything, and what `pinnace plan` shows: the pure plan,
+//! the filter, and with them what must be located on the host.
 
 use super::kill::{STOP_SIGNAL, parse_signal};
 use super::seccomp;
@@ -32,23 +33,24 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// Every check and every default: reads at most, and is good only if no error
-    /// is added to `findings`.
+    /// Every check and every default. Locates the cgroup on this host; what is returned is good
+    /// only if no error is added to `findings`.
     pub fn new(spec: &Spec, options: &Options, driver: Driver, findings: &mut Findings) -> Self {
         let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
         let cgroup = if driver.systemd {
             let none = Resources::default();
             let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
             let resources = resources.unwrap_or(&none);
-            Cgroup::plan_unit(path, &options.id, driver.rootless, resources, &spec.annotations)
+            Cgroup::locate_unit(path, &options.id, driver.rootless, resources, &spec.annotations)
         } else {
-            Cgroup::plan(path, &options.id, driver.rootless)
+            Cgroup::locate(path, &options.id, driver.rootless)
         };
         let cgroup = findings.keep(cgroup);
         Self::on(cgroup, spec, options, findings)
     }
 
-    /// As [`Decided::new`], for a cgroup that is known.
+    /// As [`Decided::new`], for a cgroup that has been located. Of the host only the security
+    /// modules are looked at.
     pub fn on(
         cgroup: Option<Cgroup>,
         spec: &Spec,
@@ -69,7 +71,7 @@ impl Decided {
                     .at(format_args!("annotations.{STOP_SIGNAL}")),
             );
         }
-        let filter = spec.seccomp().and_then(|profile| seccomp::plan(profile, findings));
+        let filter = spec.seccomp().and_then(|profile| seccomp::compile(profile, findings));
         let writes = cgroup.as_ref().map(|cgroup| cgroup.writes(&plan.resources, findings));
         Self { plan, filter, cgroup, writes: writes.unwrap_or_default() }
     }

@@ -24,7 +24,7 @@ pub(super) fn host(runtime: &Runtime, plan: &Plan, driver: Driver, findings: &mu
     }
     if let Some(rdt) = &plan.intel_rdt {
         let root = resctrl::mount_point();
-        findings.keep(root.and_then(|root| Groups::plan(rdt, &plan.id, &root)));
+        findings.keep(root.and_then(|root| Groups::locate(rdt, &plan.id, &root)));
     }
     if let Some(maps) = &plan.id_maps {
         idmap::look(maps, findings);

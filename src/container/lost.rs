@@ -76,9 +76,9 @@ fn planned(runtime: &Runtime, dir: &Dir) -> Result<Cgroup> {
     // The systemd driver's is `slice:prefix:name`.
     if path.map_or(driver.systemd, |path| path.split(':').count() == 3) {
         let (none, all) = (Resources::default(), Default::default());
-        let unit = Cgroup::plan_unit(path, dir.id(), driver.rootless, &none, &all);
+        let unit = Cgroup::locate_unit(path, dir.id(), driver.rootless, &none, &all);
         // It may be a path all the same: of a host that has no units.
-        return unit.or_else(|_| Cgroup::plan(path, dir.id(), driver.rootless));
+        return unit.or_else(|_| Cgroup::locate(path, dir.id(), driver.rootless));
     }
-    Cgroup::plan(path, dir.id(), driver.rootless)
+    Cgroup::locate(path, dir.id(), driver.rootless)
 }

@@ -1,6 +1,7 @@
 //! `network`: connects containers to bridges and looks after those.
 
 use crate::error::{At, Context, Error, Result};
+use crate::hooks;
 use crate::log::Log;
 use crate::net;
 use crate::plan::hooks::Hook;
@@ -96,7 +97,7 @@ pub fn teardown(network: &str, subject: Subject) -> Result<()> {
 /// Tells what our own hooks have said of a container that they have connected.
 pub(super) fn tell(log: &Log, hooks: &[Hook], said: &[String]) {
     for (hook, text) in hooks.iter().zip(said) {
-        if !text.is_empty() && hook.is_own() {
+        if !text.is_empty() && hooks::is_own(hook) {
             text.lines().for_each(|line| log.notice(line));
         }
     }

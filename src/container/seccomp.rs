@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Compiles a profile, and checks that a program can be started under it.
-pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter> {
+pub(super) fn compile(profile: &Seccomp, findings: &mut Findings) -> Option<Filter> {
     let filter = filters::compile(profile, findings)?;
     if filter.allows("execve") == Some(false) {
         findings.error(
@@ -26,9 +26,9 @@ pub(super) fn plan(profile: &Seccomp, findings: &mut Findings) -> Option<Filter>
 }
 
 /// Compiles the profile of a container that exists.
-fn compile(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
+fn compile_again(profile: Option<&Seccomp>, log: &Log) -> Result<Option<Filter>> {
     let mut findings = Findings::default();
-    let filter = profile.and_then(|profile| plan(profile, &mut findings));
+    let filter = profile.and_then(|profile| compile(profile, &mut findings));
     let filter = findings.check(filter)?;
     log_skipped(filter.as_ref(), log);
     Ok(filter)
@@ -50,7 +50,7 @@ pub(super) fn saved(
         return Ok((saved, None));
     }
     let config: Spec = spec::parse("config.json", text)?;
-    Ok((compile(config.seccomp(), log)?, Receiver::of(&config)))
+    Ok((compile_again(config.seccomp(), log)?, Receiver::of(&config)))
 }
 
 /// Names that no kernel we know has are told only to those who look for a

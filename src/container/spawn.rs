@@ -12,7 +12,7 @@ use crate::hooks;
 use crate::init::{Init, Shared, StartSocket, first};
 use crate::namespaces::Clocks;
 use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{Kind, Plan};
+use crate::plan::{Kind, Mount, Plan};
 use crate::rootfs::{self, Minimal, View};
 use crate::security::lsm;
 use crate::store::{Dir, Record};
@@ -95,7 +95,7 @@ fn view(context: &CreateContext<'_>, sources: &rootfs::Sources, proc: BorrowedFd
         // The old root stays below the container's.
         || context.settings.no_pivot
         // Hooks and file systems look for files of the host.
-        || plan.needs_host_mounts()
+        || needs_host_mounts(plan)
         // So does init, for what we could not take.
         || !sources.are_complete();
     // The kernel may have none for us.
@@ -106,6 +106,15 @@ fn view(context: &CreateContext<'_>, sources: &rootfs::Sources, proc: BorrowedFd
         return View::Laid(minimal);
     }
     minimal.map_or(View::Copy, View::Minimal)
+}
+
+/// Whether hooks look for the host's mounts while the tree is built, or file systems are made from
+/// files of the host.
+fn needs_host_mounts(plan: &Plan) -> bool {
+    let hooks = &plan.hooks;
+    let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+    !early.iter().all(|list| list.iter().all(hooks::is_own))
+        || plan.rootfs.mounts.iter().any(Mount::needs_host_paths)
 }
 
 /// The namespaces that clone3(2) makes. The others init makes by itself.

@@ -3,7 +3,6 @@
 use super::Findings;
 use super::findings::missing;
 use crate::spec;
-use crate::sys::exe::Own;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,14 +18,6 @@ pub struct Hook {
     pub env: Option<Vec<String>>,
     /// When to give up.
     pub timeout: Option<Duration>,
-}
-
-impl Hook {
-    /// Whether it is this program, to set a network up: that looks at no mount.
-    pub fn is_own(&self) -> bool {
-        self.args.get(1).is_some_and(|command| command == "network")
-            && Own::open().is_ok_and(|own| own.is_at(&self.path))
-    }
 }
 
 /// All hooks, in the order in which they are run.

@@ -1,29 +1,30 @@
-//! What we will do: `config.json` and the command line turned into plain data,
-//! by functions that at most read. Every check and every default is here, so
-//! bad input fails with nothing to undo, and all findings at once.
+//! What we will do: `config.json` and the command line turned into plain data, by pure
+//! functions: they take the typed configuration, and read no file and no environment. Every
+//! check and every default is here, so bad input fails with nothing to undo, and all findings
+//! at once. What has to be looked up on the host is named `locate`, and is not here.
 
 pub mod capabilities;
-pub mod delegation;
+pub(crate) mod delegation;
 pub mod findings;
-pub mod hooks;
-pub mod idmap;
-pub mod intel_rdt;
-pub mod mask;
-pub mod memory_policy;
+pub(crate) mod hooks;
+pub(crate) mod idmap;
+pub(crate) mod intel_rdt;
+pub(crate) mod mask;
+pub(crate) mod memory_policy;
 pub mod mounts;
-pub mod namespaces;
-pub mod net_devices;
-pub mod network;
+pub(crate) mod namespaces;
+pub(crate) mod net_devices;
+pub(crate) mod network;
 pub mod options;
-pub mod overlay;
-pub mod paths;
-pub mod process;
-pub mod rlimits;
+pub(crate) mod overlay;
+pub(crate) mod paths;
+pub(crate) mod process;
+pub(crate) mod rlimits;
 pub mod rootfs;
-pub mod scheduling;
-pub mod sections;
+pub(crate) mod scheduling;
+pub(crate) mod sections;
 mod subnet;
-pub mod sysctl;
+pub(crate) mod sysctl;
 
 pub use findings::Findings;
 pub use hooks::{Hook, Hooks};
@@ -98,19 +99,6 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// NUMA policy of memory.
     pub memory_policy: Option<MemoryPolicy>,
-}
-
-impl Plan {
-    /// Whether the host's mounts must be there, too, while the container's tree
-    /// is built: hooks look for them, some file systems are made from files of
-    /// the host, and a user namespace may mount procfs and sysfs only where it
-    /// sees a whole one.
-    pub fn needs_host_mounts(&self) -> bool {
-        let hooks = &self.hooks;
-        let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        !early.iter().all(|list| list.iter().all(Hook::is_own))
-            || self.rootfs.mounts.iter().any(Mount::needs_host_paths)
-    }
 }
 
 /// Turns the configuration into a plan, which is good only if no error is added

@@ -1,9 +1,9 @@
 //! What confines the process, one mechanism a module: capabilities, labels,
 //! keyring, scheduling, memory policy, system-call filter.
 
-pub mod capabilities;
-pub mod keyring;
-pub mod lsm;
-pub mod memory;
-pub mod scheduling;
+pub(crate) mod capabilities;
+pub(crate) mod keyring;
+pub(crate) mod lsm;
+pub(crate) mod memory;
+pub(crate) mod scheduling;
 pub mod seccomp;

@@ -13,7 +13,7 @@ mod process;
 mod resources;
 mod seccomp;
 mod state;
-pub mod template;
+pub(crate) mod template;
 
 pub use hooks::{Hook, Hooks};
 pub use linux::*;

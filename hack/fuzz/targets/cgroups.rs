@@ -26,13 +26,13 @@ fuzz_target!(|text: &str| {
     let resources =
         Resources { cpu: Some(cpu), memory: Some(memory), unified, ..Resources::default() };
     for user in [false, true] {
-        let planned = Cgroup::plan_unit(Some(first), "id", user, &resources, &BTreeMap::new());
+        let planned = Cgroup::locate_unit(Some(first), "id", user, &resources, &BTreeMap::new());
         if let Err(error) = planned {
             told(&error.to_string());
         }
     }
     if !first.contains('\0') {
-        if let Err(error) = Cgroup::plan(Some(first), "id", false) {
+        if let Err(error) = Cgroup::locate(Some(first), "id", false) {
             told(&error.to_string());
         }
     }

@@ -45,7 +45,7 @@ pub struct Unit {
 
 /// Decides unit and path below the root of the hierarchy. `path` is
 /// `linux.cgroupsPath`: `slice:prefix:name`, or nothing.
-pub(super) fn plan(
+pub(super) fn locate(
     path: Option<&str>,
     id: &str,
     user: bool,
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn path(text: Option<&str>) -> Result<String> {
-        plan(text, "c1", false, &Resources::default(), &BTreeMap::new()).map(|(_, path)| path)
+        locate(text, "c1", false, &Resources::default(), &BTreeMap::new()).map(|(_, path)| path)
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn any_id_makes_a_name() {
         let all = "aZ9_-.+";
-        let (_, path) = plan(None, all, false, &Resources::default(), &BTreeMap::new()).unwrap();
+        let (_, path) = locate(None, all, false, &Resources::default(), &BTreeMap::new()).unwrap();
         assert_eq!(path, r"system.slice/pinnace-aZ9_-.\x2b.scope");
     }
 

@@ -1,4 +1,5 @@
-//! Which version, which hierarchies, which path. Reads only.
+//! Where the container's cgroup will be on this host: which version, which hierarchies, which
+//! path. Looks at the host, and changes nothing.
 
 use super::node::{Node, V1_MAGIC, V2_MAGIC, magic, read, read_bytes};
 use super::{Cgroup, Hierarchies, Rules, Unified, systemd};
@@ -69,7 +70,7 @@ pub(super) fn mount_of(node: &Node) -> CgroupMount {
     CgroupMount { name: base(), links, source, fstype: "cgroup", data }
 }
 
-pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgroup> {
+pub(super) fn locate(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgroup> {
     let path = path.filter(|path| !path.is_empty());
     let rules = Rules { rootless, default_path: path.is_none() };
     let below = match path {
@@ -122,7 +123,7 @@ pub(super) fn plan(path: Option<&str>, id: &str, rootless: bool) -> Result<Cgrou
 }
 
 /// With the systemd driver.
-pub(super) fn plan_unit(
+pub(super) fn locate_unit(
     path: Option<&str>,
     id: &str,
     rootless: bool,
@@ -134,7 +135,7 @@ pub(super) fn plan_unit(
             .at("--systemd-cgroup")
             .hint("systemd 258 and later want it, too; use the cgroupfs driver"));
     }
-    let (unit, below) = systemd::plan(path, id, rootless, resources, annotations)?;
+    let (unit, below) = systemd::locate(path, id, rootless, resources, annotations)?;
     let node = node(CGROUPS.into(), below, None);
     // Whoever asks systemd for it is not content without.
     let rules = Rules { rootless, default_path: false };
