@@ -160,7 +160,7 @@ fn a_record_that_cannot_be_read_is_named_and_nothing_is_deleted() {
     }
 }
 
-/// The kept configuration named the cgroup: without it that is looked for by its mark.
+/// The saved configuration named the cgroup: without it that is looked for by its mark.
 #[test]
 fn a_container_that_has_lost_its_configuration_too_is_found_by_the_mark_of_its_cgroup() {
     needs!(is_pinnace() && !by_systemd(), "pinnace, and the cgroupfs driver");

@@ -143,7 +143,7 @@ fn a_record_that_cannot_be_read_is_there() {
     }
 }
 
-/// The kept configuration tells where its cgroup is, and the mark there that it is its.
+/// The saved configuration tells where its cgroup is, and the mark there that it is its.
 #[test]
 fn a_container_with_a_damaged_record_is_deleted_with_its_processes() {
     deviates!(["runc", "crun"], "they leave what runs, or refuse");

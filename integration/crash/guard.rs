@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Tells the child that it is one.
 pub const VARIABLE: &str = "CRASH_GUARDED";
 /// How long it tries to remove what is left.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Calls `run` in a child of this process, and returns its exit code.
 pub fn guarded(run: impl FnOnce() -> ExitCode) -> Result<ExitCode> {
@@ -49,7 +49,7 @@ pub fn guarded(run: impl FnOnce() -> ExitCode) -> Result<ExitCode> {
 
 /// Best effort: nobody is left to hear of an error.
 fn clean() {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         let children = children();
         for pid in &children {

@@ -11,7 +11,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// Who was killed has that long to end, on a busy machine.
-fn patience() -> Duration {
+fn timeout() -> Duration {
     super::at::limit() / 2
 }
 
@@ -133,7 +133,7 @@ impl Judge<'_> {
 
     /// `stopped` is true if nobody is in the cgroup, but for who is on the way out.
     fn nobody_is_alive(&mut self) {
-        let end = Instant::now() + patience();
+        let end = Instant::now() + timeout();
         // Init may have died with others in its namespace, which end when they are reaped.
         while !self.world.pids_in(&self.trial.id).is_empty() {
             if Instant::now() > end {
@@ -211,7 +211,7 @@ impl Judge<'_> {
             Verb::Exec => self.has_said_hi(),
             Verb::ExecDetached => self.after_exec_detached(),
             Verb::Kill => {
-                if self.success && !self.trial.becomes(self.world, "stopped", patience())? {
+                if self.success && !self.trial.becomes(self.world, "stopped", timeout())? {
                     self.say("success, but it does not stop");
                 }
             }
@@ -393,7 +393,7 @@ impl Judge<'_> {
             Verb::Kill => {
                 let again = self.world.call(words)?;
                 let good = again.is_good() || again.err.contains("not running");
-                if !good || !self.trial.becomes(self.world, "stopped", patience())? {
+                if !good || !self.trial.becomes(self.world, "stopped", timeout())? {
                     self.say(format!("kill again: {}", again.brief()));
                 }
             }

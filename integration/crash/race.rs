@@ -71,7 +71,7 @@ const RACE_WORDS: &[&str] = &[
 ];
 
 /// How long a call may take, unless the container is paused under it.
-fn patience() -> Duration {
+fn timeout() -> Duration {
     super::at::limit()
 }
 
@@ -279,12 +279,12 @@ impl Caller<'_> {
             // What runs in a frozen cgroup waits for who thaws it; if all workers do, that is us.
             let frozen = ["exec", "start", "run -d"].contains(&verb);
             for _ in 0..4 {
-                if !frozen || started.ends(patience() / 5) {
+                if !frozen || started.ends(timeout() / 5) {
                     break;
                 }
                 self.resume(n, &id);
             }
-            let answer = started.answer(patience());
+            let answer = started.answer(timeout());
             let signal = if verb == "kill" { signal } else { "" };
             self.note(n, verb, signal, &answer);
         }

@@ -143,12 +143,12 @@ pub fn reap_now() -> Result<()> {
 }
 
 /// Reaps all that end by themselves; who then is still there.
-pub fn reap_all(patience: Duration) -> Result<Vec<i32>> {
+pub fn reap_all(timeout: Duration) -> Result<Vec<i32>> {
     // Most often nobody is left but the dead.
     while sys::wait_any(false)?.is_some() {}
     // No time would be no alarm.
-    if !children().is_empty() && !patience.is_zero() {
-        reap_until(0, patience)?;
+    if !children().is_empty() && !timeout.is_zero() {
+        reap_until(0, timeout)?;
     }
     Ok(children())
 }

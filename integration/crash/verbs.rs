@@ -204,8 +204,8 @@ impl Trial {
     }
 
     /// Waits until `state` says so.
-    pub fn becomes(&self, world: &World, status: &str, patience: Duration) -> Result<bool> {
-        let end = Instant::now() + patience;
+    pub fn becomes(&self, world: &World, status: &str, timeout: Duration) -> Result<bool> {
+        let end = Instant::now() + timeout;
         loop {
             let (state, _) = world.state(&self.id)?;
             if state.is_some_and(|state| state["status"] == status) {

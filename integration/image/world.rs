@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// No call takes longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The program under test: beside the one that `RUNTIME` names, or that of this checkout.
 pub fn program() -> PathBuf {
@@ -157,13 +157,13 @@ pub fn end(mut running: Running) -> Output {
         rustix::process::PidfdFlags::empty(),
     )
     .unwrap();
-    let wait = rustix::event::Timespec::try_from(PATIENCE).unwrap();
+    let wait = rustix::event::Timespec::try_from(TIMEOUT).unwrap();
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
     if rustix::event::poll(&mut fds, Some(&wait)).unwrap() == 0 {
         running.child.kill().unwrap();
     }
     let status = running.child.wait().unwrap();
-    assert!(begin.elapsed() < PATIENCE, "it hangs");
+    assert!(begin.elapsed() < TIMEOUT, "it hangs");
     let text = |file: &mut File| {
         file.rewind().unwrap();
         let mut bytes = Vec::new();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an answer may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one that must not come is waited for.
 const IMPATIENCE: Duration = Duration::from_millis(700);
 
@@ -118,7 +118,7 @@ impl Namespace {
 
     /// Asks a server which address it sees.
     pub fn ask(&self, protocol: Protocol, address: &str) -> Result<IpAddr, String> {
-        self.ask_for(protocol, address, PATIENCE)
+        self.ask_for(protocol, address, TIMEOUT)
     }
 
     /// Whether nobody answers: refused, or not heard.
@@ -131,7 +131,7 @@ impl Namespace {
     /// Whether it is refused at once.
     #[track_caller]
     pub fn is_refused(&self, address: &str) {
-        let error = self.ask_for(Protocol::Tcp, address, PATIENCE).unwrap_err();
+        let error = self.ask_for(Protocol::Tcp, address, TIMEOUT).unwrap_err();
         assert!(error.contains("refused"), "{address}: {error}");
     }
 
@@ -162,11 +162,11 @@ impl Namespace {
             // It may not listen yet, or not again.
             let mut stream = None;
             crate::harness::until("a server listens", || {
-                stream = TcpStream::connect_timeout(&address, PATIENCE).ok();
+                stream = TcpStream::connect_timeout(&address, TIMEOUT).ok();
                 stream.is_some()
             });
             let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();
             text

@@ -217,7 +217,7 @@ fn no_file_is_read_without_end() {
     let script = "ulimit -v 262144; exec \"$0\" \"$@\" </dev/zero";
     let call = Call::new("/bin/sh").args(["-c", script]).args([&runtime().path]);
     is_too_long(&call.args(root).args(["update", "-r", "-", &c.id]).run());
-    // A kept record of any length.
+    // A record of any length.
     let record = c.root().join(&c.id).join("state.json");
     let kept = fs::read(&record).unwrap();
     fs::write(&record, vec![b' '; 20 << 20]).unwrap();

@@ -177,8 +177,8 @@ fn first_of(cgroup: &Cgroup, files: &[File]) -> Result<()> {
     }
 }
 
-/// A rootless caller can neither change device rules nor, without power over
-/// the host's devices, use any that the kernel does not leave it anyway.
+/// Without privilege device rules cannot be changed, and are not needed: the caller cannot open
+/// other devices in any case.
 fn ignored_when_rootless(cgroup: &Cgroup, errno: Errno) -> bool {
     cgroup.rules().rootless && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::ROFS)
 }
@@ -223,7 +223,7 @@ fn device_line(
 ) -> Result<()> {
     match (done, exception.index) {
         (Ok(()), _) => Ok(()),
-        // The cgroup above withholds one that is nobody's wish but ours.
+        // The cgroup above denies a device of our default list. Nobody asked for it: no error.
         (Err(Errno::PERM), None) if name == "devices.allow" => Ok(()),
         (Err(errno), _) if ignored_when_rootless(cgroup, errno) => Ok(()),
         (Err(errno), index) => {

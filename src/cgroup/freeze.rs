@@ -1,9 +1,9 @@
 //! Stopping and starting all processes of a container at once.
 //!
-//! v2 tells by an event on `cgroup.events` when all stand still. v1 tells
-//! nothing: its state moves on only when somebody reads it, so it is read,
-//! with pauses that grow, and told again to freeze: a task that was on its way
-//! into the group slips through the first order (cgroup-v1/freezer-subsystem.rst).
+//! v2 reports by an event on `cgroup.events` when all processes are frozen. v1 updates
+//! `freezer.state` only when it is read, so it is polled with growing pauses. FROZEN is written
+//! again each time, as a task that was entering the group may have been missed
+//! (cgroup-v1/freezer-subsystem.rst).
 
 use super::node::{Node, is_file_gone, keyed, open_dir, open_file, read, read_fd, write_file};
 use super::procs;

@@ -94,8 +94,7 @@ pub struct Hierarchies {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Unified {
     node: Node,
-    /// Whether there is one: an unprivileged caller who asked for nothing goes
-    /// on without.
+    /// Whether there is one. Without cgroupsPath an unprivileged caller may go on without.
     exists: bool,
     rules: Rules,
     /// The unit of systemd that it belongs to.

@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// The directory, opened for one use: who goes through all hierarchies of v1
-    /// may have no room to keep a dozen. None if the cgroup is gone.
+    /// may not allow a dozen to stay open. None if the cgroup is gone.
     pub(super) fn open(&self) -> Result<Option<OwnedFd>> {
         let path = self.path();
         let (dir, below) = from_cgroup_root(&path);

@@ -214,13 +214,8 @@ fn make(
     // clone3(2) puts init into its cgroup, so that comes before it where it can.
     let entry = make_groups(context, dir, record)?;
     let wait_limit = WaitLimit::new(Some(signals), &hooks.create_container);
-    spawn_init(
-        context,
-        (dir, record, entry),
-        start,
-        &mut rollback.process,
-        (wait_limit, &caller_mask),
-    )?;
+    let waits = (wait_limit, &caller_mask);
+    spawn_init(context, (dir, record, entry), start, &mut rollback.process, waits)?;
     let Rollback { process, devices, hooks: ran_hooks } = rollback;
     let process = process.as_mut().ok_or_else(|| Error::new("create: no process was made"))?;
     let pid = process.pid();
@@ -329,7 +324,8 @@ fn complete_record<'a>(
 /// Those that run in the runtime's own namespaces.
 fn run_hooks(log: &log::Log, hooks: &Hooks, record: &Record, signals: &Signals) -> Result<()> {
     let by = Runner::Runtime(Some(signals));
-    // They are of a time when they ran in `start`, and saw a container that was created.
+    // prestart hooks are deprecated. Older runtimes ran them in `start`, where the status is
+    // `created`, so that is what they see.
     let state = state_of(record, Status::Created);
     hooks::run_all("prestart", &hooks.prestart, &state, by)?;
     let state = state_of(record, Status::Creating);

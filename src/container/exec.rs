@@ -22,6 +22,7 @@ use crate::sys::signal::{self, Mask, Signals};
 use crate::terminal;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -135,17 +136,10 @@ fn exec_in(
     let source = request.file.as_ref().map(|file| format!("--process {}", file.display()));
     let source = source.as_deref().unwrap_or("config.json");
     let (process, mut warnings) = findings.finish_as(source, process)?;
-    if !warnings.is_empty() {
-        // What is the container's own has been told by `create`.
-        let own = own_process(&mut spec::parse("config.json", &text)?);
-        let mut told = Findings::default();
-        plan::process::plan(Some(&own), annotations, &options, &mut told);
-        warnings.retain(|warning| !told.warnings().contains(warning));
-    }
+    retain_new(&mut warnings, &text, annotations, &options)?;
     warnings.iter().for_each(|warning| runtime.log.warning(&warning.to_string()));
     let process = process.ok_or_else(|| Error::new("is not set").at("process"))?;
-    let socket = request.console_socket.as_deref();
-    terminal::check(process.terminal.is_some(), socket, request.detach)?;
+    terminal::check(process.terminal.is_some(), request.console_socket.as_deref(), request.detach)?;
     lsm::check(process.apparmor_profile.as_deref(), process.selinux_label.as_deref())
         .at(|| if request.labels.is_empty() { source.into() } else { request.labels.join(", ") })?;
     let below = request.cgroups.iter().map(|text| SubPath::parse(text)).collect::<Result<_>>()?;
@@ -165,6 +159,22 @@ fn exec_in(
         personality,
         below,
     })
+}
+
+/// Leaves those that `create` has not given: by the container's own process.
+fn retain_new(
+    warnings: &mut Vec<Error>,
+    config: &[u8],
+    annotations: &BTreeMap<String, String>,
+    options: &Options,
+) -> Result<()> {
+    if !warnings.is_empty() {
+        let own = own_process(&mut spec::parse("config.json", config)?);
+        let mut given = Findings::default();
+        plan::process::plan(Some(&own), annotations, options, &mut given);
+        warnings.retain(|warning| !given.warnings().contains(warning));
+    }
+    Ok(())
 }
 
 /// The container's own process; one of root in `/` where it has none.

@@ -179,7 +179,7 @@ impl<'a> Foreground<'a> {
         if let Some(relay) = self.relay.as_mut().filter(|_| notified) {
             relay.pass_on(child.pid.as_raw_nonzero().get())?;
         }
-        // Whoever has ended hears nothing any more.
+        // A process that has ended gets no signal.
         if signalled && !ended {
             self.forward_signals(child)?;
         }

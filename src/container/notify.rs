@@ -87,7 +87,7 @@ pub(super) struct Relay {
 enum Doing {
     /// The next message of the container.
     Listening,
-    /// Room for ours at the supervisor; with a barrier, both ends of its pipe.
+    /// Space for our message at the supervisor; with a barrier, both ends of its pipe.
     Sending { text: String, barrier: Option<(OwnedFd, OwnedFd)> },
     /// The supervisor has our end of a pipe, and closes it when it has dealt with all
     /// that was said before (`sd_notify_barrier(3)`). The container's message is taken

@@ -137,7 +137,7 @@ fn observe<C, I>(
 
 /// As [`observe`], but the start socket alone says whether init waits. That a container is
 /// paused counts first: one whose init waits for `start` can be paused, too, and would not
-/// hear `start`.
+/// read the message.
 fn observe_by_socket<C, I>(
     record: &Record<C>,
     has_socket: impl FnOnce() -> Result<bool>,

@@ -88,10 +88,10 @@ impl NewProcess {
         wait_limit: WaitLimit<'_>,
         begin: impl FnOnce() -> Result<Body>,
     ) -> Result<Self> {
-        let hear = |channel: &ParentEnd, intermediate: &Child| {
+        let receive = |channel: &ParentEnd, intermediate: &Child| {
             wait_limit.receive(channel, intermediate.pidfd.as_fd())
         };
-        let (child, channel) = spawn(spawn_args, sync::pair()?, hear, begin)?;
+        let (child, channel) = spawn(spawn_args, sync::pair()?, receive, begin)?;
         Ok(Self { child, maker: None, waits, channel, master: None })
     }
 
@@ -187,7 +187,7 @@ impl NewProcess {
         Ok(master)
     }
 
-    /// Tells it to become its program, and hears whether it did. `status` is the
+    /// Tells it to become its program, and waits until it has. `status` is the
     /// container's, as a seccomp agent is told.
     pub fn start(
         &self,

@@ -1,4 +1,4 @@
-//! The container's filter, and who hears of its notifications.
+//! The container's filter, and who gets its notification fd.
 
 use super::state_of;
 use crate::error::{At, Error, Result};
@@ -53,8 +53,8 @@ pub(super) fn saved(
     Ok((compile_again(config.seccomp(), log)?, Receiver::of(&config)))
 }
 
-/// Names that no kernel we know has are told only to those who look for a
-/// fault: profiles list calls of many kernels.
+/// Unknown names of system calls are logged at debug level only: profiles list calls of many
+/// kernels.
 pub(super) fn log_skipped(filter: Option<&Filter>, log: &Log) {
     if let Some(filter) = filter.filter(|filter| !filter.skipped.is_empty()) {
         log.debug(|| format!("linux.seccomp: unknown calls: {}", filter.skipped.join(", ")));

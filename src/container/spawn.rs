@@ -42,11 +42,12 @@ pub(super) fn spawn_init(
         record.tree = sources.mount_id()?;
         dir.save(record)?;
     }
-    let (late, joins_user) = (late(plan, entry), plan.namespaces.joins(Kind::User));
+    let (deferred_namespaces, joins_user) =
+        (deferred_namespaces(plan, entry), plan.namespaces.joins(Kind::User));
     let clocks = Clocks { proc: proc.as_fd(), offsets: &plan.time_offsets };
     let clocks = plan.namespaces.creates(Kind::Time).then_some(clocks);
     let spawn_args = SpawnArgs {
-        create: made_by_clone3(plan, late, &view),
+        create: made_by_clone3(plan, deferred_namespaces, &view),
         join: &context.join,
         cgroup: entry.initial_cgroup(&record.cgroup)?,
         tasks_files: &[],
@@ -65,7 +66,7 @@ pub(super) fn spawn_init(
         context: rootfs_context,
         view,
         join: joins_itself.then_some(&context.join),
-        late,
+        deferred_namespaces,
         clocks: clocks.filter(|_| !joins_user),
         tasks_files: record.cgroup.tasks_files(),
         start,
@@ -118,10 +119,10 @@ fn needs_host_mounts(plan: &Plan) -> bool {
 }
 
 /// The namespaces that clone3(2) makes. The others init makes by itself.
-fn made_by_clone3(plan: &Plan, late: Namespaces, view: &View) -> Namespaces {
+fn made_by_clone3(plan: &Plan, deferred_namespaces: Namespaces, view: &View) -> Namespaces {
     // The root of the one is the cgroup of its maker; in the other clocks are set before it is
     // entered.
-    let later = late.0 | Kind::Cgroup.flag().0 | Kind::Time.flag().0;
+    let later = deferred_namespaces.0 | Kind::Cgroup.flag().0 | Kind::Time.flag().0;
     let mounts = match view {
         // From the one that it enters, or that was laid out.
         View::Minimal(_) | View::Laid(_) => Kind::Mount.flag().0,
@@ -130,17 +131,16 @@ fn made_by_clone3(plan: &Plan, late: Namespaces, view: &View) -> Namespaces {
     Namespaces(plan.namespaces.flags().0 & !later & !mounts)
 }
 
-/// The dearest namespaces, which init makes while we make the cgroup; but for a
-/// network namespace that is to get devices from us first.
-fn late(plan: &Plan, entry: Entry) -> Namespaces {
+/// Network and IPC namespaces are the most expensive: init makes them while the parent makes the
+/// cgroup. But a network namespace that is to get devices must be there before.
+fn deferred_namespaces(plan: &Plan, entry: Entry) -> Namespaces {
     let any = entry.is_deferred() && plan.net_devices.is_empty();
     let kinds = if any { Kind::Network.flag().0 | Kind::Ipc.flag().0 } else { 0 };
     Namespaces(kinds & plan.namespaces.flags().0)
 }
 
-/// Whether init has to be told that what is done from outside is done before it
-/// can begin: its ids are mapped, its network devices, its class and its cgroup
-/// are there. Otherwise it begins at once.
+/// Whether init waits for `Go` before it begins: until its ids are mapped, and its network
+/// devices, its RDT class and its cgroup are there.
 fn waits(plan: &Plan, entry: Entry, outside: &Outside<'_>) -> bool {
     let devices = !plan.net_devices.is_empty();
     entry.is_from_outside() || devices || plan.id_maps.is_some() || outside.must_come_first()

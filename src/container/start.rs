@@ -1,5 +1,4 @@
-//! `start`: tells the waiting init to become the user's program, and hears
-//! whether it did.
+//! `start`: tells the waiting init to become the user's program, and waits until it has.
 
 use super::notify::Relay;
 use super::observed::{Observed, ProcessRef};
@@ -69,6 +68,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     {
         runtime.log.debug(|| format!("start {id}: {error}"));
     }
+    let Container { dir, record } = &container;
     if let Err(error) = begun {
         let error = match error.get_kind() {
             Kind::Killed => {
@@ -78,10 +78,8 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
             // What init says ends it, too.
             _ => error,
         };
-        let (dir, record) = (&container.dir, &container.record);
         return Err(give_up(error, (dir, record), init, &saved.hooks, runtime, None));
     }
-    let Container { dir, record } = &container;
     after(dir, record, init, &saved.hooks, runtime, None)?;
     relay.map_or(Ok(()), |relay| relay.until_ready(init, None))
 }
@@ -121,7 +119,7 @@ fn must_be_created<I>(container: &Container, observed: Observed<I>) -> Result<I>
     match observed {
         Observed::Created(init) => Ok(init),
         Observed::Stopped => Err(Error::new("cannot start a container that has stopped")),
-        // It would not hear us.
+        // Init is frozen, and would not read the message.
         Observed::Paused(_) => {
             Err(is_paused(container, "cannot start a container in the paused state", ""))
         }

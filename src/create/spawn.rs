@@ -54,7 +54,7 @@ impl SpawnArgs<'_> {
 }
 
 /// Makes the process. `begin` comes before it, in an intermediate process if there is one; what it
-/// returns is what the new process does, and that never returns. `hear` waits for an intermediate
+/// returns is what the new process does, and that never returns. `receive` waits for an intermediate
 /// process's only message, or for its end.
 ///
 /// # Errors
@@ -62,12 +62,12 @@ impl SpawnArgs<'_> {
 pub fn spawn<Body: FnOnce(ChildEnd) -> Infallible>(
     spawn_args: &SpawnArgs<'_>,
     channel: (ParentEnd, ChildEnd),
-    hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
+    receive: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
     begin: impl FnOnce() -> Result<Body>,
 ) -> Result<(Child, ParentEnd)> {
     let (parent, child) = channel;
     if spawn_args.needs_intermediate() {
-        return spawn_by_intermediate(spawn_args, parent, child, hear, begin);
+        return spawn_by_intermediate(spawn_args, parent, child, receive, begin);
     }
     let args = CloneArgs {
         namespaces: spawn_args.create,
@@ -92,7 +92,7 @@ fn spawn_by_intermediate<Body: FnOnce(ChildEnd) -> Infallible>(
     spawn_args: &SpawnArgs<'_>,
     parent: ParentEnd,
     child: ChildEnd,
-    hear: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
+    receive: impl FnOnce(&ParentEnd, &Child) -> Result<Option<ToParent>>,
     begin: impl FnOnce() -> Result<Body>,
 ) -> Result<(Child, ParentEnd)> {
     // It may die before it can tell of the process that it has made.
@@ -106,7 +106,7 @@ fn spawn_by_intermediate<Body: FnOnce(ChildEnd) -> Infallible>(
         intermediate_main(spawn_args, child, &note, begin);
     };
     drop(child);
-    let error = match hear(&parent, &intermediate) {
+    let error = match receive(&parent, &intermediate) {
         Ok(Some(ToParent::Spawned(child))) => match reap(&intermediate) {
             Ok(()) => return Ok((child, parent)),
             Err(error) => error,

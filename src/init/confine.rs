@@ -1,4 +1,4 @@
-//! The last chapter, the same for `create` and `exec`: from the runtime's
+//! The last steps, the same for `create` and `exec`: from the runtime's
 //! privileges to the user's, in one order, and execve(2). A `startContainer`
 //! hook, which comes from the image too, ends in it as well.
 
@@ -21,7 +21,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// What the last chapter needs.
+/// What the last steps need.
 #[derive(Debug)]
 pub struct Last<'a> {
     /// The process to become.
@@ -137,8 +137,7 @@ pub fn label(process: &Process, proc: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// The first half: all that does not bind this process itself, only what it
-/// executes. So it is done while the one who will start us has other things to
-/// do, or has not even come.
+/// executes. It runs before `Start` is received, so it costs `start` no time.
 ///
 /// # Errors
 /// Whatever failed; the process must end then.

@@ -37,7 +37,7 @@ pub struct Init<'a> {
     /// Namespaces that init still has to join by itself.
     pub join: Option<&'a Join>,
     /// Namespaces that init makes by itself, while the parent makes the cgroup.
-    pub late: Namespaces,
+    pub deferred_namespaces: Namespaces,
     /// The time namespace that it makes by itself.
     pub clocks: Option<Clocks<'a>>,
     /// cgroup v1: the paths of the files that the parent will send opened.
@@ -127,7 +127,7 @@ fn wait_and_exec(ready: Ready<'_>, channel: &mut ChildEnd) -> Result<Infallible>
         );
     };
     // Who waits here has no more privilege than the program will have, but for what a
-    // late filter needs. What `exec` makes in a created container may trace it.
+    // filter that comes last needs. What `exec` makes in a created container may trace it.
     let hooks = &plan.hooks.start_container;
     // A hook is a process of the user, too: it would count, and be filtered.
     let (limits, then) = match hooks.is_empty() {
@@ -162,7 +162,7 @@ fn enter_namespaces(init: &Init<'_>, clocks: Option<OpenClocks<'_>>) -> Result<(
     if let Some(join) = init.join {
         join.enter()?;
     }
-    make(init.late)?;
+    make(init.deferred_namespaces)?;
     if let Some(clocks) = clocks {
         clocks.enter()?;
     }

@@ -1,4 +1,4 @@
-//! Who we are in a new user namespace, until the last chapter makes us the
+//! Who we are in a new user namespace, until the last steps make this process the
 //! user of the configuration.
 
 use crate::error::{Context, Error, Result};

@@ -1,6 +1,6 @@
 //! The child's side. `first` becomes a container's init, `join` a further
-//! process in it. Both go through `prepare`, and end in `confine`, the last chapter,
-//! which has one order for all.
+//! process in it. Both go through `prepare`, and end in `confine`, the last steps,
+//! which have one order for all.
 
 pub mod confine;
 pub mod first;

@@ -7,7 +7,7 @@ use crate::spec::{IdMapping, Spec};
 /// that `process.user.uid` is mapped to, if a new cgroup namespace is made and
 /// the cgroup file system is mounted writable.
 ///
-/// In a user namespace that is joined the maps are not ours to know: none.
+/// When a user namespace is joined its maps are unknown here: none.
 pub fn plan(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<u32> {
     let writable = spec.mounts.iter().any(|mount| {
         mount.source.as_deref() == Some("cgroup")

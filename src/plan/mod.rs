@@ -6,10 +6,10 @@
 pub mod capabilities;
 pub(crate) mod delegation;
 pub mod findings;
-pub(crate) mod hooks;
+pub mod hooks;
 pub(crate) mod idmap;
-pub(crate) mod intel_rdt;
-pub(crate) mod mask;
+pub mod intel_rdt;
+pub mod mask;
 pub(crate) mod memory_policy;
 pub mod mounts;
 pub(crate) mod namespaces;

@@ -136,7 +136,7 @@ fn make(
         }
         Kind::FileSystem(fs) => {
             let instead = match source {
-                Source::Instead(tree) => Some(tree),
+                Source::Fallback(tree) => Some(tree),
                 _ => None,
             };
             let target = filesystem::target(mount, fs, root)?;
@@ -145,7 +145,7 @@ fn make(
         }
         Kind::Cgroup => {
             let taken = match source {
-                Source::Instead(tree) => vec![tree],
+                Source::Fallback(tree) => vec![tree],
                 Source::Sent(trees) => trees,
                 _ => Vec::new(),
             };

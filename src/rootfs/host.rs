@@ -1,10 +1,10 @@
 //! The host's view, for a child that has a mount namespace of its own.
 //!
-//! Since Linux 6.8 `/proc/PID/mountinfo` lists mounts in the order in which they came
-//! into being, not in that of their mounting. A copy of a host's mount that the parent
-//! makes is older than every file system that the child makes; so those that come later
-//! in the configuration are copied in their turn, by the child, who goes back to the
-//! runtime's mount namespace for it.
+//! Since Linux 6.8 `/proc/PID/mountinfo` lists mounts in the order in which they were made,
+//! not in that of their attachment. A copy of a host's mount that the parent makes is older
+//! than every file system that the child makes. So the child copies those that come later in
+//! the configuration, in the order of the mounts, and goes back to the runtime's mount
+//! namespace for it.
 
 use crate::error::{Context as _, Result};
 use crate::plan::namespaces::Kind;

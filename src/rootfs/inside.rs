@@ -1,9 +1,9 @@
 //! Bind sources that lie in the container's own root. What an earlier mount brings there is
-//! seen in the container's tree alone, so they are looked for in it, in their turn
+//! seen in the container's tree alone, so they are looked for in it, in the order of the mounts
 //! (config.md, "Mounts": "The runtime MUST mount entries in the listed order").
 //!
-//! Where a path leads the host says, up to the root; what lies in there is the image's, whose
-//! links have no say in it.
+//! Up to the root the host's links are followed. What lies in the root is the image's, whose
+//! links are not.
 
 use crate::sys::resolve;
 use rustix::fs::{CWD, OFlags, ResolveFlags, readlinkat};

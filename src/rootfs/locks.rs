@@ -97,12 +97,12 @@ impl Sources {
             Source::Tree(tree, _) => Some(&tree.fd),
             _ => None,
         });
-        let instead = self.mounts.iter().filter_map(|source| match source {
-            Source::Instead(tree) => Some(tree),
+        let fallback = self.mounts.iter().filter_map(|source| match source {
+            Source::Fallback(tree) => Some(tree),
             _ => None,
         });
         let root = self.rootfs.iter().map(|tree| &tree.fd);
-        root.chain(binds).chain(instead).chain(self.devices.iter().flatten())
+        root.chain(binds).chain(fallback).chain(self.devices.iter().flatten())
     }
 
     /// In the new process: copies the mount namespace where the trees were laid.
@@ -126,7 +126,7 @@ impl Locks {
         sources.devices.iter_mut().flatten().try_for_each(|tree| self.take(tree, None))
     }
 
-    /// Takes what a mount is made of, in its turn: mounts are listed in the order in which
+    /// Takes what a mount is made of, in the order of the mounts: mounts are listed in the order in which
     /// they came into being.
     pub fn take_for(&self, mount: &Mount, source: &mut Source) -> Result<()> {
         match source {
@@ -135,7 +135,7 @@ impl Locks {
                 // `true` is the larger one.
                 self.take(&mut tree.fd, unbindable.map(|one| one.reach == Reach::All).max())
             }
-            Source::Instead(tree) => self.take(tree, None),
+            Source::Fallback(tree) => self.take(tree, None),
             _ => Ok(()),
         }
     }

@@ -2,15 +2,15 @@
 //! in, at a price for every mount in it; so init enters a minimal one first, which
 //! has next to nothing in it.
 //!
-//! Linux 7.0 makes such a one. Before that the kernel has one all the same: its
-//! thread that keeps devtmpfs took one of its own while the kernel started
-//! (drivers/base/devtmpfs.c); init copies it at once.
+//! Linux 7.0 makes one for us (OPEN_TREE_NAMESPACE). Older kernels have one: kdevtmpfs unshares
+//! it at boot (drivers/base/devtmpfs.c). Init copies it at once, so the kernel's own stays as
+//! it is.
 //!
-//! Of all that were ever made it is the second, and has the second id. Not so in Linux 6.18:
-//! each CPU gives ids of a row of 4096 of its own, so all those lie between that the first CPU
-//! has given meanwhile. The search goes by the ids therefore, from the first on, and asks of
-//! each with few mounts what its root is. Where that cannot be told, or the search is too
-//! long, it is found by the thread, as before Linux 6.12.
+//! It was the second mount namespace to be made, and has the second id before Linux 6.18. Since
+//! then each CPU gives ids from a range of 4096 of its own, so other namespaces may lie between.
+//! So the search goes up by the ids from the first one (NS_MNT_GET_NEXT), and asks for the type
+//! of the root of each that has few mounts. Where that fails, or takes too many steps, the
+//! namespace is opened by the thread, as before Linux 6.12.
 //!
 //! Init looks again once it is there, for the id of a namespace proves nothing: it must belong
 //! to the first user namespace, and its root must be devtmpfs. What else is in it does not
@@ -38,8 +38,7 @@ pub struct Minimal {
     back: Option<WayBack>,
 }
 
-/// From our own mount namespace to the first there is hardly a step for an engine
-/// on a host; each costs 2 us.
+/// Give up after so many NS_MNT_GET_PREV calls, of 2 us each, on the way to the first namespace.
 const STEPS_DOWN: usize = 64;
 /// From the first to the kernel's there is one step; in Linux 6.18 one more for each that
 /// lives since the first CPU gave its first 4096 ids. So many cost less than their mounts.

@@ -24,13 +24,13 @@ pub(super) enum Source {
     /// A path of the host that only the child can take, in its own mount namespace: an
     /// unprivileged caller may make mounts only there, and systemd makes the cgroup around it.
     Path,
-    /// One that the child takes in its turn, where the runtime is: see [`super::host`].
+    /// One that the child takes in the order of the mounts, where the runtime is: see [`super::host`].
     Host,
-    /// This path in the container, in its turn: see [`super::inside`].
+    /// This path in the container, in the order of the mounts: see [`super::inside`].
     Inside(String),
     /// What is bound where the kernel refuses the mount itself: /sys for a sysfs, on v2 the
     /// container's own cgroup.
-    Instead(OwnedFd),
+    Fallback(OwnedFd),
     /// The container's cgroups of v1, in the view's order. The parent sends them once made.
     Sent(Vec<OwnedFd>),
 }

@@ -108,17 +108,17 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     let mut root = None;
     for mount in &plan.mounts {
         // A bind mount that the child makes of what it sees by then.
-        let mut in_turn = None;
+        let mut in_order = None;
         if let Kind::Bind(bind) = &mount.kind {
             let root = root.get_or_insert_with(|| Inside::of(&plan.path));
-            in_turn = match root.find(&bind.source, bind.nofollow) {
+            in_order = match root.find(&bind.source, bind.nofollow) {
                 Some(path) => Some(Source::Inside(path)),
                 None if after_the_childs && proc.is_some() => Some(Source::Host),
                 None => None,
             };
         }
-        after_the_childs |= in_turn.is_some() || !matches!(mount.kind, Kind::Bind(_));
-        let source = take(plan, mount, in_turn, &mut sources, context).at(|| mount.field())?;
+        after_the_childs |= in_order.is_some() || !matches!(mount.kind, Kind::Bind(_));
+        let source = take(plan, mount, in_order, &mut sources, context).at(|| mount.field())?;
         sources.mounts.push(source);
     }
     if let Some(proc) = proc
@@ -138,8 +138,8 @@ pub fn open(plan: &Rootfs, context: &Context<'_>) -> Result<Sources> {
     Ok(sources)
 }
 
-/// Whether the child may take sources in their turn: only with all privileges on the host,
-/// and if it is left at all. What is shared with the host is copied from the host alone,
+/// Whether the child may return to the host's mount namespace to open sources in the order of
+/// the mounts. It needs CAP_SYS_ADMIN on the host and a mount namespace of its own. What is shared with the host is copied from the host alone,
 /// which cannot be promised where setns(2) is forbidden.
 fn may_go_back(plan: &Rootfs, sources: &Sources) -> bool {
     let shares = plan.propagation.is_some_and(|propagation| propagation.flag == SHARED);
@@ -181,24 +181,24 @@ pub(super) fn root_change(plan: &Rootfs) -> Change<'static> {
     }
 }
 
-/// Takes what a mount is made of, but for what the child takes `in_turn`.
+/// Takes what a mount is made of, but for what the child takes `in_order`.
 fn take(
     plan: &Rootfs,
     mount: &Mount,
-    in_turn: Option<Source>,
+    in_order: Option<Source>,
     sources: &mut Sources,
     context: &Context<'_>,
 ) -> Result<Source> {
     take_idmap(mount, sources, context)?;
-    Ok(match (in_turn, &mount.kind) {
+    Ok(match (in_order, &mount.kind) {
         (Some(source), _) => source,
         (None, Kind::Bind(bind)) => bind::open(plan, mount, bind, sources.idmap(mount))?,
         (None, Kind::FileSystem(fs)) if fs.kind == "sysfs" && plan.user_namespace => {
-            take_tree(Path::new("/sys"), true)?.map_or(Source::Nothing, Source::Instead)
+            take_tree(Path::new("/sys"), true)?.map_or(Source::Nothing, Source::Fallback)
         }
         (None, Kind::Cgroup) => match cgroup_to_bind(plan, context) {
             Some(CgroupView::V2(dir)) => {
-                take_tree(dir, false)?.map_or(Source::Path, Source::Instead)
+                take_tree(dir, false)?.map_or(Source::Path, Source::Fallback)
             }
             Some(CgroupView::V1(_)) => Source::Sent(Vec::new()),
             None => Source::Nothing,

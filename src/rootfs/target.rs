@@ -1,4 +1,4 @@
-//! Where a mount goes, and the last word on it.
+//! Where a mount goes, and its attributes once it is attached.
 
 use super::mount;
 use super::root::{Found, Links, Node, Root};
@@ -38,7 +38,7 @@ pub(super) fn target(
     Ok(found)
 }
 
-/// The last word of the attributes and propagation of a mount that is attached.
+/// Sets the attributes and the propagation of a mount that is attached.
 pub(super) fn change_attached(mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
     for (attributes, recursive) in [(mount.attributes.all, true), (mount.attributes.one, false)] {
         if !attributes.is_empty() {

@@ -10,7 +10,7 @@
 //! Done
 //!                                     Console + fd      the terminal's master side
 //!                                     Listener + fd     `create`: the filter is loaded and has a notification fd
-//!                                     Ready             everything but the last chapter is done
+//!                                     Ready             all is done but what comes after Start
 //! Done           recorded (`create` only, which is left alone now)
 //! Start          (for `create` over a connection on the container's start socket)
 //!                                     Listener + fd     the same, for a filter that had to come last
@@ -47,7 +47,7 @@ const PACKET: usize = 16 * 1024;
 /// Descriptors in a packet: a host has fewer cgroup hierarchies.
 const FDS: usize = 64;
 
-/// What the child says.
+/// What the child sends.
 #[derive(Debug)]
 pub enum ToParent {
     /// The real process, which another one has made after it joined.
@@ -60,7 +60,7 @@ pub enum ToParent {
     Ready,
     /// The notification fd of the seccomp filter.
     Listener(OwnedFd),
-    /// How to hear what comes after this, which is no message.
+    /// How to read the reports that come after this, which are no messages.
     Reports(ReportReader),
     /// Something to log and to go on with.
     Warning(String),
@@ -68,7 +68,7 @@ pub enum ToParent {
     Failed(Error),
 }
 
-/// What the parent says.
+/// What the parent sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToChild {
     /// Ids are mapped, or the cgroup is entered.
@@ -159,8 +159,8 @@ impl ParentEnd {
     pub fn receive(&self) -> Result<Option<ToParent>> {
         let mut packet = [0; PACKET];
         let received = match receive(self.socket.as_fd(), &mut packet) {
-            // It ended without having read all of ours. That is told first, and
-            // only once: its last words come after it.
+            // The child has ended with data of ours unread. The kernel reports that once, and
+            // delivers the child's last messages after it.
             Err(Errno::CONNRESET) => {
                 self.set_unread();
                 receive(self.socket.as_fd(), &mut packet)

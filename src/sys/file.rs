@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Most files that are read here are smaller.
-const ROOM: usize = 4000;
+const BUFFER: usize = 4000;
 
 /// The most that is read of a file. Engines' configurations have less than 1 MiB.
 pub const MAX_FILE: usize = 16 << 20;
@@ -35,7 +35,7 @@ pub fn read_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`read_at`].
 pub fn read_short_at(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
-    read_until(dir, path, ROOM / 2)
+    read_until(dir, path, BUFFER / 2)
 }
 
 /// As [`read_short_at`], by an absolute path.
@@ -66,7 +66,7 @@ fn read_until(dir: BorrowedFd<'_>, path: impl Arg, end: usize) -> Result<Vec<u8>
     let file = openat(dir, path, flags, Mode::empty())?;
     let mut text = Vec::new();
     loop {
-        text.reserve(ROOM);
+        text.reserve(BUFFER);
         if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? <= end {
             return Ok(text);
         }
@@ -86,7 +86,7 @@ pub fn read_given(dir: BorrowedFd<'_>, path: impl Arg) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut until = None;
     loop {
-        text.reserve(ROOM);
+        text.reserve(BUFFER);
         match retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text))) {
             Ok(0) if text.is_empty() && until.is_none() && is_fifo(&file)? => {}
             Ok(0) => return Ok(text),
@@ -125,7 +125,7 @@ fn is_fifo(file: &OwnedFd) -> Result<bool> {
 pub fn read_stream(stream: impl AsFd) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
-        text.reserve(ROOM);
+        text.reserve(BUFFER);
         match retry_on_intr(|| rustix::io::read(&stream, spare_capacity(&mut text)))? {
             0 => return Ok(text),
             _ if text.len() > MAX_FILE => return Err(Errno::FBIG),

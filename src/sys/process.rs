@@ -37,7 +37,7 @@ pub struct CloneArgs<'a> {
 pub struct Note(NonNull<AtomicI32>);
 
 impl Note {
-    /// Room for one, with nothing in it.
+    /// Memory for one, with nothing in it.
     ///
     /// # Errors
     /// `ENOMEM`.

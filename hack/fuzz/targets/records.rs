@@ -1,10 +1,10 @@
-//! state.json, and the kept configuration as later commands read it; the kept filter.
+//! state.json, and the saved configuration as later commands read it; the saved filter.
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use pinnace::security::seccomp::Filter;
 use pinnace::spec;
-use pinnace::store::{RecordSummary, Record};
+use pinnace::store::{Record, RecordSummary};
 use pinnace_fuzz::{mutate_json, told};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {

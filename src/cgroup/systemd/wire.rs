@@ -248,7 +248,7 @@ pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Message>> {
         }
     }
     let mut reader = Reader { bytes: &bytes[..body_at + body], at: body_at };
-    // As far as it is plain: all that we listen to is.
+    // Only basic types are read: the signals that we subscribe to have no others.
     for kind in signature.bytes() {
         match kind {
             b's' | b'o' => message.texts.push(reader.text().ok_or_else(bad)?),

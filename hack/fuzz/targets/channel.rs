@@ -1,4 +1,4 @@
-//! The wire between init and the runtime, both ends, with and without a descriptor.
+//! The channel between init and the runtime, both ends, with and without a descriptor.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -76,7 +76,7 @@ fn again(error: &Error) {
     };
     let text = heard.to_string();
     assert!(heard.errno() == error.errno());
-    // What is long is cut, and a part of no letter takes room, too.
+    // What is long is cut, and a part of no letter takes space, too.
     assert!(heard == *error || error.to_string().len() > 400);
     told(&text);
 }
