@@ -15,13 +15,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(super) enum Observed<I = ProcessId> {
     /// `create` is at work, and may have noted an init already.
     Creating(Option<ProcessId>),
-    /// OpenProcess waits for `start`.
+    /// Init waits for `start`.
     Created(I),
-    /// OpenProcess has executed the program.
+    /// Init has executed the program.
     Running(I),
     /// The cgroup is frozen, whether init waits or runs the program.
     Paused(I),
-    /// OpenProcess has ended, or `create` was killed before it had made one.
+    /// Init has ended, or `create` was killed before it had made one.
     Stopped,
 }
 
