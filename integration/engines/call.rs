@@ -20,25 +20,31 @@ pub struct Call {
     input: Option<PathBuf>,
 }
 
-/// How a command ended; the code is 128+N after signal N, 124 after `LIMIT`.
+/// How a command ended.
 pub struct Output {
     words: Vec<String>,
+    /// 128+N after signal N, 124 after `LIMIT`.
     pub code: i32,
+    /// All of it.
     pub stdout: String,
+    /// All of it.
     pub stderr: String,
 }
 
 impl Call {
+    /// A program and its arguments.
     pub fn new<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Self {
         let words = words.into_iter().map(Into::into).collect();
         Self { words, variables: Vec::new(), input: None }
     }
 
+    /// The same command with more arguments.
     pub fn args(mut self, words: &[&str]) -> Self {
         self.words.extend(words.iter().map(|&word| word.to_owned()));
         self
     }
 
+    /// The same command with a variable more.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -157,6 +163,7 @@ pub fn needs(program: &'static str) -> Result<()> {
     if installed(program) { Ok(()) } else { Err(Missing(program).into()) }
 }
 
+/// Whether a program is in PATH.
 pub fn installed(program: &str) -> bool {
     find(program).is_some()
 }

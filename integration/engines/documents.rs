@@ -11,8 +11,8 @@ use crate::call::Call;
 pub const PROGRAM: &str = "/usr/local/sbin/pinnace";
 
 /// The block of a page in this language that has so many before it.
-fn block(page: &str, language: &str, before: usize) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines").join(page);
+pub fn block(page: &str, language: &str, before: usize) -> Result<String> {
+    let path = Path::new(crate::TOP).join("docs/engines").join(page);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let rest = text.split(&format!("```{language}\n")).nth(before + 1).context("no block")?;
     Ok(rest.split("```").next().unwrap_or_default().to_owned())
@@ -37,9 +37,11 @@ pub fn podman(runtime: &str) -> Result<String> {
     Ok(block("podman.md", "toml", 0)?.replace(PROGRAM, runtime))
 }
 
-/// Blocks of Docker's page: a runtime beside others, the default one, one with arguments.
+/// The block of Docker's page that adds a runtime beside others.
 pub const ADDED: usize = 0;
+/// That of a default runtime.
 pub const DEFAULT: usize = 1;
+/// That of a runtime with arguments.
 pub const WARNINGS: usize = 2;
 
 /// A daemon.json by which `runtime` is Docker's `pinnace`.

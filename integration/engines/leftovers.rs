@@ -13,6 +13,7 @@ use crate::machine::{Machine, cgroups};
 pub struct Leftovers(BTreeSet<String>);
 
 impl Leftovers {
+    /// What is there now.
     pub fn look(machine: &Machine) -> Result<Self> {
         let mut all = BTreeSet::new();
         processes(&mut all)?;
@@ -66,7 +67,8 @@ fn processes(all: &mut BTreeSet<String>) -> Result<()> {
         }
         // A process may end while we look; a kernel thread or zombie has no command line.
         let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if !line.is_empty() {
+        // An engine's own daemon is none, and may have been started again.
+        if !line.is_empty() && !line.starts_with("containerd\0--config\0") {
             all.insert(format!("process {pid} {}", line.replace('\0', " ").trim_end()));
         }
     }

@@ -89,6 +89,7 @@ impl Machine {
         Ok(path)
     }
 
+    /// The runtime under test, by its path.
     pub fn runtime(&self) -> String {
         self.runtime.display().to_string()
     }
@@ -160,7 +161,7 @@ fn outside() -> Result<Machine> {
 fn runtime_outside() -> Result<PathBuf> {
     let wanted = std::env::var("RUNTIME").unwrap_or_else(|_| "pinnace".into());
     let path = match wanted.as_str() {
-        "pinnace" => Path::new(env!("CARGO_MANIFEST_DIR")).join("bin/pinnace"),
+        "pinnace" => Path::new(crate::TOP).join("bin/pinnace"),
         path if path.contains('/') => PathBuf::from(path),
         name => find(name).with_context(|| format!("RUNTIME={name}: not in PATH"))?,
     };
@@ -211,15 +212,20 @@ pub fn cgroup_file(unique: &str, id: &str, names: &[&str]) -> Result<String> {
     bail!("no cgroup of {id} has any of {names:?}")
 }
 
-/// Makes a Docker archive of one layer: what every engine can load without a network.
+/// The image of all tests: busybox, and a file that only root reads.
 fn image() -> Result<PathBuf> {
-    let directory = Path::new(HOME).join("image");
-    let (rootfs, layer) = (directory.join("rootfs"), directory.join("layer.tar"));
-    fs::create_dir_all(&directory)?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/rootfs");
-    let [script, rootfs, layer] = [script, rootfs, layer].map(|path| path.display().to_string());
-    Call::new([script, rootfs.clone()]).ok()?;
-    fs::write(format!("{rootfs}/etc/private"), "only root reads this\n")?;
+    let rootfs = Path::new(HOME).join("image/rootfs");
+    fs::create_dir_all(&rootfs)?;
+    let script = Path::new(crate::TOP).join("hack/rootfs").display().to_string();
+    Call::new([script, rootfs.display().to_string()]).ok()?;
+    fs::write(rootfs.join("etc/private"), "only root reads this\n")?;
+    archive(&Path::new(HOME).join("image"), IMAGE, &["sh"])
+}
+
+/// Makes a Docker archive of one layer, the rootfs of `directory`: what every engine can load without a network.
+pub fn archive(directory: &Path, name: &str, command: &[&str]) -> Result<PathBuf> {
+    let [rootfs, layer, archive] =
+        ["rootfs", "layer.tar", "image.tar"].map(|name| directory.join(name).display().to_string());
     let tar = ["tar", "--numeric-owner", "--owner=0", "--group=0"];
     Call::new(tar).args(&["-C", &rootfs, "-cf", &layer, "."]).ok()?;
     let sum = Call::new(["sha256sum", &layer]).ok()?;
@@ -228,19 +234,17 @@ fn image() -> Result<PathBuf> {
     let config = serde_json::json!({
         "architecture": architecture,
         "os": "linux",
-        "config": {"Cmd": ["sh"], "Env": ["PATH=/bin:/usr/bin"]},
+        "config": {"Cmd": command, "Env": ["PATH=/bin:/usr/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]},
         "history": [{"created_by": "pinnace's tests"}],
     });
     let manifest = serde_json::json!([
-        {"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}
+        {"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}
     ]);
     fs::write(directory.join("config.json"), config.to_string())?;
     fs::write(directory.join("manifest.json"), manifest.to_string())?;
-    let archive = directory.join("busybox.tar");
-    let directory = directory.display().to_string();
-    Call::new(["tar", "-C", &directory, "-cf", &archive.display().to_string()])
+    Call::new(["tar", "-C", &directory.display().to_string(), "-cf", &archive])
         .args(&["manifest.json", "config.json", "layer.tar"])
         .ok()?;
-    Ok(archive)
+    Ok(archive.into())
 }

@@ -21,140 +21,21 @@ mod leftovers;
 mod machine;
 mod podman;
 mod rootless;
+mod suite;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use leftovers::Leftovers;
-use machine::Machine;
+use suite::{Engine, Test};
 
-/// One test: its name, and what it does with a running engine.
-type Test<E> = (&'static str, fn(&E) -> Result<()>);
-
-/// An engine, ready for its tests. It is stopped when dropped.
-trait Engine: Sized + 'static {
-    /// First part of its tests' names.
-    const NAME: &'static str;
-    /// The programs without which it cannot be tested.
-    const NEEDS: &'static [&'static str];
-    const TESTS: &'static [Test<Self>];
-
-    fn start(machine: &Machine) -> Result<Self>;
-
-    /// Removes all containers after a failed test, so that the next one has a chance.
-    fn reset(&self);
-}
-
-/// What has been run so far.
-#[derive(Default)]
-struct Report {
-    only: Vec<String>,
-    passed: usize,
-    ignored: usize,
-    filtered: usize,
-    failures: Vec<(String, String)>,
-}
-
-impl Report {
-    fn test<E: Engine>(&mut self, machine: &Machine) {
-        let name = |test: &Test<E>| format!("{}::{}", E::NAME, test.0);
-        let wanted = |test: &&Test<E>| {
-            self.only.is_empty() || self.only.iter().any(|part| name(test).contains(part))
-        };
-        let tests: Vec<_> = E::TESTS.iter().filter(wanted).collect();
-        self.filtered += E::TESTS.len() - tests.len();
-        if tests.is_empty() {
-            return;
-        }
-        if let Some(program) = E::NEEDS.iter().find(|program| !call::installed(program)) {
-            let why = format!("skipped: {program} is not installed");
-            for test in tests {
-                self.skip(name(test), &why);
-            }
-            return;
-        }
-        let engine = E::start(machine);
-        for test in tests {
-            let outcome = match &engine {
-                Ok(engine) => checked(machine, engine, test.1),
-                Err(error) => Err(anyhow::anyhow!("{} does not start: {error:#}", E::NAME)),
-            };
-            self.note(name(test), outcome);
-        }
-    }
-
-    fn note(&mut self, name: String, outcome: Result<()>) {
-        match outcome {
-            Ok(()) => {
-                println!("test {name} ... ok");
-                self.passed += 1;
-            }
-            Err(error) if error.is::<call::Missing>() => self.skip(name, &format!("{error:#}")),
-            Err(error) if error.is::<call::Lacks>() => {
-                println!("test {name} ... ignored, {error:#}");
-                self.ignored += 1;
-            }
-            Err(error) => {
-                println!("test {name} ... FAILED");
-                self.failures.push((name, format!("{error:#}")));
-            }
-        }
-    }
-
-    /// Skipping is for people's machines; where CI is set, all engines must be there.
-    fn skip(&mut self, name: String, why: &str) {
-        if std::env::var_os("CI").is_some() {
-            println!("test {name} ... FAILED");
-            self.failures.push((name, format!("{why}, and CI is set")));
-        } else {
-            println!("test {name} ... ignored, {why}");
-            self.ignored += 1;
-        }
-    }
-
-    fn end(&self) -> ExitCode {
-        for (name, why) in &self.failures {
-            println!("\n---- {name} ----\n{why}");
-        }
-        println!(
-            "\ntest result: {}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out",
-            if self.failures.is_empty() { "ok" } else { "FAILED" },
-            self.passed,
-            self.failures.len(),
-            self.ignored,
-            self.filtered
-        );
-        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-}
-
-/// Runs one test; then nothing may be there that was not there before.
-fn checked<E: Engine>(machine: &Machine, engine: &E, test: fn(&E) -> Result<()>) -> Result<()> {
-    let before = Leftovers::look(machine)?;
-    let outcome = test(engine).and_then(|()| {
-        let more = Leftovers::wait(machine, &before)?;
-        if more.is_empty() { Ok(()) } else { bail!("left behind:\n  {}", more.join("\n  ")) }
-    });
-    if outcome.is_err() {
-        engine.reset();
-    }
-    outcome
-}
+/// The directory of the checkout.
+const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() -> ExitCode {
-    let only = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let machine = match Machine::enter() {
-        Ok(machine) => machine,
-        Err(error) => {
-            eprintln!("engines: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut report = Report { only, ..Report::default() };
-    report.test::<containerd::Containerd>(&machine);
-    report.test::<podman::Podman>(&machine);
-    report.test::<rootless::Rootless>(&machine);
-    report.test::<buildah::Buildah>(&machine);
-    report.test::<docker::Docker>(&machine);
-    report.end()
+    suite::run(|machine, report| {
+        report.test::<containerd::Containerd>(machine);
+        report.test::<podman::Podman>(machine);
+        report.test::<rootless::Rootless>(machine);
+        report.test::<buildah::Buildah>(machine);
+        report.test::<docker::Docker>(machine);
+    })
 }
