@@ -62,6 +62,7 @@ mod systemd;
 mod terminal;
 mod tour;
 mod undone;
+mod upgrade;
 mod warnings;
 mod who;
 mod words;

@@ -324,12 +324,18 @@ fn decode(kind: u8, body: &[u8], fd: Option<OwnedFd>) -> Option<ToParent> {
     })
 }
 
-/// The form of 0.1.0, whose created containers may be started by this version: errno, the
-/// length of the message, the message, the hint.
+/// The forms of before, as this version may start what an older one has created. Each begins with
+/// errno. Then 0.1.0 had the message and the hint, with a NUL between them; what came after it, the
+/// length of the message, the message and the hint. No packet is as long as four letters would say.
 fn older(kind: Kind, body: &[u8]) -> Option<Error> {
     let (code, rest) = body.split_first_chunk::<4>()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (message, hint) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (first, counted) = rest.split_first_chunk::<4>()?;
+    let (message, hint) = if first.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+        (&rest[..end], rest.get(end + 1..).unwrap_or_default())
+    } else {
+        counted.split_at_checked(u32::from_le_bytes(*first) as usize)?
+    };
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let error = match i32::from_le_bytes(*code) {
         0 => Error::new(text(message)),
@@ -395,6 +401,16 @@ mod tests {
             let packet = [&2_i32.to_le_bytes()[..], &length, message.as_bytes(), b"look"].concat();
             let Some(ToParent::Failed(error)) = decode(b'k', &packet, None) else { panic!() };
             assert_eq!(error, Error::os(message, Errno::NOENT).hint("look").kind(Kind::Hook));
+        }
+    }
+
+    #[test]
+    fn an_error_of_an_init_of_0_1_0_is_understood() {
+        for (words, hint) in [("exec /x\0look", "look"), ("exec /x\0", ""), ("exec /x", "")] {
+            let packet = [&2_i32.to_le_bytes()[..], words.as_bytes()].concat();
+            let Some(ToParent::Failed(error)) = decode(b'e', &packet, None) else { panic!() };
+            let expected = Error::os("exec /x", Errno::NOENT);
+            assert_eq!(error, if hint.is_empty() { expected } else { expected.hint(hint) });
         }
     }
 
