@@ -135,3 +135,32 @@ fn examples_are_good_configurations() {
     }
     assert_eq!(seen, 6);
 }
+
+/// Each engine has a list of its tests, in a file; README's table says how many.
+#[test]
+fn readme_counts_the_tests_of_engines() {
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let rows: Vec<Vec<&str>> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| engine | tests |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split(" | ").map(str::trim).collect())
+        .collect();
+    let lists = [
+        ("| containerd 1.6 (Debian 12)", "engines/containerd.rs"),
+        ("| containerd 1.6 (Debian 12), as Kubernetes calls it", "cri/tests/main.rs"),
+        ("| podman 4.3 (Debian 12), root", "engines/podman.rs"),
+        ("| podman 4.3 (Debian 12), rootless", "engines/rootless.rs"),
+        ("| buildah 1.28 (Debian 12)", "engines/buildah.rs"),
+        ("| Docker 20.10 (Debian 12)", "engines/docker.rs"),
+    ];
+    assert_eq!(rows.len(), lists.len(), "{rows:?}");
+    for (row, (engine, file)) in rows.iter().zip(lists) {
+        let source = fs::read_to_string(top().join("integration").join(file)).unwrap();
+        let list = source.split("const TESTS").nth(1).unwrap().split("];").next().unwrap();
+        // Each entry has a name in quotes, and nothing else has.
+        let count = list.matches("\",").count().to_string();
+        assert_eq!(row[..2], [engine, &count], "{file}");
+    }
+}
