@@ -509,16 +509,13 @@ fn the_demo_runs_as_root_and_as_an_ordinary_user() {
 #[test]
 fn install_tells_where_the_program_will_be_found() {
     needs!(runtime().name != "runc" && runtime().name != "crun", "pinnace's own script");
-    let names = ["install", "man", "prelude.sh", "completion.bash"];
-    let Some(dir) = scripts(&names) else { return };
+    let Some(dir) = scripts(&["install", "prelude.sh"]) else { return };
     let work = dir.path();
     fs::create_dir_all(work.join("bin")).unwrap();
-    fs::create_dir_all(work.join("docs")).unwrap();
     fs::create_dir_all(work.join("src")).unwrap();
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["Cargo.toml", "Cargo.lock", "docs/pinnace.8", "docs/pinnace-image.8"] {
-        fs::copy(tree.join(name), work.join(name)).unwrap();
-    }
+    let files = ["Cargo.toml", "Cargo.lock", "share"].map(|name| tree.join(name));
+    Call::new("/bin/cp").args(["-r"]).args(files).args([work]).run().ok();
     fs::copy(work.join("runtime"), work.join("bin/pinnace")).unwrap();
     fs::copy(tree.join("bin/pinnace-image"), work.join("bin/pinnace-image")).unwrap();
     let install = |env: &[(&str, &str)]| {
@@ -536,6 +533,10 @@ fn install_tells_where_the_program_will_be_found() {
         "sbin/pinnace-image",
         "share/man/man8/pinnace.8",
         "share/man/man8/pinnace-image.8",
+        "share/man/man8/pinnace-create.8",
+        "share/bash-completion/completions/pinnace",
+        "share/zsh/site-functions/_pinnace",
+        "share/fish/vendor_completions.d/pinnace.fish",
     ] {
         assert!(Path::new(to).join("usr").join(file).exists(), "{file}");
     }

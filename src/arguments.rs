@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -20,16 +21,23 @@ pub trait Arguments: Default {
     fn list(&mut self) -> Vec<Argument<'_>>;
 }
 
-/// One argument.
-pub struct Argument<'a> {
+/// What the help tells of an argument: one line of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
     /// As the help shows it: `-b, --bundle DIR`, `--force`; `CONTAINER`,
     /// `[SIGNAL]`, `CONTAINER...` and `CONTAINER [COMMAND]...` are positions. The last of
     /// these takes all words from there on, whatever they look like; the one before it all
     /// that are no options.
-    usage: &'static str,
-    help: &'static str,
+    pub usage: &'static str,
+    /// What it is.
+    pub help: &'static str,
     /// Allowed values, the default first; empty: any.
-    choices: &'static [&'static str],
+    pub choices: &'static [&'static str],
+}
+
+/// One argument.
+pub struct Argument<'a> {
+    line: Line,
     value: &'a mut dyn Value,
     given: bool,
 }
@@ -56,20 +64,11 @@ pub enum Stop {
     Unknown(OsString),
 }
 
-impl<'a> Argument<'a> {
-    /// One argument; see the fields.
-    pub fn new(
-        usage: &'static str,
-        help: &'static str,
-        choices: &'static [&'static str],
-        value: &'a mut dyn Value,
-    ) -> Self {
-        Self { usage, help, choices, value, given: false }
-    }
-
-    fn short(&self) -> Option<u8> {
-        let letter = *self.usage.as_bytes().get(1)?;
-        (self.usage.starts_with('-') && letter != b'-').then_some(letter)
+impl Line {
+    /// The letter of an option.
+    pub fn short(&self) -> Option<char> {
+        let letter = self.usage.strip_prefix('-')?.chars().next()?;
+        (letter != '-').then_some(letter)
     }
 
     /// The long name of an option.
@@ -78,15 +77,18 @@ impl<'a> Argument<'a> {
         name.split(' ').next()
     }
 
-    fn is_position(&self) -> bool {
+    /// Whether it is known by its place instead of a name.
+    pub fn is_position(&self) -> bool {
         !self.usage.starts_with('-')
     }
 
-    fn takes_rest(&self) -> bool {
+    /// Whether it takes all words from there on.
+    pub fn takes_rest(&self) -> bool {
         self.is_position() && self.usage.ends_with("]...")
     }
 
-    fn repeats(&self) -> bool {
+    /// Whether it takes each further position.
+    pub fn repeats(&self) -> bool {
         let name = self.usage.strip_suffix(']').unwrap_or(self.usage);
         self.is_position() && !self.takes_rest() && name.ends_with("...")
     }
@@ -96,7 +98,7 @@ impl<'a> Argument<'a> {
     }
 
     /// A flag has no word behind its names.
-    fn is_flag(&self) -> bool {
+    pub fn is_flag(&self) -> bool {
         self.usage.rsplit(' ').next().is_some_and(|word| word.starts_with('-'))
     }
 
@@ -105,16 +107,33 @@ impl<'a> Argument<'a> {
         let at = self.usage.find("--").unwrap_or(0);
         self.usage[at..].split(' ').next().unwrap_or_default().trim_end_matches('.')
     }
+}
+
+impl<'a> Argument<'a> {
+    /// One argument; see the fields of [`Line`].
+    pub fn new(
+        usage: &'static str,
+        help: &'static str,
+        choices: &'static [&'static str],
+        value: &'a mut dyn Value,
+    ) -> Self {
+        Self { line: Line { usage, help, choices }, value, given: false }
+    }
+
+    /// The long name of an option.
+    pub fn long(&self) -> Option<&'static str> {
+        self.line.long()
+    }
 
     fn set(&mut self, word: OsString) -> Result<()> {
         self.given = true;
         let shown = word.to_string_lossy().into_owned();
-        if !self.choices.is_empty() && !self.choices.contains(&shown.as_str()) {
-            let choices = self.choices.join(", ");
-            let name = self.name();
+        if !self.line.choices.is_empty() && !self.line.choices.contains(&shown.as_str()) {
+            let choices = self.line.choices.join(", ");
+            let name = self.line.name();
             return Err(Error::new(format!("{shown:?} is not one of {choices}")).at(name));
         }
-        let name = self.name();
+        let name = self.line.name();
         self.value.set(word).map_err(|why| Error::new(why).at(format_args!("{shown:?}")).at(name))
     }
 }
@@ -136,10 +155,11 @@ pub fn parse(list: &mut [Argument<'_>], words: &mut Words) -> Result<Stop> {
     while let Some(word) = words.next() {
         let text = word.as_bytes();
         if options_ended || text.len() < 2 || text[0] != b'-' {
-            let place = list.iter_mut().find(|a| a.is_position() && (!a.given || a.repeats()));
+            let place =
+                list.iter_mut().find(|a| a.line.is_position() && (!a.given || a.line.repeats()));
             let Some(place) = place else { return Ok(Stop::Word(word)) };
             place.set(word)?;
-            if place.takes_rest() {
+            if place.line.takes_rest() {
                 words.try_for_each(|word| place.set(word))?;
             }
             continue;
@@ -177,9 +197,9 @@ fn option(list: &mut [Argument<'_>], word: &OsStr, words: &mut Words) -> Result<
 fn letters(list: &mut [Argument<'_>], word: &OsStr, words: &mut Words) -> Result<bool> {
     let mut left = &word.as_bytes()[1..];
     while let Some((letter, rest)) = left.split_first() {
-        let argument = list.iter_mut().find(|a| a.short() == Some(*letter));
+        let argument = list.iter_mut().find(|a| a.line.short() == Some(char::from(*letter)));
         let Some(argument) = argument else { return Ok(false) };
-        if argument.is_flag() && !rest.starts_with(b"=") {
+        if argument.line.is_flag() && !rest.starts_with(b"=") {
             give(argument, None, words)?;
             left = rest;
             continue;
@@ -193,11 +213,11 @@ fn letters(list: &mut [Argument<'_>], word: &OsStr, words: &mut Words) -> Result
 fn give(argument: &mut Argument<'_>, attached: Option<&[u8]>, words: &mut Words) -> Result<()> {
     let word = match attached {
         Some(value) => OsString::from_vec(value.to_vec()),
-        None if argument.is_flag() => "true".into(),
+        None if argument.line.is_flag() => "true".into(),
         // podman looks for these words to see whether an option is known.
-        None => {
-            words.next().ok_or_else(|| Error::new("flag needs an argument").at(argument.name()))?
-        }
+        None => words
+            .next()
+            .ok_or_else(|| Error::new("flag needs an argument").at(argument.line.name()))?,
     };
     argument.set(word)
 }
@@ -208,44 +228,87 @@ fn give(argument: &mut Argument<'_>, attached: Option<&[u8]>, words: &mut Words)
 /// A position that must be given.
 pub fn finish(list: Vec<Argument<'_>>) -> Result<()> {
     for mut argument in list.into_iter().filter(|argument| !argument.given) {
-        if argument.is_required() {
-            return Err(Error::new(format!("{} is missing", argument.name())));
+        if argument.line.is_required() {
+            return Err(Error::new(format!("{} is missing", argument.line.name())));
         }
-        if let Some(default) = argument.choices.first() {
+        if let Some(default) = argument.line.choices.first() {
             argument.set((*default).into())?;
         }
     }
     Ok(())
 }
 
-/// A table of two columns, indented by two.
-pub fn columns(rows: &[(String, String)]) -> String {
-    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
-    let line = |(left, right): &(String, String)| {
-        format!("  {left}{}  {right}\n", " ".repeat(width - left.len()))
-    };
-    rows.iter().map(line).collect()
+/// The help of a program or of one of its commands: as data for who makes other documents of it,
+/// and shown as text.
+pub struct Help {
+    /// The program and the command: `pinnace create`.
+    pub name: String,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Commands below it: their names and what they do.
+    pub commands: Vec<(&'static str, &'static str)>,
+    /// Its arguments, without `--help`.
+    pub lines: Vec<Line>,
+    /// A whole command line, or nothing.
+    pub example: &'static str,
 }
 
-/// The help: what the command does, how it is called, each argument.
-pub fn help(about: &str, name: &str, list: &[Argument<'_>], example: &str) -> String {
-    let positions: String =
-        list.iter().filter(|a| a.is_position()).map(|a| format!(" {}", a.usage)).collect();
-    let row = |argument: &Argument<'_>| {
-        let choices = match argument.choices {
-            [] => String::new(),
-            [first, ..] => format!(" [{}; default: {first}]", argument.choices.join(", ")),
+impl Help {
+    /// That of a command with these arguments.
+    pub fn new(
+        name: String,
+        about: &'static str,
+        list: &[Argument<'_>],
+        example: &'static str,
+    ) -> Self {
+        let lines = list.iter().map(|argument| argument.line).collect();
+        Self { name, about, commands: Vec::new(), lines, example }
+    }
+
+    /// The words behind the name: `[OPTION]... CONTAINER`.
+    pub fn synopsis(&self) -> String {
+        let positions = self.lines.iter().filter(|line| line.is_position()).map(|line| line.usage);
+        let words: Vec<_> = match (self.commands.is_empty(), self.lines.is_empty()) {
+            (true, _) => ["[OPTION]..."].into_iter().chain(positions).collect(),
+            (false, true) => vec!["COMMAND [ARGUMENT]..."],
+            (false, false) => vec!["[OPTION]... COMMAND [ARGUMENT]..."],
         };
-        (argument.usage.to_owned(), format!("{}{choices}", argument.help.trim()))
-    };
-    let rows: Vec<_> = list
-        .iter()
-        .map(row)
-        .chain([("-h, --help".to_owned(), "Print this help".to_owned())])
-        .collect();
-    let example =
-        if example.is_empty() { String::new() } else { format!("\nExample: {example}\n") };
-    format!("{about}\n\nUsage: {name} [OPTION]...{positions}\n\n{}{example}", columns(&rows))
+        words.join(" ")
+    }
+
+    /// Each argument and what it is, with its allowed values; `--help` is the last.
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        let row = |line: &Line| {
+            let choices = match line.choices {
+                [] => String::new(),
+                [first, ..] => format!(" [{}; default: {first}]", line.choices.join(", ")),
+            };
+            (line.usage, format!("{}{choices}", line.help.trim()))
+        };
+        let help = ("-h, --help", "Print this help".to_owned());
+        self.lines.iter().map(row).chain([help]).collect()
+    }
+}
+
+impl Display for Help {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.about)?;
+        if !self.commands.is_empty() {
+            writeln!(f, "Commands:\n{}", columns(&self.commands))?;
+        }
+        writeln!(f, "Usage: {} {}\n", self.name, self.synopsis())?;
+        f.write_str(&columns(&self.rows()))?;
+        if !self.example.is_empty() {
+            writeln!(f, "\nExample: {}", self.example)?;
+        }
+        Ok(())
+    }
+}
+
+/// A table of two columns, indented by two.
+fn columns(rows: &[(&str, impl Display)]) -> String {
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    rows.iter().map(|(left, right)| format!("  {left:width$}  {right}\n")).collect()
 }
 
 fn utf8(word: OsString) -> std::result::Result<String, String> {
@@ -456,7 +519,7 @@ mod tests {
     #[test]
     fn the_help_is_the_table() {
         let mut all = All::default();
-        let text = help("About.", "pinnace x", &all.list(), "");
+        let text = Help::new("pinnace x".to_owned(), "About.", &all.list(), "").to_string();
         assert!(
             text.starts_with("About.\n\nUsage: pinnace x [OPTION]... ID [COMMAND]...\n\n"),
             "{text}"

@@ -30,3 +30,6 @@ pub mod store;
 pub mod sync;
 pub mod sys;
 mod terminal;
+
+/// The version of both programs.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

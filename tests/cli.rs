@@ -79,111 +79,126 @@ fn what_was_asked_for_is_on_stdout() {
     }
 }
 
-/// What a script of `hack/` prints, given the program.
-fn script(line: &str) -> String {
-    let output = Command::new("bash")
-        .args(["-euc", line, "bash", env!("CARGO_BIN_EXE_pinnace")])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+/// What a shell prints, given the program; nothing where it is not installed.
+fn shell(name: &str, options: &[&str], line: &str) -> Option<String> {
+    let mut command = Command::new(name);
+    command.args(options).args(["-c", line]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped: {name} is not installed");
+            None
+        }
+        output => {
+            let output = output.unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && told.is_empty(), "{name}: {line}: {told}");
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+    }
+}
+
+/// The command and those below it, as its help lists them.
+fn below(command: &str) -> Vec<String> {
+    let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = lines.map_while(|line| line.split_whitespace().next());
+    names.map(|name| format!("{command} {name}").trim().to_owned()).collect()
+}
+
+fn page(name: &str) -> String {
+    let path = format!("{}/share/man/man8/{name}.8", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
-fn the_manual_page_has_every_command_and_option() {
-    let page = script("hack/man \"$1\"");
-    let below = |command: &str| {
-        let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
-        let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-        let names = lines.map_while(|line| line.split_whitespace().next());
-        names.map(|name| format!("{command} {name}").trim().to_owned()).collect::<Vec<_>>()
-    };
-    let mut commands = below("");
+fn the_manual_pages_have_every_command_and_option() {
+    let commands = below("");
     assert!(commands.len() >= 16, "{commands:?}");
     let further = below("network");
     assert_eq!(further.len(), 8, "{further:?}");
-    commands.extend(further);
-    for command in commands {
+    let main = page("pinnace");
+    for command in commands.iter().chain(&further) {
         let help = String::from_utf8(pinnace(&format!("{command} --help")).stdout).unwrap();
-        let section = page.split(&format!("\n.SS {command} ")).nth(1).unwrap();
+        let page = page(&format!("pinnace-{}", command.split(' ').next().unwrap()));
+        let section = match command.contains(' ') {
+            true => page.split(&format!("\n.SS {command} ")).nth(1).unwrap(),
+            false => {
+                assert!(main.contains(&format!("\n.BR pinnace\\-{command} (8)\n")), "{command}");
+                &page
+            }
+        };
         let section = section.split("\n.SS ").next().unwrap();
-        for line in help.lines().filter(|line| line.starts_with("  ") && !line.contains("--help")) {
+        let options = help.split("\nUsage: ").nth(1).unwrap();
+        for line in
+            options.lines().filter(|line| line.starts_with("  ") && !line.contains("--help"))
+        {
             let (left, right) = line.trim().split_once("  ").unwrap();
             let left = left.replace('-', "\\-");
             let entry = format!(".TP\n\\fB{left}\\fR\n{}", right.trim());
             assert!(section.contains(&entry), "{command}: {entry}");
         }
     }
-    for line in page.lines() {
-        assert!(!line.starts_with('@'), "a mark that nothing has replaced: {line}");
-    }
 }
 
-/// The other program's page and completion are made of its own help.
 #[test]
-fn the_other_program_has_a_page_and_a_completion() {
-    let image = env!("CARGO_BIN_EXE_pinnace-image");
-    let page = script(&format!("hack/man {image}"));
-    assert!(page.starts_with(".TH PINNACE-IMAGE 8"), "{page}");
+fn the_other_program_has_a_page() {
+    let page = page("pinnace-image");
     for command in ["unpack", "verify", "ls", "rm", "prune"] {
         let section = page.split(&format!("\n.SS {command} ")).nth(1);
         assert!(section.is_some_and(|text| text.contains("\\-\\-store DIR")), "{command}");
     }
-    assert!(page.contains("\\-\\-platform OS/ARCHITECTURE") && !page.contains("\n@"));
-    for (line, wanted) in [
-        ("un", "unpack"),
-        ("unpack --plat", "--platform"),
-        ("unpack sr", "src"),
-        ("unpack src sr", "src"),
-        ("ls --format ''", "table json"),
-    ] {
-        let found = script(&format!(
-            "set -- {image} {line}; source hack/completion.bash
-             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-             _pinnace; echo \"${{COMPREPLY[*]-}}\""
-        ));
-        assert_eq!(found.trim(), wanted, "{line}");
-    }
+    assert!(page.contains("\\-\\-platform OS/ARCHITECTURE"));
+}
+
+/// What bash offers for the last of these words, where there are three containers.
+fn bash(words: &str) -> String {
+    let program = words.split(' ').next().unwrap();
+    let function = format!("_{}", program.replace('-', "_"));
+    let line = format!(
+        "{program}() {{ case \"$*\" in 'list --quiet' | *'/tmp list --quiet') printf '%s\\n' web web-2 other ;; esac; }}
+         source share/bash-completion/completions/{program}; set -- {words}
+         COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+         {function}; echo \"${{COMPREPLY[*]-}}\""
+    );
+    shell("bash", &["-eu"], &line).unwrap().trim().to_owned()
 }
 
 #[test]
 fn r324_r471_bash_completes_commands_options_and_choices() {
+    assert!(bash("pinnace ''").starts_with("create start run exec state list"));
     for (line, wanted) in [
-        ("''", "create start run exec state list"),
-        ("cr", "create"),
-        ("--log-f", "--log-format"),
-        ("--log-format ''", "text json"),
-        ("--log-format json list --fo", "--format"),
-        ("--root /tmp list -f t", "table"),
-        ("create --bu", "--bundle"),
-        ("create --bundle sr", "src"),
-        ("update --cpuset-", "--cpuset-cpus --cpuset-mems"),
-        ("state ''", ""),
-        ("network cr", "create"),
-        ("network create --sub", "--subnet --subnet6"),
-        ("network ls --format ''", "table json"),
-        ("spec --from-o", "--from-oci"),
-        ("spec --from-oci sr", "src"),
-        ("run --netw", "--network"),
+        ("pinnace cr", "create"),
+        ("pinnace --log-f", "--log-format"),
+        ("pinnace --log-format ''", "text json"),
+        ("pinnace --log-format json list --fo", "--format"),
+        ("pinnace --root /tmp list -f t", "table"),
+        ("pinnace create --bu", "--bundle"),
+        ("pinnace create --bundle sr", "src"),
+        ("pinnace update --cpuset-", "--cpuset-cpus --cpuset-mems"),
+        ("pinnace network cr", "create"),
+        ("pinnace network create --sub", "--subnet --subnet6"),
+        ("pinnace network ls --format ''", "table json"),
+        ("pinnace spec --from-o", "--from-oci"),
+        ("pinnace spec --from-oci sr", "src"),
+        ("pinnace run --netw", "--network"),
+        ("pinnace run --firewall ''", "check insert none"),
         // The help's prose is no choice.
-        ("exec -u ''", ""),
-        ("exec --cap ''", ""),
-        ("update --memory ''", ""),
-        ("help cr", "create"),
-        ("list --format = ''", "table json"),
-        ("list --format = j", "json"),
+        ("pinnace exec -u ''", ""),
+        ("pinnace exec --cap ''", ""),
+        ("pinnace update --memory ''", ""),
+        ("pinnace help cr", "create"),
+        ("pinnace nonsense --fo", ""),
+        ("pinnace list --format = ''", "table json"),
+        ("pinnace list --format = j", "json"),
+        ("pinnace list --format =", "table json"),
+        ("pinnace --debug = true list --fo", "--format"),
+        ("pinnace-image un", "unpack"),
+        ("pinnace-image unpack --plat", "--platform"),
+        ("pinnace-image unpack sr", "src"),
+        ("pinnace-image unpack src sr", "src"),
+        ("pinnace-image ls --format ''", "table json"),
     ] {
-        let found = script(&format!(
-            "set -- \"$1\" {line}; source hack/completion.bash
-             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-             _pinnace; echo \"${{COMPREPLY[*]-}}\""
-        ));
-        let exact = wanted.is_empty() || !line.starts_with("''");
-        assert!(
-            if exact { found.trim() == wanted } else { found.starts_with(wanted) },
-            "{line}: {found}"
-        );
+        assert_eq!(bash(line), wanted, "{line}");
     }
 }
 
@@ -201,18 +216,54 @@ fn r324_r471_bash_completes_what_stands_at_a_place() {
         ("state web we", ""),
         ("exec --cwd / we", "web web-2"),
         ("exec --cwd /tmp web we", ""),
+        // From there on it is the container's.
+        ("exec web --cw", ""),
         ("--root /tmp ps we", "web web-2"),
+        ("--root /elsewhere ps we", ""),
         // The name of a new one is nobody's yet.
         ("run we", ""),
         ("create --bundle / we", ""),
     ] {
-        let found = script(&format!(
-            "fake() {{ case \"$*\" in *list\\ --quiet) printf '%s\\n' web web-2 other ;; *) \"$own\" \"$@\" ;; esac; }}
-             own=$1; set -- fake {line}; source hack/completion.bash
-             COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-             _pinnace; echo \"${{COMPREPLY[*]-}}\""
-        ));
-        assert_eq!(found.trim(), wanted, "{line}");
+        assert_eq!(bash(&format!("pinnace {line}")), wanted, "{line}");
+    }
+}
+
+#[test]
+fn fish_completes_commands_options_and_places() {
+    let ask = |line: &str| {
+        let script = format!(
+            "function pinnace; printf '%s\\n' web web-2 other; end
+             for name in pinnace pinnace-image; source share/fish/vendor_completions.d/$name.fish; end
+             complete -C '{line}'"
+        );
+        let found = shell("fish", &["--no-config"], &script)?;
+        let words: Vec<_> = found.lines().filter_map(|line| line.split('\t').next()).collect();
+        Some(words.join(" "))
+    };
+    for (line, wanted) in [
+        ("pinnace cr", "create"),
+        ("pinnace --log-format ", "json text"),
+        ("pinnace --log-format json list --fo", "--format"),
+        ("pinnace create --bundle sr", "src/"),
+        ("pinnace network ls -f ", "json table"),
+        ("pinnace exec -u ", ""),
+        ("pinnace exec web --cw", ""),
+        ("pinnace kill we", "web web-2"),
+        ("pinnace kill web SIGTER", "SIGTERM"),
+        ("pinnace state web we", ""),
+        ("pinnace run we", ""),
+        ("pinnace-image unpack src sr", "src/"),
+    ] {
+        let Some(found) = ask(line) else { return };
+        assert_eq!(found, wanted, "{line}");
+    }
+}
+
+#[test]
+fn zsh_can_read_its_completions() {
+    for name in ["_pinnace", "_pinnace-image"] {
+        // With -n the words of -c would not be executed: so the shell that is asked is another.
+        shell("zsh", &["-f"], &format!("zsh -f -n share/zsh/site-functions/{name}"));
     }
 }
 
@@ -230,11 +281,11 @@ fn the_licence_is_there_and_in_the_package() {
         .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let files: Vec<&str> = listed.lines().collect();
-    for file in ["LICENSE", "README.md", "Cargo.lock", "src/main.rs", "docs/pinnace.8", "hack/man"]
-    {
+    let page = "share/man/man8/pinnace.8";
+    for file in ["LICENSE", "README.md", "Cargo.lock", "src/main.rs", page, "hack/no-unwind.ld"] {
         assert!(files.contains(&file), "{file}: {listed}");
     }
-    for place in ["tests/", "integration/", "docs/bench", ".ci/", "hack/bench", "hack/fuzz"] {
+    for place in ["tests/", "integration/", "docs/", ".ci/", "hack/bench", "hack/fuzz", "xtask"] {
         assert!(!files.iter().any(|file| file.starts_with(place)), "{place}: {listed}");
     }
 }

@@ -30,7 +30,7 @@ mod usage;
 
 pub use usage::main;
 
-use crate::arguments::{self, Arguments, Stop, Words};
+use crate::arguments::{self, Arguments, Help, Stop, Words};
 use crate::container::Runtime;
 use crate::error::{Error, Result};
 
@@ -48,7 +48,7 @@ enum Parsed {
     /// It can run.
     Ready(Ready),
     /// Its help was asked for.
-    Help(String),
+    Help(Help),
 }
 
 /// One row of the table of commands.
@@ -82,7 +82,7 @@ fn parse<V: Verb>(entry: &Entry, words: &mut Words) -> Result<Parsed> {
         }
         Stop::Help => {
             let name = format!("pinnace {}", entry.name);
-            return Ok(Parsed::Help(arguments::help(entry.about, &name, &list, entry.example)));
+            return Ok(Parsed::Help(Help::new(name, entry.about, &list, entry.example)));
         }
     }
     Ok(Parsed::Ready(Box::new(move |runtime| verb.run(runtime))))
@@ -154,6 +154,20 @@ static COMMANDS: [Entry; 17] = [
     ),
 ];
 
+/// The help of the program, then of each of its commands: what manual pages and completions are
+/// made of.
+///
+/// # Panics
+/// Where a command does not know `--help`.
+pub fn helps() -> Vec<Help> {
+    let of = |entry: &Entry| match (entry.parse)(entry, &mut vec!["--help".into()].into_iter()) {
+        Ok(Parsed::Help(help)) => help,
+        _ => unreachable!("{} --help is no help", entry.name),
+    };
+    let commands = COMMANDS.iter().chain(&network::COMMANDS);
+    [usage::help()].into_iter().chain(commands.map(of)).collect()
+}
+
 /// Reads a command line, a word a line, and what options hold; for hack/fuzz.
 #[cfg(fuzzing)]
 pub fn fuzz(text: &[u8]) {
@@ -191,6 +205,7 @@ mod tests {
             };
             assert!(matches!(read(words), Ok(Parsed::Ready(_))), "{}", entry.example);
             let Ok(Parsed::Help(text)) = read("--help") else { panic!("{}", entry.name) };
+            let text = text.to_string();
             assert!(text.ends_with(&format!("\nExample: {}\n", entry.example)), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! `pinnace network`: networks, and the connections of containers to them. A table of commands
 //! of its own.
 
-use super::arguments::{arguments, columns};
+use super::arguments::{Help, arguments};
 use super::connection::Connection;
 use super::usage::{print, print_json};
 use super::{Entry, Parsed, Verb, Words, entry};
@@ -65,16 +65,9 @@ fn parse_command(entry: &Entry, words: &mut Words) -> Result<Parsed> {
     };
     let word = word.to_string_lossy();
     if matches!(&*word, "-h" | "--help" | "-help" | "help") {
-        let rows: Vec<_> = COMMANDS
-            .iter()
-            .map(|entry| (short(entry).to_owned(), entry.about.to_owned()))
-            .collect();
-        let text = format!(
-            "{}\n\nUsage: pinnace network COMMAND [ARGUMENT]...\n\nCommands:\n{}\n  -h, --help  Print this help\n",
-            entry.about,
-            columns(&rows)
-        );
-        return Ok(Parsed::Help(text));
+        let help = Help::new("pinnace network".to_owned(), entry.about, &[], "");
+        let commands = COMMANDS.iter().map(|entry| (short(entry), entry.about)).collect();
+        return Ok(Parsed::Help(Help { commands, ..help }));
     }
     let found = COMMANDS.iter().find(|entry| short(entry) == word);
     let found = found

@@ -1,7 +1,7 @@
 //! From `argv` to an exit status: finds the command, parses its words, runs it,
 //! and prints the one error if there is one.
 
-use super::arguments::{self, Arguments, Stop, Words, columns};
+use super::arguments::{self, Arguments, Help, Stop, Words};
 use super::denied::explain;
 use super::global::Global;
 use super::{COMMANDS, Entry, Parsed, Ready, mistakes};
@@ -82,7 +82,7 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     let mut list = global.list();
     let wrong = |error: Error| error.hint("`pinnace --help` lists what there is");
     let word = match arguments::parse(&mut list, &mut words).map_err(wrong)? {
-        Stop::Help => return Ok(Request::Print(help(), 0)),
+        Stop::Help => return Ok(Request::Print(help().to_string(), 0)),
         Stop::Word(word) => Some(word),
         Stop::Unknown(word) if word == "-V" => return Ok(Request::Print(version(), 0)),
         Stop::Unknown(word) => {
@@ -94,13 +94,13 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
     if global.version {
         return Ok(Request::Print(version(), 0));
     }
-    let Some(mut word) = word else { return Ok(Request::Print(help(), 1)) };
+    let Some(mut word) = word else { return Ok(Request::Print(help().to_string(), 1)) };
     if word == "version" {
         return Ok(Request::Print(version(), 0));
     }
     if word == "help" {
         let name = words.next().filter(|name| !name.as_bytes().starts_with(b"-"));
-        let Some(name) = name else { return Ok(Request::Print(help(), 0)) };
+        let Some(name) = name else { return Ok(Request::Print(help().to_string(), 0)) };
         (word, words) = (name, vec![OsString::from("--help")].into_iter());
     }
     let entry = COMMANDS
@@ -108,7 +108,7 @@ fn read(global: &mut Global, mut words: Words) -> Result<Request> {
         .find(|entry| word == entry.name)
         .ok_or_else(|| mistakes::command(&word, &mut COMMANDS.iter().map(|entry| entry.name)))?;
     Ok(match (entry.parse)(entry, &mut words)? {
-        Parsed::Help(text) => Request::Print(text, 0),
+        Parsed::Help(help) => Request::Print(help.to_string(), 0),
         Parsed::Ready(verb) => Request::Run(entry, verb),
     })
 }
@@ -140,13 +140,11 @@ fn take_over_descriptors() -> Result<u32> {
 }
 
 /// The help of the program: its commands, and the options before them.
-fn help() -> String {
-    let row = |entry: &Entry| (entry.name.to_owned(), entry.about.to_owned());
-    let commands: Vec<_> = COMMANDS.iter().map(row).collect();
-    let about = format!("A low-level OCI container runtime\n\nCommands:\n{}", columns(&commands));
+pub(super) fn help() -> Help {
     let mut global = Global::default();
-    let text = arguments::help(about.trim_end(), "pinnace", &global.list(), "");
-    text.replacen("[OPTION]...", "[OPTION]... COMMAND [ARGUMENT]...", 1)
+    let about = "A low-level OCI container runtime";
+    let help = Help::new("pinnace".to_owned(), about, &global.list(), "");
+    Help { commands: COMMANDS.iter().map(|entry| (entry.name, entry.about)).collect(), ..help }
 }
 
 fn version() -> String {

@@ -49,6 +49,11 @@ const NAMES: [(&str, i32); 34] = [
 /// The annotation that names the default signal (config.md, "Annotations").
 pub(super) const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
+/// The names that [`parse_signal`] knows, without those of real-time signals.
+pub fn signal_names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
 /// A signal by number (`9`), name (`KILL`) or full name (`SIGKILL`), in any
 /// case; `RTMIN+1` and `RTMAX-1` too. `0` is no signal: it only asks whether
 /// the process is there (kill(2)).

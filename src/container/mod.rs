@@ -44,7 +44,7 @@ pub(crate) use events::{events, stats};
 pub(crate) use exec::{Request, exec};
 pub use features::features;
 pub(crate) use kill::kill;
-pub use kill::parse_signal;
+pub use kill::{parse_signal, signal_names};
 pub(crate) use list::{list, matching};
 pub(crate) use pause::{pause, resume};
 pub use preview::Preview;

@@ -2,7 +2,7 @@
 
 use super::verbs;
 use super::{store, tell};
-use crate::arguments::{self, Arguments, Stop, Words, arguments, columns};
+use crate::arguments::{self, Arguments, Help, Stop, Words, arguments};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 use std::ffi::OsString;
@@ -102,7 +102,19 @@ struct Entry {
     about: &'static str,
     /// A whole command line.
     example: &'static str,
+    help: fn(&Entry) -> Help,
     run: fn(&Entry, &mut Words) -> Result<i32>,
+}
+
+fn help_of<A: Arguments>(entry: &Entry) -> Help {
+    let name = format!("pinnace-image {}", entry.name);
+    Help::new(name, entry.about, &A::default().list(), entry.example)
+}
+
+/// The help of the program, then of each of its commands: what manual pages and completions are
+/// made of.
+pub fn helps() -> Vec<Help> {
+    [help()].into_iter().chain(COMMANDS.iter().map(|entry| (entry.help)(entry))).collect()
 }
 
 const COMMANDS: [Entry; 5] = [
@@ -110,6 +122,7 @@ const COMMANDS: [Entry; 5] = [
         name: "unpack",
         about: "Make a bundle of an image; its layers are unpacked once, into the store",
         example: "pinnace-image unpack nginx:latest web",
+        help: help_of::<Unpack>,
         run: |entry, words| {
             read::<Unpack>(entry, words)?.map_or(Ok(0), |given: Unpack| {
                 let platform = platform(given.platform.as_deref())?;
@@ -139,6 +152,7 @@ const COMMANDS: [Entry; 5] = [
         name: "verify",
         about: "Check an image whole, and what the store has of it",
         example: "pinnace-image verify nginx:latest",
+        help: help_of::<Verify>,
         run: |entry, words| {
             read::<Verify>(entry, words)?.map_or(Ok(0), |given: Verify| {
                 let platform = platform(given.platform.as_deref())?;
@@ -150,6 +164,7 @@ const COMMANDS: [Entry; 5] = [
         name: "ls",
         about: "List the images whose layers are in the store",
         example: "pinnace-image ls",
+        help: help_of::<List>,
         run: |entry, words| {
             read::<List>(entry, words)?.map_or(Ok(0), |given: List| {
                 print(&verbs::list_text(&given.common.open()?, given.format == "json")?)
@@ -160,6 +175,7 @@ const COMMANDS: [Entry; 5] = [
         name: "rm",
         about: "Remove images from the store, and layers that no other image has",
         example: "pinnace-image rm nginx:latest",
+        help: help_of::<Remove>,
         run: |entry, words| {
             read::<Remove>(entry, words)?.map_or(Ok(0), |given: Remove| {
                 print(&verbs::remove_images(&given.common.open()?, &given.images, given.force)?)
@@ -170,6 +186,7 @@ const COMMANDS: [Entry; 5] = [
         name: "prune",
         about: "Remove images of which there is no bundle any more, and what crashes have left",
         example: "pinnace-image prune",
+        help: help_of::<Prune>,
         run: |entry, words| {
             read::<Prune>(entry, words)?
                 .map_or(Ok(0), |given: Prune| print(&verbs::prune(&given.common.open()?)?))
@@ -193,14 +210,14 @@ pub fn main(args: Vec<OsString>) -> i32 {
 }
 
 fn choose(mut words: Words) -> Result<i32> {
-    let Some(mut word) = words.next() else { return print(&help()).map(|_| 1) };
+    let Some(mut word) = words.next() else { return print(&help().to_string()).map(|_| 1) };
     match word.to_str() {
-        Some("-h" | "--help" | "-help") => return print(&help()),
+        Some("-h" | "--help" | "-help") => return print(&help().to_string()),
         Some("-v" | "-V" | "--version" | "version") => {
             return print(&format!("pinnace-image version {}\n", env!("CARGO_PKG_VERSION")));
         }
         Some("help") => match words.next() {
-            None => return print(&help()),
+            None => return print(&help().to_string()),
             Some(name) => (word, words) = (name, vec!["--help".into()].into_iter()),
         },
         _ => {}
@@ -227,23 +244,25 @@ fn read<A: Arguments>(entry: &Entry, words: &mut Words) -> Result<Option<A>> {
         Stop::End => arguments::finish(list).map_err(wrong)?,
         Stop::Word(word) | Stop::Unknown(word) => return Err(wrong(arguments::unknown(&word))),
         Stop::Help => {
-            let name = format!("pinnace-image {}", entry.name);
-            print(&arguments::help(entry.about, &name, &list, entry.example))?;
+            print(&(entry.help)(entry).to_string())?;
             return Ok(None);
         }
     }
     Ok(Some(given))
 }
 
-fn help() -> String {
-    let row = |entry: &Entry| (entry.name.to_owned(), entry.about.to_owned());
-    let commands: Vec<_> = COMMANDS.iter().map(row).collect();
-    format!(
-        "Images for pinnace: layers by overlay, and bundles\n\nCommands:\n{}\n\
-         Usage: pinnace-image COMMAND [ARGUMENT]...\n\n  -h, --help     Print this help\n  \
-         -v, --version  Print the version\n",
-        columns(&commands)
-    )
+arguments! {
+    /// What stands in the place of a command.
+    pub struct Alone {
+        /// Print the version
+        version: bool = "-v, --version",
+    }
+}
+
+fn help() -> Help {
+    let about = "Images for pinnace: layers by overlay, and bundles";
+    let help = Help::new("pinnace-image".to_owned(), about, &Alone::default().list(), "");
+    Help { commands: COMMANDS.iter().map(|entry| (entry.name, entry.about)).collect(), ..help }
 }
 
 /// Success means that all of it was taken.
