@@ -29,3 +29,11 @@ announce_root() {
     say "$1 needs root: using sudo"
     sudo -v || die "$1 needs root; run it as a user who may use sudo, or as root: $0"
 }
+
+# build_xtask: the project's tool, for `xtask` in a script that goes on as root.
+build_xtask() {
+    cargo build --quiet --locked --package xtask
+    export XTASK=${CARGO_TARGET_DIR:-$PWD/target}/debug/xtask
+}
+# xtask ARGUMENT...: run it; `cargo xtask help` lists what it does.
+xtask() { if [ -n "${XTASK-}" ]; then "$XTASK" "$@"; else cargo xtask "$@"; fi; }

@@ -1,5 +1,4 @@
-//! How `hack/conformance` reads what the validation suite prints, how `hack/ledger` reads what the tests print, and
-//! whether what they wrote belongs together.
+//! Whether what `hack/conformance` and `hack/ledger` wrote belongs together; how it is made is tested in `xtask/`.
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
@@ -8,78 +7,7 @@
 mod list;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// What `hack/tap.awk` says of a program that printed `text` and exited so.
-fn verdict(text: &str, status: i32) -> String {
-    let mut awk = Command::new("awk")
-        .args(["-v", &format!("status={status}"), "-f", "hack/tap.awk"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    awk.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = awk.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
-}
-
-#[test]
-fn programs_pass_only_if_they_kept_their_plan() {
-    let yaml = "ok 1 - a\n  ---\n  not ok in what was printed\n  ...\n";
-    for (text, status, expected) in [
-        (format!("TAP version 13\n{yaml}1..1\n"), 0, "pass\t1\t0\t0\t"),
-        ("1..2\nok 1\nnot ok 2 - b # TODO later\n".into(), 0, "pass\t1\t0\t0\t"),
-        ("ok 1\nok 2 # SKIP why\n1..2\n".into(), 0, "pass\t1\t0\t1\t"),
-        ("1..1\nok 1 # SKIP why\n".into(), 0, "skip\t0\t0\t1\tall skipped"),
-        ("ok 1\nnot ok 2 - b\n1..2\n".into(), 0, "fail\t1\t1\t0\t1 of 2"),
-        ("ok 1\n1..2\n".into(), 0, "fail\t1\t0\t0\t1 of 2 planned"),
-        ("ok 1\n".into(), 0, "fail\t1\t0\t0\tno plan"),
-        (String::new(), 0, "fail\t0\t0\t0\tno plan"),
-        ("ok 1\n1..1\n".into(), 1, "fail\t1\t0\t0\texit status 1"),
-        ("ok 1\nBail out! no\n1..1\n".into(), 0, "fail\t1\t0\t0\tbailed out"),
-        ("TAP version 13\n1..0\n".into(), 0, "none\t0\t0\t0\ttests nothing"),
-        (
-            "TAP version 13\n  ---\n  {\n    \"error\": \"bad\"\n  }\n  ...\n1..0\n".into(),
-            0,
-            "none\t0\t0\t0\ttests nothing, reports an error",
-        ),
-        // Two documents, and a plan that is said twice.
-        ("TAP version 13\nok 1\n1..1\n1..1\nTAP version 13\n1..0\n".into(), 0, "pass\t1\t0\t0\t"),
-        ("TAP version 13\nok 1\n1..1\nTAP version 13\nok 1\n".into(), 0, "fail\t2\t0\t0\tno plan"),
-        ("TAP version 13\nok 1\nTAP version 13\nok 1\n1..2\n".into(), 0, "fail\t2\t0\t0\tno plan"),
-    ] {
-        assert_eq!(verdict(&text, status), expected, "{text}");
-    }
-}
-
-#[test]
-fn results_stand_side_by_side() {
-    let dir = tempfile::tempdir().unwrap();
-    let results = [
-        ("one.tsv", "create\tpass\t3\t0\t0\t\nhooks\tnone\t0\t0\t0\ttests nothing\n"),
-        ("two.tsv", "create\tfail\t2\t1\t0\t1 of 3\nkill\tpass\t5\t0\t0\t\n"),
-    ];
-    let mut table = Command::new("hack/conformance");
-    table.arg("--table").current_dir(env!("CARGO_MANIFEST_DIR"));
-    for (name, text) in results {
-        std::fs::write(dir.path().join(name), text).unwrap();
-        table.arg(dir.path().join(name));
-    }
-    let output = table.output().unwrap();
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "| program | one | two |\n|---|---|---|\n\
-         | create | pass | fail: 1 of 3 |\n\
-         | hooks | none: tests nothing |  |\n\
-         | kill |  | pass |\n\
-         | **programs passed** | 1 of 3 | 1 of 3 |\n\
-         | single tests passed | 3 | 7 |\n\
-         | single tests failed | 0 | 1 |\n"
-    );
-}
 
 /// The rows between the marks of `hack/conformance`, as cells.
 fn table(file: &str) -> Vec<Vec<String>> {
@@ -164,46 +92,6 @@ fn a_mutation_is_applied_once_or_not_at_all() {
     {
         assert!(list::parse("part", bad).is_err(), "{bad}");
     }
-}
-
-/// What `hack/ledger.awk` makes of rows, reasons and a log.
-fn ledger(rows: &str, reasons: &str, log: &str) -> Option<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let mut awk = Command::new("awk");
-    awk.args(["-F", "\t", "-f", "hack/ledger.awk"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    for (name, text) in [("rows", rows), ("reasons", reasons), ("log", log)] {
-        std::fs::write(dir.path().join(name), text).unwrap();
-        awk.arg(dir.path().join(name));
-    }
-    let output = awk.output().unwrap();
-    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-}
-
-#[test]
-fn a_row_is_yes_by_tests_and_by_nothing_else() {
-    let rows = "id\tpart\ttitle\nR001\t1.1\tone\nR002\t1.1\ttwo\nR003\t1.1\tthree\n\
-                R004\t1.1\tfour\nR005\t1.1\tfive\nR006\t2.1\tsix\nR007\t2.1\tseven\n";
-    let reasons = "id\treason\tstate\nR002\tno kernel has it\trefused\n\
-                   R003\tno machine has it\tnot shown\nR005\tlater\nR007\twhy\tnot shown\n";
-    let log = "world: v1\ntest a::r001_r002_both ... ok\ntest a::r001_fails_once ... ok\n\
-               skipped: pinnace: a::r004_alone: a disk\ntest a::r004_alone ... ok\n\
-               test r006_x ... FAILED\nworld: v2\ntest r007_y ... FAILED\ntest r003_z ... ok\n";
-    let text = ledger(rows, reasons, log).unwrap();
-    for line in [
-        "| R001 | one | yes | v1 | `a::r001_fails_once`, `a::r001_r002_both` |",
-        "| R002 | two | refused | v1 | no kernel has it: `a::r001_r002_both` |",
-        "| R003 | three | not shown | v2 | no machine has it: `r003_z` |",
-        "| R004 | four | not shown |  | not here: a disk |",
-        "| R005 | five | no |  | later |",
-        "| R006 | six | no |  | `r006_x` fails |",
-        "| R007 | seven | no |  | `r007_y` fails |",
-    ] {
-        assert!(text.lines().any(|other| other == line), "{line}: {text}");
-    }
-    let sums = |part: &str| text.lines().find(|line| line.starts_with(part)).unwrap().to_owned();
-    assert!(sums("| the spec").contains("| 5 | 1/1/1/2 |"), "{text}");
-    assert!(sums("| all").contains("| 7 | 1/3/1/2 |"), "{text}");
-    assert_eq!(ledger(rows, "R002\twhy\tperhaps\n", log), None, "no such state");
 }
 
 /// The rows of `docs/conformance.md`, as cells: id, title, state, where, tests or why not.
