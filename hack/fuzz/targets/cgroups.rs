@@ -37,5 +37,5 @@ fuzz_target!(|text: &str| {
         }
     }
     pinnace::cgroup::fuzz::files(text);
-    pinnace::resctrl::find(text.as_bytes());
+    std::hint::black_box(pinnace::resctrl::find(text.as_bytes()));
 });
