@@ -43,8 +43,11 @@ fn running(bundle: Bundle) -> Container {
     c
 }
 
+/// A name, and what is changed of the usual bundle.
+type Bent = (&'static str, fn(Bundle) -> Bundle);
+
 /// The kinds of containers whose processes, cgroups and records differ most.
-fn kinds() -> [(&'static str, fn(Bundle) -> Bundle); 4] {
+fn kinds() -> [Bent; 4] {
     [
         ("default", |bundle| bundle),
         ("without a pid namespace", |bundle| bundle.without_namespace("pid")),
