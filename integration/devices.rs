@@ -1,9 +1,10 @@
 //! Device nodes: the defaults, those of `linux.devices`, and the links of /dev.
 
-use crate::harness::{Bundle, Value, deviates, json};
+use crate::harness::{Bundle, Value, deviates, json, needs};
 use crate::security::rootless::{Rootless, rootless};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 fn device(kind: &str, path: &str, major: u32, minor: u32) -> Value {
     json!({"type": kind, "path": path, "major": major, "minor": minor, "fileMode": 0o640,
@@ -534,4 +535,14 @@ fn r150_r151_r156_a_user_without_privileges_is_told_how_a_node_differs() {
     let told = "linux.devices[0]: /dev/zero: is a node of mode 0666 and owner 65534:65534, not 0600 \
                 and 1:0: the caller may make no other";
     assert!(out.stderr.contains(told), "{out:?}");
+}
+
+/// The kernel asks the device rules of whoever mounts a file system of a block device: they must
+/// hold before init makes its mounts.
+#[test]
+fn a_file_system_of_a_denied_block_device_is_refused() {
+    let device = Path::new("/dev/loop0");
+    needs!(device.exists(), "a loop device");
+    let bundle = Bundle::new(["true"]).mount("ext4", device.to_str().unwrap(), "/mnt", &["ro"]);
+    bundle.run().fails_with(&["operation not permitted"]);
 }

@@ -36,6 +36,7 @@ impl Leftovers {
             format!("/run/{name}"),
             format!("/run/user/{user}/{name}"),
             format!("/run/containerd/runc/{}", machine.unique),
+            "/run/containerd/runc/k8s.io".to_owned(),
             "/run/engines/docker/exec/runtime-runc/moby".to_owned(),
         ] {
             files(Path::new(&state), &mut all);

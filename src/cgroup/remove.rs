@@ -46,8 +46,8 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
             _ => stopped.err().unwrap_or(error),
         });
     }
-    // Only the directory that init is cloned into, before the one that tells whose it is: another `create` may be in
-    // it. Unless our word stands there already, and the record does not say so yet.
+    // We have only the directory that init is cloned into. Another `create` may have made the one that
+    // tells whose it is; or our word stands there, and the record does not say so yet.
     if let Ok(main) = cgroup.main_node()
         && !main.ours
         && cgroup.nodes().iter().any(|node| node.ours)

@@ -67,8 +67,8 @@ pub(super) struct CreateContext<'a> {
     pub join: Join,
     /// Limits, which hold before init is in its cgroup, where that is there before init.
     pub writes: Vec<Write>,
-    /// The device program, if it is to have one. What init makes needs no permission of it, so it
-    /// comes while init makes its tree: before all hooks and programs of the container.
+    /// The device program, where what init makes needs no permission of it: then it comes while
+    /// init makes its tree, before all hooks and programs of the container.
     pub program: Vec<Write>,
     pub devices: Found,
     /// What is to be made of it; kept in the record from then on.

@@ -8,12 +8,13 @@ use super::serve::{self, WaitLimit};
 use super::spawn::{open_tasks_files, spawn_init};
 use super::{Bundle, Created, Decided, Holder, Runtime, SavedConfig};
 use super::{bundle, delete, network, notify, overlay, state_of, wiring};
-use crate::cgroup::{Cgroup, Write};
+use crate::cgroup::Cgroup;
 use crate::create::idmap;
 use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces;
 use crate::net::devices::{self, Handed};
+use crate::plan::mounts::Mount;
 use crate::plan::overlay::ASKED;
 use crate::plan::{Findings, Hooks, Kind, Options};
 use crate::resctrl::{self, Groups};
@@ -97,7 +98,10 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
         None => None,
     };
     let rootless = driver.rootless;
-    let (program, writes) = writes.into_iter().partition(Write::is_program);
+    // A file system of a block device is mounted by init, which the program may forbid; and what
+    // systemd has made it may take away again as soon as init ends.
+    let may_wait = !cgroup.is_unit() && !plan.rootfs.mounts.iter().any(Mount::needs_host_paths);
+    let (program, writes) = writes.into_iter().partition(|write| may_wait && write.is_program());
     let context = CreateContext {
         runtime,
         settings,
@@ -299,8 +303,12 @@ fn set_up_outside(
         context.make_cgroup(dir, record)?;
         dir.save(record)?;
     }
-    // The kernel needs as long to check it as to copy a mount namespace.
-    record.cgroup.apply(&context.program)?;
+    if !context.program.is_empty() {
+        // Another `create` may have found it as empty as we did.
+        record.cgroup.must_be_held()?;
+        // The kernel needs as long to check it as to copy a mount namespace.
+        record.cgroup.apply(&context.program)?;
+    }
     open_tasks_files(context, record, process)
 }
 

@@ -328,9 +328,9 @@ fn up_to_nul(text: &[u8]) -> &[u8] {
 /// The name of the header, with the prefix that POSIX archives and star's have.
 fn name_of(header: &Header) -> Vec<u8> {
     let name = up_to_nul(&header[..100]);
-    let buffer = if header[508..] == *b"tar\0" { 345..476 } else { 345..500 };
+    let place = if header[508..] == *b"tar\0" { 345..476 } else { 345..500 };
     let prefix = match header[257..263] == *b"ustar\0" {
-        true => up_to_nul(&header[buffer]),
+        true => up_to_nul(&header[place]),
         false => &[],
     };
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }

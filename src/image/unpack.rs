@@ -111,7 +111,7 @@ impl Layer<'_> {
         Err(Error::new(format!(
             "the layer is larger than the {free} MB that are free in the store"
         ))
-        .hint("`pinnace-image prune` makes free, --store DIR names another disk"))
+        .hint("`pinnace-image prune` makes room, --store DIR names another disk"))
     }
 
     /// One more, of so many bytes.
@@ -290,7 +290,7 @@ impl Layer<'_> {
                 Err(Errno::INTR) => continue,
                 Err(Errno::NOSPC | Errno::DQUOT) => {
                     return Err(Error::os("write", Errno::NOSPC)
-                        .hint("`pinnace-image prune` makes free, --store DIR names another disk"));
+                        .hint("`pinnace-image prune` makes room, --store DIR names another disk"));
                 }
                 written => written.call(|| "write".into())?,
             };
@@ -451,7 +451,7 @@ impl Layer<'_> {
                 }
                 Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => {
                     self.note(
-                        "attributes that the store's file system has no free for",
+                        "attributes that the store's file system has no room for",
                         &entry.path,
                     );
                 }

@@ -126,7 +126,7 @@ impl ReportReader {
                 }
             }
         }
-        Err(Error::new("the process says more than it has to touch under its filter"))
+        Err(Error::new("the process says more than it has to say under its filter"))
     }
 }
 

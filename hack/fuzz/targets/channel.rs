@@ -76,7 +76,7 @@ fn again(error: &Error) {
     };
     let text = heard.to_string();
     assert!(heard.errno() == error.errno());
-    // What is long is cut, and a part of no letter takes space, too.
+    // What is long is cut, and a part of no letter takes room, too.
     assert!(heard == *error || error.to_string().len() > 400);
     told(&text);
 }

@@ -48,9 +48,11 @@ pub fn a_pod_has_an_address_that_others_reach(cri: &Cri) -> Result<()> {
     let said = answer(&format!("{address}:8080"))?;
     ensure!(said == "answer\n", "the host reads {said:?}");
     let other = cri.pod("caller", plain)?;
-    let said = other.prints("caller", &format!("nc {address} 8080 </dev/null"), plain)?;
+    // Between two callers nobody listens for a moment.
+    let ask = |host: &str| format!("until nc {host} 8080 </dev/null; do sleep 0.05; done");
+    let said = other.prints("caller", &ask(&address), plain)?;
     ensure!(said == "answer\n", "another pod reads {said:?}");
-    let said = pod.prints("beside", "nc 127.0.0.1 8080 </dev/null", plain)?;
+    let said = pod.prints("beside", &ask("127.0.0.1"), plain)?;
     ensure!(said == "answer\n", "the same pod reads {said:?}");
     other.remove()?;
     pod.remove()

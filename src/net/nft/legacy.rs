@@ -165,8 +165,8 @@ impl Rule {
             [b'R', b'E', b'J', b'E', b'C', b'T', 0, ..] => End::Drop,
             _ => End::On,
         };
-        let is_minimal = rule[..layout.conditions].iter().all(|byte| *byte == 0);
-        let is_for_all = target == layout.head && is_minimal;
+        let has_none = rule[..layout.conditions].iter().all(|byte| *byte == 0);
+        let is_for_all = target == layout.head && has_none;
         Some(Self { length, is_for_all, names_it: device(0) || device(DEVICE), end })
     }
 }
