@@ -5,6 +5,7 @@
 
 pub mod chart;
 pub mod compare;
+pub mod path;
 pub mod summary;
 pub mod table;
 pub mod targets;
