@@ -34,7 +34,7 @@ pub(super) fn change(cgroup: &Cgroup, writes: &[Write], devices: &[Write]) -> Re
 /// Undoes a change because of `error`, and tells what could not be undone.
 pub(super) fn take_back(cgroup: &Cgroup, undo: &[Write], error: Error) -> Error {
     // All are tried: one that fails must not keep the others.
-    error.and(undo.iter().map(|write| apply::step(cgroup, write)).fold(Ok(()), Result::and))
+    undo.iter().fold(error, |error, write| error.and(step(cgroup, write)))
 }
 
 /// The opposite of a write that is about to be done.
