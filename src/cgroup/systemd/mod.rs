@@ -192,8 +192,9 @@ impl Unit {
                 .hint(format!("{} is in use; `systemctl status` tells by whom", self.name)),
             false => failure.error,
         })?;
-        // The unit is ours, and nobody's if the process was dead by then.
-        self.place_of(pid).map_err(|error| error.and(self.stop()))
+        // After an error the caller ends the unit once it has no process: systemd asks processes to
+        // end, and waits for the first of a PID namespace, which does not hear it.
+        self.place_of(pid)
     }
 
     /// Where the process is, which must be in the unit.
@@ -221,7 +222,7 @@ impl Unit {
         done.map_err(|failure| failure.error).at(|| "update")
     }
 
-    /// Ends the unit, whose processes are gone; one that is gone is fine.
+    /// Ends the unit, whose processes are gone; one that is gone itself is fine.
     pub(super) fn stop(&self) -> Result<()> {
         let arguments = [Value::text(self.name.as_str()), Value::text("replace")];
         let gone = |failure: &Failure| failure.is("NoSuchUnit");
