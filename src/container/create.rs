@@ -14,7 +14,6 @@ use crate::error::{self, Context, Error, Result};
 use crate::hooks::{self, Runner};
 use crate::namespaces;
 use crate::net::devices::{self, Handed};
-use crate::plan::mounts::Mount;
 use crate::plan::overlay::ASKED;
 use crate::plan::{Findings, Hooks, Kind, Options};
 use crate::resctrl::{self, Groups};
@@ -100,7 +99,7 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
     let rootless = driver.rootless;
     // A file system of a block device is mounted by init, which the program may forbid; and what
     // systemd has made it may take away again as soon as init ends.
-    let may_wait = !cgroup.is_unit() && !plan.rootfs.mounts.iter().any(Mount::needs_host_paths);
+    let may_wait = !cgroup.is_unit() && !plan.rootfs.needs_host_paths();
     let (program, writes) = writes.into_iter().partition(|write| may_wait && write.is_program());
     let context = CreateContext {
         runtime,

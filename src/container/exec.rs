@@ -325,20 +325,16 @@ fn make(
     moves: bool,
 ) -> Result<NewProcess> {
     let record = &context.container.record;
-    let into = if context.below.is_empty() { record.cgroup.dir()? } else { None };
-    let tasks_files =
-        if context.below.is_empty() { record.cgroup.tasks_files() } else { Vec::new() };
+    let (cgroup, tasks_files) = match context.below.is_empty() {
+        true => (record.cgroup.dir()?, record.cgroup.tasks_files()),
+        // It is moved there before it goes on.
+        false => (None, Vec::new()),
+    };
     // It joins by itself, once it is in the cgroup.
     let join = &Join::NONE;
     let create = Namespaces::default();
-    let spawn_args = SpawnArgs {
-        create,
-        join,
-        cgroup: into,
-        tasks_files: &tasks_files,
-        clocks: None,
-        lays: false,
-    };
+    let spawn_args =
+        SpawnArgs { create, join, cgroup, tasks_files: &tasks_files, clocks: None, lays: false };
     let shared = |waits: bool| Shared {
         waits,
         forks: outside.forks,
@@ -363,9 +359,9 @@ fn make(
             Ok(|channel| join::main(&exec, channel))
         })
     };
-    if into.is_none() || !moves {
+    if cgroup.is_none() || !moves {
         match spawn(&spawn_args, waits(context, outside)) {
-            Err(error) if into.is_some() && error.errno() == Some(Errno::BUSY) => {}
+            Err(error) if cgroup.is_some() && error.errno() == Some(Errno::BUSY) => {}
             made => return made,
         }
     }

@@ -12,7 +12,7 @@ use crate::hooks;
 use crate::init::{Init, Shared, StartSocket, first};
 use crate::namespaces::Clocks;
 use crate::plan::rootfs::{CgroupView, Hierarchy};
-use crate::plan::{Kind, Mount, Plan};
+use crate::plan::{Kind, Plan};
 use crate::rootfs::{self, Minimal, View};
 use crate::security::lsm;
 use crate::store::{Dir, Record};
@@ -114,8 +114,7 @@ fn view(context: &CreateContext<'_>, sources: &rootfs::Sources, proc: BorrowedFd
 fn needs_host_mounts(plan: &Plan) -> bool {
     let hooks = &plan.hooks;
     let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-    !early.iter().all(|list| list.iter().all(hooks::is_own))
-        || plan.rootfs.mounts.iter().any(Mount::needs_host_paths)
+    !early.iter().all(|list| list.iter().all(hooks::is_own)) || plan.rootfs.needs_host_paths()
 }
 
 /// The namespaces that clone3(2) makes. The others init makes by itself.

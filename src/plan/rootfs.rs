@@ -48,6 +48,11 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
+    /// Whether a mount of it can be made only where the host's files are seen.
+    pub fn needs_host_paths(&self) -> bool {
+        self.mounts.iter().any(Mount::needs_host_paths)
+    }
+
     /// Whether the tree is one of mounts. Without a mount namespace these are made
     /// in that of the runtime, on the root itself, until `delete` takes them off;
     /// so none is made where nothing asks for one.

@@ -1,6 +1,6 @@
 //! Pid files: they lie where the caller wants them, maybe in a directory of many.
 
-use super::write_all;
+use super::dir::write_all;
 use crate::error::{At, Context, Error, Result};
 use crate::sys::random;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, lstat, open, rename, unlink};
