@@ -439,7 +439,7 @@ impl Cgroup {
     /// stays as it is.
     pub fn take_back(&self) -> Result<()> {
         remove::remove_ours(self)?;
-        remove::end_empty_unit(self)
+        remove::end_unheard_unit(self)
     }
 
     /// The directory in which a controller's files are.

@@ -141,25 +141,32 @@ fn leave_node(node: &Node, until: &mut Instant) -> Result<()> {
     }
 }
 
-/// A unit that has not become ours ends with the process that it was made around, but
-/// one whose process was dead by then ends never: systemd waits for the kernel's word
-/// that the cgroup has become empty, which it always was.
-pub(super) fn end_empty_unit(cgroup: &Cgroup) -> Result<()> {
+/// A unit that has not become ours. systemd may not have begun with it yet; and one whose process
+/// was dead by then ends never: systemd waits for the kernel's word that the cgroup has become
+/// empty, which it always was.
+pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
     let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup else { return Ok(()) };
-    if node.ours || node.dir_if_there()?.is_none() {
+    if node.ours || !unit.may_be_there() {
         return Ok(());
     }
     match node.read("cgroup.events") {
-        Ok(text) if text.contains("populated 0") => unit.stop(),
-        // Gone meanwhile is as good as stopped.
-        Err(error) if !matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Err(error),
-        _ => Ok(()),
+        // Another's, which has the name.
+        Ok(text) if text.contains("populated 1") => return Ok(()),
+        Err(error) if !matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    match unit.stop() {
+        // Nobody can have been asked where there is no bus.
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
+        stopped => stopped,
     }
 }
 
 /// What has not become ours, if it is empty.
 fn remove_empty(cgroup: &Cgroup) -> Result<()> {
-    end_empty_unit(cgroup)?;
+    end_unheard_unit(cgroup)?;
     let nodes = if cgroup.is_unit() { &[] } else { cgroup.nodes() };
     nodes.iter().filter(|node| !node.ours).try_for_each(|node| match rmdir(&node.path()) {
         Err(Errno::BUSY) => Ok(()),

@@ -68,8 +68,8 @@ enum Bench {
     Chart { summary: PathBuf },
     /// Print what a change did, from raw results of the lanes `old` and `new`
     Compare { raw: PathBuf },
-    /// Print the critical path of `create` from a TRACE of bpftrace; NAMES has numbers of system calls
-    Path { names: PathBuf, trace: PathBuf },
+    /// Print the critical path of a verb from a TRACE of bpftrace; NAMES has numbers of system calls
+    Path { verb: bench::path::Verb, names: PathBuf, trace: PathBuf },
     /// Print which of the targets the summaries, QUESTION.tsv, meet
     Targets { targets: PathBuf, summaries: Vec<PathBuf> },
 }
@@ -146,8 +146,10 @@ impl Bench {
             Self::Summary { raw } => bench::summary::text(&read(&raw)?),
             Self::Table { markdown: true, summary } => bench::table::markdown(&read(&summary)?),
             Self::Table { markdown: false, summary } => bench::table::terminal(&read(&summary)?),
-            Self::Path { names, trace } => bench::path::text(&read(&names)?, &read(&trace)?)
-                .map_err(|why| format!("{}: {why}", trace.display()))?,
+            Self::Path { verb, names, trace } => {
+                bench::path::text(verb, &read(&names)?, &read(&trace)?)
+                    .map_err(|why| format!("{}: {why}", trace.display()))?
+            }
             Self::Chart { summary } => bench::chart::text(&read(&summary)?)
                 .map_err(|why| format!("{}: {why}", summary.display()))?,
             Self::Compare { raw } => bench::compare::text(&read(&raw)?),

@@ -41,6 +41,13 @@ pub struct Unit {
     /// What it begins with.
     #[serde(skip)]
     properties: Vec<Property>,
+    /// Whether systemd may have been asked for it; of a unit in a record nobody knows.
+    #[serde(skip, default = "perhaps")]
+    asked: bool,
+}
+
+fn perhaps() -> bool {
+    true
 }
 
 /// Decides unit and path below the root of the hierarchy. `path` is
@@ -85,7 +92,7 @@ pub(super) fn locate(
     let whole = whole.join("/");
     let mut all = properties(resources)?;
     all.extend(annotations::properties(annotations)?);
-    let unit = Unit { name, slice: slice.to_owned(), user, properties: all };
+    let unit = Unit { name, slice: slice.to_owned(), user, properties: all, asked: false };
     Ok((unit, whole))
 }
 
@@ -156,8 +163,9 @@ fn manager_of(own: &str, uid: u32) -> String {
 impl Unit {
     /// Makes the unit around a process; returns where its cgroup is, below the
     /// root of the hierarchy.
-    pub(super) fn start(&self, pid: i32) -> Result<String> {
+    pub(super) fn start(&mut self, pid: i32) -> Result<String> {
         let mut bus = Bus::connect(self.user)?;
+        self.asked = true;
         let fixed = [
             ("Description", Value::text(format!("container {}", self.name))),
             ("Slice", Value::text(self.slice.as_str())),
@@ -195,6 +203,11 @@ impl Unit {
         // After an error the caller ends the unit once it has no process: systemd asks processes to
         // end, and waits for the first of a PID namespace, which does not hear it.
         self.place_of(pid)
+    }
+
+    /// Whether systemd may have been asked to make it.
+    pub(super) fn may_be_there(&self) -> bool {
+        self.asked
     }
 
     /// Where the process is, which must be in the unit.

@@ -1,9 +1,10 @@
-//! A trace of `create` -> its critical path: the runtime and init side by side.
+//! A trace of a verb -> its critical path: the runtime and the container's process side by side.
 //!
 //! A trace has a line for each system call, as `hack/bench/path` lets bpftrace print it:
-//! `@e[PROCESS, BEGIN]: (NUMBER, DURATION, RESULT)`, in nanoseconds. Of all pairs of a process and
-//! the one that it has made by clone3(2) the one whose `create` took the median time is shown.
+//! `@e[PROCESS, BEGIN]: (NUMBER, DURATION, RESULT)`, in nanoseconds. Of all pairs of a runtime and
+//! the container's process the one whose verb took the median time is shown.
 
+use clap::ValueEnum;
 use std::collections::{BTreeMap, HashMap};
 
 /// Calls and pauses between calls from this on have a line of their own, in nanoseconds.
@@ -25,8 +26,19 @@ impl Call {
     }
 }
 
+/// What is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verb {
+    /// With the process that it makes.
+    Create,
+    /// With the process that it makes.
+    Exec,
+    /// With the process that the `create` before it has made.
+    Start,
+}
+
 /// The path; `names` has a line for each system call, its number and its name.
-pub fn text(names: &str, trace: &str) -> Result<String, String> {
+pub fn text(verb: Verb, names: &str, trace: &str) -> Result<String, String> {
     let names: HashMap<u32, &str> = names
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -37,18 +49,31 @@ pub fn text(names: &str, trace: &str) -> Result<String, String> {
         processes.entry(process).or_default().push(call);
     }
     processes.values_mut().for_each(|calls| calls.sort_by_key(|call| call.begin));
-    let mut pairs: Vec<_> = processes
-        .values()
-        .filter_map(|calls| {
-            let is_child = |call: &&Call| names.get(&call.number) == Some(&"clone3");
-            let child = u32::try_from(calls.iter().find(is_child)?.result).ok()?;
-            Some((calls.as_slice(), processes.get(&child)?.as_slice()))
-        })
-        .collect();
+    let child = |calls: &[Call]| {
+        let call = calls.iter().find(|call| names.get(&call.number) == Some(&"clone3"))?;
+        u32::try_from(call.result).ok()
+    };
+    let made_by_others: Vec<u32> = processes.values().filter_map(|calls| child(calls)).collect();
+    let mut pairs = Vec::new();
+    for calls in processes.values() {
+        let Some(made) = child(calls).and_then(|id| processes.get(&id)) else { continue };
+        match verb {
+            Verb::Create | Verb::Exec => pairs.push((calls.as_slice(), made.as_slice())),
+            Verb::Start => {
+                let end = calls[0].begin + length(calls);
+                let later = processes
+                    .iter()
+                    .filter(|(id, calls)| !made_by_others.contains(id) && calls[0].begin > end);
+                if let Some((_, start)) = later.min_by_key(|(_, calls)| calls[0].begin) {
+                    pairs.push((start.as_slice(), made.as_slice()));
+                }
+            }
+        }
+    }
     pairs.sort_by_key(|(runtime, _)| length(runtime));
-    let (runtime, init) =
-        *pairs.get(pairs.len() / 2).ok_or("the trace has no `create` with its init")?;
-    Ok(draw(&names, runtime, init))
+    let (runtime, process) =
+        *pairs.get(pairs.len() / 2).ok_or("the trace has no such call with its process")?;
+    Ok(draw(&names, runtime, process))
 }
 
 fn parse(line: &str) -> Option<(u32, Call)> {
@@ -71,13 +96,22 @@ fn length(calls: &[Call]) -> u64 {
     calls.last().map_or(0, |last| last.end() - calls[0].begin)
 }
 
-fn draw(names: &HashMap<u32, &str>, runtime: &[Call], init: &[Call]) -> String {
+fn draw(names: &HashMap<u32, &str>, runtime: &[Call], process: &[Call]) -> String {
     let (zero, end) = (runtime[0].begin, runtime[0].begin + length(runtime));
+    // It may have waited for the runtime before that began.
+    let process: Vec<Call> = process
+        .iter()
+        .filter(|call| call.end() >= zero)
+        .map(|call| {
+            let begin = call.begin.max(zero);
+            Call { begin, duration: call.end() - begin, ..*call }
+        })
+        .collect();
     let left = steps(names, runtime).into_iter().map(|(at, step)| (at, step, String::new()));
-    let right = steps(names, init).into_iter().map(|(at, step)| (at, String::new(), step));
+    let right = steps(names, &process).into_iter().map(|(at, step)| (at, String::new(), step));
     let mut lines: Vec<_> = left.chain(right).filter(|(at, ..)| *at <= end).collect();
     lines.sort_by_key(|(at, ..)| *at);
-    let mut text = format!("{:>6}  {:WIDTH$}init\n", "ms", "runtime");
+    let mut text = format!("{:>6}  {:WIDTH$}process\n", "ms", "runtime");
     for (at, left, right) in lines {
         let line = format!("{:6.2}  {left:WIDTH$}{right}", (at - zero) as f64 / 1e6);
         text += line.trim_end();
@@ -128,25 +162,36 @@ fn micros(nanoseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{Verb, text};
 
     const NAMES: &str = "0 read\n1 write\n435 clone3\n";
 
     #[test]
-    fn runtime_and_init_stand_side_by_side() {
+    fn runtime_and_process_stand_side_by_side() {
         let trace = "Attaching 3 probes...\n\n@e[7, 1000000]: (0, 5000, 0)\n\
             @e[7, 1010000]: (1, 5000, 0)\n@e[7, 1100000]: (435, 200000, 8)\n\
             @e[8, 1300000]: (0, 50000, 0)\n@e[7, 1310000]: (0, 90000, 0)\n\
             @e[8, 9900000]: (0, 50000, 0)\n@e[9, 1]: (0, 1, 0)\n";
-        let path = "    ms  runtime                         init\n  \
+        let path = "    ms  runtime                         process\n  \
             0.00  2 calls, 15 us\n  0.01  (own work, 85 us)\n  0.10  clone3, 200 us\n  \
             0.30                                  read, 50 us\n  0.31  read, 90 us\n  \
             0.35                                  (own work, 8550 us)\n";
-        assert_eq!(text(NAMES, trace).as_deref(), Ok(path));
+        assert_eq!(text(Verb::Create, NAMES, trace).as_deref(), Ok(path));
+    }
+
+    #[test]
+    fn start_stands_beside_the_process_of_the_create_before_it() {
+        let trace = "@e[7, 1000000]: (435, 5000, 8)\n@e[8, 1010000]: (0, 2100000, 0)\n\
+            @e[8, 3120000]: (1, 5000, 0)\n@e[9, 3000000]: (0, 90000, 0)\n\
+            @e[9, 3100000]: (1, 70000, 0)\n";
+        let path = "    ms  runtime                         process\n  \
+            0.00  read, 90 us\n  0.00                                  read, 110 us\n  \
+            0.10  write, 70 us\n  0.12                                  write, 5 us\n";
+        assert_eq!(text(Verb::Start, NAMES, trace).as_deref(), Ok(path));
     }
 
     #[test]
     fn a_trace_without_a_child_is_none() {
-        assert!(text(NAMES, "@e[7, 1]: (435, 2, -1)\n").is_err());
+        assert!(text(Verb::Exec, NAMES, "@e[7, 1]: (435, 2, -1)\n").is_err());
     }
 }
