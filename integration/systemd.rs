@@ -2,7 +2,7 @@
 //! is left. Where there is no systemd with cgroup v2, these are skipped.
 
 use crate::harness::{
-    Bundle, Call, Container, Hierarchy, Output, deviates, is_pinnace, json, needs,
+    Bundle, Call, Container, Hierarchy, Output, deviates, is_pinnace, json, needs, runtime, until,
 };
 use std::path::Path;
 
@@ -157,4 +157,27 @@ fn r207_many_at_once_and_one_name_again_and_again() {
             });
         }
     });
+}
+
+/// systemd has been asked, and whoever asked is dead before it begins.
+#[test]
+fn a_unit_that_systemd_makes_after_its_creator_was_killed_goes_with_delete() {
+    needs!(here() && is_pinnace(), "pinnace, and systemd with cgroup v2");
+    let (c, unit) = unit(Bundle::sleeper());
+    let bundle = c.bundle.path();
+    for _ in 0..10 {
+        // The bus has answered who asks; its answer to the second message is not heard.
+        let killed = Call::new("/usr/bin/strace")
+            .args(["-qq", "-o", "/dev/null", "-e", "inject=recvfrom:signal=KILL:when=2"])
+            .args([runtime().path.as_os_str()])
+            .args(["--root", c.root().to_str().unwrap(), "--systemd-cgroup", "create"])
+            .args(["--bundle", bundle.to_str().unwrap(), &c.id])
+            .output_to(c.log("stdout"), c.log("stderr"))
+            .run();
+        assert_eq!(killed.code, 128 + 9, "{killed:?}");
+        c.call(["delete", "--force", &c.id]).run().ok();
+        assert_eq!(show(&unit, "ActiveState"), "inactive");
+        // systemd forgets a unit that it had not begun with a moment later.
+        until("it is forgotten", || show(&unit, "LoadState") == "not-found");
+    }
 }

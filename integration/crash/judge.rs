@@ -365,11 +365,10 @@ impl Judge<'_> {
         match self.trial.verb {
             Verb::Start if self.is("created") => {
                 let started = self.world.call(["start", &id])?;
-                // Or init went on since, as it had been told.
-                let done = ["already running", "another start was heard"];
-                let is_done = done.iter().any(|words| started.err.contains(words));
-                let now = self.world.state(&id)?.0;
-                let ran = is_done || now.is_some_and(|now| now["status"] == "running");
+                // Or init goes on, as it had been told by the one that was killed.
+                let going_on = ["already running", "it is being started"];
+                let ran = going_on.iter().any(|words| started.err.contains(words))
+                    && self.trial.becomes(self.world, "running", timeout())?;
                 if started.hung || !(started.is_good() || self.fault.init_died || ran) {
                     self.say(format!("created, but start again: {}", started.brief()));
                 }

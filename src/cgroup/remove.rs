@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long who is dead may count as a process of a cgroup.
+const DYING: Duration = Duration::from_millis(200);
 /// How long removing may take in all: a user who was given the cgroup can make new
 /// ones in it all the time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -149,13 +151,16 @@ pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
     if node.ours || !unit.may_be_there() {
         return Ok(());
     }
-    match node.read("cgroup.events") {
-        // Another's, which has the name.
-        Ok(text) if text.contains("populated 1") => return Ok(()),
-        Err(error) if !matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
-            return Err(error);
+    if let Some(dir) = node.dir_if_there()? {
+        // The kernel may count a process a moment longer than its pidfd tells of it.
+        match wait_event(dir, "populated", "0", Instant::now() + DYING) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            // Another's, which has the name.
+            Err(Errno::TIMEDOUT) => return Ok(()),
+            Err(errno) => {
+                return Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno));
+            }
         }
-        _ => {}
     }
     match unit.stop() {
         // Nobody can have been asked where there is no bus.

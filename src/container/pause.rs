@@ -1,6 +1,7 @@
 //! `pause` and `resume`: the freezer.
 
 use super::{Container, Observed, Runtime, serve};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 
 /// Stops all processes of a container where they stand.
@@ -11,9 +12,10 @@ pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
     let container = Container::find(runtime, id)?;
     let _lock = container.dir.lock()?;
     match container.observe()? {
-        Observed::Running(_) | Observed::Created(_) => {
+        Observed::Running(init) | Observed::Created(init) => {
             let _order = container.dir.lock_record()?;
-            container.own_cgroup()?.freeze()
+            let frozen = container.own_cgroup().and_then(Cgroup::freeze);
+            frozen.map_err(|error| serve::look_again(error, id, init))
         }
         other => Err(wrong(id, &other, "running", "pause")),
     }

@@ -1,7 +1,7 @@
 //! `update`: changes the limits of a container, and its saved configuration
 //! with them, or neither.
 
-use super::{Container, Observed, Runtime, not_running};
+use super::{Container, Observed, Runtime, not_running, serve};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::plan::{Findings, intel_rdt};
@@ -44,12 +44,17 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     // Of this directory: another container may have got the id since.
     container.record = container.dir.load()?;
     match container.observe()? {
-        Observed::Created(_) | Observed::Running(_) | Observed::Paused(_) => {}
-        Observed::Stopped => return Err(not_running(id)),
+        Observed::Created(init) | Observed::Running(init) | Observed::Paused(init) => {
+            change_limits(&container, change).map_err(|error| serve::look_again(error, id, init))
+        }
+        Observed::Stopped => Err(not_running(id)),
         Observed::Creating(_) => {
-            return Err(Error::new(format!("cannot update container {id}: it is being created")));
+            Err(Error::new(format!("cannot update container {id}: it is being created")))
         }
     }
+}
+
+fn change_limits(container: &Container, change: &Change) -> Result<()> {
     let mut config: Value = spec::parse("config.json", &container.dir.config()?)?;
     let linux = child(&mut config, "linux");
     let kept = child(linux, "resources");
@@ -64,7 +69,7 @@ pub fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()> {
     let cgroup = container.own_cgroup()?;
     let undo = cgroup.change(&cgroup.updates(&wanted)?, &restore_devices(cgroup, old)?)?;
     // systemd cannot be told to forget, so nothing that may fail comes after it.
-    change_rdt(&container, change)
+    change_rdt(container, change)
         .and_then(|()| container.dir.prepare_config(config.to_string().as_bytes()))
         .and_then(|config| cgroup.update_unit(&wanted).and_then(|()| config.commit()))
         .map_err(|error| cgroup.undo_change(&undo, error))
