@@ -1,10 +1,11 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-vm engines lint bench soak crash mutate fuzz ledger conformance dist deps install uninstall clean help
+.PHONY: demo build test test-systemd test-vm engines lint bench soak crash mutate fuzz ledger conformance dist deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
 build: ;     @hack/build
 test: ;      @hack/test
+test-systemd: ; @hack/test systemd
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
 lint: ;      @hack/lint
