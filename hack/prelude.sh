@@ -37,3 +37,21 @@ build_xtask() {
 }
 # xtask ARGUMENT...: run it; `cargo xtask help` lists what it does.
 xtask() { if [ -n "${XTASK-}" ]; then "$XTASK" "$@"; else cargo xtask "$@"; fi; }
+
+# only_v2: cgroup v2 and nothing else, for who is in a mount namespace of its own.
+only_v2() {
+    umount --recursive --lazy /sys/fs/cgroup
+    mount -t cgroup2 none /sys/fs/cgroup
+}
+
+# mirror: the package archive that apt uses here; nothing if it names none, then mmdebstrap takes one that it knows.
+mirror() { sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1 || :; }
+
+# sid DIRECTORY OPTION...: Debian sid there, by mmdebstrap with these options.
+sid() {
+    local directory=$1 from
+    shift
+    from=$(mirror)
+    # The archive's signatures are checked; only the age of its Release file is not.
+    mmdebstrap --quiet --mode=root --aptopt='Acquire::Check-Valid-Until "false"' "$@" sid "$directory" ${from:+"$from"}
+}
