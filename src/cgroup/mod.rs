@@ -62,7 +62,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a container has no cgroup, and what helps.
 const DENIED: &str = "its caller may not make cgroups; \
@@ -149,8 +149,16 @@ impl Cgroup {
         matches!(self, Self::V2(Unified { unit: Some(_), .. }))
     }
 
-    /// Lets systemd make the cgroup around a process. The record must have been
-    /// saved before, and must be saved after.
+    /// From here on systemd may have been asked for the unit, which is known by the container's own
+    /// directory, `dir`.
+    pub fn name_unit(&mut self, dir: &Path) {
+        if let Self::V2(Unified { unit: Some(unit), .. }) = self {
+            unit.be_known(dir);
+        }
+    }
+
+    /// Lets systemd make the cgroup around a process. [`Cgroup::name_unit`] comes before, and the
+    /// record must be saved between the two, and after.
     pub fn start_unit(&mut self, pid: i32) -> Result<()> {
         if let Self::V2(Unified { unit: Some(unit), node, .. }) = self {
             node.path = unit.start(pid)?;

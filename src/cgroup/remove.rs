@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long who is dead may count as a process of a cgroup.
-const DYING: Duration = Duration::from_millis(200);
 /// How long removing may take in all: a user who was given the cgroup can make new
 /// ones in it all the time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -143,29 +141,11 @@ fn leave_node(node: &Node, until: &mut Instant) -> Result<()> {
     }
 }
 
-/// A unit that has not become ours. systemd may not have begun with it yet; and one whose process
-/// was dead by then ends never: systemd waits for the kernel's word that the cgroup has become
-/// empty, which it always was.
+/// A unit that has not become ours: whoever asked for it has not heard the answer.
 pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
-    let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup else { return Ok(()) };
-    if node.ours || !unit.may_be_there() {
-        return Ok(());
-    }
-    if let Some(dir) = node.dir_if_there()? {
-        // The kernel may count a process a moment longer than its pidfd tells of it.
-        match wait_event(dir, "populated", "0", Instant::now() + DYING) {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
-            // Another's, which has the name.
-            Err(Errno::TIMEDOUT) => return Ok(()),
-            Err(errno) => {
-                return Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno));
-            }
-        }
-    }
-    match unit.stop() {
-        // Nobody can have been asked where there is no bus.
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-        stopped => stopped,
+    match cgroup {
+        Cgroup::V2(Unified { unit: Some(unit), node, .. }) if !node.ours => unit.end(),
+        _ => Ok(()),
     }
 }
 

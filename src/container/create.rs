@@ -282,6 +282,12 @@ fn set_up_outside(
     devices: &mut Option<Handed>,
     outside: &Outside<'_>,
 ) -> Result<()> {
+    if matches!(entry, Entry::Systemd) {
+        // Until systemd has made the unit only the record leads to init, and to the unit.
+        record.init = Some(dir.mark(process.pid(), process.pidfd())?);
+        record.cgroup.name_unit(dir.path());
+        dir.save(record)?;
+    }
     // The cgroup first: what init uses is charged to it, and `delete` finds init by it.
     context.move_in(entry, dir, record, process.pid())?;
     // Without a cgroup only the record leads to init: one that is stopped does not notice that

@@ -22,6 +22,9 @@ pub(super) fn delete(runtime: &Runtime, dir: &Dir, why: &Error) -> Result<()> {
         cgroup.remove()?;
         format!("cgroup {} and all processes in it are removed", first_path(&cgroup))
     } else {
+        // systemd knows a unit of it by more than the place.
+        cgroup.name_unit(dir.path());
+        cgroup.take_back()?;
         nothing_runs(runtime, dir, &cgroup)?
     };
     let why = why.clone().bare();

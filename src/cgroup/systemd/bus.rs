@@ -16,12 +16,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest line while we authenticate.
 const LINE: usize = 4096;
 
-const BUS: Target = Target {
+const BUS: Target<'_> = Target {
     destination: "org.freedesktop.DBus",
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
 };
-const MANAGER: Target = Target {
+const MANAGER: Target<'_> = Target {
     destination: "org.freedesktop.systemd1",
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
@@ -88,7 +88,7 @@ impl Bus {
         Ok(())
     }
 
-    fn next(&mut self, to: Target, member: &str, arguments: &[Value]) -> Vec<u8> {
+    fn next(&mut self, to: Target<'_>, member: &str, arguments: &[Value]) -> Vec<u8> {
         self.serial += 1;
         call(self.serial, to, member, arguments)
     }
@@ -101,6 +101,25 @@ impl Bus {
         let bytes = self.next(MANAGER, member, arguments);
         self.send(&bytes)?;
         self.answer(member).map(drop)
+    }
+
+    /// A property of a unit that is a text; `None` if there is no such unit.
+    ///
+    /// # Errors
+    /// As [`Bus::call`].
+    pub fn unit_text(&mut self, unit: &str, property: &str) -> Answer<Option<String>> {
+        let bytes = self.next(MANAGER, "GetUnit", &[Value::text(unit)]);
+        self.send(&bytes)?;
+        let found = match self.answer("GetUnit") {
+            Err(failure) if failure.is("NoSuchUnit") => return Ok(None),
+            found => found?,
+        };
+        let path = found.texts.first().map_or("/", String::as_str);
+        let to = Target { path, interface: "org.freedesktop.DBus.Properties", ..MANAGER };
+        let which = [Value::text("org.freedesktop.systemd1.Unit"), Value::text(property)];
+        let bytes = self.next(to, "Get", &which);
+        self.send(&bytes)?;
+        Ok(self.answer("Get")?.texts.into_iter().next())
     }
 
     /// Calls a method that starts a job on `unit`, and waits for its end.

@@ -25,6 +25,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// A property of a unit.
 pub type Property = (String, Value);
@@ -41,13 +42,13 @@ pub struct Unit {
     /// What it begins with.
     #[serde(skip)]
     properties: Vec<Property>,
-    /// Whether systemd may have been asked for it; of a unit in a record nobody knows.
-    #[serde(skip, default = "perhaps")]
-    asked: bool,
+    /// By which it is known, from before systemd is asked for it. A record of 0.1.0 has none.
+    #[serde(default = "unknown")]
+    description: Option<String>,
 }
 
-fn perhaps() -> bool {
-    true
+fn unknown() -> Option<String> {
+    Some(String::new())
 }
 
 /// Decides unit and path below the root of the hierarchy. `path` is
@@ -92,7 +93,7 @@ pub(super) fn locate(
     let whole = whole.join("/");
     let mut all = properties(resources)?;
     all.extend(annotations::properties(annotations)?);
-    let unit = Unit { name, slice: slice.to_owned(), user, properties: all, asked: false };
+    let unit = Unit { name, slice: slice.to_owned(), user, properties: all, description: None };
     Ok((unit, whole))
 }
 
@@ -164,10 +165,10 @@ impl Unit {
     /// Makes the unit around a process; returns where its cgroup is, below the
     /// root of the hierarchy.
     pub(super) fn start(&mut self, pid: i32) -> Result<String> {
-        let mut bus = Bus::connect(self.user)?;
-        self.asked = true;
+        // Nobody is asked then.
+        let mut bus = Bus::connect(self.user).inspect_err(|_| self.description = None)?;
         let fixed = [
-            ("Description", Value::text(format!("container {}", self.name))),
+            ("Description", Value::text(self.known_by())),
             ("Slice", Value::text(self.slice.as_str())),
             ("Delegate", Value::Bool(true)),
             ("DefaultDependencies", Value::Bool(false)),
@@ -205,9 +206,19 @@ impl Unit {
         self.place_of(pid)
     }
 
-    /// Whether systemd may have been asked to make it.
-    pub(super) fn may_be_there(&self) -> bool {
-        self.asked
+    /// From here on systemd may have been asked: the record must be saved in between. `dir` is the
+    /// container's own directory. A description that the configuration gives stays.
+    pub(super) fn be_known(&mut self, dir: &Path) {
+        let given = self.properties.iter().find(|(name, _)| name == "Description");
+        self.description = Some(match given {
+            Some((_, Value::Text(_, text))) => text.clone(),
+            _ => format!("container of {}", dir.display()),
+        });
+    }
+
+    fn known_by(&self) -> String {
+        let known = self.description.clone().filter(|text| !text.is_empty());
+        known.unwrap_or_else(|| format!("container {}", self.name))
     }
 
     /// Where the process is, which must be in the unit.
@@ -232,7 +243,34 @@ impl Unit {
         }
         let arguments = [Value::text(self.name.as_str()), Value::Bool(true), dictionary(&all)];
         let done = Bus::connect(self.user)?.call("SetUnitProperties", &arguments);
-        done.map_err(|failure| failure.error).at(|| "update")
+        done.map_err(|failure| match failure.is("NoSuchUnit") {
+            true => Error::os(format!("SetUnitProperties of {}", self.name), Errno::NOENT),
+            false => failure.error,
+        })
+        .at(|| "update")
+    }
+
+    /// Ends a unit that systemd may have been asked for, with who is in it. systemd may not have begun
+    /// with it yet; and one whose process was dead by then ends never: systemd waits for the kernel's
+    /// word that the cgroup has become empty, which it always was.
+    pub(super) fn end(&self) -> Result<()> {
+        if self.description.is_none() {
+            return Ok(());
+        }
+        let mut bus = Bus::connect(self.user)?;
+        let known = bus.unit_text(&self.name, "Description").map_err(|failure| failure.error)?;
+        // Another's may have the name.
+        if known != Some(self.known_by()) {
+            return Ok(());
+        }
+        // The first process of a PID namespace does not hear what systemd sends to end it.
+        let kill = [Value::text(self.name.as_str()), Value::text("all"), Value::Number(b'i', 9)];
+        match bus.call("KillUnit", &kill) {
+            Err(failure) if !(failure.is("NoSuchUnit") || failure.is("NoSuchProcess")) => {
+                Err(failure.error)
+            }
+            _ => self.stop(),
+        }
     }
 
     /// Ends the unit, whose processes are gone; one that is gone itself is fine.

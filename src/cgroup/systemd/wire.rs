@@ -160,17 +160,17 @@ fn number(out: &mut Vec<u8>, value: i128, size: usize) {
 
 /// Where a call goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub struct Target<'a> {
     /// Name on the bus.
-    pub destination: &'static str,
+    pub destination: &'a str,
     /// Object.
-    pub path: &'static str,
+    pub path: &'a str,
     /// Interface.
-    pub interface: &'static str,
+    pub interface: &'a str,
 }
 
 /// A method call; `serial` must not be 0.
-pub fn call(serial: u32, to: Target, member: &str, arguments: &[Value]) -> Vec<u8> {
+pub fn call(serial: u32, to: Target<'_>, member: &str, arguments: &[Value]) -> Vec<u8> {
     let mut body = Vec::new();
     arguments.iter().for_each(|value| value.write(&mut body));
     let field = |code: i128, kind: u8, text: &str| {
@@ -248,11 +248,14 @@ pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Message>> {
         }
     }
     let mut reader = Reader { bytes: &bytes[..body_at + body], at: body_at };
-    // Only basic types are read: the signals that we subscribe to have no others.
+    // Only basic types are read, and a text that is a property's: no other is asked for.
     for kind in signature.bytes() {
         match kind {
             b's' | b'o' => message.texts.push(reader.text().ok_or_else(bad)?),
             b'u' | b'i' | b'b' => drop(reader.word().ok_or_else(bad)?),
+            b'v' if reader.short_text().as_deref() == Some("s") => {
+                message.texts.push(reader.text().ok_or_else(bad)?);
+            }
             _ => break,
         }
     }
@@ -306,7 +309,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    const TO: Target = Target { destination: "d.d", path: "/p", interface: "i.i" };
+    const TO: Target<'_> = Target { destination: "d.d", path: "/p", interface: "i.i" };
 
     /// As `dbus-send` and `busctl` put it on the wire.
     #[test]
