@@ -1,5 +1,5 @@
 # Each target is one line into hack/: read the script of that name to see what it does.
-.PHONY: demo build test test-systemd test-vm engines lint bench soak crash mutate fuzz ledger conformance dist deps install uninstall clean help
+.PHONY: demo build test test-systemd test-vm engines engines-all lint bench soak crash mutate fuzz ledger conformance dist deps install uninstall clean help
 .DEFAULT_GOAL := help
 
 demo: ;      @hack/demo
@@ -8,6 +8,7 @@ test: ;      @hack/test
 test-systemd: ; @hack/test systemd
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
+engines-all: ; @hack/test engines engines-v2 engines-systemd
 lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak && hack/crash

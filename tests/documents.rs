@@ -136,7 +136,7 @@ fn examples_are_good_configurations() {
     assert_eq!(seen, 6);
 }
 
-/// Each engine has a list of its tests, in a file; README's table says how many.
+/// Each engine has a list of its tests, in a file; README's table says how many, and how many need no controllers.
 #[test]
 fn readme_counts_the_tests_of_engines() {
     let readme = fs::read_to_string(top().join("README.md")).unwrap();
@@ -160,7 +160,14 @@ fn readme_counts_the_tests_of_engines() {
         let source = fs::read_to_string(top().join("integration").join(file)).unwrap();
         let list = source.split("const TESTS").nth(1).unwrap().split("];").next().unwrap();
         // Each entry has a name in quotes, and nothing else has.
-        let count = list.matches("\",").count().to_string();
-        assert_eq!(row[..2], [engine, &count], "{file}");
+        let count = list.matches("\",").count();
+        assert_eq!(row[..2], [engine, &count.to_string()], "{file}");
+        let tests = top().join("integration").join(file.replace("main.rs", "limits.rs"));
+        let source = fs::read_to_string(tests).unwrap();
+        let limits = ["needs_controllers()?;", "needs_limits()?;"]
+            .map(|words| source.matches(words).count())
+            .iter()
+            .sum::<usize>();
+        assert_eq!(row[2], (count - limits).to_string(), "{file}, on v2");
     }
 }

@@ -2,6 +2,7 @@
 //! plugin knows the runtime under test as docs/engines has it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use k8s_cri::v1::{ListPodSandboxRequest, StatusRequest, VersionRequest};
 use crate::call::{Call, find, until};
 use crate::client::Client;
 use crate::documents::{PROGRAM, block};
-use crate::machine::{Machine, archive};
+use crate::machine::{Machine, archive, has};
 use crate::pod::remove_pod;
 
 /// The name by which a pod asks for the runtime under test.
@@ -49,7 +50,10 @@ impl Node {
         let directory = machine.directory(name)?;
         private_var_lib(&directory)?;
         network(&directory.join("net.d"))?;
-        fs::write(directory.join("config.toml"), config(&directory, &machine.runtime())?)?;
+        fs::write(
+            directory.join("config.toml"),
+            config(&directory, &runtime(machine, &directory)?, machine.systemd)?,
+        )?;
         let daemon = Mutex::new(spawn(&directory)?);
         let client = Client::new(&directory.join("socket"))?;
         let unique = machine.unique.clone();
@@ -164,11 +168,28 @@ pub fn can_filter() -> bool {
             .is_ok_and(|output| output.code == 0)
 }
 
-/// The documented section, for a machine without systemd, and what makes the daemon a private one.
-fn config(directory: &Path, runtime: &str) -> Result<String> {
+/// The runtime under test. The plugin gives each pod the fewest CPU shares, which no setting of its
+/// turns off: where cgroup v2 has no such controller, a script takes them from config.json.
+fn runtime(machine: &Machine, directory: &Path) -> Result<String> {
+    let runtime = machine.runtime();
+    if has("cpu") {
+        return Ok(runtime);
+    }
+    let script = directory.join(machine.runtime_name());
+    let sed = r#"sed -i 's/"cpu":{"shares":2}/"cpu":{}/' config.json"#;
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n[ ! -e config.json ] || {sed}\nexec {runtime} \"$@\"\n"),
+    )?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script.display().to_string())
+}
+
+/// The documented section, and what makes the daemon a private one.
+fn config(directory: &Path, runtime: &str, systemd: bool) -> Result<String> {
     let documented = block("containerd.md", "toml", 0)?
         .replace(PROGRAM, runtime)
-        .replace("SystemdCgroup = true", "SystemdCgroup = false");
+        .replace("SystemdCgroup = true", &format!("SystemdCgroup = {systemd}"));
     let section = documented.strip_prefix("version = 2\n").context("not of version 2")?;
     let here = directory.display();
     Ok(format!(

@@ -33,7 +33,7 @@ impl Engine for Buildah {
         ]
         .map(str::to_owned);
         let networks = format!("network_config_dir = \"{directory}/networks\"\n");
-        fs::write(format!("{directory}/containers.conf"), settings("\"runc\"") + &networks)?;
+        fs::write(format!("{directory}/containers.conf"), settings("\"runc\"", false) + &networks)?;
         let engine = Self {
             globals: [globals.as_slice(), &["--storage-driver=overlay".to_owned()]].concat(),
             directory,

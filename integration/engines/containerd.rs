@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::call::{Call, at_once, until};
 use crate::leftovers::process;
-use crate::machine::{IMAGE, Machine, cgroup_file};
+use crate::machine::{IMAGE, Machine, cgroup_file, has, needs_controllers};
 use crate::podman::says;
 use crate::{Engine, Test};
 
@@ -18,8 +18,7 @@ const SOCKET: &str = "/run/engines/containerd/socket";
 pub struct Containerd {
     daemon: Child,
     directory: PathBuf,
-    runtime: String,
-    unique: String,
+    machine: Machine,
 }
 
 impl Engine for Containerd {
@@ -65,8 +64,7 @@ impl Engine for Containerd {
             .stderr(log)
             .spawn()
             .context("containerd")?;
-        let (runtime, unique) = (machine.runtime(), machine.unique.clone());
-        let engine = Self { daemon, directory, runtime, unique };
+        let engine = Self { daemon, directory, machine: machine.clone() };
         until("containerd answers", || Ok(engine.ctr(&["version"]).run()?.code == 0))?;
         engine.ctr(&["image", "import", &machine.archive.display().to_string()]).ok()?;
         Ok(engine)
@@ -96,15 +94,21 @@ impl Drop for Containerd {
 
 impl Containerd {
     fn ctr(&self, words: &[&str]) -> Call {
-        Call::new(["ctr", "--address", SOCKET, "--namespace", &self.unique]).args(words)
+        Call::new(["ctr", "--address", SOCKET, "--namespace", &self.machine.unique]).args(words)
     }
 
     /// `ctr run OPTION... IMAGE ID COMMAND...`
     fn run(&self, options: &[&str], id: &str, command: &[&str]) -> Call {
-        self.ctr(&["run", "--runc-binary", &self.runtime])
-            .args(options)
-            .args(&[IMAGE, id])
-            .args(command)
+        let mut run = self.ctr(&["run", "--runc-binary", &self.machine.runtime()]);
+        if self.machine.systemd {
+            let path = format!("{}:ctr:{id}", self.machine.unique);
+            run = run.args(&["--runc-systemd-cgroup", "--cgroup", &path]);
+        }
+        // ctr asks for the default of 1024 where nobody has said anything.
+        if !has("cpu") {
+            run = run.args(&["--cpu-shares", "0"]);
+        }
+        run.args(options).args(&[IMAGE, id]).args(command)
     }
 
     fn service(&self, options: &[&str], id: &str) -> Result<()> {
@@ -150,6 +154,7 @@ fn exit_code_and_output(engine: &Containerd) -> Result<()> {
 
 fn exec(engine: &Containerd) -> Result<()> {
     engine.service(&[], "exec")?;
+    engine.machine.is_in_a_scope("exec", Call::new(["systemctl"]))?;
     let exec =
         |id, words: &[&str]| engine.ctr(&["task", "exec", "--exec-id", id, "exec"]).args(words);
     let processes = exec("a", &["ps"]).ok()?;
@@ -196,9 +201,10 @@ fn terminal(engine: &Containerd) -> Result<()> {
 }
 
 fn limits(engine: &Containerd) -> Result<()> {
+    needs_controllers()?;
     let options = ["--memory-limit", "33554432", "--cpu-quota", "50000", "--cpu-period", "100000"];
     engine.service(&[&options[..], &["--cpu-shares", "512"]].concat(), "limits")?;
-    let file = |names: &[&str]| cgroup_file(&engine.unique, "limits", names);
+    let file = |names: &[&str]| cgroup_file(&engine.machine.unique, "limits", names);
     let memory = file(&["memory.limit_in_bytes", "memory.max"])?;
     ensure!(memory == "33554432", "memory limit is {memory}");
     let cpu = file(&["cpu.cfs_quota_us", "cpu.max"])?;
@@ -269,6 +275,7 @@ fn missing_command(engine: &Containerd) -> Result<()> {
 }
 
 fn out_of_memory(engine: &Containerd) -> Result<()> {
+    needs_controllers()?;
     let hog = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
     engine.run(&["--rm", "--memory-limit", "16777216"], "oom", &hog).code(137).map(drop)
 }

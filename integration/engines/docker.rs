@@ -163,7 +163,8 @@ fn a_terminal_has_the_size_of_the_callers(engine: &Docker) -> Result<()> {
 }
 
 fn exec_runs_in_the_container(engine: &Docker) -> Result<()> {
-    engine.service(&[], "exec", "")?;
+    let id = engine.service(&[], "exec", "")?;
+    engine.machine.is_in_a_scope(&id, Call::new(["systemctl"]))?;
     let exec = |options: &[&str], words: &[&str]| {
         engine.daemon.docker(&["exec"]).args(options).args(&["exec"]).args(words)
     };

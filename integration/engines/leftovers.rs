@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::call::until;
-use crate::machine::{Machine, cgroups};
+use crate::machine::Machine;
 
 /// Processes, mounts, cgroups and runtime state, one line each.
 pub struct Leftovers(BTreeSet<String>);
@@ -23,7 +23,7 @@ impl Leftovers {
                 all.insert(format!("mount {line}"));
             }
         }
-        for directory in cgroups(&machine.unique)? {
+        for directory in machine.cgroups()? {
             // The parent, conmon's and BuildKit's are the engines' own.
             let of_engines = [&*machine.unique, "conmon", "buildkit"];
             if !of_engines.iter().any(|name| directory.ends_with(name)) {
@@ -42,6 +42,7 @@ impl Leftovers {
             files(Path::new(&state), &mut all);
         }
         files(Path::new("/run/netns"), &mut all);
+        files(Path::new("/run/systemd/transient"), &mut all);
         Ok(Self(all))
     }
 
@@ -68,8 +69,9 @@ fn processes(all: &mut BTreeSet<String>) -> Result<()> {
         }
         // A process may end while we look; a kernel thread or zombie has no command line.
         let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        // An engine's own daemon is none, and may have been started again.
-        if !line.is_empty() && !line.starts_with("containerd\0--config\0") {
+        // An engine's own daemon is none, and may have been started again; systemd starts the bus when it is first used.
+        let own = ["containerd\0--config\0", "/usr/bin/dbus-daemon\0"];
+        if !line.is_empty() && !own.iter().any(|words| line.starts_with(words)) {
             all.insert(format!("process {pid} {}", line.replace('\0', " ").trim_end()));
         }
     }

@@ -8,16 +8,25 @@ use std::process::{Command, Stdio, exit};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::call::{Call, find};
+use crate::call::{Call, Lacks, find};
 
 /// The unprivileged user, known only inside.
 pub const USER: &str = "61234";
+/// Where a login has that user's cgroups.
+pub const USERS: &str = "user-61234.slice";
 /// The image's name, in every engine's store.
 pub const IMAGE: &str = "localhost/busybox:latest";
 /// All files of ours: a tmpfs that ends with the program.
 const HOME: &str = "/run/engines";
 /// Set inside; its value is the name of our cgroups.
 const INSIDE: &str = "PINNACE_ENGINES";
+
+/// What is the machine's own.
+const NAMESPACES: &[&str] =
+    &["--net", "--ipc", "--pid", "--mount", "--mount-proc", "--propagation", "private"];
+/// The same under hack/systemd, which has made the others. systemd must see what it is to hold:
+/// it takes a process by the number that it has among systemd's own.
+const NAMESPACES_OF_SYSTEMD: &[&str] = &["--net"];
 
 /// Run by the first process inside, a shell that stays to reap orphans as an
 /// init would. Mounts are shared as on a usual host, but with nobody outside.
@@ -28,7 +37,7 @@ if [ "$HIDE_UNIFIED" ] && mountpoint -q /sys/fs/cgroup/unified; then
     umount /sys/fs/cgroup/unified
     mount -t tmpfs none /sys/fs/cgroup/unified  # or the directories that crun makes there would stay
 fi
-mount -t tmpfs -o mode=755 run /run
+if [ "$DRIVER" != systemd ]; then mount -t tmpfs -o mode=755 run /run; fi  # hack/systemd has one, with its sockets
 mkdir -p /run/engines/etc /run/engines/work /run/lock /run/user/61234 /run/engines/user
 ip link set lo up
 mount -t overlay -o lowerdir=/etc,upperdir=/run/engines/etc,workdir=/run/engines/work etc /etc
@@ -60,6 +69,8 @@ pub struct Machine {
     pub unique: String,
     /// The image as a Docker archive.
     pub archive: PathBuf,
+    /// Whether systemd makes the cgroups of all containers: `DRIVER=systemd`, under hack/systemd.
+    pub systemd: bool,
 }
 
 impl Machine {
@@ -79,7 +90,7 @@ impl Machine {
         fs::create_dir_all(Path::new(HOME).join("bin"))?;
         fs::copy(&original, &runtime).with_context(|| format!("copy {}", original.display()))?;
         let archive = image()?;
-        Ok(Self { runtime, unique, archive })
+        Ok(Self { runtime, unique, archive, systemd: by_systemd()? })
     }
 
     /// A new directory of ours.
@@ -92,6 +103,27 @@ impl Machine {
     /// The runtime under test, by its path.
     pub fn runtime(&self) -> String {
         self.runtime.display().to_string()
+    }
+
+    /// All cgroups of engines, the deepest first.
+    pub fn cgroups(&self) -> Result<Vec<PathBuf>> {
+        Ok([cgroups(&self.unique)?, cgroups(USERS)?].concat())
+    }
+
+    /// A container's cgroup is a scope of systemd's, which systemd knows, where systemd makes them,
+    /// and a plain one where it does not. `systemctl` asks the systemd that it must be.
+    pub fn is_in_a_scope(&self, id: &str, systemctl: Call) -> Result<()> {
+        let named = |directory: &PathBuf| {
+            let name = directory.file_name()?.to_string_lossy().into_owned();
+            (name.contains(id) && !name.contains("conmon")).then_some(name)
+        };
+        let name = self.cgroups()?.iter().find_map(named);
+        let name = name.with_context(|| format!("no cgroup of {id}"))?;
+        ensure!(name.ends_with(".scope") == self.systemd, "the cgroup is {name}");
+        if self.systemd {
+            systemctl.args(&["is-active", &name]).ok()?;
+        }
+        Ok(())
     }
 
     /// The last part of the runtime's path; podman looks its features up by it.
@@ -120,7 +152,11 @@ done
 
 fn outside() -> Result<Machine> {
     ensure!(rustix::process::geteuid().is_root(), "these tests need root: sudo make engines");
-    let unique = format!("pinnace-engines-{}", std::process::id());
+    let systemd = by_systemd()?;
+    let pid = std::process::id();
+    // A dash in a slice's name would make more slices of it.
+    let unique =
+        if systemd { format!("engines{pid}.slice") } else { format!("pinnace-engines-{pid}") };
     let mut guard = Command::new("sh")
         .args(["-c", GUARD, &unique])
         .stdin(Stdio::piped())
@@ -129,8 +165,8 @@ fn outside() -> Result<Machine> {
     let mut namespaces = Command::new("setpriv");
     namespaces
         .args(["--pdeathsig", "KILL", "unshare", "--kill-child", "--fork"])
-        .args(["--mount", "--net", "--ipc", "--pid", "--mount-proc"])
-        .args(["--propagation", "private", "sh", "-c", SETUP, "sh"])
+        .args(if systemd { NAMESPACES_OF_SYSTEMD } else { NAMESPACES })
+        .args(["sh", "-c", SETUP, "sh"])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, &unique)
@@ -155,6 +191,15 @@ fn outside() -> Result<Machine> {
     drop(guard.stdin.take());
     guard.wait()?;
     exit(status.code().unwrap_or(1));
+}
+
+/// DRIVER, as in the other tests.
+fn by_systemd() -> Result<bool> {
+    match std::env::var("DRIVER").as_deref() {
+        Err(_) | Ok("cgroupfs") => Ok(false),
+        Ok("systemd") => Ok(true),
+        Ok(other) => bail!("DRIVER={other}: cgroupfs or systemd"),
+    }
 }
 
 /// RUNTIME as a path; `bin/pinnace` of this checkout when it is not set.
@@ -193,6 +238,20 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
 fn is_cgroup(directory: &Path) -> bool {
     const TYPES: [i64; 2] = [0x27_e0eb, 0x6367_7270];
     rustix::fs::statfs(directory).is_ok_and(|fs| TYPES.contains(&fs.f_type))
+}
+
+/// Whether containers can have a limit of this controller. On v1 each is mounted.
+pub fn has(controller: &str) -> bool {
+    let of_v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    of_v2.map_or(true, |list| list.split_whitespace().any(|word| word == controller))
+}
+
+/// Ends a test of limits as skipped where the kernel gives the controllers to v1 and cgroup v2 alone is mounted.
+pub fn needs_controllers() -> Result<()> {
+    if ["cpu", "cpuset", "memory", "pids"].into_iter().all(has) {
+        return Ok(());
+    }
+    Err(Lacks("the machine's cgroups have no controllers").into())
 }
 
 /// One of a container's cgroup files, of v1 (`memory`, `memory.limit_in_bytes`) or of v2 (`memory.max`).

@@ -6,29 +6,32 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::call::{Call, Lacks, Output, at_once, needs, until};
-use crate::machine::{IMAGE, Machine, cgroup_file};
+use crate::machine::{IMAGE, Machine, cgroup_file, has, needs_controllers};
 use crate::{Engine, Test};
 
 /// podman's global options, its settings, and where its cgroups go.
 pub struct Podman {
     globals: Vec<String>,
     settings: String,
-    unique: String,
+    machine: Machine,
     known: String,
 }
 
 /// containers.conf for both kinds of podman. The limits are those that any
-/// machine can give; no journal and no systemd are asked for; locks are files,
+/// machine can give; no journal is asked for; locks are files,
 /// as those in shared memory belong to the machine's own podman too.
 /// `json` are the runtimes whose errors podman reads from their JSON log.
-pub fn settings(json: &str) -> String {
+pub fn settings(json: &str, systemd: bool) -> String {
+    // podman asks for 2048 where nobody has said anything.
+    let pids = if has("pids") { "" } else { "pids_limit = 0\n" };
+    let manager = if systemd { "systemd" } else { "cgroupfs" };
     format!(
         r#"
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 log_driver = "k8s-file"
-[engine]
-cgroup_manager = "cgroupfs"
+{pids}[engine]
+cgroup_manager = "{manager}"
 events_logger = "file"
 lock_type = "file"
 runtime_supports_json = [{json}]
@@ -87,7 +90,7 @@ impl Engine for Podman {
             globals.extend([option.to_owned(), value]);
         }
         let settings = at("containers.conf");
-        let engine = Self { globals, settings, unique: machine.unique.clone(), known };
+        let engine = Self { globals, settings, machine: machine.clone(), known };
         engine.configure(&engine.known)?;
         engine
             .podman(&["load", "--quiet", "--input", &machine.archive.display().to_string()])
@@ -109,7 +112,10 @@ impl Engine for Podman {
 impl Podman {
     fn configure(&self, json: &str) -> Result<()> {
         let networks = self.settings.replace("containers.conf", "networks");
-        let text = format!("{}network_config_dir = \"{networks}\"\n", settings(json));
+        let text = format!(
+            "{}network_config_dir = \"{networks}\"\n",
+            settings(json, self.machine.systemd)
+        );
         Ok(fs::write(&self.settings, text)?)
     }
 
@@ -135,7 +141,11 @@ impl Podman {
     }
 
     fn parent(&self) -> String {
-        format!("/{}", self.unique)
+        if self.machine.systemd {
+            self.machine.unique.clone()
+        } else {
+            format!("/{}", self.machine.unique)
+        }
     }
 
     fn logs(&self, name: &str) -> Result<String> {
@@ -245,6 +255,8 @@ fn logs(engine: &Podman) -> Result<()> {
 
 fn exec(engine: &Podman) -> Result<()> {
     engine.service(&[], "exec", "")?;
+    let id = engine.inspect("exec", ".Id")?;
+    engine.machine.is_in_a_scope(&id, Call::new(["systemctl"]))?;
     let exec = |options: &[&str], words: &[&str]| {
         engine.podman(&["exec"]).args(options).args(&["exec"]).args(words)
     };
@@ -273,7 +285,8 @@ fn pause_and_unpause(engine: &Podman) -> Result<()> {
     engine.service(&[], "pause", "")?;
     engine.podman(&["pause", "pause"]).ok()?;
     ensure!(engine.inspect("pause", ".State.Status")? == "paused", "it is not paused");
-    let frozen = cgroup_file(&engine.unique, "libpod-", &["freezer.state", "cgroup.freeze"])?;
+    let frozen =
+        cgroup_file(&engine.machine.unique, "libpod-", &["freezer.state", "cgroup.freeze"])?;
     ensure!(["FROZEN", "1"].contains(&&*frozen), "the freezer says {frozen}");
     engine.podman(&["unpause", "pause"]).ok()?;
     engine.podman(&["exec", "pause", "true"]).ok()?;
@@ -387,9 +400,10 @@ fn user(engine: &Podman) -> Result<()> {
 }
 
 fn limits(engine: &Podman) -> Result<()> {
+    needs_controllers()?;
     let options = ["--memory", "32m", "--pids-limit", "20", "--cpus", "0.5", "--cpuset-cpus", "0"];
     engine.service(&options, "limits", "")?;
-    let file = |names: &[&str]| cgroup_file(&engine.unique, "libpod-", names);
+    let file = |names: &[&str]| cgroup_file(&engine.machine.unique, "libpod-", names);
     for (names, wanted) in [
         (["memory.limit_in_bytes", "memory.max"], vec!["33554432"]),
         (["pids.max", "pids.max"], vec!["20"]),
@@ -413,9 +427,11 @@ fn update_of_limits(engine: &Podman) -> Result<()> {
     if help.code != 0 {
         return Err(Lacks("this podman has no `update` (4.3 has)").into());
     }
+    needs_controllers()?;
     engine.service(&["--memory", "64m"], "update", "")?;
     engine.podman(&["update", "--memory", "32m", "update"]).ok()?;
-    let memory = cgroup_file(&engine.unique, "libpod-", &["memory.limit_in_bytes", "memory.max"])?;
+    let memory =
+        cgroup_file(&engine.machine.unique, "libpod-", &["memory.limit_in_bytes", "memory.max"])?;
     ensure!(memory == "33554432", "the memory limit is {memory}");
     engine.remove("update")
 }
@@ -485,6 +501,11 @@ fn failing_commands_with_json_errors(engine: &Podman) -> Result<()> {
 
 /// podman does not know a new runtime's name: conmon reads its standard error then.
 fn failing_commands_with_plain_errors(engine: &Podman) -> Result<()> {
+    if engine.machine.runtime_name() == "runc" && !has("memory") {
+        return Err(
+            Lacks("runc warns of memory.events, and podman takes that for the error").into()
+        );
+    }
     engine.configure("\"none\"")?;
     let outcome = failing_commands(engine);
     engine.configure(&engine.known)?;

@@ -1,19 +1,23 @@
 //! podman as an unprivileged user. Limits need a delegated cgroup, which a host
-//! with cgroup v1 cannot give: here they are not asked for.
+//! with cgroup v1 cannot give: here they are not asked for. Under systemd the
+//! user has one, by a systemd of its own.
 
 use std::fs;
 
 use anyhow::{Result, ensure};
 
 use crate::call::{Call, at_once, needs, until};
-use crate::machine::{Machine, USER};
+use crate::machine::{Machine, USER, USERS};
 use crate::podman::{says, settings};
 use crate::{Engine, Test};
 
 const HOME: &str = "/run/engines/user";
 
+/// Of the systemd that makes its cgroups.
+const MANAGER: &str = "engines-user.service";
+
 pub struct Rootless {
-    runtime: String,
+    machine: Machine,
 }
 
 impl Engine for Rootless {
@@ -34,8 +38,11 @@ impl Engine for Rootless {
     fn start(machine: &Machine) -> Result<Self> {
         let settings_file = format!("{HOME}/containers.conf");
         let known = format!("\"crun\", \"runc\", {:?}", machine.runtime_name());
-        fs::write(&settings_file, settings(&known))?;
-        let engine = Self { runtime: machine.runtime() };
+        fs::write(&settings_file, settings(&known, machine.systemd))?;
+        if machine.systemd {
+            manager()?;
+        }
+        let engine = Self { machine: machine.clone() };
         engine
             .podman(&["load", "--quiet", "--input", &machine.archive.display().to_string()])
             .ok()?;
@@ -50,15 +57,42 @@ impl Engine for Rootless {
     }
 }
 
+impl Drop for Rootless {
+    fn drop(&mut self) {
+        if self.machine.systemd
+            && let Err(error) = Call::new(["systemctl", "stop", MANAGER]).ok()
+        {
+            eprintln!("{MANAGER} does not stop: {error:#}");
+        }
+    }
+}
+
+/// A systemd of the user's, as a login would start it.
+fn manager() -> Result<()> {
+    let slice = format!("Slice={USERS}");
+    let user = format!("User={USER}");
+    Call::new(["systemd-run", "--quiet", "--service-type=notify", "--unit", MANAGER])
+        .args(&["--property", &slice, "--property", &user, "--property=Delegate=yes"])
+        .args(&[&format!("--setenv=XDG_RUNTIME_DIR=/run/user/{USER}")])
+        .args(&[&format!("--setenv=HOME={HOME}"), "/lib/systemd/systemd", "--user"])
+        .ok()
+        .map(drop)
+}
+
 impl Rootless {
     fn podman(&self, words: &[&str]) -> Call {
+        self.program("podman").args(&["--runtime", &self.machine.runtime()]).args(words)
+    }
+
+    /// A program, run by the user.
+    fn program(&self, name: &str) -> Call {
         let id = USER;
         Call::new(["setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all"])
-            .args(&["env", "--chdir", HOME, "podman", "--runtime", &self.runtime])
-            .args(words)
+            .args(&["env", "--chdir", HOME, name])
             .env("HOME", HOME)
             .env("USER", "engines")
             .env("XDG_RUNTIME_DIR", &format!("/run/user/{id}"))
+            .env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path=/run/user/{id}/bus"))
             .env("CONTAINERS_CONF", &format!("{HOME}/containers.conf"))
     }
 
@@ -104,6 +138,10 @@ fn exec_logs_and_stop(engine: &Rootless) -> Result<()> {
         .arg_image(&["sh", "-c", script])
         .ok()?;
     until("it is ready", || Ok(engine.podman(&["logs", "service"]).ok()? == "ready"))?;
+    if engine.machine.systemd {
+        let id = engine.podman(&["inspect", "--format", "{{.Id}}", "service"]).ok()?;
+        engine.machine.is_in_a_scope(&id, engine.program("systemctl").args(&["--user"]))?;
+    }
     engine.podman(&["exec", "service", "sh", "-c", "exit 9"]).code(9)?;
     let user = engine.podman(&["exec", "--user", "nobody", "service", "id", "-u"]).ok()?;
     ensure!(user == "65534", "exec ran as {user}");

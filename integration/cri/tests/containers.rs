@@ -37,6 +37,7 @@ pub fn a_container_ends_with_its_exit_code(cri: &Cri) -> Result<()> {
 pub fn stop_sends_term_before_kill(cri: &Cri) -> Result<()> {
     let pod = cri.pod("stop", plain)?;
     let handles = pod.service("handles", "trap 'exit 5' TERM", plain)?;
+    cri.machine.is_in_a_scope(&handles.id, Call::new(["systemctl"]))?;
     handles.stop(60)?;
     let code = handles.ended()?.exit_code;
     ensure!(code == 5, "exit code {code} of one that handles TERM");

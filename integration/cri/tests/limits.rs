@@ -6,7 +6,7 @@ use k8s_cri::v1::{
     UpdateContainerResourcesRequest,
 };
 use pinnace_cri::call::until;
-use pinnace_cri::machine::cgroup_file;
+use pinnace_cri::machine::{cgroup_file, needs_controllers};
 use pinnace_cri::pod::Container;
 
 use crate::{Cri, plain};
@@ -39,6 +39,7 @@ fn file(container: &Container, names: [&str; 2]) -> Result<String> {
 }
 
 pub fn limits_are_those_of_the_cgroup(cri: &Cri) -> Result<()> {
+    needs_controllers()?;
     let pod = cri.pod("limits", plain)?;
     let container = pod.service("container", "", with(limits()))?;
     let memory = file(&container, MEMORY)?;
@@ -56,6 +57,7 @@ pub fn limits_are_those_of_the_cgroup(cri: &Cri) -> Result<()> {
 }
 
 pub fn update_changes_what_is_named_alone(cri: &Cri) -> Result<()> {
+    needs_controllers()?;
     let pod = cri.pod("update", plain)?;
     let container = pod.service("container", "", with(limits()))?;
     let update = |resources| {
@@ -91,6 +93,7 @@ pub fn update_changes_what_is_named_alone(cri: &Cri) -> Result<()> {
 }
 
 pub fn out_of_memory_is_told(cri: &Cri) -> Result<()> {
+    needs_controllers()?;
     let pod = cri.pod("memory", plain)?;
     let little = LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..Default::default() };
     let hog = "exec dd if=/dev/zero of=/dev/null bs=64M count=1";
@@ -103,6 +106,7 @@ pub fn out_of_memory_is_told(cri: &Cri) -> Result<()> {
 }
 
 pub fn stats_are_those_of_the_container(cri: &Cri) -> Result<()> {
+    needs_controllers()?;
     let pod = cri.pod("stats", plain)?;
     let script = "head -c 20000000 /dev/zero >/dev/shm/file; sha256sum /dev/shm/file";
     let container = pod.service("container", script, with(limits()))?;

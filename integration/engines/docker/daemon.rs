@@ -14,7 +14,7 @@ use crate::machine::{IMAGE, Machine};
 pub struct Daemon {
     process: Child,
     pub directory: PathBuf,
-    unique: String,
+    machine: Machine,
     words: Vec<String>,
 }
 
@@ -31,12 +31,11 @@ impl Daemon {
 
     fn begin(machine: &Machine, name: &str, config: &str, words: &[&str]) -> Result<Self> {
         let directory = machine.directory(name)?;
-        let unique = machine.unique.clone();
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
         fs::write(directory.join("daemon.json"), config)?;
         witness(&directory, &machine.runtime())?;
-        let process = spawn(&directory, &unique, &words)?;
-        let mut daemon = Self { process, directory, unique, words };
+        let process = spawn(&directory, machine, &words)?;
+        let mut daemon = Self { process, directory, machine: machine.clone(), words };
         daemon.answers()?;
         let archive = machine.archive.display().to_string();
         daemon.docker(&["load", "--quiet", "--input", &archive]).ok()?;
@@ -67,7 +66,7 @@ impl Daemon {
     pub fn dies(&mut self, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
         self.process.kill().and_then(|()| self.process.wait())?;
         meanwhile()?;
-        self.process = spawn(&self.directory, &self.unique, &self.words)?;
+        self.process = spawn(&self.directory, &self.machine, &self.words)?;
         self.answers()
     }
 
@@ -155,7 +154,13 @@ fn client() -> String {
     if Path::new(packaged).is_file() { packaged.into() } else { "docker".into() }
 }
 
-fn spawn(directory: &Path, unique: &str, words: &[String]) -> Result<Child> {
+fn spawn(directory: &Path, machine: &Machine, words: &[String]) -> Result<Child> {
+    let unique = &machine.unique;
+    let (parent, driver) = if machine.systemd {
+        (unique.clone(), "systemd")
+    } else {
+        (format!("/{unique}"), "cgroupfs")
+    };
     let at = |name: &str| directory.join(name).display().to_string();
     let log = File::options().create(true).append(true).open(at("log"))?;
     let first = std::env::var("PATH").context("PATH")?;
@@ -164,7 +169,8 @@ fn spawn(directory: &Path, unique: &str, words: &[String]) -> Result<Child> {
         .args(["--config-file", &at("daemon.json"), "--data-root", &at("root")])
         .args(["--exec-root", &at("exec"), "--pidfile", &at("pid")])
         .args(["--host", &format!("unix://{}", at("socket")), "--group", ""])
-        .args(["--storage-driver", "overlay2", "--cgroup-parent", &format!("/{unique}")])
+        .args(["--storage-driver", "overlay2", "--cgroup-parent", &parent])
+        .args(["--exec-opt", &format!("native.cgroupdriver={driver}")])
         // Those that any machine can give.
         .args(["--default-ulimit", "nofile=1024:4096"])
         .env("PATH", format!("{}:{first}", at("path")))
