@@ -1,6 +1,7 @@
 //! containerd, driven by `ctr`, with a daemon of our own.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -56,7 +57,12 @@ impl Engine for Containerd {
             ),
         )?;
         let log = File::create(directory.join("log"))?;
+        // With users mapped, ctr 1.6 forgets the program that it is told, and the shim takes `runc`.
+        fs::create_dir_all(directory.join("path"))?;
+        symlink(&machine.runtime, directory.join("path/runc"))?;
+        let first = std::env::var("PATH").context("PATH")?;
         let daemon = Command::new("containerd")
+            .env("PATH", format!("{}/path:{first}", directory.display()))
             .arg("--config")
             .arg(&config)
             .stdin(Stdio::null())
