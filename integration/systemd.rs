@@ -4,6 +4,7 @@
 use crate::harness::{
     Bundle, Call, Container, Hierarchy, Output, deviates, is_pinnace, json, needs, runtime, until,
 };
+use std::fs;
 use std::path::Path;
 
 pub fn here() -> bool {
@@ -15,6 +16,10 @@ pub fn unit(bundle: Bundle) -> (Container, String) {
     let path = format!("system.slice:it:{}", bundle.id);
     let unit = format!("it-{}.scope", bundle.id);
     (bundle.set("/linux/cgroupsPath", json!(path)).container(), unit)
+}
+
+fn has_strace() -> bool {
+    Path::new("/usr/bin/strace").exists()
 }
 
 pub fn create(c: &Container) -> Output {
@@ -159,25 +164,52 @@ fn r207_many_at_once_and_one_name_again_and_again() {
     });
 }
 
+/// A create that is killed as it begins to hear the bus for that time; what it said and heard.
+fn killed_create(c: &Container, heard: u32) -> String {
+    let trace = c.bundle.dir().join("trace");
+    let killed = Call::new("/usr/bin/strace")
+        .args(["-qq", "-s", "1000", "-e", "trace=sendto,recvfrom", "-o", trace.to_str().unwrap()])
+        .args(["-e", &format!("inject=recvfrom:signal=KILL:when={heard}")])
+        .args([runtime().path.as_os_str()])
+        .args(["--root", c.root().to_str().unwrap(), "--systemd-cgroup", "create"])
+        .args(["--bundle", c.bundle.path().to_str().unwrap(), &c.id])
+        .output_to(c.log("stdout"), c.log("stderr"))
+        .run();
+    assert_eq!(killed.code, 128 + 9, "{killed:?}");
+    fs::read_to_string(trace).unwrap()
+}
+
 /// systemd has been asked, and whoever asked is dead before it begins.
 #[test]
 fn a_unit_that_systemd_makes_after_its_creator_was_killed_goes_with_delete() {
-    needs!(here() && is_pinnace(), "pinnace, and systemd with cgroup v2");
+    needs!(here() && is_pinnace() && has_strace(), "pinnace, strace, and systemd with cgroup v2");
     let (c, unit) = unit(Bundle::sleeper());
-    let bundle = c.bundle.path();
     for _ in 0..10 {
-        // The bus has answered who asks; its answer to the second message is not heard.
-        let killed = Call::new("/usr/bin/strace")
-            .args(["-qq", "-o", "/dev/null", "-e", "inject=recvfrom:signal=KILL:when=2"])
-            .args([runtime().path.as_os_str()])
-            .args(["--root", c.root().to_str().unwrap(), "--systemd-cgroup", "create"])
-            .args(["--bundle", bundle.to_str().unwrap(), &c.id])
-            .output_to(c.log("stdout"), c.log("stderr"))
-            .run();
-        assert_eq!(killed.code, 128 + 9, "{killed:?}");
+        // The bus has answered who asks.
+        assert!(killed_create(&c, 2).contains("StartTransientUnit"));
         c.call(["delete", "--force", &c.id]).run().ok();
         assert_eq!(show(&unit, "ActiveState"), "inactive");
         // systemd forgets a unit that it had not begun with a moment later.
         until("it is forgotten", || show(&unit, "LoadState") == "not-found");
+    }
+}
+
+/// Names of units are global: a slice makes no other of them.
+#[test]
+fn a_unit_of_somebody_else_with_the_same_name_lives_on() {
+    needs!(here() && is_pinnace() && has_strace(), "pinnace, strace, and systemd with cgroup v2");
+    let (first, name) = unit(Bundle::sleeper());
+    create(&first).ok();
+    let path = format!("it-other.slice:it:{}", first.id);
+    let second = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
+    create(&second).fails_with(&[&format!("{name} is in use")]);
+    assert_eq!(show(&name, "ActiveState"), "active");
+    for heard in [1, 2] {
+        killed_create(&second, heard);
+        second.call(["delete", "--force", &second.id]).run().ok();
+        assert_eq!(
+            (first.status(), show(&name, "ActiveState")),
+            ("created".into(), "active".into())
+        );
     }
 }
