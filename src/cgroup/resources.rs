@@ -57,16 +57,7 @@ pub fn writes(
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
         known(home("pids"), "pids", "pids.limit", findings);
-        if limit < -1 {
-            findings.error(
-                Error::new(format!("{limit} is negative"))
-                    .at("linux.resources.pids.limit")
-                    .hint("-1 means no limit"),
-            );
-        }
-        // 0 is a limit of its own: no fork at all (the spec says so).
-        let text = if limit < 0 { "max".into() } else { limit.to_string() };
-        all.push(File::new("pids", "pids.max", text, "linux.resources.pids.limit").into());
+        all.push(pids(limit, findings));
     }
     if let Some(block_io) = resources.block_io.as_ref().filter(|b| **b != BlockIo::default()) {
         check_block_io(block_io, findings);
@@ -134,6 +125,18 @@ fn processors(
         }
     }
     all
+}
+
+/// `pids.max`, the same in both versions.
+fn pids(limit: i64, findings: &mut Findings) -> Write {
+    let field = "linux.resources.pids.limit";
+    if limit < -1 {
+        let error = Error::new(format!("{limit} is negative")).at(field);
+        findings.error(error.hint("-1 means no limit"));
+    }
+    // 0 is a limit of its own: no fork at all (the spec says so).
+    let text = if limit < 0 { "max".into() } else { limit.to_string() };
+    File::new("pids", "pids.max", text, field).into()
 }
 
 fn huge_pages(

@@ -22,12 +22,9 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
         (_, swap) => swap.map(memsw),
     };
     let mut all = Vec::new();
-    if memory.use_hierarchy.is_some() {
-        let on = i32::from(memory.use_hierarchy == Some(true));
-        all.push(
-            File::new("memory", "memory.use_hierarchy", on, "linux.resources.memory.useHierarchy")
-                .into(),
-        );
+    if let Some(on) = memory.use_hierarchy.map(i64::from) {
+        let field = "linux.resources.memory.useHierarchy";
+        all.push(file("memory.use_hierarchy", on, field).into());
     }
     match (limit, swap) {
         (Some(limit), Some(swap)) => all.push(Write::AnyOrder(vec![limit, swap])),
@@ -44,26 +41,16 @@ pub fn memory(memory: &Memory, when: When, findings: &mut Findings) -> Vec<Write
         }
     }
     if let Some(n) = memory.reservation {
-        all.push(
-            file("memory.soft_limit_in_bytes", n, "linux.resources.memory.reservation").into(),
-        );
+        let field = "linux.resources.memory.reservation";
+        all.push(file("memory.soft_limit_in_bytes", n, field).into());
     }
     if let Some(n) = memory.swappiness {
-        all.push(
-            File::new("memory", "memory.swappiness", n, "linux.resources.memory.swappiness").into(),
-        );
+        let field = "linux.resources.memory.swappiness";
+        all.push(File::new("memory", "memory.swappiness", n, field).into());
     }
     if let Some(off) = memory.disable_oom_killer {
-        let text = i32::from(off);
-        all.push(
-            File::new(
-                "memory",
-                "memory.oom_control",
-                text,
-                "linux.resources.memory.disableOOMKiller",
-            )
-            .into(),
-        );
+        let field = "linux.resources.memory.disableOOMKiller";
+        all.push(file("memory.oom_control", i64::from(off), field).into());
     }
     // checkBeforeUpdate: the kernel itself refuses a limit below the use.
     all
