@@ -74,26 +74,7 @@ pub fn plan(
     findings: &mut Findings,
 ) -> Option<Process> {
     let process = process?;
-    if process.args.is_empty() {
-        findings.error(Error::new("is empty").at("process.args").hint("name at least a program"));
-    }
-    if process.cwd.is_empty() {
-        findings.error(missing("process.cwd", "an absolute path, such as \"/\""));
-    } else if !process.cwd.starts_with('/') {
-        findings.refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd));
-    }
-    if process.cwd.contains('\0') {
-        findings.refuse("process.cwd", "contains a NUL character");
-    }
-    if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-        findings.refuse(
-            "process.oomScoreAdj",
-            format!("{score} is not between -1000 and 1000 (proc_pid_oom_score_adj(5))"),
-        );
-    }
-    if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
-        findings.refuse("process.user.umask", format!("{mask} is above 511 (octal 777)"));
-    }
+    check(process, findings);
     let mut id = |field: &str, id: Option<u32>| {
         match id {
             // Required by the spec. But the peers take it for 0, and so do those who write one of
@@ -133,6 +114,30 @@ pub fn plan(
         exec_affinity: exec_affinity(process.exec_cpu_affinity.as_ref(), findings),
         preserve_fds: options.preserve_fds,
     })
+}
+
+/// What is taken as it is written.
+fn check(process: &spec::Process, findings: &mut Findings) {
+    if process.args.is_empty() {
+        findings.error(Error::new("is empty").at("process.args").hint("name at least a program"));
+    }
+    if process.cwd.is_empty() {
+        findings.error(missing("process.cwd", "an absolute path, such as \"/\""));
+    } else if !process.cwd.starts_with('/') {
+        findings.refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd));
+    }
+    if process.cwd.contains('\0') {
+        findings.refuse("process.cwd", "contains a NUL character");
+    }
+    if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+        findings.refuse(
+            "process.oomScoreAdj",
+            format!("{score} is not between -1000 and 1000 (proc_pid_oom_score_adj(5))"),
+        );
+    }
+    if let Some(mask) = process.user.umask.filter(|mask| *mask > 0o777) {
+        findings.refuse("process.user.umask", format!("{mask} is above 511 (octal 777)"));
+    }
 }
 
 /// `NGROUPS_MAX` of linux/limits.h.

@@ -314,16 +314,7 @@ fn devices(
     findings: &mut Findings,
 ) -> Vec<Device> {
     let mut planned: Vec<Device> = Vec::with_capacity(DEFAULT_DEVICES.len() + list.len());
-    planned.extend(DEFAULT_DEVICES.iter().map(|&(path, major, minor)| Device {
-        index: None,
-        path: path.into(),
-        kind: DeviceKind::Char(major, minor),
-        mode: DEFAULT_MODE,
-        uid: 0,
-        gid: 0,
-        asked: Asked::default(),
-        on_host: None,
-    }));
+    planned.extend(DEFAULT_DEVICES.iter().map(default_device));
     let mut by_path: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_kind: BTreeMap<DeviceKind, Vec<usize>> = BTreeMap::new();
     for (at, device) in planned.iter().enumerate() {
@@ -373,6 +364,19 @@ fn devices(
         }
     }
     planned
+}
+
+fn default_device(&(path, major, minor): &(&str, u32, u32)) -> Device {
+    Device {
+        index: None,
+        path: path.into(),
+        kind: DeviceKind::Char(major, minor),
+        mode: DEFAULT_MODE,
+        uid: 0,
+        gid: 0,
+        asked: Asked::default(),
+        on_host: None,
+    }
 }
 
 fn device(index: usize, entry: &spec::Device, userns: UserNamespace<'_>) -> Result<Device, Error> {

@@ -93,38 +93,8 @@ pub fn plan(process: &spec::Process, findings: &mut Findings) -> Scheduling {
 }
 
 fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
-    let policy = POLICIES.iter().find(|(name, _)| *name == scheduler.policy);
-    if scheduler.policy == "SCHED_ISO" {
-        findings.error(
-            Error::new("no Linux kernel has SCHED_ISO")
-                .at("process.scheduler.policy")
-                .hint("the number is reserved only (sched(7)); SCHED_RR may be what is meant"),
-        );
-    } else if policy.is_none() {
-        let names = POLICIES.map(|(name, _)| name);
-        let known = format!("one of {}", names.join(", "));
-        findings.error(if scheduler.policy.is_empty() {
-            missing("process.scheduler.policy", &known)
-        } else {
-            Error::new(format!("unknown policy {:?}", scheduler.policy))
-                .at("process.scheduler.policy")
-                .guess(nearest(&scheduler.policy, names))
-                .hint(known)
-        });
-    }
-    let mut flags = 0;
-    for (i, flag) in scheduler.flags.iter().enumerate() {
-        match FLAGS.iter().find(|(name, _)| name == flag) {
-            Some((_, bit)) => flags |= bit,
-            None => findings.error(
-                Error::new(format!("unknown flag {flag:?}"))
-                    .at(format_args!("process.scheduler.flags[{i}]"))
-                    .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
-                    .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
-            ),
-        }
-    }
-    let (name, policy) = policy.copied().unwrap_or(("SCHED_OTHER", 0));
+    let (name, policy) = policy(&scheduler.policy, findings);
+    let flags = flags(&scheduler.flags, findings);
     if !(-20..=19).contains(&scheduler.nice) {
         findings.refuse(
             "process.scheduler.nice",
@@ -162,6 +132,46 @@ fn cpu(scheduler: &spec::Scheduler, findings: &mut Findings) -> CpuScheduling {
         util_max: WHOLE_CPU,
         name,
     }
+}
+
+/// Its name and number; those of `SCHED_OTHER` for one that is refused.
+fn policy(asked: &str, findings: &mut Findings) -> (&'static str, u32) {
+    let policy = POLICIES.into_iter().find(|(name, _)| *name == asked);
+    if asked == "SCHED_ISO" {
+        findings.error(
+            Error::new("no Linux kernel has SCHED_ISO")
+                .at("process.scheduler.policy")
+                .hint("the number is reserved only (sched(7)); SCHED_RR may be what is meant"),
+        );
+    } else if policy.is_none() {
+        let names = POLICIES.map(|(name, _)| name);
+        let known = format!("one of {}", names.join(", "));
+        findings.error(if asked.is_empty() {
+            missing("process.scheduler.policy", &known)
+        } else {
+            Error::new(format!("unknown policy {asked:?}"))
+                .at("process.scheduler.policy")
+                .guess(nearest(asked, names))
+                .hint(known)
+        });
+    }
+    policy.unwrap_or(("SCHED_OTHER", 0))
+}
+
+fn flags(names: &[String], findings: &mut Findings) -> u64 {
+    let mut flags = 0;
+    for (i, flag) in names.iter().enumerate() {
+        match FLAGS.iter().find(|(name, _)| name == flag) {
+            Some((_, bit)) => flags |= bit,
+            None => findings.error(
+                Error::new(format!("unknown flag {flag:?}"))
+                    .at(format_args!("process.scheduler.flags[{i}]"))
+                    .guess(nearest(flag, FLAGS.map(|(name, _)| name)))
+                    .hint(format!("one of {}", FLAGS.map(|(name, _)| name).join(", "))),
+            ),
+        }
+    }
+    flags
 }
 
 fn times(scheduler: &spec::Scheduler) -> [(&'static str, u64); 3] {
