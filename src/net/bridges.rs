@@ -209,15 +209,9 @@ pub(super) fn make(
     }
     let (used, uplink) = links::used(&mut host.route, false)?;
     let (used6, uplink6) = links::used(&mut host.route, true)?;
-    let mtu = match (wish.mtu, uplink.or(uplink6)) {
-        (Some(mtu), _) => mtu,
-        (None, Some(index)) => {
-            let all = links::all(&mut host.route)?;
-            all.iter()
-                .find(|link| link.index == index)
-                .map_or(USUAL_MTU, |link| link.mtu.min(LARGEST_MTU))
-        }
-        (None, None) => USUAL_MTU,
+    let mtu = match wish.mtu {
+        Some(mtu) => mtu,
+        None => mtu_of(host, uplink.or(uplink6))?,
     };
     let others = others(store, &wish.name)?;
     let mut subnets = vec![match &wish.subnet {
@@ -251,6 +245,13 @@ pub(super) fn make(
         Ok(index) => Ok((network, index)),
         Err(error) => Err(error.and(remove(host, store, &network))),
     }
+}
+
+/// The largest packet of the default route's device.
+fn mtu_of(host: &mut Host, uplink: Option<u32>) -> Result<u32> {
+    let Some(index) = uplink else { return Ok(USUAL_MTU) };
+    let link = links::all(&mut host.route)?.into_iter().find(|link| link.index == index);
+    Ok(link.map_or(USUAL_MTU, |link| link.mtu.min(LARGEST_MTU)))
 }
 
 /// Uses a bridge as it is: containers get addresses of its first subnets.

@@ -110,64 +110,29 @@ fn choose(
     entries: &[Entry],
 ) -> Result<Vec<IpAddr>> {
     let subnet = network.subnets[0];
-    let wrong = |option: &str, address: IpAddr, subnets: &[_]| {
-        let list: Vec<_> = subnets.iter().map(ToString::to_string).collect();
-        Error::new(format!("{address} is no address for a container of {}", network.name))
-            .at(option)
-            .hint(format!(
-                "it has {}, of which {} is the bridge's",
-                list.join(" and "),
-                network.gateways[0]
-            ))
-    };
-    let hosts = subnet.hosts();
-    let is_taken = |number: u32| {
-        let address = subnet.nth(number);
-        network.gateways.contains(&address) || entries.iter().any(|entry| entry.address == address)
-    };
     let number = match wish.ip {
         Some(address) => {
-            let number =
-                subnet.number_of(address).filter(|number| (1..=hosts + 1).contains(number));
+            let number = subnet.number_of(address);
+            let number = number.filter(|number| (1..=subnet.hosts() + 1).contains(number));
             let number = number.filter(|_| !network.gateways.contains(&address));
-            number.ok_or_else(|| wrong("--ip", address, &network.subnets))?
+            number.ok_or_else(|| wrong("--ip", address, network))?
         }
-        None => {
-            let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
-            let all = (0..hosts).map(|n| 2 + (first as u32 % hosts + n) % hosts);
-            let mut all = all.filter(|number| !is_taken(*number));
-            match all.next() {
-                Some(number) => number,
-                None => first_dead(host, store, network, entries)?,
-            }
-        }
+        None => match first_free(network, member, entries) {
+            Some(number) => number,
+            None => first_dead(host, store, network, entries)?,
+        },
     };
     let address = subnet.nth(number);
     if let Some(entry) = entries.iter().find(|entry| entry.address == address) {
         if store.is_live(&mut host.route, &network.name, entry)? {
-            return Err(
-                Error::new(format!("{address} is that of container {}", entry.id)).at("--ip")
-            );
+            return Err(of_another("--ip", address, entry));
         }
         bury(host, store, network, entry)?;
     }
     let mut addresses = vec![address];
     match (network.subnets.get(1), wish.ip6) {
         (Some(subnet), Some(address)) => {
-            if !subnet.contains(address)
-                || network.gateways.contains(&address)
-                || address == subnet.address
-            {
-                return Err(wrong("--ip6", address, &network.subnets));
-            }
-            for (entry, lease) in bridges::leases(store, &network.name)? {
-                if lease.addresses.contains(&address)
-                    && store.is_live(&mut host.route, &network.name, &entry)?
-                {
-                    return Err(Error::new(format!("{address} is that of container {}", entry.id))
-                        .at("--ip6"));
-                }
-            }
+            check_v6(host, store, network, subnet, address)?;
             addresses.push(address);
         }
         (Some(subnet), None) => {
@@ -177,6 +142,52 @@ fn choose(
         (None, _) => {}
     }
     Ok(addresses)
+}
+
+fn wrong(option: &str, address: IpAddr, network: &Network) -> Error {
+    let list: Vec<_> = network.subnets.iter().map(ToString::to_string).collect();
+    let (list, gateway) = (list.join(" and "), network.gateways[0]);
+    Error::new(format!("{address} is no address for a container of {}", network.name))
+        .at(option)
+        .hint(format!("it has {list}, of which {gateway} is the bridge's"))
+}
+
+fn of_another(option: &str, address: IpAddr, entry: &Entry) -> Error {
+    Error::new(format!("{address} is that of container {}", entry.id)).at(option)
+}
+
+/// The first number that nobody has, from the one on that depends on the name.
+fn first_free(network: &Network, member: &Member<'_>, entries: &[Entry]) -> Option<u32> {
+    let subnet = network.subnets[0];
+    let hosts = subnet.hosts();
+    let first = super::lease::hash(format!("{}@{}", member.id, member.bundle).as_bytes());
+    let mut all = (0..hosts).map(|n| 2 + (first as u32 % hosts + n) % hosts);
+    all.find(|number| {
+        let address = subnet.nth(*number);
+        !network.gateways.contains(&address) && entries.iter().all(|one| one.address != address)
+    })
+}
+
+/// Whether that address of IPv6 can be had.
+fn check_v6(
+    host: &mut Host,
+    store: &Store,
+    network: &Network,
+    subnet: &Subnet,
+    address: IpAddr,
+) -> Result<()> {
+    let is_own = network.gateways.contains(&address) || address == subnet.address;
+    if is_own || !subnet.contains(address) {
+        return Err(wrong("--ip6", address, network));
+    }
+    for (entry, lease) in bridges::leases(store, &network.name)? {
+        if lease.addresses.contains(&address)
+            && store.is_live(&mut host.route, &network.name, &entry)?
+        {
+            return Err(of_another("--ip6", address, &entry));
+        }
+    }
+    Ok(())
 }
 
 /// An address of IPv6: the one with the same number, or the next that is free. The bridge of
