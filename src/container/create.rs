@@ -56,19 +56,8 @@ pub fn create(runtime: &Runtime, settings: &Settings) -> Result<Created> {
 
 /// Once.
 fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> {
-    let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
     let mut settings = settings.clone();
-    if !settings.wiring.is_empty() {
-        bundle
-            .rewrite(|text| settings.wiring.rewrite(runtime, text, Holder::State(&settings.id)))?;
-    }
-    if notify::supervisor().is_some() {
-        let state = runtime.store.root().join(&settings.id);
-        bundle.spec.mounts.push(notify::for_container(&state, &mut settings));
-    }
-    if let Some(wish) = &settings.overlay {
-        bundle.spec.annotations.insert(ASKED.into(), wish.to_text());
-    }
+    let bundle = open_bundle(runtime, &mut settings)?;
     let settings = &settings;
     let options = Options {
         id: settings.id.clone(),
@@ -116,6 +105,23 @@ fn attempt(runtime: &Runtime, settings: &Settings, way: Way) -> Result<Created> 
         rdt,
     };
     make_or_undo(context, cgroup)
+}
+
+/// The bundle; its configuration also says what the command line and our own supervisor ask for.
+fn open_bundle(runtime: &Runtime, settings: &mut Settings) -> Result<Bundle> {
+    let mut bundle = Bundle::open(&settings.bundle, settings.config.as_deref())?;
+    if !settings.wiring.is_empty() {
+        bundle
+            .rewrite(|text| settings.wiring.rewrite(runtime, text, Holder::State(&settings.id)))?;
+    }
+    if notify::supervisor().is_some() {
+        let state = runtime.store.root().join(&settings.id);
+        bundle.spec.mounts.push(notify::for_container(&state, settings));
+    }
+    if let Some(wish) = &settings.overlay {
+        bundle.spec.annotations.insert(ASKED.into(), wish.to_text());
+    }
+    Ok(bundle)
 }
 
 /// No process that is made from here on can be traced, not even in its first moment
