@@ -1,6 +1,6 @@
 //! The import rule of ARCHITECTURE.md: data flows one way. Every `use crate::`
 //! in `src/` is an edge between two modules; an edge that is not in the table
-//! fails.
+//! fails. Beside it stand the other rules on `src/` that a program can check.
 
 #![allow(clippy::unwrap_used)] // what a test cannot do, it fails at
 
@@ -73,6 +73,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
 ];
+
+/// From the line with `fn` to the closing brace.
+const FUNCTION_LINES: usize = 60;
+const FILE_LINES: usize = 600;
 
 #[test]
 fn imports_point_down() {
@@ -147,6 +151,57 @@ fn nothing_is_hashed_with_a_random_seed() {
     }
 }
 
+/// CONTRIBUTING.md, "How the code is written": what is longer is more than one step.
+#[test]
+fn functions_and_files_are_short() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in files(&source) {
+        let text = fs::read_to_string(&file).unwrap();
+        let at = file.strip_prefix(&source).unwrap().display();
+        let lines = text.lines().count();
+        if lines > FILE_LINES {
+            wrong.push(format!("{at}: {lines} lines, more than {FILE_LINES}"));
+        }
+        for (line, name, lines) in functions(&text) {
+            if lines > FUNCTION_LINES {
+                wrong.push(format!(
+                    "{at}:{line}: {name}: {lines} lines, more than {FUNCTION_LINES}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The functions in a text that rustfmt has laid out: line, name, number of lines. One ends in the
+/// column in which it began: with its brace, or with a semicolon if it has no body.
+fn functions(text: &str) -> Vec<(usize, &str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let Some((before, rest)) = code.split_once("fn ") else { continue };
+        let is_qualifier = |word: &str| {
+            ["pub", "const", "unsafe", "extern", "\"C\""].contains(&word)
+                || word.starts_with("pub(")
+                || word.ends_with(')')
+        };
+        if !before.split_whitespace().all(is_qualifier) {
+            continue;
+        }
+        let ends = |line: &&str| {
+            let own = line.strip_prefix(indent).filter(|own| !own.starts_with(' '));
+            own.is_some_and(|own| own.ends_with([';', '}']))
+        };
+        let last = lines[at..].iter().position(ends).unwrap();
+        let name = rest.split(['(', '<']).next().unwrap();
+        found.push((at + 1, name, last + 1));
+    }
+    found
+}
+
 /// The first component of a path below src/, without `.rs`.
 fn module(path: &Path) -> String {
     let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
@@ -218,4 +273,11 @@ fn the_reader_of_imports_reads_them_all() {
     let text = "use crate::plan::Plan;\n// crate::no\nuse crate::{\n  hooks, log::Log,\n  sync::{a, b},\n};\nlet x = crate::sys::f();";
     let found: Vec<_> = imports(text).into_iter().collect();
     assert_eq!(found, ["hooks", "log", "plan", "sync", "sys"]);
+}
+
+#[test]
+fn the_reader_of_functions_counts_their_lines() {
+    let text = "fn one() {}\npub(super) const fn three(\n) {\n}\ntrait A {\n    fn two(\n    );\n}\nimpl A {\n    pub unsafe fn four() {\n        if true {\n        }\n    }\n}\n// no fn here\n";
+    let all = [(1, "one", 1), (2, "three", 3), (6, "two", 2), (10, "four", 4)];
+    assert_eq!(functions(text), all);
 }
