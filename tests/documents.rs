@@ -171,3 +171,18 @@ fn readme_counts_the_tests_of_engines() {
         assert_eq!(row[2], (count - limits).to_string(), "{file}, on v2");
     }
 }
+
+/// A name that is none would skip nothing in one place, and run nothing in the other.
+#[test]
+fn tests_with_systemd_are_called_by_their_names() {
+    let list = fs::read_to_string(top().join("integration/systemd.tests")).unwrap();
+    let sources = files_below(&top().join("integration"), "rs");
+    let sources: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for name in list.lines().filter(|line| !line.starts_with('#')) {
+        let item = match name.strip_suffix("::") {
+            Some(module) => format!("mod {module};"),
+            None => format!("fn {}(", name.rsplit("::").next().unwrap()),
+        };
+        assert!(sources.contains(&item), "{name}");
+    }
+}
