@@ -7,14 +7,14 @@ use std::fs;
 use anyhow::{Result, ensure};
 
 use crate::call::{Call, at_once, needs, until};
-use crate::machine::{Machine, USER, USERS};
+use crate::machine::{Machine, USER};
 use crate::podman::{says, settings};
 use crate::{Engine, Test};
 
 const HOME: &str = "/run/engines/user";
 
-/// Of the systemd that makes its cgroups.
-const MANAGER: &str = "engines-user.service";
+/// The systemd that makes its cgroups, as hack/systemd has it for any user.
+const MANAGER: &str = "user@61234.service";
 
 pub struct Rootless {
     machine: Machine,
@@ -40,7 +40,7 @@ impl Engine for Rootless {
         let known = format!("\"crun\", \"runc\", {:?}", machine.runtime_name());
         fs::write(&settings_file, settings(&known, machine.systemd))?;
         if machine.systemd {
-            manager()?;
+            Call::new(["systemctl", "start", MANAGER]).ok()?;
         }
         let engine = Self { machine: machine.clone() };
         engine
@@ -65,18 +65,6 @@ impl Drop for Rootless {
             eprintln!("{MANAGER} does not stop: {error:#}");
         }
     }
-}
-
-/// A systemd of the user's, as a login would start it.
-fn manager() -> Result<()> {
-    let slice = format!("Slice={USERS}");
-    let user = format!("User={USER}");
-    Call::new(["systemd-run", "--quiet", "--service-type=notify", "--unit", MANAGER])
-        .args(&["--property", &slice, "--property", &user, "--property=Delegate=yes"])
-        .args(&[&format!("--setenv=XDG_RUNTIME_DIR=/run/user/{USER}")])
-        .args(&[&format!("--setenv=HOME={HOME}"), "/lib/systemd/systemd", "--user"])
-        .ok()
-        .map(drop)
 }
 
 impl Rootless {
