@@ -179,10 +179,13 @@ fn tests_with_systemd_are_called_by_their_names() {
     let sources = files_below(&top().join("integration"), "rs");
     let sources: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     for name in list.lines().filter(|line| !line.starts_with('#')) {
-        let item = match name.strip_suffix("::") {
-            Some(module) => format!("mod {module};"),
-            None => format!("fn {}(", name.rsplit("::").next().unwrap()),
+        let items = match name.strip_suffix("::") {
+            Some(module) => vec![format!("mod {module};")],
+            // A table of bad_input.rs makes the latter.
+            None => ["fn TEST(", " TEST: "]
+                .map(|item| item.replace("TEST", name.rsplit("::").next().unwrap()))
+                .to_vec(),
         };
-        assert!(sources.contains(&item), "{name}");
+        assert!(items.iter().any(|item| sources.contains(item)), "{name}");
     }
 }
