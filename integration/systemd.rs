@@ -4,6 +4,7 @@
 use crate::harness::{
     Bundle, Call, Container, Hierarchy, Output, deviates, is_pinnace, json, needs, runtime, until,
 };
+use rustix::process::{Signal, kill_process};
 use std::fs;
 use std::path::Path;
 
@@ -194,22 +195,47 @@ fn a_unit_that_systemd_makes_after_its_creator_was_killed_goes_with_delete() {
     }
 }
 
-/// Names of units are global: a slice makes no other of them.
+/// Names of units are global: a slice makes no other of them, nor does the same description.
 #[test]
 fn a_unit_of_somebody_else_with_the_same_name_lives_on() {
     needs!(here() && is_pinnace() && has_strace(), "pinnace, strace, and systemd with cgroup v2");
-    let (first, name) = unit(Bundle::sleeper());
-    create(&first).ok();
-    let path = format!("it-other.slice:it:{}", first.id);
-    let second = Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container();
-    create(&second).fails_with(&[&format!("{name} is in use")]);
-    assert_eq!(show(&name, "ActiveState"), "active");
-    for heard in [1, 2] {
-        killed_create(&second, heard);
-        second.call(["delete", "--force", &second.id]).run().ok();
-        assert_eq!(
-            (first.status(), show(&name, "ActiveState")),
-            ("created".into(), "active".into())
-        );
+    for (slice, description) in [("it-other", None), ("system", Some("'the same'"))] {
+        let described = |bundle: Bundle| match description {
+            Some(text) => bundle.set("/annotations/org.systemd.property.Description", json!(text)),
+            None => bundle,
+        };
+        let (first, name) = unit(described(Bundle::sleeper()));
+        create(&first).ok();
+        let path = format!("{slice}.slice:it:{}", first.id);
+        let second = described(Bundle::sleeper()).set("/linux/cgroupsPath", json!(path));
+        let second = second.container();
+        create(&second).fails_with(&[&format!("{name} is in use")]);
+        assert_eq!(show(&name, "ActiveState"), "active");
+        for heard in [1, 2] {
+            killed_create(&second, heard);
+            second.call(["delete", "--force", &second.id]).run().ok();
+            let state = (first.status(), show(&name, "ActiveState"));
+            assert_eq!(state, ("created".into(), "active".into()), "{slice}, {heard}");
+        }
     }
+}
+
+/// What is half made can be neither started nor entered.
+#[test]
+fn a_container_whose_creator_was_killed_is_stopped() {
+    needs!(here() && is_pinnace(), "pinnace, and systemd with cgroup v2");
+    let bundle = Bundle::sleeper();
+    let began = bundle.dir().join("began");
+    let script = format!("echo >{}; exec sleep 1000", began.display());
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let (c, unit) = unit(bundle.set("/hooks/createContainer/-", hook));
+    let call = c.call(["--systemd-cgroup", "create"]).args(["--bundle"]).args([c.bundle.path()]);
+    let creating = call.args([&c.id]).output_to(c.log("stdout"), c.log("stderr")).spawn();
+    until("the hook runs", || began.exists());
+    kill_process(creating.pid(), Signal::KILL).unwrap();
+    assert_eq!(creating.wait().code, 128 + 9);
+    assert_eq!(c.status(), "stopped");
+    c.exec(["true"]).fails_with(&["not running"]);
+    c.delete().ok();
+    until("it is forgotten", || show(&unit, "LoadState") == "not-found");
 }

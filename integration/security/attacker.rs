@@ -136,7 +136,7 @@ impl Attacks {
         if exe.ends_with("/busybox") || exe.ends_with("/attacker") || !all.reached.is_empty() {
             return;
         }
-        let found = attacker.attack(step);
+        let found = attacker.attack(step).map(|found| format!("{found}, which runs {exe:?}"));
         all.looks += u32::from(step.pids().len() > attacker.depth);
         all.reached.extend(found);
     }

@@ -143,10 +143,16 @@ fn leave_node(node: &Node, until: &mut Instant) -> Result<()> {
 
 /// A unit that has not become ours: whoever asked for it has not heard the answer.
 pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
-    match cgroup {
-        Cgroup::V2(Unified { unit: Some(unit), node, .. }) if !node.ours => unit.end(),
-        _ => Ok(()),
+    let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup else { return Ok(()) };
+    if node.ours {
+        return Ok(());
     }
+    let is_populated = match node.read("cgroup.events") {
+        Ok(text) => Some(text.contains("populated 1")),
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => None,
+        Err(error) => return Err(error),
+    };
+    unit.end(is_populated)
 }
 
 /// What has not become ours, if it is empty.

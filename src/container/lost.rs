@@ -78,7 +78,9 @@ fn planned(runtime: &Runtime, dir: &Dir) -> Result<Cgroup> {
     let driver = runtime.driver()?;
     // The systemd driver's is `slice:prefix:name`.
     if path.map_or(driver.systemd, |path| path.split(':').count() == 3) {
-        let (none, all) = (Resources::default(), Default::default());
+        // They may say what the unit is known by.
+        let annotations = config.as_ref().map(|config| config.annotations.clone());
+        let (none, all) = (Resources::default(), annotations.unwrap_or_default());
         let unit = Cgroup::locate_unit(path, dir.id(), driver.rootless, &none, &all);
         // It may be a path all the same: of a host that has no units.
         return unit.or_else(|_| Cgroup::locate(path, dir.id(), driver.rootless));

@@ -148,7 +148,9 @@ fn observe_by_socket<C, I>(
     {
         return Ok(Observed::Creating(record.init));
     }
-    let Some(id) = record.init else { return Ok(Observed::Stopped) };
+    // An init whose creator has died half-way is nobody's to start, or to enter.
+    let init = record.init.filter(|_| record.creator.is_none());
+    let Some(id) = init else { return Ok(Observed::Stopped) };
     // Before init: `delete` removes the socket, too, but only of an init that has ended.
     let has_socket = has_socket()?;
     let Some(init) = open(id)? else { return Ok(Observed::Stopped) };

@@ -103,23 +103,30 @@ impl Bus {
         self.answer(member).map(drop)
     }
 
-    /// A property of a unit that is a text; `None` if there is no such unit.
+    /// Whether systemd has a unit of that name with that description.
     ///
     /// # Errors
     /// As [`Bus::call`].
-    pub fn unit_text(&mut self, unit: &str, property: &str) -> Answer<Option<String>> {
+    pub fn knows(&mut self, unit: &str, description: &str) -> Result<bool> {
         let bytes = self.next(MANAGER, "GetUnit", &[Value::text(unit)]);
         self.send(&bytes)?;
         let found = match self.answer("GetUnit") {
-            Err(failure) if failure.is("NoSuchUnit") => return Ok(None),
-            found => found?,
+            Err(failure) if failure.is("NoSuchUnit") => return Ok(false),
+            found => found.map_err(|failure| failure.error)?,
         };
         let path = found.texts.first().map_or("/", String::as_str);
         let to = Target { path, interface: "org.freedesktop.DBus.Properties", ..MANAGER };
-        let which = [Value::text("org.freedesktop.systemd1.Unit"), Value::text(property)];
+        let which = [Value::text("org.freedesktop.systemd1.Unit"), Value::text("Description")];
         let bytes = self.next(to, "Get", &which);
         self.send(&bytes)?;
-        Ok(self.answer("Get")?.texts.into_iter().next())
+        match self.answer("Get") {
+            // It has gone since.
+            Err(failure) if failure.name == "org.freedesktop.DBus.Error.UnknownObject" => Ok(false),
+            found => {
+                let found = found.map_err(|failure| failure.error)?;
+                Ok(found.texts.first().is_some_and(|text| text == description))
+            }
+        }
     }
 
     /// Calls a method that starts a job on `unit`, and waits for its end.

@@ -47,6 +47,9 @@ pub struct Unit {
     description: Option<String>,
 }
 
+/// How the description of a unit begins that no other container's unit can have.
+const OURS: &str = "container of ";
+
 fn unknown() -> Option<String> {
     Some(String::new())
 }
@@ -194,12 +197,16 @@ impl Unit {
                 started = bus.job("StartTransientUnit", &self.name, &arguments);
             }
         }
-        started.map_err(|failure| match failure.is("UnitExists") {
-            true => failure
+        started.map_err(|failure| {
+            if !failure.is("UnitExists") {
+                return failure.error;
+            }
+            // It is another's for sure.
+            self.description = None;
+            failure
                 .error
                 .at("linux.cgroupsPath")
-                .hint(format!("{} is in use; `systemctl status` tells by whom", self.name)),
-            false => failure.error,
+                .hint(format!("{} is in use; `systemctl status` tells by whom", self.name))
         })?;
         // After an error the caller ends the unit once it has no process: systemd asks processes to
         // end, and waits for the first of a PID namespace, which does not hear it.
@@ -211,8 +218,8 @@ impl Unit {
     pub(super) fn be_known(&mut self, dir: &Path) {
         let given = self.properties.iter().find(|(name, _)| name == "Description");
         self.description = Some(match given {
-            Some((_, Value::Text(_, text))) => text.clone(),
-            _ => format!("container of {}", dir.display()),
+            Some((_, Value::Text(_, text))) if !text.is_empty() => text.clone(),
+            _ => format!("{OURS}{}", dir.display()),
         });
     }
 
@@ -252,25 +259,43 @@ impl Unit {
 
     /// Ends a unit that systemd may have been asked for, with who is in it. systemd may not have begun
     /// with it yet; and one whose process was dead by then ends never: systemd waits for the kernel's
-    /// word that the cgroup has become empty, which it always was.
-    pub(super) fn end(&self) -> Result<()> {
+    /// word that the cgroup has become empty, which it always was. `is_populated` tells of the cgroup
+    /// that it was to have, if that is there.
+    pub(super) fn end(&self, is_populated: Option<bool>) -> Result<()> {
         if self.description.is_none() {
             return Ok(());
         }
-        let mut bus = Bus::connect(self.user)?;
-        let known = bus.unit_text(&self.name, "Description").map_err(|failure| failure.error)?;
-        // Another's may have the name.
-        if known != Some(self.known_by()) {
+        let known = self.known_by();
+        let is_ours = known.starts_with(OURS);
+        // Who else may be called so is not ended: of another's unit the cgroup is elsewhere, or in use.
+        if !is_ours && is_populated != Some(false) {
             return Ok(());
         }
-        // The first process of a PID namespace does not hear what systemd sends to end it.
-        let kill = [Value::text(self.name.as_str()), Value::text("all"), Value::Number(b'i', 9)];
-        match bus.call("KillUnit", &kill) {
-            Err(failure) if !(failure.is("NoSuchUnit") || failure.is("NoSuchProcess")) => {
-                Err(failure.error)
+        let mut bus = match Bus::connect(self.user) {
+            // Nobody can be told, and nobody has begun with it.
+            Err(error) if error.errno() == Some(Errno::NOENT) && is_populated.is_none() => {
+                return Ok(());
             }
-            _ => self.stop(),
+            bus => bus?,
+        };
+        if !bus.knows(&self.name, &known)? {
+            return Ok(());
         }
+        if is_ours {
+            // The first process of a PID namespace does not hear what systemd sends to end it.
+            let name = Value::text(self.name.as_str());
+            match bus.call("KillUnit", &[name, Value::text("all"), Value::Number(b'i', 9)]) {
+                Err(failure) if !(failure.is("NoSuchUnit") || failure.is("NoSuchProcess")) => {
+                    return Err(failure.error);
+                }
+                _ => {}
+            }
+            // One that has become empty frees its name.
+            if !bus.knows(&self.name, &known)? {
+                return Ok(());
+            }
+        }
+        self.stop()
     }
 
     /// Ends the unit, whose processes are gone; one that is gone itself is fine.
