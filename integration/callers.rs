@@ -92,7 +92,7 @@ impl Engine {
             .args(&argv)
             .current_dir(&self.c.bundle.path());
         let call = match request.get("stdin") {
-            Some(document) => call.stdin(&document.to_string()),
+            Some(document) => call.stdin(document.to_string()),
             None => call,
         };
         // Who makes a process gives it the streams.

@@ -644,7 +644,7 @@ fn r392_a_failed_update_changes_nothing() {
     let before = files();
     let change = json!({"memory": {"limit": 32 << 20}, "cpu": {"shares": 77, "cpus": "4000"},
                         "pids": {"limit": 5}});
-    let call = c.call(["update", "-r", "-", &c.id]).stdin(&change.to_string());
+    let call = c.call(["update", "-r", "-", &c.id]).stdin(change.to_string());
     call.run().fails_with(&["linux.resources.cpu.cpus"]);
     assert_eq!(files(), before);
     let kept = fs::read_to_string(c.root().join(&c.id).join("config.json")).unwrap();
@@ -719,7 +719,7 @@ fn r393_update_of_devices() {
             "major": 10, "minor": 229, "access": "rwm"}]})
     };
     let update = |rules: &serde_json::Value| {
-        c.call(["update", "-r", "-", &c.id]).stdin(&rules.to_string()).run()
+        c.call(["update", "-r", "-", &c.id]).stdin(rules.to_string()).run()
     };
     update(&rules(true)).ok();
     c.exec(["mknod", "/tmp/n", "c", "10", "229"]).ok();

@@ -2,7 +2,8 @@
 //! error: they are told the way out, or it works.
 
 use crate::harness::{
-    Bundle, Call, Container, by_systemd, deviates, directory, json, lacks, needs, runtime, until,
+    Bundle, Call, Container, by_systemd, copy_program, deviates, directory, json, lacks, needs,
+    runtime, until, write_program,
 };
 use crate::security::rootless::{Rootless, rootless};
 use crate::words::says;
@@ -214,7 +215,7 @@ fn r317_an_empty_root_is_not_the_default_one() {
 /// The runtime as an ordinary user who has no session, in a private /run.
 fn without_session(c: &Container, prepare: &str, args: &[&str]) -> Call {
     let program = c.bundle.dir().join("runtime");
-    fs::copy(&runtime().path, &program).unwrap();
+    copy_program(&runtime().path, &program);
     let script = format!(
         "mount -t tmpfs -o mode=755 none /run && {{ {prepare}; }} && unset XDG_RUNTIME_DIR && \
          exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all \"$0\" \"$@\""
@@ -466,9 +467,9 @@ fn scripts(names: &[&str]) -> Option<tempfile::TempDir> {
         fs::copy(source.join(name), dir.path().join("hack").join(name)).unwrap();
     }
     let deps = dir.path().join("hack/deps");
-    fs::write(&deps, "#!/bin/sh\n").unwrap();
+    write_program(&deps, "#!/bin/sh\n");
     fs::set_permissions(&deps, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(&runtime().path, dir.path().join("runtime")).unwrap();
+    copy_program(&runtime().path, &dir.path().join("runtime"));
     Some(dir)
 }
 
@@ -516,8 +517,8 @@ fn install_tells_where_the_program_will_be_found() {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = ["Cargo.toml", "Cargo.lock", "share"].map(|name| tree.join(name));
     Call::new("/bin/cp").args(["-r"]).args(files).args([work]).run().ok();
-    fs::copy(work.join("runtime"), work.join("bin/pinnace")).unwrap();
-    fs::copy(tree.join("bin/pinnace-image"), work.join("bin/pinnace-image")).unwrap();
+    copy_program(&work.join("runtime"), &work.join("bin/pinnace"));
+    copy_program(&tree.join("bin/pinnace-image"), &work.join("bin/pinnace-image"));
     let install = |env: &[(&str, &str)]| {
         let call = Call::new("/bin/bash").args([work.join("hack/install")]);
         env.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
@@ -555,7 +556,7 @@ fn install_tells_where_the_program_will_be_found() {
     }
     // One that is older than its sources is built anew.
     let build = work.join("hack/build");
-    fs::write(&build, "#!/bin/sh\necho built anew >&2\n").unwrap();
+    write_program(&build, "#!/bin/sh\necho built anew >&2\n");
     fs::set_permissions(&build, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(!install(&[("PREFIX", home)]).stderr.contains("built anew"));
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);

@@ -432,11 +432,11 @@ fn r381_a_0_of_a_document_changes_nothing() {
     let files = || FILES.map(|(v1, v2)| c.cgroup_value(v1, v2));
     let before = files();
     deviates!("crun", "a 0 is written");
-    c.call(["update", "--resources=-", &c.id]).stdin(&zeros.to_string()).run().ok();
+    c.call(["update", "--resources=-", &c.id]).stdin(zeros.to_string()).run().ok();
     assert_eq!(files(), before);
     let mut one = zeros;
     one["memory"]["reservation"] = json!(16 << 20);
-    c.call(["update", "-r", "-", &c.id]).stdin(&one.to_string()).run().ok();
+    c.call(["update", "-r", "-", &c.id]).stdin(one.to_string()).run().ok();
     assert_eq!(c.cgroup_value("memory.soft_limit_in_bytes", "memory.low"), "16777216");
     assert_eq!(files()[0], before[0]);
     assert_eq!(files()[2..], before[2..]);

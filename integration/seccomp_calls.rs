@@ -1,7 +1,7 @@
 //! Filters, by calls that no shell makes: of other architectures, with arguments of 64 bits. And
 //! what an agent is sent.
 
-use crate::harness::{Bundle, Value, deviates, json, wait_for};
+use crate::harness::{Bundle, Value, deviates, json, wait_for, write_program};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -83,7 +83,7 @@ fn mkdir(gate: Gate, number: u32) -> Vec<u8> {
 fn under(seccomp: Option<&Value>, file: &[u8]) -> i32 {
     let bundle = Bundle::new(["/call"]);
     let path = bundle.rootfs("call");
-    fs::write(&path, file).unwrap();
+    write_program(&path, file);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let bundle = match seccomp {
         Some(profile) => bundle.set("/linux/seccomp", profile.clone()),

@@ -1,6 +1,6 @@
 //! A bundle: a busybox root filesystem and a `config.json` to be bent.
 
-use super::{Container, Output, Value, guard, json};
+use super::{Container, Output, Value, guard, json, write_program};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -170,7 +170,7 @@ impl Bundle {
     /// Writes an executable file next to the bundle, for hooks.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        write_program(&path, format!("#!/bin/sh\n{text}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -180,7 +180,7 @@ impl Bundle {
     pub fn file(self, path: &str, text: &str) -> Self {
         let path = self.rootfs(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        write_program(&path, text);
         self
     }
 

@@ -73,9 +73,9 @@ impl Call {
 
     /// What the program reads from its standard input (default: nothing).
     #[must_use]
-    pub fn stdin(mut self, text: &str) -> Self {
+    pub fn stdin(mut self, text: impl AsRef<[u8]>) -> Self {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(text.as_ref()).unwrap();
         file.rewind().unwrap();
         self.stdin = Some(file);
         self
@@ -207,6 +207,17 @@ pub fn wait_for(fd: impl AsFd, events: PollFlags) -> bool {
             other => return other.unwrap() == 1,
         }
     }
+}
+
+/// Writes a file that will be run. Another program does it: what a thread has open for writing the
+/// children of all have open, until each executes, and nobody can run it then (ETXTBSY).
+pub fn write_program(path: &Path, bytes: impl AsRef<[u8]>) {
+    Call::new("/bin/cp").args(["/dev/stdin".as_ref(), path]).stdin(bytes).run().ok();
+}
+
+/// The same, a copy of a program.
+pub fn copy_program(from: &Path, to: &Path) {
+    Call::new("/bin/cp").args([from, to]).run().ok();
 }
 
 /// Waits for what no event tells of: a state of a process, or a file that another one writes.

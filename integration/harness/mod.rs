@@ -15,7 +15,7 @@ mod steps;
 
 pub use agent::{let_through, next_call, resume};
 pub use bundle::Bundle;
-pub use call::{Call, Output, Running, exits, until, wait_for};
+pub use call::{Call, Output, Running, copy_program, exits, until, wait_for, write_program};
 pub use cgroup::{Hierarchy, is_cgroup};
 pub use container::Container;
 pub use guard::{directory, directory_in};

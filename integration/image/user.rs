@@ -2,6 +2,7 @@
 
 use super::archive::{Tar, image};
 use super::world::{Output, World, output, xattrs};
+use crate::harness::copy_program;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -54,7 +55,7 @@ fn a_user_unpacks_without_privilege() {
 fn copy_of_program(world: &World) -> std::path::PathBuf {
     let to = world.path("program");
     if !to.exists() {
-        fs::copy(super::world::program(), &to).unwrap();
+        copy_program(&super::world::program(), &to);
     }
     to
 }

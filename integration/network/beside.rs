@@ -151,7 +151,7 @@ fn podmans_network_works_at_the_same_time() {
     let path = theirs.path().display().to_string();
     let call = |verb: &str| {
         let words = [netavark, "--config", "/run/netavark", verb, &path];
-        world.host.program(words).stdin(&input.to_string()).run()
+        world.host.program(words).stdin(input.to_string()).run()
     };
     world.host.call("/bin/mkdir /run/netavark").run().ok();
     call("setup").ok();

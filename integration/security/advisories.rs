@@ -3,7 +3,8 @@
 //! directory of the host that must stay as it is.
 
 use crate::harness::{
-    Bundle, Call, Container, Lacks, deviates, directory, exits, is_pinnace, json, runtime,
+    Bundle, Call, Container, Lacks, copy_program, deviates, directory, exits, is_pinnace, json,
+    runtime,
 };
 use pinnace::sys::mount::{Attributes, Change, RDONLY, mount_setattr};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -127,7 +128,7 @@ fn r448_the_program_of_init_stays_read_only() {
 fn r446_the_program_is_one_file() {
     deviates!(["runc", "crun"], "R446: dynamic");
     let dir = directory();
-    fs::copy(&runtime().path, dir.path().join("runtime")).unwrap();
+    copy_program(&runtime().path, &dir.path().join("runtime"));
     for (args, said) in [(["--version"], "spec: 1."), (["features"], "SCMP_ACT_NOTIFY")] {
         let out = Call::new("/usr/sbin/chroot").args([dir.path()]).args(["/runtime"]).args(args);
         assert!(out.run().ok().contains(said));

@@ -1,6 +1,6 @@
 //! The runtime as an ordinary user: uid 1000 is root of the container's user namespace, and nobody else.
 
-use crate::harness::{Bundle, Call, Container, json, runtime};
+use crate::harness::{Bundle, Call, Container, copy_program, json, runtime};
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub struct Rootless {
 impl Rootless {
     pub fn new(c: &Container) -> Self {
         let (program, state) = (c.bundle.dir().join("runtime"), c.bundle.dir().join("own-state"));
-        fs::copy(&runtime().path, &program).unwrap();
+        copy_program(&runtime().path, &program);
         fs::create_dir(&state).unwrap();
         let owned = Call::new("/bin/chown").args(["-R", "1000:1000"]);
         owned.args([state.as_path(), &c.bundle.path()]).run().ok();
