@@ -195,6 +195,26 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The kernel tells systemd of an empty cgroup at most once in 10 ms: until then its unit is there,
+/// which the next container's creation finds.
+#[test]
+fn r207_the_name_of_a_container_that_has_just_ended_is_free() {
+    needs!(here(), "systemd with cgroup v2");
+    let (first, _) = unit(Bundle::new(["true"]));
+    let path = json!(format!("system.slice:it:{}", first.id));
+    for _ in 0..10 {
+        let c = Bundle::new(["true"]).set("/linux/cgroupsPath", path.clone()).container();
+        create(&c).ok();
+        c.start_and_wait();
+        let next = Bundle::sleeper().set("/linux/cgroupsPath", path.clone()).container();
+        create(&next).ok();
+        assert_eq!(next.status(), "created");
+        c.delete().ok();
+        assert_eq!(next.status(), "created");
+        next.call(["delete", "--force", &next.id]).run().ok();
+    }
+}
+
 #[test]
 fn r207_a_name_that_is_taken_is_told() {
     needs!(here(), "systemd with cgroup v2");

@@ -7,7 +7,7 @@ use rustix::event::PollFlags;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 fn ip(args: &str) -> Output {
     Call::new("/usr/sbin/ip").args(args.split(' ')).run()
@@ -333,6 +333,33 @@ fn r157_a_thousand_addresses() {
     let c = Bundle::sleeper().set("/linux/netDevices", json!({device.name(): {"name": "in0"}}));
     let c = c.container().up();
     assert_eq!(inside(&c, "-4 -o addr show dev in0").lines().count(), 1000);
+}
+
+/// A list that has changed while it was read is read again: engines make devices all the time.
+#[test]
+fn r157_while_addresses_of_others_come_and_go() {
+    deviates!(["runc", "crun"], "R157: newer than these");
+    let other = device!(&[]);
+    let script = |verb: &str| -> String {
+        let line =
+            |n| format!("addr {verb} 10.79.{}.{}/32 dev {}\n", n / 250, n % 250 + 1, other.name());
+        (0..1000).map(line).collect()
+    };
+    let both = script("add") + &script("del");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                Call::new("/usr/sbin/ip").args(["-batch", "-"]).stdin(&both).run().ok();
+            }
+        });
+        for n in 0..10 {
+            let device = device!(&["10.77.26.1/24"]);
+            let out = with("ip addr show dev in0", json!({device.name(): {"name": "in0"}})).run();
+            stop.fetch_or(out.code != 0 || n == 9, Ordering::Relaxed);
+            assert!(out.ok().contains("10.77.26.1/24"), "{out:?}");
+        }
+    });
 }
 
 #[test]

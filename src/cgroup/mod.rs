@@ -161,7 +161,7 @@ impl Cgroup {
     /// record must be saved between the two, and after.
     pub fn start_unit(&mut self, pid: i32) -> Result<()> {
         if let Self::V2(Unified { unit: Some(unit), node, .. }) = self {
-            node.path = unit.start(pid)?;
+            node.path = unit.start(pid, node)?;
             node.ours = true;
         }
         owner::mark(self)?;

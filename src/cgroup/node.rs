@@ -170,6 +170,19 @@ impl Node {
             .any(|line| line.splitn(3, |byte| *byte == b':').nth(1) == Some(name.as_bytes())))
     }
 
+    /// v2: whether a process is in it or below it; none if the cgroup is not there. Nothing stays open.
+    pub(super) fn is_populated(&self) -> Result<Option<bool>> {
+        let path = format!("{}/cgroup.events", self.path());
+        let (dir, below) = from_cgroup_root(&path);
+        match read(dir, below) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            text => {
+                let text = text.call(|| format!("read {path}"))?;
+                Ok(Some(keyed(&text, "populated") == Some("1")))
+            }
+        }
+    }
+
     /// A small file's content.
     pub(super) fn read(&self, name: &str) -> Result<String> {
         read(self.dir()?, name).call(|| format!("read {}/{name}", self.path()))

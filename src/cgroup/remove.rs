@@ -147,12 +147,7 @@ pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
     if node.ours {
         return Ok(());
     }
-    let is_populated = match node.read("cgroup.events") {
-        Ok(text) => Some(text.contains("populated 1")),
-        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => None,
-        Err(error) => return Err(error),
-    };
-    unit.end(is_populated)
+    unit.end(node.is_populated()?)
 }
 
 /// What has not become ours, if it is empty.
@@ -319,8 +314,7 @@ fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
         return Ok(false);
     };
     if node.unified() {
-        let populated = node.read("cgroup.events").is_ok_and(|text| text.contains("populated 1"));
-        if populated {
+        if node.is_populated()? == Some(true) {
             return match wait_event(dir, "populated", "0", until) {
                 Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV | Errno::NOENT) => Ok(true),
                 Err(errno) => {

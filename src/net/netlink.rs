@@ -2,7 +2,7 @@
 //! one write; and batches, which nfnetlink carries out whole or not at all.
 
 use crate::error::{Context, Error, Result, errno};
-use crate::sys::netlink::enable_extended_ack;
+use crate::sys::netlink::{enable_extended_ack, enable_strict_lists};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
@@ -11,6 +11,7 @@ use rustix::net::{
     socket_with,
 };
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// linux/netlink.h.
 const NLMSG_ERROR: u16 = 2;
@@ -31,8 +32,8 @@ const NFNL_MSG_BATCH_END: u16 = 0x11;
 const HEADER: usize = 16;
 /// The kernel's messages are at most half as long (`NLMSG_GOODSIZE`, dumps).
 const BUFFER: usize = 64 * 1024;
-/// How often a list that changed while it was read is read again.
-const MAX_ATTEMPTS: usize = 16;
+/// How long a list that changes while it is read is read again.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a socket's buffer takes without being asked to (net.core.wmem_default).
 const USUAL_SEND_BUFFER: usize = 200 * 1024;
 
@@ -236,6 +237,10 @@ impl Socket {
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol).call(call)?;
         enable_extended_ack(fd.as_fd()).call(call)?;
+        match enable_strict_lists(fd.as_fd()) {
+            Err(Errno::NOPROTOOPT) => {}
+            enabled => enabled.call(call)?,
+        }
         bind(&fd, &SocketAddrNetlink::new(0, groups)).call(call)?;
         Ok(Self { fd, sequence: 0 })
     }
@@ -246,16 +251,18 @@ impl Socket {
     /// # Errors
     /// What the kernel answers.
     pub fn ask(&mut self, request: &Request, call: Name<'_>) -> Result<Vec<Message>> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut until = None;
+        loop {
             self.sequence += 1;
             let bytes = request.bytes(self.sequence);
             rustix::io::retry_on_intr(|| send(&self.fd, &bytes, SendFlags::empty())).call(call)?;
-            let answer = self.answer(call)?;
-            if answer.iter().all(|message| message.flags & NLM_F_DUMP_INTR == 0) {
+            if let Some(answer) = self.answer(call)? {
                 return Ok(answer);
             }
+            if *until.get_or_insert_with(|| Instant::now() + LIST_TIMEOUT) <= Instant::now() {
+                return Err(Error::new("the list changes all the time").at(call()));
+            }
         }
-        Err(Error::new("the list changes all the time").at(call()))
     }
 
     /// Sends several requests in one write. Each is carried out, whatever becomes of another.
@@ -349,16 +356,18 @@ impl Socket {
         sent.call(call).map(drop)
     }
 
-    fn answer(&self, call: Name<'_>) -> Result<Vec<Message>> {
-        let mut answer = Vec::new();
+    /// None if it is a list that has changed while it was read: one may lack in it.
+    fn answer(&self, call: Name<'_>) -> Result<Option<Vec<Message>>> {
+        let (mut answer, mut is_whole) = (Vec::new(), true);
         loop {
             for message in self.receive(RecvFlags::empty()).call(call)? {
                 if message.sequence != self.sequence {
                     continue;
                 }
+                is_whole &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(answer),
-                    NLMSG_ERROR => return verdict(&message, call).map(|()| answer),
+                    NLMSG_DONE => return Ok(is_whole.then_some(answer)),
+                    NLMSG_ERROR => return verdict(&message, call).map(|()| Some(answer)),
                     _ => answer.push(message),
                 }
             }

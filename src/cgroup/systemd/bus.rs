@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long systemd may take for one of our wishes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long systemd may take to let go of a unit that has become empty.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The longest line while we authenticate.
 const LINE: usize = 4096;
 
@@ -93,14 +96,18 @@ impl Bus {
         call(self.serial, to, member, arguments)
     }
 
+    fn ask(&mut self, to: Target<'_>, member: &str, arguments: &[Value]) -> Answer<Message> {
+        let bytes = self.next(to, member, arguments);
+        self.send(&bytes)?;
+        self.answer(member)
+    }
+
     /// Calls a method of the manager and hears its answer.
     ///
     /// # Errors
     /// What systemd answers: its error's name is in [`Failure`].
     pub fn call(&mut self, member: &str, arguments: &[Value]) -> Answer<()> {
-        let bytes = self.next(MANAGER, member, arguments);
-        self.send(&bytes)?;
-        self.answer(member).map(drop)
+        self.ask(MANAGER, member, arguments).map(drop)
     }
 
     /// Whether systemd has a unit of that name with that description.
@@ -108,23 +115,63 @@ impl Bus {
     /// # Errors
     /// As [`Bus::call`].
     pub fn knows(&mut self, unit: &str, description: &str) -> Result<bool> {
-        let bytes = self.next(MANAGER, "GetUnit", &[Value::text(unit)]);
-        self.send(&bytes)?;
-        let found = match self.answer("GetUnit") {
+        let found = match self.ask(MANAGER, "GetUnit", &[Value::text(unit)]) {
             Err(failure) if failure.is("NoSuchUnit") => return Ok(false),
             found => found.map_err(|failure| failure.error)?,
         };
         let path = found.texts.first().map_or("/", String::as_str);
         let to = Target { path, interface: "org.freedesktop.DBus.Properties", ..MANAGER };
         let which = [Value::text("org.freedesktop.systemd1.Unit"), Value::text("Description")];
-        let bytes = self.next(to, "Get", &which);
-        self.send(&bytes)?;
-        match self.answer("Get") {
+        match self.ask(to, "Get", &which) {
             // It has gone since.
             Err(failure) if failure.name == "org.freedesktop.DBus.Error.UnknownObject" => Ok(false),
             found => {
                 let found = found.map_err(|failure| failure.error)?;
                 Ok(found.texts.first().is_some_and(|text| text == description))
+            }
+        }
+    }
+
+    /// Waits until systemd has let a unit go, but not for long: whether it has is to be asked again.
+    ///
+    /// # Errors
+    /// As [`Bus::call`].
+    pub fn removal(&mut self, unit: &str) -> Result<()> {
+        let (until, whole) = (Instant::now() + RELEASE_TIMEOUT, self.until);
+        self.until = until.min(whole);
+        let heard = self.hear_of_removal(unit);
+        self.until = whole;
+        match heard {
+            Err(_) if Instant::now() >= until => Ok(()),
+            heard => heard.map_err(|failure| failure.error),
+        }
+    }
+
+    fn hear_of_removal(&mut self, unit: &str) -> Answer<()> {
+        let rule = format!(
+            "type='signal',interface='{}',member='UnitRemoved',arg0='{unit}'",
+            MANAGER.interface
+        );
+        self.ask(BUS, "AddMatch", &[Value::text(rule)])?;
+        // systemd tells of units only who has asked to be told.
+        self.call("Subscribe", &[])?;
+        match self.call("GetUnit", &[Value::text(unit)]) {
+            Err(failure) if failure.is("NoSuchUnit") => return Ok(()),
+            there => there?,
+        }
+        while self.signal()?.name != "UnitRemoved" {}
+        Ok(())
+    }
+
+    /// The next signal that has not been taken.
+    fn signal(&mut self) -> Result<Message> {
+        loop {
+            let message = match self.signals.pop() {
+                Some(message) => message,
+                None => self.receive_message()?,
+            };
+            if message.kind == 4 {
+                return Ok(message);
             }
         }
     }
@@ -144,11 +191,8 @@ impl Bus {
         self.send(&bytes)?;
         let job = self.answer(member)?.texts.into_iter().next().unwrap_or_default();
         loop {
-            let message = match self.signals.pop() {
-                Some(message) => message,
-                None => self.receive_message()?,
-            };
-            if message.kind != 4 || message.name != "JobRemoved" {
+            let message = self.signal()?;
+            if message.name != "JobRemoved" {
                 continue;
             }
             // id, job, unit, result

@@ -17,7 +17,7 @@ mod wire;
 pub use properties::properties;
 pub use wire::Value;
 
-use super::node::{read, read_bytes};
+use super::node::{Node, read, read_bytes};
 use crate::error::{At, Context, Error, Result};
 use crate::spec::Resources;
 use bus::{Bus, Failure};
@@ -166,8 +166,8 @@ fn manager_of(own: &str, uid: u32) -> String {
 
 impl Unit {
     /// Makes the unit around a process; returns where its cgroup is, below the
-    /// root of the hierarchy.
-    pub(super) fn start(&mut self, pid: i32) -> Result<String> {
+    /// root of the hierarchy. `node` is where it is to be.
+    pub(super) fn start(&mut self, pid: i32, node: &Node) -> Result<String> {
         // Nobody is asked then.
         let mut bus = Bus::connect(self.user).inspect_err(|_| self.description = None)?;
         let fixed = [
@@ -191,11 +191,8 @@ impl Unit {
         ];
         let mut started = bus.job("StartTransientUnit", &self.name, &arguments);
         if started.as_ref().is_err_and(|failure| failure.is("UnitExists")) {
-            // One that has failed and was kept is in nobody's use.
-            let reset = bus.call("ResetFailedUnit", &[Value::text(self.name.as_str())]);
-            if reset.is_ok() {
-                started = bus.job("StartTransientUnit", &self.name, &arguments);
-            }
+            self.be_released(&mut bus, node)?;
+            started = bus.job("StartTransientUnit", &self.name, &arguments);
         }
         started.map_err(|failure| {
             if !failure.is("UnitExists") {
@@ -211,6 +208,20 @@ impl Unit {
         // After an error the caller ends the unit once it has no process: systemd asks processes to
         // end, and waits for the first of a PID namespace, which does not hear it.
         self.place_of(pid)
+    }
+
+    /// Lets a unit of that name go which nobody uses: one that has failed and was kept, and one whose
+    /// processes have just ended.
+    fn be_released(&self, bus: &mut Bus, node: &Node) -> Result<()> {
+        match bus.call("ResetFailedUnit", &[Value::text(self.name.as_str())]) {
+            Err(failure) if !failure.is("NoSuchUnit") => return Err(failure.error),
+            _ => {}
+        }
+        // The kernel tells of an empty cgroup at most once in 10 ms, so that systemd hears of it late.
+        match node.is_populated()? {
+            Some(false) => bus.removal(&self.name),
+            _ => Ok(()),
+        }
     }
 
     /// From here on systemd may have been asked: the record must be saved in between. `dir` is the
