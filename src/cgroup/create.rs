@@ -10,6 +10,7 @@ use crate::error::{At, Context, Error, Result};
 use crate::sys::file::from_cgroup_root;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
+use std::time::Instant;
 
 /// How often another's removal of a directory above ours may make us begin anew.
 const MAX_ATTEMPTS: usize = 16;
@@ -227,13 +228,19 @@ fn check_fit(node: &Node) -> Result<()> {
             .at("linux.cgroupsPath")
             .hint("another container or service uses it; choose another path"))
     };
-    let (populated, frozen) = if node.unified() {
-        let events = node.read("cgroup.events")?;
-        (keyed(&events, "populated") == Some("1"), keyed(&events, "frozen") == Some("1"))
-    } else {
+    let look = || -> Result<_> {
+        if node.unified() {
+            let events = node.read("cgroup.events")?;
+            let is = |key| keyed(&events, key) == Some("1");
+            return Ok((is("populated"), is("frozen")));
+        }
         let frozen = node.has("freezer") && node.read("freezer.state")?.trim() != "THAWED";
-        (!procs::below(node)?.is_empty(), frozen)
+        Ok((!procs::below(node)?.is_empty(), frozen))
     };
+    let (mut populated, mut frozen) = look()?;
+    if populated && remove::wait_empty(node, Instant::now() + remove::LEAVING)? {
+        (populated, frozen) = look()?;
+    }
     if populated {
         return unfit("holds processes");
     }

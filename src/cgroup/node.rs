@@ -4,7 +4,7 @@
 use crate::error::{Context, Error, Result};
 use crate::sys::file::from_cgroup_root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
@@ -170,17 +170,43 @@ impl Node {
             .any(|line| line.splitn(3, |byte| *byte == b':').nth(1) == Some(name.as_bytes())))
     }
 
-    /// v2: whether a process is in it or below it; none if the cgroup is not there. Nothing stays open.
-    pub(super) fn is_populated(&self) -> Result<Option<bool>> {
-        let path = format!("{}/cgroup.events", self.path());
-        let (dir, below) = from_cgroup_root(&path);
-        match read(dir, below) {
+    /// v2: its file that tells of processes, none if there is no such cgroup any more. `dir` is its
+    /// directory, as it is opened now or was before.
+    pub(super) fn events(&self, dir: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+        match open_file(dir, "cgroup.events", OFlags::RDONLY) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            events => events.map(Some).call(|| format!("open {}/cgroup.events", self.path())),
+        }
+    }
+
+    /// Whether a process is in the cgroup of that file or below it, as [`Node::is_populated`].
+    pub(super) fn says_populated(&self, events: BorrowedFd<'_>) -> Result<Option<bool>> {
+        match read_fd(events) {
+            Err(Errno::NODEV) => Ok(None),
             text => {
-                let text = text.call(|| format!("read {path}"))?;
+                let text = text.call(|| format!("read {}/cgroup.events", self.path()))?;
                 Ok(Some(keyed(&text, "populated") == Some("1")))
             }
         }
+    }
+
+    /// v2: whether a process is in it or below it; none if there is no such cgroup any more.
+    pub(super) fn is_populated(&self, dir: BorrowedFd<'_>) -> Result<Option<bool>> {
+        let events = self.events(dir)?;
+        events.map_or(Ok(None), |events| self.says_populated(events.as_fd()))
+    }
+
+    /// Whether the path leads to that directory still, and not to another's of the same name.
+    pub(super) fn leads_to(&self, dir: BorrowedFd<'_>) -> Result<bool> {
+        let call = || format!("stat cgroup {}", self.path());
+        let path = self.path();
+        let (above, below) = from_cgroup_root(&path);
+        let there = match rustix::fs::statat(above, below, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return self.is_gone().map(|()| false),
+            there => there.call(call)?,
+        };
+        // The number of a cgroup's directory is not given again.
+        Ok(there.st_ino == rustix::fs::fstat(dir).call(call)?.st_ino)
     }
 
     /// A small file's content.

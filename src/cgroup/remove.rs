@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long dying processes are waited for.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long who has ended may be in its cgroup: since Linux 6.19 a process leaves it some moments
+/// after its parent was told of its end.
+pub(super) const LEAVING: Duration = Duration::from_millis(100);
 /// How long removing may take in all: a user who was given the cgroup can make new
 /// ones in it all the time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,11 +37,16 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup
         && node.ours
     {
+        let Some(dir) = node.dir_if_there()? else { return unit.stop() };
         // Once its cgroup is empty the unit ends by itself: a bus that is gone is an
         // error only if the cgroup stays.
         let stopped = unit.stop();
         if stopped.is_err() {
             left_to_systemd(node, until).call(|| format!("wait for {}", node.path()))?;
+        }
+        // Another container's unit may have got the name since.
+        if !node.leads_to(dir)? {
+            return Ok(());
         }
         return remove_node(node, &mut until).map_err(|error| match error.errno() {
             // Who is still in it is the reason for the other, too.
@@ -147,7 +155,8 @@ pub(super) fn end_unheard_unit(cgroup: &Cgroup) -> Result<()> {
     if node.ours {
         return Ok(());
     }
-    unit.end(node.is_populated()?)
+    let dir = node.open()?;
+    unit.end(dir.map_or(Ok(None), |dir| node.is_populated(dir.as_fd()))?)
 }
 
 /// What has not become ours, if it is empty.
@@ -308,21 +317,24 @@ fn remove_below(node: &Node, top: BorrowedFd<'_>) -> Result<()> {
     })
 }
 
+/// As [`wait_empty`], of the cgroup of v2 whose directory is `dir`.
+pub(super) fn wait_unpopulated(node: &Node, dir: BorrowedFd<'_>, until: Instant) -> Result<bool> {
+    if node.is_populated(dir)? != Some(true) {
+        return Ok(false);
+    }
+    match wait_event(dir, "populated", "0", until) {
+        Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV | Errno::NOENT) => Ok(true),
+        Err(errno) => Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno)),
+    }
+}
+
 /// Waits until no process is left; false if there was none to wait for.
-fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
+pub(super) fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
     let Some(dir) = node.dir_if_there()? else {
         return Ok(false);
     };
     if node.unified() {
-        if node.is_populated()? == Some(true) {
-            return match wait_event(dir, "populated", "0", until) {
-                Ok(()) | Err(Errno::TIMEDOUT | Errno::NODEV | Errno::NOENT) => Ok(true),
-                Err(errno) => {
-                    Err(Error::os(format!("wait on {}/cgroup.events", node.path()), errno))
-                }
-            };
-        }
-        return Ok(false);
+        return wait_unpopulated(node, dir, until);
     }
     let mut waited = false;
     for pid in procs::below(node)? {

@@ -243,10 +243,9 @@ fn new_index(message: &Message, index: u32) -> Option<u32> {
 
 /// The addresses to keep: permanent and of global scope (RFC 3549).
 fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<Message>> {
-    // A kernel that can lists those of this device only: what others get changes all the time.
-    let mut fixed = [0; ADDRESS];
-    fixed[4..].copy_from_slice(&index.to_ne_bytes());
-    let list = socket.ask(&Request::list(RTM_GETADDR, &fixed), &|| "list addresses".into())?;
+    // Of a list of one device's alone the kernel does not tell that it has changed meanwhile.
+    let list =
+        socket.ask(&Request::list(RTM_GETADDR, &[0; ADDRESS]), &|| "list addresses".into())?;
     let keep = |address: &Message| {
         let scope = address.body.get(3).copied();
         address.number(4) == index

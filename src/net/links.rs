@@ -279,9 +279,8 @@ pub(super) fn addresses_of(
     is_ipv6: bool,
 ) -> Result<Vec<(IpAddr, u8)>> {
     let family = if is_ipv6 { libc::AF_INET6 } else { libc::AF_INET } as u8;
-    let mut fixed = [family, 0, 0, 0, 0, 0, 0, 0];
-    fixed[4..].copy_from_slice(&index.to_ne_bytes());
-    let list = socket.ask(&Request::list(RTM_GETADDR, &fixed), &|| "list addresses".into())?;
+    let list = Request::list(RTM_GETADDR, &[family, 0, 0, 0, 0, 0, 0, 0]);
+    let list = socket.ask(&list, &|| "list addresses".into())?;
     let address = |message: &Message| {
         let attributes = message.attributes(8);
         let address = attributes.get(IFA_LOCAL).or(attributes.get(IFA_ADDRESS)).and_then(ip)?;

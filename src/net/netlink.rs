@@ -2,7 +2,7 @@
 //! one write; and batches, which nfnetlink carries out whole or not at all.
 
 use crate::error::{Context, Error, Result, errno};
-use crate::sys::netlink::{enable_extended_ack, enable_strict_lists};
+use crate::sys::netlink::enable_extended_ack;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
@@ -237,10 +237,6 @@ impl Socket {
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol).call(call)?;
         enable_extended_ack(fd.as_fd()).call(call)?;
-        match enable_strict_lists(fd.as_fd()) {
-            Err(Errno::NOPROTOOPT) => {}
-            enabled => enabled.call(call)?,
-        }
         bind(&fd, &SocketAddrNetlink::new(0, groups)).call(call)?;
         Ok(Self { fd, sequence: 0 })
     }
@@ -366,8 +362,9 @@ impl Socket {
                 }
                 is_whole &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(is_whole.then_some(answer)),
-                    NLMSG_ERROR => return verdict(&message, call).map(|()| Some(answer)),
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        return verdict(&message, call).map(|()| is_whole.then_some(answer));
+                    }
                     _ => answer.push(message),
                 }
             }
@@ -420,16 +417,17 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 }
 
 /// `struct nlmsgerr`: 0 or a negative errno, the head of the request, and the
-/// attributes that [`enable_extended_ack`] has asked for.
+/// attributes that [`enable_extended_ack`] has asked for. A list ends with the number and these.
 fn verdict(message: &Message, call: Name<'_>) -> Result<()> {
     // A verdict without a number is none.
-    let code = number(&message.body).map_or(-libc::EIO, u32::cast_signed);
+    let (missing, head) = if message.kind == NLMSG_DONE { (0, 0) } else { (-libc::EIO, HEADER) };
+    let code = number(&message.body).map_or(missing, u32::cast_signed);
     if code == 0 {
         return Ok(());
     }
     let error = Error::os(call(), errno(code.saturating_neg()));
     let words = (message.flags & NLM_F_ACK_TLVS != 0)
-        .then(|| message.attributes(4 + HEADER).get(NLMSGERR_ATTR_MSG))
+        .then(|| message.attributes(4 + head).get(NLMSGERR_ATTR_MSG))
         .flatten();
     match words.map(|words| String::from_utf8_lossy(words).trim_end_matches('\0').to_owned()) {
         Some(words) if !words.is_empty() => Err(error.hint(format!("the kernel says: {words}"))),
@@ -481,9 +479,19 @@ mod tests {
             let message = Message { kind, flags, sequence, body: i32::to_ne_bytes(code).to_vec() };
             assert_eq!(verdict(&message, &|| "x".into()).is_ok(), code == 0, "{code}");
         }
-        let (kind, flags, sequence) = (NLMSG_ERROR, 0, 0);
-        let empty = Message { kind, flags, sequence, body: Vec::new() };
-        assert!(verdict(&empty, &|| "x".into()).is_err());
+        for (kind, is_ok) in [(NLMSG_ERROR, false), (NLMSG_DONE, true)] {
+            let empty = Message { kind, flags: 0, sequence: 0, body: Vec::new() };
+            assert_eq!(verdict(&empty, &|| "x".into()).is_ok(), is_ok);
+        }
+    }
+
+    #[test]
+    fn a_list_that_ends_with_an_error_is_none() {
+        let mut body = i32::to_ne_bytes(-libc::EINVAL).to_vec();
+        body.extend([8, 0, NLMSGERR_ATTR_MSG as u8, 0, b'w', b'h', b'y', 0]);
+        let message = Message { kind: NLMSG_DONE, flags: NLM_F_ACK_TLVS, sequence: 0, body };
+        let error = verdict(&message, &|| "list".into()).unwrap_err().to_string();
+        assert!(error.starts_with("list: invalid argument") && error.contains("why"), "{error}");
     }
 
     #[test]

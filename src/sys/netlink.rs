@@ -10,17 +10,6 @@ const CAP_ACK: c_int = 10;
 /// `NETLINK_EXT_ACK`, linux/netlink.h.
 const EXT_ACK: c_int = 11;
 
-/// `NETLINK_GET_STRICT_CHK`, linux/netlink.h.
-const GET_STRICT_CHK: c_int = 12;
-
-/// Asks for lists of only that what their request names, such as the addresses of one device.
-///
-/// # Errors
-/// `ENOPROTOOPT` of a kernel before 4.20, which lists all.
-pub fn enable_strict_lists(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    set(socket, GET_STRICT_CHK)
-}
-
 /// Asks for refusals in words, and not to have the request sent back with them.
 ///
 /// # Errors

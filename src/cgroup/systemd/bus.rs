@@ -5,7 +5,7 @@
 use super::wire::{Message, Target, Value, call, take};
 use crate::error::{At, Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ const MANAGER: Target<'_> = Target {
 pub struct Bus {
     socket: OwnedFd,
     serial: u32,
+    /// Up to this one, answers are to nobody's question any more.
+    settled: u32,
     received: Vec<u8>,
     /// What was said before it was asked for.
     signals: Vec<Message>,
@@ -61,7 +63,8 @@ impl Bus {
             .at(|| "--systemd-cgroup")
             .hint(|| "systemd and its D-Bus must run; or use the cgroupfs driver")?;
         let until = Instant::now() + REPLY_TIMEOUT;
-        let mut bus = Self { socket, serial: 0, received: Vec::new(), signals: Vec::new(), until };
+        let (received, signals) = (Vec::new(), Vec::new());
+        let mut bus = Self { socket, serial: 0, settled: 0, received, signals, until };
         bus.authenticate()?;
         let hello = bus.next(BUS, "Hello", &[]);
         bus.send(&hello)?;
@@ -132,25 +135,20 @@ impl Bus {
         }
     }
 
-    /// Waits until systemd has let a unit go, but not for long: whether it has is to be asked again.
+    /// Waits until systemd has let a unit go, or `is_taken`, but not for long: what is so then is to be
+    /// asked. `events` tells when to look whether it is taken, until there is nothing to tell.
     ///
     /// # Errors
     /// As [`Bus::call`].
-    pub fn removal(&mut self, unit: &str) -> Result<()> {
-        let (until, whole) = (Instant::now() + RELEASE_TIMEOUT, self.until);
-        self.until = until.min(whole);
-        let heard = self.hear_of_removal(unit);
-        self.until = whole;
-        match heard {
-            Err(_) if Instant::now() >= until => Ok(()),
-            heard => heard.map_err(|failure| failure.error),
-        }
-    }
-
-    fn hear_of_removal(&mut self, unit: &str) -> Answer<()> {
+    pub fn removal(
+        &mut self,
+        unit: &str,
+        events: BorrowedFd<'_>,
+        is_taken: &dyn Fn() -> Result<Option<bool>>,
+    ) -> Answer<()> {
         let rule = format!(
-            "type='signal',interface='{}',member='UnitRemoved',arg0='{unit}'",
-            MANAGER.interface
+            "type='signal',sender='{}',interface='{}',member='UnitRemoved',arg0='{unit}'",
+            MANAGER.destination, MANAGER.interface
         );
         self.ask(BUS, "AddMatch", &[Value::text(rule)])?;
         // systemd tells of units only who has asked to be told.
@@ -159,19 +157,48 @@ impl Bus {
             Err(failure) if failure.is("NoSuchUnit") => return Ok(()),
             there => there?,
         }
-        while self.signal()?.name != "UnitRemoved" {}
-        Ok(())
+        let until = self.until.min(Instant::now() + RELEASE_TIMEOUT);
+        loop {
+            while let Some(message) = self.heard()? {
+                if message.kind == 4 && message.name == "UnitRemoved" {
+                    return Ok(());
+                }
+            }
+            let taken = is_taken()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if taken == Some(true) || left.is_zero() {
+                return Ok(());
+            }
+            let left = Timespec::try_from(left).map_err(|_| Error::new("a time too long"))?;
+            let socket = PollFd::new(&self.socket, PollFlags::IN);
+            let mut both = [socket, PollFd::new(&events, PollFlags::PRI)];
+            // The files of a cgroup that is gone are ready for ever.
+            let count = if taken.is_some() { 2 } else { 1 };
+            match poll(&mut both[..count], Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("poll", errno))?,
+            }
+            if !both[0].revents().is_empty() {
+                self.receive()?;
+            }
+        }
+    }
+
+    /// What has been received, and nobody has taken.
+    fn heard(&mut self) -> Result<Option<Message>> {
+        match self.signals.pop() {
+            None => take(&mut self.received),
+            signal => Ok(signal),
+        }
     }
 
     /// The next signal that has not been taken.
     fn signal(&mut self) -> Result<Message> {
         loop {
-            let message = match self.signals.pop() {
-                Some(message) => message,
-                None => self.receive_message()?,
-            };
-            if message.kind == 4 {
-                return Ok(message);
+            match self.heard()? {
+                Some(message) if message.kind == 4 => return Ok(message),
+                Some(_) => {}
+                None => self.receive()?,
             }
         }
     }
@@ -183,8 +210,8 @@ impl Bus {
     pub fn job(&mut self, member: &str, unit: &str, arguments: &[Value]) -> Answer<()> {
         // Only what is said of this unit: at other times PID 1 has much to say.
         let rule = format!(
-            "type='signal',interface='{}',member='JobRemoved',arg2='{unit}'",
-            MANAGER.interface
+            "type='signal',sender='{}',interface='{}',member='JobRemoved',arg2='{unit}'",
+            MANAGER.destination, MANAGER.interface
         );
         let mut bytes = self.next(BUS, "AddMatch", &[Value::text(rule)]);
         bytes.extend(self.next(MANAGER, member, arguments));
@@ -210,12 +237,13 @@ impl Bus {
         }
     }
 
-    /// The answer to the last call. What comes before belongs to earlier ones.
+    /// The answer to the last call, or a refusal of one that was sent with it.
     fn answer(&mut self, member: &str) -> Answer<Message> {
+        let settled = std::mem::replace(&mut self.settled, self.serial);
         loop {
             let message = self.receive_message()?;
             match message.kind {
-                3 => {
+                3 if message.reply_to > settled => {
                     let said = message.texts.first().map(String::as_str).unwrap_or_default();
                     let error = Error::new(format!("systemd: {member}: {said}"));
                     return Err(Failure { name: message.name, error });
@@ -269,14 +297,19 @@ impl Bus {
 
     /// A bus that hangs must not make us hang.
     fn wait(&self, events: PollFlags) -> Result<()> {
+        let late = || {
+            let limit = REPLY_TIMEOUT.as_secs();
+            Err(Error::new(format!("systemd has not answered within {limit} s"))
+                .at("--systemd-cgroup"))
+        };
         let left = self.until.saturating_duration_since(Instant::now());
+        // Who speaks all the time does not answer either.
+        if left.is_zero() {
+            return late();
+        }
         let left = Timespec::try_from(left).map_err(|_| Error::new("a time too long"))?;
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&left)) {
-            Ok(0) => Err(Error::new(format!(
-                "systemd has not answered within {} s",
-                REPLY_TIMEOUT.as_secs()
-            ))
-            .at("--systemd-cgroup")),
+            Ok(0) => late(),
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Error::os("poll", errno)),
         }

@@ -4,8 +4,8 @@
 //! through the file system, as without it (cgroup v2 only).
 //!
 //! Messages of one container's life: three to make the unit (Hello, AddMatch,
-//! StartTransientUnit) and three to end it (Hello, AddMatch, StopUnit). Limits
-//! are told to systemd in the first of these, and again when they change: what
+//! StartTransientUnit) and five to end it (Hello, GetUnit, Get, AddMatch, StopUnit):
+//! its name may be another's by then. Limits are told to systemd in the first of these, and again when they change: what
 //! it does not know it would reset on `daemon-reload`. The device rules are a
 //! program of our own, which systemd does not touch as the unit has none.
 
@@ -18,14 +18,17 @@ pub use properties::properties;
 pub use wire::Value;
 
 use super::node::{Node, read, read_bytes};
+use super::remove::{LEAVING, wait_unpopulated};
 use crate::error::{At, Context, Error, Result};
 use crate::spec::Resources;
 use bus::{Bus, Failure};
+use rustix::fd::AsFd as _;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 /// A property of a unit.
 pub type Property = (String, Value);
@@ -191,7 +194,10 @@ impl Unit {
         ];
         let mut started = bus.job("StartTransientUnit", &self.name, &arguments);
         if started.as_ref().is_err_and(|failure| failure.is("UnitExists")) {
+            // It is another's, as far as that is known.
+            let description = self.description.take();
             self.be_released(&mut bus, node)?;
+            self.description = description;
             started = bus.job("StartTransientUnit", &self.name, &arguments);
         }
         started.map_err(|failure| {
@@ -217,11 +223,17 @@ impl Unit {
             Err(failure) if !failure.is("NoSuchUnit") => return Err(failure.error),
             _ => {}
         }
-        // The kernel tells of an empty cgroup at most once in 10 ms, so that systemd hears of it late.
-        match node.is_populated()? {
-            Some(false) => bus.removal(&self.name),
-            _ => Ok(()),
+        let Some(dir) = node.open()? else { return Ok(()) };
+        let dir = dir.as_fd();
+        wait_unpopulated(node, dir, Instant::now() + LEAVING)?;
+        let Some(events) = node.events(dir)? else { return Ok(()) };
+        if node.says_populated(events.as_fd())? == Some(true) {
+            return Ok(());
         }
+        // The kernel tells of an empty cgroup at most once in 10 ms, so that systemd hears of it late.
+        // Or it has made it for another's process, who comes in a moment.
+        let is_taken = || node.says_populated(events.as_fd());
+        bus.removal(&self.name, events.as_fd(), &is_taken).map_err(|failure| failure.error)
     }
 
     /// From here on systemd may have been asked: the record must be saved in between. `dir` is the
@@ -306,14 +318,26 @@ impl Unit {
                 return Ok(());
             }
         }
-        self.stop()
+        self.stop_by(&mut bus)
     }
 
-    /// Ends the unit, whose processes are gone; one that is gone itself is fine.
+    /// Ends the unit, whose processes are gone; one that is gone itself is fine, also if another
+    /// has got its name since. A record of 0.1.0 knows no more than the name.
     pub(super) fn stop(&self) -> Result<()> {
+        let mut bus = Bus::connect(self.user)?;
+        let known = self.description.as_ref().filter(|text| !text.is_empty());
+        if let Some(known) = known
+            && !bus.knows(&self.name, known)?
+        {
+            return Ok(());
+        }
+        self.stop_by(&mut bus)
+    }
+
+    fn stop_by(&self, bus: &mut Bus) -> Result<()> {
         let arguments = [Value::text(self.name.as_str()), Value::text("replace")];
         let gone = |failure: &Failure| failure.is("NoSuchUnit");
-        match Bus::connect(self.user)?.job("StopUnit", &self.name, &arguments) {
+        match bus.job("StopUnit", &self.name, &arguments) {
             Err(failure) if !gone(&failure) => Err(failure.error),
             _ => Ok(()),
         }
