@@ -5,19 +5,22 @@
 //! user change in it, `calls` has the calls of each action, in their order. Where the recording
 //! machine's paths and ids stood, there are words: @ID@, @ROOT@ (of the state), @BUNDLE@,
 //! @ROOTFS@, @DIR@ (the test's own directory). What no test needs is left out: profiles of
-//! seccomp, hooks of networks. A call without --root gets the test's.
+//! seccomp, hooks of networks. A call without --root gets the test's. @POD@ are the namespaces of
+//! a pod's first container.
 
 use crate::harness::{
-    Bundle, Call, Container, Hierarchy, Output, Value, by_systemd, deviates, json, needs, runtime,
-    until,
+    Bundle, Call, Container, Hierarchy, Output, Value, by_systemd, deviates, exits, json, needs,
+    runtime, until,
 };
+use rustix::process::Pid;
 use std::fs;
 
 /// In the test program, which also runs where the tree is not.
-const RECORDED: [(&str, &str); 5] = [
+const RECORDED: [(&str, &str); 6] = [
     ("buildah-1.28", include_str!("callers/buildah-1.28.json")),
     ("buildkit", include_str!("callers/buildkit.json")),
     ("containerd-1.6", include_str!("callers/containerd-1.6.json")),
+    ("crio-1.37", include_str!("callers/crio-1.37.json")),
     ("docker-20.10", include_str!("callers/docker-20.10.json")),
     ("podman-4.3", include_str!("callers/podman-4.3.json")),
 ];
@@ -332,4 +335,101 @@ fn podman_update_changes_the_shares() {
     assert_eq!(podman.limits()[0], "314572800");
     let want = if host == Hierarchy::V1 { "300" } else { "39" };
     assert_eq!(podman.limits()[2], want);
+}
+
+/// A container of a pod, whose namespaces the first container made.
+fn crio(change: impl FnOnce(&mut Value)) -> (Container, Engine) {
+    let pod = Bundle::sleeper().container().up();
+    let namespaces = format!("/proc/{}/ns", pod.pid());
+    let engine = Engine::new("crio-1.37", "", |config| {
+        for path in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if let Some(Value::String(path)) = path.get_mut("path") {
+                *path = path.replace("@POD@", &namespaces);
+            }
+        }
+        change(config);
+    });
+    (pod, engine)
+}
+
+/// What it asks for in a container's life, and what it reads.
+#[test]
+fn crio_gets_what_it_asks_for() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
+    let (pod, crio) = crio(without_limits);
+    let status = || -> String {
+        let state: Value = serde_json::from_str(crio.does("ContainerStatus").ok()).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    crio.does("CreateContainer").ok();
+    assert_eq!(status(), "created");
+    crio.does("StartContainer").ok();
+    assert_eq!(status(), "running");
+    let of = |c: &Container| fs::read_link(format!("/proc/{}/ns/net", c.pid())).unwrap();
+    assert_eq!(of(&pod), of(&crio.c), "the pod's network");
+    let out = crio.does("Exec");
+    assert_eq!((out.code, &*out.stdout, &*out.stderr), (7, "hi\n", ""));
+    crio.does("ExecSync").ok();
+    until("the probe has spoken", || crio.c.stdout().ends_with("probed\n"));
+    crio.does("PauseContainer").ok();
+    assert_eq!(status(), "paused");
+    crio.does("UnpauseContainer").ok();
+    // Its program, as process 1, does not hear the first signal.
+    crio.does("StopContainer").ok();
+    assert_eq!(status(), "running");
+    crio.does("StopContainer after its timeout").ok();
+    until("the container ends", || status() == "stopped");
+    let again = crio.does("StopContainer after its timeout");
+    again.fails();
+    let words = ["no such process", "container not running", "invalid process"];
+    assert!(words.iter().any(|gone| again.stderr.contains(gone)), "{again:?}");
+    crio.does("RemoveContainer").ok();
+    crio.does("RemoveContainer").ok();
+    crio.does("ContainerStatus").is_unknown();
+}
+
+/// It sends the signal to stop to whatever has a process, and waits for its end.
+#[test]
+fn crio_ends_what_it_has_only_created() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
+    deviates!("crun", "its init does not hear TERM");
+    let (_pod, crio) = crio(without_limits);
+    crio.does("CreateContainer").ok();
+    crio.does("StopContainer").ok();
+    until("the container ends", || crio.c.status() == "stopped");
+    crio.does("RemoveContainer").ok();
+}
+
+/// In a pid namespace of the node nobody ends what outlives a container's first process.
+#[test]
+fn crio_ends_what_a_container_leaves_on_the_node() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
+    let (_pod, crio) = crio(|config| {
+        without_limits(config);
+        config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+        config["process"]["args"] = json!(["sh", "-c", "sleep 1000 & echo $!; exec sleep 1000"]);
+    });
+    crio.does("CreateContainer").ok();
+    crio.does("StartContainer").ok();
+    until("the other one is there", || crio.c.stdout().ends_with('\n'));
+    let left = Pid::from_raw(crio.c.stdout().trim().parse().unwrap()).unwrap();
+    crio.c.stop();
+    crio.does("the end in a pid namespace of the node").ok();
+    assert!(exits(left), "it goes on");
+    crio.does("RemoveContainer").ok();
+}
+
+#[test]
+fn crio_changes_limits() {
+    needs!(!by_systemd(), "the cgroupfs driver, with which it was recorded");
+    let host = Hierarchy::of_host();
+    needs!(host.has("cpu") && host.has("memory"), "limits");
+    let (_pod, crio) = crio(|_| ());
+    crio.does("CreateContainer").ok();
+    crio.does("StartContainer").ok();
+    assert_eq!(crio.limits()[0], "67108864");
+    crio.does("UpdateContainerResources").ok();
+    assert_eq!(crio.limits()[0], "134217728");
+    let want = if host == Hierarchy::V1 { "300" } else { "39" };
+    assert_eq!(crio.limits()[2], want);
 }
