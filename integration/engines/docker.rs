@@ -66,6 +66,7 @@ impl Engine for Docker {
             daemons::a_reload_adds_a_runtime_and_users_are_remapped,
         ),
         ("containers_outlive_a_daemon_that_dies", daemons::containers_outlive_a_daemon_that_dies),
+        ("two_services_of_a_compose_file", daemons::two_services_of_a_compose_file),
         ("documented_configuration", daemons::documented_configuration),
         ("thirty_at_once", thirty_at_once),
     ];

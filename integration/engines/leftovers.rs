@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::call::until;
-use crate::machine::Machine;
+use crate::machine::{MACHINES, Machine};
 
 /// Processes, mounts, cgroups and runtime state, one line each.
 pub struct Leftovers(BTreeSet<String>);
@@ -25,8 +25,13 @@ impl Leftovers {
         }
         for directory in machine.cgroups()? {
             // The parent, conmon's and BuildKit's are the engines' own.
-            let of_engines = [&*machine.unique, "conmon", "buildkit"];
-            if !of_engines.iter().any(|name| directory.ends_with(name)) {
+            let of_engines = [&*machine.unique, MACHINES, "conmon", "buildkit"];
+            let is_of_engines = of_engines.iter().any(|name| directory.ends_with(name));
+            // podman leaves a pod's to the runtime, where it has no controller.
+            let is_of_pod =
+                directory.parent().is_some_and(|above| above.ends_with(&machine.unique))
+                    && machine.runtime_name() != "pinnace";
+            if !is_of_engines && !is_of_pod {
                 all.insert(format!("cgroup {}", directory.display()));
             }
         }

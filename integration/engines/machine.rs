@@ -14,6 +14,8 @@ use crate::call::{Call, Lacks, find};
 pub const USER: &str = "61234";
 /// Where a login has that user's cgroups.
 pub const USERS: &str = "user-61234.slice";
+/// Where containers are whose user names no other place.
+pub const MACHINES: &str = "machine.slice";
 /// The image's name, in every engine's store.
 pub const IMAGE: &str = "localhost/busybox:latest";
 /// All files of ours: a tmpfs that ends with the program.
@@ -107,7 +109,12 @@ impl Machine {
 
     /// All cgroups of engines, the deepest first.
     pub fn cgroups(&self) -> Result<Vec<PathBuf>> {
-        Ok([cgroups(&self.unique)?, cgroups(USERS)?].concat())
+        let mut all = [cgroups(&self.unique)?, cgroups(USERS)?].concat();
+        // podman asks for nothing else when it plays a manifest.
+        if self.systemd {
+            all.extend(cgroups(MACHINES)?);
+        }
+        Ok(all)
     }
 
     /// A container's cgroup is a scope of systemd's, which systemd knows, where systemd makes them,

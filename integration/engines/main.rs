@@ -14,6 +14,7 @@
 
 mod buildah;
 mod call;
+mod compose;
 mod containerd;
 mod docker;
 mod documents;

@@ -1,5 +1,7 @@
 //! podman as root, with storage and settings of our own.
 
+mod pods;
+
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -72,6 +74,11 @@ impl Engine for Podman {
         ("privileged", privileged),
         ("host_namespaces", host_namespaces),
         ("twenty_at_once", twenty_at_once),
+        ("a_pod_is_one_for_its_containers", pods::a_pod_is_one_for_its_containers),
+        ("kube_play_makes_what_a_manifest_says", pods::kube_play_makes_what_a_manifest_says),
+        ("a_health_check_runs_in_the_container", pods::a_health_check_runs_in_the_container),
+        ("systemd_finds_what_it_needs", pods::systemd_finds_what_it_needs),
+        ("two_services_of_a_compose_file", pods::two_services_of_a_compose_file),
         ("documented_configuration", documented_configuration),
     ];
 

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use super::Docker;
 use super::daemon::{BUILT, Daemon, context};
 use crate::call::{Call, Lacks, until};
+use crate::compose::two_services;
 use crate::documents;
 use crate::podman::says;
 
@@ -121,6 +122,23 @@ pub fn containers_outlive_a_daemon_that_dies(engine: &Docker) -> Result<()> {
     ensure!(code == "5", "exit code {code} of one that outlived the daemon");
     daemon.reset();
     Ok(())
+}
+
+pub fn two_services_of_a_compose_file(engine: &Docker) -> Result<()> {
+    if !engine.bridge {
+        return Err(Lacks("iptables does not work in a network namespace here").into());
+    }
+    let daemon = &engine.daemon;
+    let socket = format!("unix://{}/socket", daemon.directory.display());
+    let parent = &engine.machine.unique;
+    let parent = if engine.machine.systemd { parent.clone() } else { format!("/{parent}") };
+    two_services(&daemon.directory, &socket, &parent, || {
+        for name in ["two_server_1", "two_client_1"] {
+            let runtime = daemon.inspect(name, ".HostConfig.Runtime")?;
+            ensure!(runtime == "pinnace", "{name} ran by {runtime:?}");
+        }
+        Ok(())
+    })
 }
 
 /// What docs/engines says of warnings and of the state.
