@@ -8,7 +8,7 @@ test: ;      @hack/test
 test-systemd: ; @hack/test systemd
 test-vm: ;   @hack/vm all
 engines: ;   @hack/test engines
-engines-all: ; @hack/test engines engines-v2 engines-systemd
+engines-all: ; @hack/test engines engines-v2 engines-systemd engines-newer
 lint: ;      @hack/lint
 bench: ;     @hack/bench/run $(ARGS)
 soak: ;      @hack/soak && hack/crash

@@ -18,14 +18,19 @@ pub fn block(page: &str, language: &str, before: usize) -> Result<String> {
     Ok(rest.split("```").next().unwrap_or_default().to_owned())
 }
 
-/// containerd reads the section for Kubernetes, and knows the runtime by it.
+/// containerd reads the section for Kubernetes of its version, and knows the runtime by it.
 pub fn containerd(directory: &Path) -> Result<()> {
+    let version = Call::new(["containerd", "--version"]).ok()?;
+    let (which, plugin) = match version.contains(" v2.") || version.contains("/v2 ") {
+        true => (1, "io.containerd.cri.v1.runtime"),
+        false => (0, "io.containerd.grpc.v1.cri"),
+    };
     let config = directory.join("documented.toml");
-    fs::write(&config, block("containerd.md", "toml", 0)?)?;
+    fs::write(&config, block("containerd.md", "toml", which)?)?;
     let words = ["containerd", "--config", &config.display().to_string(), "config", "dump"];
-    let dump = Call::new(words).ok()?;
-    let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.pinnace.options]";
-    let (_, options) = dump.split_once(section).context("no section of that name")?;
+    let dump = Call::new(words).ok()?.replace('\'', "\"");
+    let section = format!("[plugins.\"{plugin}\".containerd.runtimes.pinnace.options]");
+    let (_, options) = dump.split_once(&section).context("no section of that name")?;
     let options = options.split("\n\n").next().unwrap_or_default();
     ensure!(options.contains(&format!("BinaryName = {PROGRAM:?}")), "{options}");
     ensure!(options.contains("SystemdCgroup = true"), "{options}");

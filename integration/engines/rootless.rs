@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::call::{Call, at_once, needs, until};
 use crate::machine::{Machine, USER};
-use crate::podman::{says, settings};
+use crate::podman::{PING, QUIET, says, settings};
 use crate::{Engine, Test};
 
 const HOME: &str = "/run/engines/user";
@@ -82,6 +82,7 @@ impl Rootless {
             .env("XDG_RUNTIME_DIR", &format!("/run/user/{id}"))
             .env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path=/run/user/{id}/bus"))
             .env("CONTAINERS_CONF", &format!("{HOME}/containers.conf"))
+            .env(QUIET.0, QUIET.1)
     }
 
     /// `podman run --rm OPTION... IMAGE COMMAND...`, by default without a network.
@@ -114,7 +115,7 @@ fn identity(engine: &Rootless) -> Result<()> {
 fn network(engine: &Rootless) -> Result<()> {
     needs("slirp4netns")?;
     let script = "ip -4 address show tap0 | grep -q 'inet 10.0.2.100' && ping -c 1 -W 5 10.0.2.2";
-    let text = engine.run(&["--network=slirp4netns"], &["sh", "-c", script]).ok()?;
+    let text = engine.run(&["--network=slirp4netns", PING], &["sh", "-c", script]).ok()?;
     ensure!(text.contains("1 packets received"), "{text}");
     Ok(())
 }

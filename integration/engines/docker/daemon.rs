@@ -108,7 +108,12 @@ impl Daemon {
 
     /// Waits until a field of `inspect` has this value.
     pub fn becomes(&self, name: &str, what: &str, value: &str) -> Result<()> {
-        until(&format!("{name} has {what} {value}"), || Ok(self.inspect(name, what)? == value))
+        let mut is = String::new();
+        let waited = until(&format!("{name} has {what} {value}"), || {
+            is = self.inspect(name, what)?;
+            Ok(is == value)
+        });
+        waited.with_context(|| format!("it has {is:?}"))
     }
 
     pub fn remove(&self, name: &str) -> Result<()> {
