@@ -94,13 +94,16 @@ fn r005_mounts_are_made_in_order() {
 /// being (the validation suite, mounts).
 #[test]
 fn r005_the_table_of_mounts_is_in_order() {
-    let out = Bundle::sh("cut -d' ' -f5 /proc/self/mountinfo | grep ^/m")
-        .bind("/etc".as_ref(), "/m1", &["bind"])
+    let bundle = Bundle::sh("cut -d' ' -f5 /proc/self/mountinfo | grep ^/m");
+    let source = bundle.dir().join("source");
+    fs::create_dir(&source).unwrap();
+    let out = bundle
+        .bind(&source, "/m1", &["bind"])
         .mount("tmpfs", "tmpfs", "/m2", &[])
-        .bind("/etc".as_ref(), "/m3", &["rbind"])
-        .bind("/etc".as_ref(), "/m4", &["bind", "ro"])
+        .bind(&source, "/m3", &["rbind"])
+        .bind(&source, "/m4", &["bind", "ro"])
         .mount("tmpfs", "tmpfs", "/m5", &[])
-        .bind("/etc".as_ref(), "/m6", &["bind"])
+        .bind(&source, "/m6", &["bind"])
         .run();
     assert_eq!(out.ok(), "/m1\n/m2\n/m3\n/m4\n/m5\n/m6\n");
 }

@@ -110,7 +110,14 @@ fn make(node: &mut Node) -> Result<bool> {
                     .map_err(|error| error.and(remove::take_back(node)))
                     .map(|()| true);
             }
-            Ok(_) => return freeze::must_run(node).and_then(|()| check_fit(node)).map(|()| true),
+            Ok(_) => match freeze::must_run(node).and_then(|()| check_fit(node)) {
+                // Whose it was has removed it.
+                Err(error) if vanished(&error) && tries < MAX_ATTEMPTS => {
+                    tries += 1;
+                    node.forget_dir();
+                }
+                fits => return fits.map(|()| true),
+            },
         }
     }
 }
@@ -238,7 +245,9 @@ fn check_fit(node: &Node) -> Result<()> {
         Ok((!procs::below(node)?.is_empty(), frozen))
     };
     let (mut populated, mut frozen) = look()?;
-    if populated && remove::wait_empty(node, Instant::now() + remove::LEAVING)? {
+    // The list of processes of v1 does not name who has ended.
+    if populated && node.unified() {
+        remove::wait_unpopulated(node, node.dir()?, Instant::now() + remove::LEAVING)?;
         (populated, frozen) = look()?;
     }
     if populated {

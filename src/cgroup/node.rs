@@ -125,6 +125,11 @@ impl Node {
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
 
+    /// The directory is another one by now: it is opened anew when it is used next.
+    pub(super) fn forget_dir(&mut self) {
+        self.fd.take();
+    }
+
     /// The directory, opened for one use: who goes through all hierarchies of v1
     /// may not allow a dozen to stay open. None if the cgroup is gone.
     pub(super) fn open(&self) -> Result<Option<OwnedFd>> {

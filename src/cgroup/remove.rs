@@ -37,15 +37,16 @@ pub(super) fn remove_ours(cgroup: &Cgroup) -> Result<()> {
     if let Cgroup::V2(Unified { unit: Some(unit), node, .. }) = cgroup
         && node.ours
     {
-        let Some(dir) = node.dir_if_there()? else { return unit.stop() };
         // Once its cgroup is empty the unit ends by itself: a bus that is gone is an
         // error only if the cgroup stays.
+        let Some(dir) = node.dir_if_there()? else { return unit.stop().or(Ok(())) };
+        let is_ours = owner::is_ours(cgroup)?;
         let stopped = unit.stop();
         if stopped.is_err() {
             left_to_systemd(node, until).call(|| format!("wait for {}", node.path()))?;
         }
-        // Another container's unit may have got the name since.
-        if !node.leads_to(dir)? {
+        // Another container's unit may have got the name, before or since.
+        if !is_ours || !node.leads_to(dir)? {
             return Ok(());
         }
         return remove_node(node, &mut until).map_err(|error| match error.errno() {
@@ -329,7 +330,7 @@ pub(super) fn wait_unpopulated(node: &Node, dir: BorrowedFd<'_>, until: Instant)
 }
 
 /// Waits until no process is left; false if there was none to wait for.
-pub(super) fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
+fn wait_empty(node: &Node, until: Instant) -> Result<bool> {
     let Some(dir) = node.dir_if_there()? else {
         return Ok(false);
     };

@@ -40,6 +40,8 @@ pub struct Bus {
     received: Vec<u8>,
     /// What was said before it was asked for.
     signals: Vec<Message>,
+    /// The name on the bus of whoever has answered last.
+    systemd: String,
     until: Instant,
 }
 
@@ -63,8 +65,8 @@ impl Bus {
             .at(|| "--systemd-cgroup")
             .hint(|| "systemd and its D-Bus must run; or use the cgroupfs driver")?;
         let until = Instant::now() + REPLY_TIMEOUT;
-        let (received, signals) = (Vec::new(), Vec::new());
-        let mut bus = Self { socket, serial: 0, settled: 0, received, signals, until };
+        let (received, signals, systemd) = (Vec::new(), Vec::new(), String::new());
+        let mut bus = Self { socket, serial: 0, settled: 0, received, signals, systemd, until };
         bus.authenticate()?;
         let hello = bus.next(BUS, "Hello", &[]);
         bus.send(&hello)?;
@@ -135,6 +137,20 @@ impl Bus {
         }
     }
 
+    /// Has systemd tell when it lets a unit go, to be heard by [`Bus::removal`].
+    ///
+    /// # Errors
+    /// As [`Bus::call`].
+    pub fn expect_removal(&mut self, unit: &str) -> Result<()> {
+        let rule = format!(
+            "type='signal',sender='{}',interface='{}',member='UnitRemoved',arg0='{unit}'",
+            MANAGER.destination, MANAGER.interface
+        );
+        let asked = self.ask(BUS, "AddMatch", &[Value::text(rule)]);
+        // It tells of units only who has asked to be told.
+        asked.and_then(|_| self.call("Subscribe", &[])).map_err(|failure| failure.error)
+    }
+
     /// Waits until systemd has let a unit go, or `is_taken`, but not for long: what is so then is to be
     /// asked. `events` tells when to look whether it is taken, until there is nothing to tell.
     ///
@@ -146,13 +162,6 @@ impl Bus {
         events: BorrowedFd<'_>,
         is_taken: &dyn Fn() -> Result<Option<bool>>,
     ) -> Answer<()> {
-        let rule = format!(
-            "type='signal',sender='{}',interface='{}',member='UnitRemoved',arg0='{unit}'",
-            MANAGER.destination, MANAGER.interface
-        );
-        self.ask(BUS, "AddMatch", &[Value::text(rule)])?;
-        // systemd tells of units only who has asked to be told.
-        self.call("Subscribe", &[])?;
         match self.call("GetUnit", &[Value::text(unit)]) {
             Err(failure) if failure.is("NoSuchUnit") => return Ok(()),
             there => there?,
@@ -160,7 +169,9 @@ impl Bus {
         let until = self.until.min(Instant::now() + RELEASE_TIMEOUT);
         loop {
             while let Some(message) = self.heard()? {
-                if message.kind == 4 && message.name == "UnitRemoved" {
+                if self.is_signal(&message, "UnitRemoved")
+                    && message.texts.first().is_some_and(|text| text == unit)
+                {
                     return Ok(());
                 }
             }
@@ -184,22 +195,16 @@ impl Bus {
         }
     }
 
+    /// Whether systemd has sent it, as anybody may send signals: who has answered is systemd.
+    fn is_signal(&self, message: &Message, name: &str) -> bool {
+        message.kind == 4 && message.name == name && message.sender == self.systemd
+    }
+
     /// What has been received, and nobody has taken.
     fn heard(&mut self) -> Result<Option<Message>> {
         match self.signals.pop() {
             None => take(&mut self.received),
             signal => Ok(signal),
-        }
-    }
-
-    /// The next signal that has not been taken.
-    fn signal(&mut self) -> Result<Message> {
-        loop {
-            match self.heard()? {
-                Some(message) if message.kind == 4 => return Ok(message),
-                Some(_) => {}
-                None => self.receive()?,
-            }
         }
     }
 
@@ -218,8 +223,11 @@ impl Bus {
         self.send(&bytes)?;
         let job = self.answer(member)?.texts.into_iter().next().unwrap_or_default();
         loop {
-            let message = self.signal()?;
-            if message.name != "JobRemoved" {
+            let Some(message) = self.heard()? else {
+                self.receive()?;
+                continue;
+            };
+            if !self.is_signal(&message, "JobRemoved") {
                 continue;
             }
             // id, job, unit, result
@@ -248,7 +256,10 @@ impl Bus {
                     let error = Error::new(format!("systemd: {member}: {said}"));
                     return Err(Failure { name: message.name, error });
                 }
-                2 if message.reply_to == self.serial => return Ok(message),
+                2 if message.reply_to == self.serial => {
+                    self.systemd.clone_from(&message.sender);
+                    return Ok(message);
+                }
                 4 => self.signals.push(message),
                 _ => {}
             }

@@ -223,6 +223,8 @@ impl Unit {
             Err(failure) if !failure.is("NoSuchUnit") => return Err(failure.error),
             _ => {}
         }
+        // Before the look at the cgroup: what comes after it is heard.
+        bus.expect_removal(&self.name)?;
         let Some(dir) = node.open()? else { return Ok(()) };
         let dir = dir.as_fd();
         wait_unpopulated(node, dir, Instant::now() + LEAVING)?;
@@ -242,7 +244,9 @@ impl Unit {
         let given = self.properties.iter().find(|(name, _)| name == "Description");
         self.description = Some(match given {
             Some((_, Value::Text(_, text))) if !text.is_empty() => text.clone(),
-            _ => format!("{OURS}{}", dir.display()),
+            // systemd shows the name then.
+            Some(_) => self.name.clone(),
+            None => format!("{OURS}{}", dir.display()),
         });
     }
 

@@ -206,6 +206,8 @@ pub struct Message {
     pub name: String,
     /// Of a reply: the serial of the call.
     pub reply_to: u32,
+    /// The name on the bus of who has sent it.
+    pub sender: String,
     /// The strings and paths of the body, in order.
     pub texts: Vec<String>,
 }
@@ -241,6 +243,7 @@ pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Message>> {
         match (code, kind.as_str()) {
             (5, "u") => message.reply_to = reader.word().ok_or_else(bad)?,
             (8, "g") => signature = reader.short_text().ok_or_else(bad)?,
+            (7, "s") => message.sender = reader.text().ok_or_else(bad)?,
             (3 | 4, "s") => message.name = reader.text().ok_or_else(bad)?,
             (_, "s" | "o") => drop(reader.text().ok_or_else(bad)?),
             (_, "u") => drop(reader.word().ok_or_else(bad)?),
