@@ -94,7 +94,9 @@ fn r207_r447_eight_messages_in_a_life() {
         assert_eq!(bus.take(), 0, "{args:?}");
     }
     call(&["delete", "--force", id]);
-    assert_eq!((made, bus.take()), (3, 5));
+    let ended = bus.take();
+    // Two if the unit has ended by itself before it is asked about.
+    assert!(made == 3 && [2, 5].contains(&ended), "{made} to begin, {ended} to end");
 }
 
 #[test]

@@ -107,6 +107,11 @@ impl Machine {
         self.runtime.display().to_string()
     }
 
+    /// Where engines' containers have their cgroups: a slice, or a path.
+    pub fn parent(&self) -> String {
+        if self.systemd { self.unique.clone() } else { format!("/{}", self.unique) }
+    }
+
     /// All cgroups of engines, the deepest first.
     pub fn cgroups(&self) -> Result<Vec<PathBuf>> {
         let mut all = [cgroups(&self.unique)?, cgroups(USERS)?].concat();

@@ -32,11 +32,11 @@ use suite::{Engine, Test};
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() -> ExitCode {
-    suite::run(|machine, report| {
-        report.test::<containerd::Containerd>(machine);
-        report.test::<podman::Podman>(machine);
-        report.test::<rootless::Rootless>(machine);
-        report.test::<buildah::Buildah>(machine);
-        report.test::<docker::Docker>(machine);
-    })
+    suite::run(&[
+        suite::test::<containerd::Containerd>,
+        suite::test::<podman::Podman>,
+        suite::test::<rootless::Rootless>,
+        suite::test::<buildah::Buildah>,
+        suite::test::<docker::Docker>,
+    ])
 }

@@ -156,11 +156,7 @@ impl Podman {
     }
 
     fn parent(&self) -> String {
-        if self.machine.systemd {
-            self.machine.unique.clone()
-        } else {
-            format!("/{}", self.machine.unique)
-        }
+        self.machine.parent()
     }
 
     fn logs(&self, name: &str) -> Result<String> {

@@ -1,33 +1,20 @@
-//! Tests by engine, each checked for what it leaves behind, and counted as cargo counts.
+//! Tests by engine, each checked for what it leaves behind; libtest-mimic runs, shows and counts them.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::call;
+use crate::call::{self, Lacks, Missing};
 use crate::leftovers::Leftovers;
 use crate::machine::Machine;
-
-/// Enters the machine, and runs there what `all` asks for.
-pub fn run(all: impl FnOnce(&Machine, &mut Report)) -> ExitCode {
-    let only = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let machine = match Machine::enter() {
-        Ok(machine) => machine,
-        Err(error) => {
-            eprintln!("engines: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut report = Report { only, ..Report::default() };
-    all(&machine, &mut report);
-    report.end()
-}
 
 /// One test: its name, and what it does with a running engine.
 pub type Test<E> = (&'static str, fn(&E) -> Result<()>);
 
 /// An engine, ready for its tests. It is stopped when dropped.
-pub trait Engine: Sized + 'static {
+pub trait Engine: Sized + Send + 'static {
     /// First part of its tests' names.
     const NAME: &'static str;
     /// The programs without which it cannot be tested.
@@ -42,87 +29,67 @@ pub trait Engine: Sized + 'static {
     fn reset(&self);
 }
 
-/// What has been run so far.
-#[derive(Default)]
-pub struct Report {
-    only: Vec<String>,
-    passed: usize,
-    ignored: usize,
-    filtered: usize,
-    failures: Vec<(String, String)>,
+/// [`test`] of an engine.
+pub type Tested = fn(&Machine, &[String], &Arguments) -> bool;
+
+/// Enters the machine, and runs there the tests of each engine: those whose names contain a word of the
+/// command line, or all. Whether one has failed is the exit code.
+pub fn run(engines: &[Tested]) -> ExitCode {
+    let (options, names): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    let machine = match Machine::enter() {
+        Ok(machine) => machine,
+        Err(error) => {
+            eprintln!("engines: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let given = Arguments::from_iter(std::iter::once("engines".to_owned()).chain(options));
+    // Each looks at what the machine holds before and after.
+    let arguments = Arguments { test_threads: Some(1), ..given };
+    let failed = engines.iter().filter(|test| !test(&machine, &names, &arguments)).count();
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-impl Report {
-    /// Runs the tests of an engine.
-    pub fn test<E: Engine>(&mut self, machine: &Machine) {
-        let name = |test: &Test<E>| format!("{}::{}", E::NAME, test.0);
-        let wanted = |test: &&Test<E>| {
-            self.only.is_empty() || self.only.iter().any(|part| name(test).contains(part))
-        };
-        let tests: Vec<_> = E::TESTS.iter().filter(wanted).collect();
-        self.filtered += E::TESTS.len() - tests.len();
-        if tests.is_empty() {
-            return;
-        }
-        if let Some(program) = E::NEEDS.iter().find(|program| !call::installed(program)) {
-            let why = format!("skipped: {program} is not installed");
-            for test in tests {
-                self.skip(name(test), &why);
-            }
-            return;
-        }
-        let engine = E::start(machine);
-        for test in tests {
-            let outcome = match &engine {
-                Ok(engine) => checked(machine, engine, test.1),
-                Err(error) => Err(anyhow::anyhow!("{} does not start: {error:#}", E::NAME)),
-            };
-            self.note(name(test), outcome);
-        }
-    }
+/// Runs the tests of one engine, which is started for the first of them; whether none has failed.
+pub fn test<E: Engine>(machine: &Machine, names: &[String], arguments: &Arguments) -> bool {
+    let engine = Arc::new(Mutex::new(None));
+    let trial = |&(name, test): &Test<E>| {
+        let (engine, machine) = (Arc::clone(&engine), machine.clone());
+        let name = format!("{}::{name}", E::NAME);
+        let wanted = names.is_empty() || names.iter().any(|part| name.contains(part));
+        wanted.then(|| Trial::ignorable_test(name, move || outcome(&machine, &engine, test)))
+    };
+    let trials: Vec<_> = E::TESTS.iter().filter_map(trial).collect();
+    trials.is_empty() || !libtest_mimic::run(arguments, trials).has_failed()
+}
 
-    fn note(&mut self, name: String, outcome: Result<()>) {
-        match outcome {
-            Ok(()) => {
-                println!("test {name} ... ok");
-                self.passed += 1;
-            }
-            Err(error) if error.is::<call::Missing>() => self.skip(name, &format!("{error:#}")),
-            Err(error) if error.is::<call::Lacks>() => {
-                println!("test {name} ... ignored, {error:#}");
-                self.ignored += 1;
-            }
-            Err(error) => {
-                println!("test {name} ... FAILED");
-                self.failures.push((name, format!("{error:#}")));
-            }
-        }
+fn outcome<E: Engine>(
+    machine: &Machine,
+    engine: &Mutex<Option<Result<E>>>,
+    test: fn(&E) -> Result<()>,
+) -> Result<Completion, Failed> {
+    if let Some(program) = E::NEEDS.iter().find(|program| !call::installed(program)) {
+        return skipped(&format!("skipped: {program} is not installed"));
     }
-
-    /// Skipping is for people's machines; where CI is set, all engines must be there.
-    fn skip(&mut self, name: String, why: &str) {
-        if std::env::var_os("CI").is_some() {
-            println!("test {name} ... FAILED");
-            self.failures.push((name, format!("{why}, and CI is set")));
-        } else {
-            println!("test {name} ... ignored, {why}");
-            self.ignored += 1;
-        }
+    let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
+    let tested = match engine.get_or_insert_with(|| E::start(machine)) {
+        Ok(engine) => checked(machine, engine, test),
+        Err(error) => Err(anyhow!("{} does not start: {error:#}", E::NAME)),
+    };
+    match tested {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) if error.is::<Missing>() => skipped(&format!("{error:#}")),
+        Err(error) if error.is::<Lacks>() => Ok(Completion::ignored_with(error)),
+        Err(error) => Err(format!("{error:#}").into()),
     }
+}
 
-    fn end(&self) -> ExitCode {
-        for (name, why) in &self.failures {
-            println!("\n---- {name} ----\n{why}");
-        }
-        println!(
-            "\ntest result: {}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out",
-            if self.failures.is_empty() { "ok" } else { "FAILED" },
-            self.passed,
-            self.failures.len(),
-            self.ignored,
-            self.filtered
-        );
-        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Skipping is for people's machines; where CI is set, all engines must be there.
+fn skipped(why: &str) -> Result<Completion, Failed> {
+    match std::env::var_os("CI") {
+        Some(_) => Err(format!("{why}, and CI is set").into()),
+        None => Ok(Completion::ignored_with(why)),
     }
 }
 

@@ -115,5 +115,5 @@ fn grants_everything() -> Result<bool> {
 }
 
 fn main() -> ExitCode {
-    suite::run(|machine, report| report.test::<Cri>(machine))
+    suite::run(&[suite::test::<Cri>])
 }

@@ -160,12 +160,7 @@ fn client() -> String {
 }
 
 fn spawn(directory: &Path, machine: &Machine, words: &[String]) -> Result<Child> {
-    let unique = &machine.unique;
-    let (parent, driver) = if machine.systemd {
-        (unique.clone(), "systemd")
-    } else {
-        (format!("/{unique}"), "cgroupfs")
-    };
+    let driver = if machine.systemd { "systemd" } else { "cgroupfs" };
     let at = |name: &str| directory.join(name).display().to_string();
     let log = File::options().create(true).append(true).open(at("log"))?;
     let first = std::env::var("PATH").context("PATH")?;
@@ -174,7 +169,7 @@ fn spawn(directory: &Path, machine: &Machine, words: &[String]) -> Result<Child>
         .args(["--config-file", &at("daemon.json"), "--data-root", &at("root")])
         .args(["--exec-root", &at("exec"), "--pidfile", &at("pid")])
         .args(["--host", &format!("unix://{}", at("socket")), "--group", ""])
-        .args(["--storage-driver", "overlay2", "--cgroup-parent", &parent])
+        .args(["--storage-driver", "overlay2", "--cgroup-parent", &machine.parent()])
         .args(["--exec-opt", &format!("native.cgroupdriver={driver}")])
         // Those that any machine can give.
         .args(["--default-ulimit", "nofile=1024:4096"])

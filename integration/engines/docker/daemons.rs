@@ -133,9 +133,7 @@ pub fn two_services_of_a_compose_file(engine: &Docker) -> Result<()> {
     }
     let daemon = &engine.daemon;
     let socket = format!("unix://{}/socket", daemon.directory.display());
-    let parent = &engine.machine.unique;
-    let parent = if engine.machine.systemd { parent.clone() } else { format!("/{parent}") };
-    two_services(&daemon.directory, &socket, &parent, || {
+    two_services(&daemon.directory, &socket, &engine.machine.parent(), || {
         let of_both =
             ["--filter", "label=com.docker.compose.project=two", "--format", "{{.Names}}"];
         let names = daemon.docker(&["ps", "--all"]).args(&of_both).ok()?;
