@@ -140,7 +140,7 @@ impl Podman {
 
     /// `podman run --rm OPTION... IMAGE COMMAND...`
     fn run(&self, options: &[&str], command: &[&str]) -> Call {
-        self.podman(&["run", "--rm", "--cgroup-parent", &self.parent()])
+        self.podman(&["run", "--rm", "--cgroup-parent", &self.machine.parent()])
             .args(options)
             .arg_image(command)
     }
@@ -148,15 +148,18 @@ impl Podman {
     /// A container that stays, running `script` after it has said `ready`.
     fn service(&self, options: &[&str], name: &str, script: &str) -> Result<()> {
         let script = format!("{script}\necho ready; while :; do sleep 0.05; done");
-        self.podman(&["run", "--detach", "--cgroup-parent", &self.parent(), "--name", name])
-            .args(options)
-            .arg_image(&["sh", "-c", &script])
-            .ok()?;
+        self.podman(&[
+            "run",
+            "--detach",
+            "--cgroup-parent",
+            &self.machine.parent(),
+            "--name",
+            name,
+        ])
+        .args(options)
+        .arg_image(&["sh", "-c", &script])
+        .ok()?;
         until(&format!("{name} is ready"), || Ok(self.logs(name)?.contains("ready")))
-    }
-
-    fn parent(&self) -> String {
-        self.machine.parent()
     }
 
     fn logs(&self, name: &str) -> Result<String> {

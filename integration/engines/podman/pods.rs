@@ -14,7 +14,7 @@ use crate::machine::IMAGE;
 
 /// Containers of a pod have one network and one name, and are paused, stopped and started together.
 pub fn a_pod_is_one_for_its_containers(engine: &Podman) -> Result<()> {
-    let parent = engine.parent();
+    let parent = engine.machine.parent();
     let create = ["pod", "create", "--name", "pod", "--hostname", "inside", "--cgroup-parent"];
     engine.podman(&create).args(&[&parent]).ok()?;
     let script = "echo hello >/index.html; httpd -h /; echo ready; while :; do sleep 0.05; done";
@@ -179,7 +179,7 @@ pub fn two_services_of_a_compose_file(engine: &Podman) -> Result<()> {
     let socket = format!("unix://{}", path.display());
     let service = Service::start(engine, &socket)?;
     until("the socket is there", || Ok(path.exists()))?;
-    let outcome = two_services(&directory, &socket, &engine.parent(), || {
+    let outcome = two_services(&directory, &socket, &engine.machine.parent(), || {
         let names = engine.podman(&["ps", "--all", "--format", "{{.Names}}"]).ok()?;
         for name in names.lines() {
             let runtime = engine.inspect(name, ".OCIRuntime")?;

@@ -5,9 +5,10 @@
 //!
 //! Messages of one container's life: three to make the unit (Hello, AddMatch,
 //! StartTransientUnit) and five to end it (Hello, GetUnit, Get, AddMatch, StopUnit):
-//! its name may be another's by then. Limits are told to systemd in the first of these, and again when they change: what
-//! it does not know it would reset on `daemon-reload`. The device rules are a
-//! program of our own, which systemd does not touch as the unit has none.
+//! its name may be another's by then. Limits are told to systemd in the first of
+//! these, and again when they change: what it does not know it would reset on
+//! `daemon-reload`. The device rules are a program of our own, which systemd does
+//! not touch as the unit has none.
 
 mod annotations;
 mod bus;
